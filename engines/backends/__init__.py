@@ -1,0 +1,1 @@
+"""One file per inference runtime, each an `open(bundle, device) -> Engine`."""

@@ -1,0 +1,87 @@
+"""The engine contract: what a backend promises to the worker and to replay.
+
+An engine turns pixels into *items* (what a window holds) and windows of items into embeddings. Two kinds share the
+contract: a `frame` bundle's items are embeddings, float32 [D]; a `clip` bundle's items are pixels, uint8 [H, W, 3], and the whole
+network runs in `embed`. Callers never need to know which one they hold.
+
+Who calls it: one thread, the worker's inference thread. An engine need not be thread-safe. It may block for the length
+of one inference and must do no other I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Images: TypeAlias = npt.NDArray[np.uint8]
+"""RGB, [n, H, W, 3]."""
+
+Items: TypeAlias = npt.NDArray[Any]
+"""What windows are made of: float32 [n, D] for frame bundles, uint8 [n, H, W, 3] for clip bundles."""
+
+Embeddings: TypeAlias = npt.NDArray[np.float32]
+"""L2-normalised, float32 [m, D]."""
+
+Memory: TypeAlias = tuple[npt.NDArray[np.float32], ...]
+"""Per-camera buffers of a causal model, batched over the cameras of one call. Empty for every other model."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is known of a loaded engine. Everything that decides a result is in here."""
+
+    bundle: str
+    """Bundle id: sha256 of the sealed manifest, or `draft`."""
+    name: str
+    version: str
+    kind: Literal["frame", "clip"]
+    dimensions: int
+    """D, the width of the joint embedding space."""
+    frames: int
+    """T, items per window."""
+    height: int
+    width: int
+    precision: Literal["fp32", "fp16", "bf16", "int8"]
+    backend: str
+    device: str
+    space: str
+    """Id of the embedding space: text banks, window items and prototypes only meet engines of the same space."""
+    history: int
+    """Frames of memory a causal model carries; 0 for models without memory."""
+    batch_invariant: bool
+    """True when a result never depends on its batch mates, bit for bit."""
+
+
+class Engine(Protocol):
+    """A loaded bundle, ready to run. Close it when a newer one has taken its place."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is known of this engine; constant."""
+        ...
+
+    def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
+        """Turn frames into window items.
+
+        images: uint8 RGB [n, H, W, 3], n >= 1, at the bundle's H x W; normalisation happens inside the network.
+        memory: the cameras' buffers when `info.history > 0` (then at most one frame per camera and call), else None.
+        Returns the items in the order of the images, and the buffers after these frames.
+        Raises ValueError for a wrong shape or dtype.
+        """
+        ...
+
+    def embed(self, windows: Items) -> tuple[Embeddings, Embeddings]:
+        """Turn windows into embeddings.
+
+        windows: [m, T, ...] of items, oldest first, m >= 1.
+        Returns (head, pooled), both float32 [m, D] and L2-normalised: the temporal head's output and the plain mean.
+        Raises ValueError for a wrong shape or dtype.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the runtime's resources; the engine must not be used afterwards."""
+        ...

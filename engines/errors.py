@@ -1,0 +1,47 @@
+"""Errors of the engine side.
+
+    EngineError
+    |-- BundleError (ValueError)         the bundle is damaged, incomplete or not what it claims to be
+    |   |-- TamperedBundle               a file does not match the hash in the manifest
+    |   `-- IncompatibleBundle           intact, but not usable here: schema, space, window or rate differ
+    |-- BundleNotFound (FileNotFoundError)
+    |-- BackendUnavailable (RuntimeError)  the runtime is not installed or has no such device
+    |-- ProbeFailed (RuntimeError)       the engine's answers differ from the golden probe
+    `-- TextError (ValueError)           a text that cannot be embedded
+
+Every message names the thing, the reason and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Root of all errors raised by `engines`."""
+
+
+class BundleError(EngineError, ValueError):
+    """The bundle is damaged, incomplete or not what it claims to be."""
+
+
+class TamperedBundle(BundleError):
+    """A file of the bundle does not match the sha256 in its manifest."""
+
+
+class IncompatibleBundle(BundleError):
+    """The bundle is intact but cannot be used here: other schema version, embedding space, rate or window."""
+
+
+class BundleNotFound(EngineError, FileNotFoundError):
+    """No bundle at the given path or under the given name."""
+
+
+class BackendUnavailable(EngineError, RuntimeError):
+    """The inference runtime is not installed, or it has no such device."""
+
+
+class ProbeFailed(EngineError, RuntimeError):
+    """The engine's outputs differ from the bundle's golden probe by more than the manifest's tolerance."""
+
+
+class TextError(EngineError, ValueError):
+    """A text that cannot be embedded, for example an empty one."""

@@ -1,0 +1,93 @@
+"""Errors of the serving side. One tree; foreign errors are translated once, at the edge, with `raise ... from`.
+
+    ActionwireError
+    |-- TransientError                     try again; `retry_after` seconds where known
+    |   |-- BrokerUnavailable (ConnectionError)
+    |   |-- BrokerTimeout (TimeoutError)
+    |   |-- CameraUnavailable (ConnectionError)
+    |   `-- TransactionAborted             nothing of the transaction is visible: restore, rewind, go on
+    |-- FencedError                        somebody else has taken this worker's place: end the process
+    |-- BadRecordError (ValueError)        one record is wrong: dead-letter it and go on
+    |-- MessageTooLarge (ValueError)       refused before it was sent
+    |-- ConfigurationError (ValueError)    a person must change something
+    |   |-- AuthenticationError            broker or camera refused the credentials
+    |   `-- CameraRefused                  the camera answers, but not with this path, transport or codec
+    `-- ContractError (RuntimeError)       a programmer's mistake: a call that the contract forbids
+
+Every message names the thing, the reason and the remedy. Messages never hold a user name or a password: URLs pass
+through `mask` first.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@")
+
+
+def mask(text: str) -> str:
+    """Replace the user name and password of every URL inside a text by `***`.
+
+    Everything up to the last `@` before the path counts as credentials, so a password that holds an `@` leaves no rest.
+    """
+    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+
+
+class ActionwireError(Exception):
+    """Root of all errors raised by `pipeline`."""
+
+
+class TransientError(ActionwireError):
+    """Something outside is not there at the moment. Try again after `retry_after` seconds where that is known."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BrokerUnavailable(TransientError, ConnectionError):
+    """No broker answers."""
+
+
+class BrokerTimeout(TransientError, TimeoutError):
+    """The broker did not answer in time."""
+
+
+class CameraUnavailable(TransientError, ConnectionError):
+    """The camera does not answer, stopped sending, or closed the connection."""
+
+
+class TransactionAborted(TransientError):
+    """A transaction did not commit. Nothing of it is visible; restore the state, rewind and go on."""
+
+
+class FencedError(ActionwireError):
+    """Another member has taken this one's place. The process must end; its supervisor starts a fresh one."""
+
+
+class BadRecordError(ActionwireError, ValueError):
+    """One record cannot be used. `reason` is a short stable word for metrics and the dead-letter topic."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class MessageTooLarge(ActionwireError, ValueError):
+    """A message exceeds what the broker accepts; it was not sent."""
+
+
+class ConfigurationError(ActionwireError, ValueError):
+    """A setting, a file or an argument is wrong, and only a person can mend it."""
+
+
+class AuthenticationError(ConfigurationError):
+    """The credentials were refused."""
+
+
+class CameraRefused(ConfigurationError):
+    """The camera answers but refuses this path, transport or codec; retrying soon will not help."""
+
+
+class ContractError(ActionwireError, RuntimeError):
+    """A call that the contract forbids: a programmer's mistake."""

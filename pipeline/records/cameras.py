@@ -1,0 +1,57 @@
+"""The cameras topic: what ingest knows of a camera, compacted by camera id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pipeline.errors import BadRecordError
+from pipeline.records.frames import Clock
+from pipeline.records.wire import Message, canonical_json, json_object, plain
+
+STATUS_SCHEMA = 1
+
+CameraCondition: TypeAlias = Literal["online", "offline", "stalled"]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """What ingest knows of a camera. Compacted by camera id; a camera that was removed gets a tombstone."""
+
+    camera: str
+    condition: CameraCondition
+    since_ms: int
+    """Wall time at which this condition began."""
+    session: int | None
+    fps: float | None
+    """Frames per second that the source delivers."""
+    width: int | None
+    height: int | None
+    codec: str | None
+    clock: Clock | None
+    clock_offset_seconds: float | None
+    """Camera's clock less ingest's clock."""
+    dropped: int
+    """Frames dropped because the broker did not take them in time, since the process started."""
+    publisher: str
+    """Id of the ingest process that wrote this."""
+    conflict: str | None
+    """Id of another process that publishes the same camera, where one was noticed."""
+    last_error: str | None
+    """Credentials masked."""
+
+
+def encode_status(status: CameraStatus) -> Message:
+    """Put a camera status into wire form."""
+    return Message(status.camera.encode(), canonical_json({"schema": STATUS_SCHEMA, **plain(status)}))
+
+
+def decode_status(value: bytes | None) -> CameraStatus:
+    """Read a camera status. Raises BadRecordError."""
+    document = json_object(value, "camera status")
+    if document.pop("schema", None) != STATUS_SCHEMA:
+        raise BadRecordError("schema", f"camera status of an unknown schema, expected {STATUS_SCHEMA}")
+    try:
+        return CameraStatus(**document)
+    except TypeError as error:
+        raise BadRecordError("fields", f"camera status with a missing or unknown field: {error}") from error

@@ -1,0 +1,83 @@
+"""What every record shares: messages, partitions, instants and canonical JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeAlias
+
+from pipeline.errors import BadRecordError
+
+Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to be sent. `partition` None means: by hash of the key (murmur2, as every Kafka client)."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as it was read."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    timestamp_ms: int = 0
+
+    @property
+    def source(self) -> Partition:
+        """The partition that this record was read from."""
+        return Partition(self.topic, self.partition)
+
+
+def iso(instant_ns: int) -> str:
+    """RFC 3339 in UTC with milliseconds (rounded down): 2026-11-21T03:41:00.250Z."""
+    seconds, rest = divmod(instant_ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest // 1_000_000:03d}Z"
+
+
+def nanoseconds(text: str) -> int:
+    """Nanoseconds since 1970 of an RFC 3339 instant as written by `iso`. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"instant without a time zone: {text!r}")
+    whole = moment.replace(microsecond=0)
+    return int(whole.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+
+def canonical_json(document: Any) -> bytes:
+    """JSON with sorted keys and no spaces: equal documents have equal bytes."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """The fields of a flat dataclass as a dict."""
+    return {part.name: getattr(value, part.name) for part in fields(value)}
+
+
+def json_object(value: bytes | None, what: str) -> dict[str, Any]:
+    """Parse a JSON object. Raises BadRecordError that names `what`."""
+    try:
+        document = json.loads(value or b"")
+    except ValueError as error:
+        raise BadRecordError("json", f"{what} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BadRecordError("json", f"{what} is not a JSON object")
+    return document
