@@ -1,0 +1,1 @@
+"""The broker: one contract, two implementations. `connect` picks one by the bootstrap setting."""
