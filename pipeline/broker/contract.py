@@ -153,8 +153,8 @@ class Producer(Protocol):
 class Transactions(Protocol):
     """A transactional producer. One transaction at a time, on one thread.
 
-    Any error means: nothing of the transaction is visible. Call `abort`; if that raises, `close` this one, ask the broker
-    for a new one, and go through the assignment again.
+    Any error means: nothing of the transaction is visible. Call `abort`; if that raises, `close` this one, ask the
+    broker for a new one, and go through the assignment again.
     """
 
     def begin(self) -> None:
@@ -166,7 +166,7 @@ class Transactions(Protocol):
         ...
 
     def offsets(self, seconds: float) -> list[tuple[Partition, int]]:
-        """Wait for the offsets of the messages sent since `begin`, in the order of sending. Raises TransactionAborted."""
+        """Wait for the offsets of the messages sent since `begin`, in order of sending. Raises TransactionAborted."""
         ...
 
     def commit_positions(self, positions: Mapping[Partition, Position], group: str, token: GroupToken) -> None:

@@ -1,0 +1,290 @@
+"""Settings: one frozen tree, read from a YAML file and then the environment. Nothing else in the project reads either.
+
+    actionwire.yaml                        environment (wins)
+    ---------------                        ------------------
+    kafka:                                 ACTIONWIRE_KAFKA__BOOTSTRAP=broker:9092
+      bootstrap: broker:9092               ACTIONWIRE_KAFKA__PASSWORD=...
+    cameras:
+      front-door:
+        url: rtsp://viewer:${DOOR_PASSWORD}@10.0.0.7/stream1
+    labels:
+      - a person falls down
+
+`${NAME}` in a camera's url is replaced from the environment, so a password need not stand in the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.errors import ConfigurationError
+
+DEFAULT_FILE = Path("actionwire.yaml")
+IN_PROCESS = "in-process"
+"""Value of `kafka.bootstrap` that asks for the broker inside this process."""
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(_Frozen):
+    """How to reach the cluster. The same for every client."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    check_hostname: bool = True
+    max_message_bytes: int = Field(default=1_000_000, ge=10_000)
+    """Largest message that the cluster takes; larger frames are refused at ingest and counted."""
+
+
+class TopicsSettings(_Frozen):
+    """Names and sizes of the topics. Partition counts are never changed after creation."""
+
+    namespace: str = Field(default="actionwire", pattern=r"^[a-zA-Z0-9-]{1,100}$")
+    partitions: int = Field(default=64, ge=1, le=4096)
+    replication: int = Field(default=1, ge=1)
+    frames_retention_minutes: int = Field(default=30, ge=1)
+    events_retention_days: int = Field(default=7, ge=1)
+
+    def name(self, topic: Literal["frames", "events", "cameras", "control", "state", "dead"]) -> str:
+        """Full name of a topic, for example `actionwire.frames`."""
+        return f"{self.namespace}.{topic}"
+
+
+class EventSettings(_Frozen):
+    """When a score becomes an event. None means: as the bundle was calibrated."""
+
+    enter: float | None = Field(default=None, gt=0, lt=1)
+    exit: float | None = Field(default=None, gt=0, lt=1)
+    confirm: int | None = Field(default=None, ge=1)
+    min_seconds: float | None = Field(default=None, ge=0)
+    merge_seconds: float | None = Field(default=None, ge=0)
+    cooldown_seconds: float | None = Field(default=None, ge=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+
+
+class LabelSettings(EventSettings):
+    """One action to watch for: its text, and where its events differ from the defaults."""
+
+    text: str = Field(min_length=1, max_length=300)
+    id: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    """Stable name of the label in events; made from the text when absent."""
+    group: str | None = None
+    """Labels of one group compete with each other; `all` on every label is ActionCLIP's softmax."""
+    cameras: tuple[str, ...] = ("*",)
+    """Ids or globs of the cameras that are watched for this label."""
+
+
+def _label(value: Any) -> Any:
+    return {"text": value} if isinstance(value, str) else value
+
+
+class CameraSettings(_Frozen):
+    """One video source."""
+
+    url: SecretStr
+    """rtsp://..., a path of a file, or /dev/videoN. Secret, because it may hold a password."""
+    transport: Literal["tcp", "udp"] = "tcp"
+    priority: int = Field(default=0)
+    """Under overload cameras of lower priority are shed first."""
+    loop: bool = False
+    """Files only: start again at the end."""
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _from_environment(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        missing = [name for name in _REFERENCE.findall(value) if name not in os.environ]
+        if missing:
+            raise ValueError(f"the url refers to ${{{missing[0]}}}, which is not set in the environment")
+        return _REFERENCE.sub(lambda found: os.environ[found.group(1)], value)
+
+
+class IngestSettings(_Frozen):
+    """From camera to frames topic."""
+
+    short_side: int = Field(default=256, ge=32, le=2160)
+    """Frames are scaled down to this many pixels on their shorter side; never up."""
+    jpeg_quality: int = Field(default=85, ge=30, le=100)
+    in_flight_seconds: float = Field(default=3.0, gt=0)
+    """Frames waiting for the broker per camera, in seconds of stream; beyond that the oldest is dropped and counted."""
+    open_seconds: float = Field(default=5.0, gt=0)
+    stall_seconds: float = Field(default=5.0, gt=0)
+    """A camera that gives no frame for this long is reconnected."""
+    backoff_seconds: float = Field(default=0.5, gt=0)
+    backoff_max_seconds: float = Field(default=30.0, gt=0)
+    clock_tolerance_seconds: float = Field(default=5.0, gt=0)
+    """A camera's clock further off than this is not used."""
+    lost_seconds: float = Field(default=60.0, gt=0)
+    """A camera that is away for this long is ended."""
+    status_seconds: float = Field(default=5.0, gt=0)
+
+
+class WorkerSettings(_Frozen):
+    """From frames topic to events topic."""
+
+    bundle: str = "demo"
+    """Name in the store, path of a bundle directory, or `demo`."""
+    backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
+    device: str = "CPU"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = Field(default=0, ge=0)
+    """Threads of the inference runtime; 0 lets it choose."""
+    decode_threads: int = Field(default=2, ge=1)
+    group: str = "actionwire-worker"
+    slot: str | None = None
+    """Stable name of this worker for its transactional id; made from host and process when absent."""
+    batch_frames: int = Field(default=8, ge=1, le=1024)
+    batch_milliseconds: int = Field(default=20, ge=0)
+    """A smaller batch is run when its oldest frame has waited this long."""
+    queue_batches: int = Field(default=4, ge=1)
+    poll_records: int = Field(default=128, ge=1)
+    rewind_seconds: float = Field(default=20.0, gt=0)
+    commit_seconds: float = Field(default=1.0, gt=0)
+    lost_seconds: float = Field(default=60.0, gt=0)
+    """A camera that is silent for this long while its partition is read to the end is ended by its owner."""
+    session_seconds: float = Field(default=10.0, ge=6)
+    start: Literal["live", "begin"] = "live"
+    """Where a partition without a committed position starts."""
+
+
+class HttpSettings(_Frozen):
+    """Where /metrics, /live and /ready are served. Port 0 picks a free one, None serves nothing."""
+
+    host: str = "127.0.0.1"
+    worker_port: int | None = 9401
+    ingest_port: int | None = 9402
+    per_camera_metrics: int = Field(default=0, ge=0)
+    """Per-camera series for at most this many cameras; 0 for none."""
+
+
+class LogSettings(_Frozen):
+    """How to log. `console` for people, `json` for machines."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """Every setting of the serving side."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="ACTIONWIRE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    source: str = "/actionwire"
+    """CloudEvents source of the events, a URI reference that names this deployment."""
+    rate: int = Field(default=4, ge=1, le=60)
+    """Sampled frames per second of every camera."""
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicsSettings = TopicsSettings()
+    cameras: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$")], CameraSettings] = {}
+    labels: tuple[Annotated[LabelSettings, BeforeValidator(_label)], ...] = ()
+    events: EventSettings = EventSettings()
+    ingest: IngestSettings = IngestSettings()
+    worker: WorkerSettings = WorkerSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content arrives as arguments."""
+        return env_settings, init_settings
+
+
+def watches(patterns: tuple[str, ...], camera: str) -> bool:
+    """True when one of a label's ids or globs names this camera."""
+    return any(fnmatchcase(camera, pattern) for pattern in patterns)
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """Read the settings: `path`, else $ACTIONWIRE_CONFIG, else ./actionwire.yaml where it exists, then the environment.
+
+    overrides: values of command-line options by section, for example {"kafka": {"bootstrap": "in-process"}}; they win.
+    Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest right one.
+    """
+    chosen = path or (Path(found) if (found := os.environ.get("ACTIONWIRE_CONFIG")) else None)
+    document = read_document(chosen) if chosen else read_document(DEFAULT_FILE) if DEFAULT_FILE.exists() else {}
+    where = str(chosen or (DEFAULT_FILE if DEFAULT_FILE.exists() else "the environment"))
+    try:
+        settings = Settings(**document)
+        for section, values in (overrides or {}).items():
+            if values:
+                current = getattr(settings, section)
+                merged = type(current).model_validate({**current.model_dump(), **values})
+                settings = settings.model_copy(update={section: merged})
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_explain(error)}") from None
+    return settings
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Parse a YAML file that holds a mapping. Raises ConfigurationError with line and column."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path} must hold a mapping such as 'cameras:', not a {type(document).__name__}")
+    return document
+
+
+def _explain(error: ValidationError) -> str:
+    """Every problem in words; input values are left out, they may be secrets."""
+    return "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors(include_input=False))
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = ".".join(str(part) for part in location if part != "[key]")
+    if kind != "extra_forbidden":
+        return f"{name}: {message.removeprefix('Value error, ')}"
+    near = difflib.get_close_matches(str(location[-1]), _keys(location[:-1]), n=1)
+    return f"{name}: unknown key" + (
+        f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(_keys(location[:-1]))}"
+    )
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"cameras": CameraSettings, "labels": LabelSettings}
+    if not location:
+        return sorted(Settings.model_fields)
+    first = str(location[0])
+    if first in models:
+        return sorted(models[first].model_fields)
+    kind = Settings.model_fields[first].annotation if first in Settings.model_fields else None
+    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []
