@@ -1,0 +1,62 @@
+# Everything a fresh machine needs is Python 3.11 or newer and make. `make demo` and `make test` set themselves up.
+
+PYTHON ?= python3
+SEED ?= 1
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
+SYNC := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --quiet --python $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench chaos demo-model clean
+
+help:  ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/uv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Actionwire needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v $(UV) >/dev/null 2>&1 || { echo "installing uv into $(VENV) ..."; $(BIN)/python -m pip install --quiet "uv>=0.9"; }
+	@touch $@
+
+$(VENV)/serving.stamp: $(VENV)/uv.stamp pyproject.toml uv.lock
+	@echo "installing the serving side and the local broker into $(VENV) (no torch) ..."
+	@$(SYNC) --extra demo
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/uv.stamp pyproject.toml uv.lock
+	@echo "installing everything into $(VENV) (the trainer brings torch, about 3 GB) ..."
+	@$(SYNC) --extra demo --extra trainer --extra dev
+	@touch $@
+
+setup: $(VENV)/dev.stamp  ## Install everything for development into .venv
+
+demo: $(VENV)/serving.stamp  ## Four rendered cameras, a real Kafka, live events and a report at the end
+	@$(BIN)/actionwire demo $(ARGS)
+
+test: $(VENV)/dev.stamp  ## Run every test, real Kafka included
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp  ## Style, types, import rules, changelog against version
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python .ci/changelog.py
+
+format: $(VENV)/dev.stamp  ## Put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run
+	@$(BIN)/actionwire-engines bench demo
+
+chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
+	@$(BIN)/python -m tests.end_to_end.chaos --seed $(SEED)
+
+demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (at most 90 minutes on two cores)
+	@$(BIN)/actionwire-trainer demo-model $(ARGS)
+
+clean:  ## Remove the environment and what was built
+	@rm -rf $(VENV) build dist *.egg-info
