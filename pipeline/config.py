@@ -255,8 +255,13 @@ def read_document(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        # the mark's snippet is left out: the line may hold a password
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigurationError(f"{path} is not YAML: {error.problem}{where}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path} is not YAML: it holds characters that are not text") from None
     if document is None:
         return {}
     if not isinstance(document, dict):

@@ -1,0 +1,79 @@
+"""The wire form of frames and markers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import BadRecordError
+from pipeline.records.frames import (
+    EndMarker,
+    FrameRecord,
+    LabelsMarker,
+    StreamRecord,
+    decode_stream_record,
+    encode_stream_record,
+)
+
+NUMBERS = st.integers(-(2**62), 2**62)
+CAMERAS = st.text(min_size=1, max_size=30)
+FRAMES = st.builds(
+    FrameRecord,
+    camera=CAMERAS,
+    session=NUMBERS,
+    sequence=NUMBERS,
+    tick=NUMBERS,
+    rate=st.integers(1, 60),
+    capture_ns=NUMBERS,
+    clock=st.sampled_from(["rtcp", "arrival"]),
+    width=NUMBERS,
+    height=NUMBERS,
+    jpeg=st.binary(min_size=1, max_size=50),
+)
+ENDS = st.builds(EndMarker, CAMERAS, NUMBERS, NUMBERS, st.sampled_from(["lost", "removed", "replaced"]))
+FRAME = FrameRecord("a", 1, 0, 2, 4, 5, "rtcp", 6, 7, b"jpeg")
+
+
+@given(FRAMES | ENDS | st.builds(LabelsMarker, NUMBERS))
+def test_what_is_sent_is_what_is_read(record: StreamRecord) -> None:
+    """Encoding and decoding loses nothing, for frames and both markers."""
+    message = encode_stream_record(record)
+
+    assert decode_stream_record(message.key, message.value, message.headers) == record
+
+
+@pytest.mark.parametrize(
+    ("reason", "key", "value", "changed"),
+    [
+        ("schema", b"a", b"jpeg", {"schema": b"99"}),
+        ("kind", b"a", b"jpeg", {"kind": b"picture"}),
+        ("key", b"", b"jpeg", {}),
+        ("key", None, b"jpeg", {}),
+        ("key", b"\xff\xfe", b"jpeg", {}),
+        ("empty", b"a", b"", {}),
+        ("empty", b"a", None, {}),
+        ("bad_header", b"a", b"jpeg", {"tick": b"soon"}),
+        ("bad_header", b"a", b"jpeg", {"clock": b"sundial"}),
+        ("bad_header", b"a", b"jpeg", {"rate": b"0"}),
+    ],
+)
+def test_a_bad_frame_has_a_reason(
+    reason: str, key: bytes | None, value: bytes | None, changed: dict[str, bytes]
+) -> None:
+    """Every way in which a frame can be wrong has its own short word for the dead-letter topic."""
+    headers = tuple({**dict(encode_stream_record(FRAME).headers), **changed}.items())
+
+    with pytest.raises(BadRecordError) as caught:
+        decode_stream_record(key, value, headers)
+
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("name", ["session", "seq", "tick", "rate", "capture_ns", "width", "height"])
+def test_a_missing_header_is_named(name: str) -> None:
+    """The message says which header is missing."""
+    headers = tuple(pair for pair in encode_stream_record(FRAME).headers if pair[0] != name)
+
+    with pytest.raises(BadRecordError, match=name) as caught:
+        decode_stream_record(b"a", b"jpeg", headers)
+
+    assert caught.value.reason == "missing_header"
