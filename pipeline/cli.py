@@ -1,0 +1,73 @@
+"""The commands of the serving side. Thin: each one reads the settings, calls one function, and says how it ended.
+
+    exit code  0 done
+               1 failed
+               2 a person must change something: a setting, an argument, a credential
+               3 something outside is not there at the moment: try again
+               4 another process has taken this one's place
+             130 interrupted
+
+Modules that are slow to import are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import Annotated
+
+import typer
+
+from engines.errors import EngineError
+from pipeline.errors import ActionwireError, ConfigurationError, FencedError, TransientError, mask
+
+app = typer.Typer(
+    name="actionwire",
+    help="Live cameras and a list of plain-text actions in, a trustworthy stream of action events out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (ConfigurationError, 2),
+    (TransientError, 3),
+    (FencedError, 4),
+    (ActionwireError, 1),
+    (EngineError, 1),
+)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"actionwire {importlib.metadata.version('actionwire')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error, by the table at the top of this module."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def main() -> None:
+    """Run the command line; errors become one line on stderr and an exit code."""
+    try:
+        app()
+    except (ActionwireError, EngineError) as error:
+        typer.echo(f"error: {mask(str(error))}", err=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
