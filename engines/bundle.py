@@ -1,0 +1,184 @@
+"""The bundle: one immutable directory that holds a whole model, checked file by file against its manifest.
+
+A draft is written by export and sealed by calibration; only sealed bundles load without a flag. Nothing executable is
+read: ONNX, JSON, and npz without pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.arrays import Golden, References, parse_golden, parse_references, write_golden, write_references
+from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
+from engines.manifest import (
+    DRAFT,
+    MANIFEST_FILE,
+    Encoder,
+    EventOverride,
+    Events,
+    EventSettings,
+    Head,
+    Input,
+    Manifest,
+    Producer,
+    Score,
+    Space,
+    Text,
+    Tolerance,
+    Window,
+    canonical_json,
+    check_deployment,
+    manifest_id,
+    parse,
+    space_id,
+)
+
+__all__ = [
+    "Bundle",
+    "Encoder",
+    "EventOverride",
+    "EventSettings",
+    "Events",
+    "Golden",
+    "Head",
+    "Input",
+    "Manifest",
+    "Producer",
+    "References",
+    "Score",
+    "Space",
+    "Text",
+    "Tolerance",
+    "Window",
+    "canonical_json",
+    "check_deployment",
+    "load",
+    "seal",
+    "write_draft",
+    "write_golden",
+    "write_references",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose files have been checked against its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def label(self) -> str:
+        """NAME@VERSION, for messages."""
+        return f"{self.manifest.name}@{self.manifest.version}"
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes, hashed again so that they are the ones the manifest names. Raises TamperedBundle."""
+        content = _read_file(self.path, name)
+        _check_hash(self.path, name, content, self.manifest.files[name])
+        return content
+
+    def golden(self) -> Golden:
+        """Return the golden probe. Raises BundleError when it does not fit the manifest."""
+        return parse_golden(self.read("golden.npz"), self.manifest, self.path / "golden.npz")
+
+    def references(self) -> References:
+        """Return the reference texts. Raises BundleError when they do not fit the manifest."""
+        return parse_references(self.read("references.npz"), self.manifest, self.path / "references.npz")
+
+
+def load(path: Path, *, allow_draft: bool = False) -> Bundle:
+    """Check the bundle in the directory `path` and return it.
+
+    Raises BundleNotFound when there is none, TamperedBundle naming the file that is not what the manifest says,
+    IncompatibleBundle for an unsealed bundle (unless `allow_draft`) or another schema, and BundleError otherwise.
+    """
+    path = Path(path)
+    if not (path / MANIFEST_FILE).is_file():
+        raise BundleNotFound(f"no bundle at {path}: it has no {MANIFEST_FILE}; check the path")
+    manifest, data = parse(_read_file(path, MANIFEST_FILE), str(path / MANIFEST_FILE))
+    if not manifest.sealed and not allow_draft:
+        raise IncompatibleBundle(
+            f"bundle {path} is a draft; seal it with `actionwire-trainer calibrate`, or allow drafts if you only try it"
+        )
+    expected = manifest_id(data) if manifest.sealed else DRAFT
+    if manifest.id != expected:
+        raise TamperedBundle(f"{path / MANIFEST_FILE} does not match its own id: changed after sealing; fetch it again")
+    _check_names(path, manifest)
+    bundle = Bundle(path, manifest)
+    for name in manifest.file_names:
+        bundle.read(name)
+    if manifest.space.id != space_id(manifest.files, manifest.kind):
+        raise TamperedBundle(f"{path / MANIFEST_FILE} names a space that is not that of its networks; fetch it again")
+    return bundle
+
+
+def write_draft(directory: Path, manifest: Manifest) -> Manifest:
+    """Write `bundle.json` beside the other files, which are already in `directory`, and return it as written.
+
+    Hashes and the space id are computed here; `id`, `sealed`, `space.id` and `files` of the argument are ignored.
+    Raises BundleError when a file is missing or does not belong.
+    """
+    directory = Path(directory)
+    present = sorted(entry.name for entry in directory.iterdir() if entry.name != MANIFEST_FILE)
+    files = {name: hashlib.sha256(_read_file(directory, name)).hexdigest() for name in present}
+    space = Space(id="", dimensions=manifest.space.dimensions)
+    draft = manifest.model_copy(update={"id": DRAFT, "sealed": False, "files": files, "space": space})
+    _check_names(directory, draft)
+    space = Space(id=space_id(files, manifest.kind), dimensions=space.dimensions)
+    draft = draft.model_copy(update={"space": space})
+    _check_arrays(directory, draft)
+    _write_manifest(directory, draft)
+    return draft
+
+
+def seal(directory: Path, *, score: Score | None = None, events: Events | None = None) -> Manifest:
+    """Turn the draft in `directory` into a sealed bundle, with calibrated parts where given, and return its manifest.
+
+    Sealing a sealed bundle anew gives it a new id. Raises what `load` raises.
+    """
+    draft = load(directory, allow_draft=True).manifest
+    changed = {"sealed": True, "score": score or draft.score, "events": events or draft.events}
+    unsigned = draft.model_copy(update=changed)
+    _check_arrays(Path(directory), unsigned)
+    sealed = unsigned.model_copy(update={"id": manifest_id(unsigned.data())})
+    _write_manifest(Path(directory), sealed)
+    return sealed
+
+
+def _write_manifest(directory: Path, manifest: Manifest) -> None:
+    text = json.dumps(manifest.data(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    temporary = directory.parent / f".{directory.name}.{os.getpid()}.json"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(directory / MANIFEST_FILE)
+
+
+def _read_file(path: Path, name: str) -> bytes:
+    try:
+        return (path / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path / name} cannot be read ({error.strerror}); fetch the bundle again") from error
+
+
+def _check_hash(path: Path, name: str, content: bytes, expected: str) -> None:
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise TamperedBundle(f"{path / name} does not match the sha256 in {MANIFEST_FILE}; fetch the bundle again")
+
+
+def _check_arrays(path: Path, manifest: Manifest) -> None:
+    bundle = Bundle(path, manifest)
+    bundle.golden()
+    bundle.references()
+
+
+def _check_names(path: Path, manifest: Manifest) -> None:
+    wanted, hashed = set(manifest.file_names), set(manifest.files)
+    present = {entry.name for entry in path.iterdir()} - {MANIFEST_FILE}
+    if missing := sorted(wanted - (present & hashed)):
+        raise BundleError(f"bundle {path} lacks {', '.join(missing)}; export or fetch it again")
+    if extra := sorted((present | hashed) - wanted):
+        raise BundleError(f"bundle {path} holds {', '.join(extra)}, which no {manifest.kind} bundle has; remove it")

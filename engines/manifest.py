@@ -1,0 +1,266 @@
+"""The manifest of a bundle, `bundle.json`: everything a deployment must know about a model, as frozen values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engines.errors import BundleError, IncompatibleBundle
+
+SCHEMA = 1
+DRAFT = "draft"
+"""Id of a bundle that has not been sealed."""
+
+MANIFEST_FILE = "bundle.json"
+NETWORKS = {"frame": ("image.onnx", "head.onnx"), "clip": ("clip.onnx",)}
+SHARED_FILES = ("text.onnx", "tokenizer.json", "golden.npz", "references.npz")
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Channels = tuple[float, float, float]
+
+
+class Part(BaseModel):
+    """Base of all parts: immutable, nothing unknown, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Encoder(Part):
+    """The image tower."""
+
+    architecture: str
+    pretrained: str | None = None
+    parameters: int = Field(ge=0)
+
+
+class Head(Part):
+    """The temporal head: `meanp`, `transf`, ..."""
+
+    architecture: str
+    parameters: int = Field(ge=0)
+
+
+class Input(Part):
+    """How pixels are brought to the network. `mean` and `std` are for information: the ONNX graph applies them."""
+
+    height: Positive
+    width: Positive
+    resize: Literal["area", "bicubic", "bilinear"]
+    crop: Literal["squash", "centre"]
+    mean: Channels
+    std: Channels
+
+
+class Window(Part):
+    """T frames at `rate` frames/s, one window every `stride` ticks; strides and multiples allowed under overload."""
+
+    frames: Positive
+    rate: Positive
+    stride: Positive = 1
+    strides: tuple[Positive, ...] = (1, 2, 4)
+    multiples: tuple[Positive, ...] = (1, 2)
+
+
+class Space(Part):
+    """The joint embedding space. `id` is filled in when the bundle is written."""
+
+    id: str = ""
+    dimensions: Positive
+
+
+class Score(Part):
+    """From cosine to probability: softmax(logit_scale * cosine / temperature), or a sigmoid with `logit_bias`."""
+
+    function: Literal["softmax", "sigmoid"] = "softmax"
+    logit_scale: float = Field(gt=0)
+    logit_bias: float | None = None
+    temperature: float = Field(default=1.0, gt=0)
+    synonym: float = Field(default=0.95, ge=-1, le=1)
+    templates: tuple[str, ...] = ("{}",)
+    per_template_limit: int = Field(default=256, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Score:
+        if self.function == "sigmoid" and self.logit_bias is None:
+            raise ValueError("a sigmoid needs logit_bias")
+        if not self.templates or any(template.count("{}") != 1 for template in self.templates):
+            raise ValueError("templates must be at least one, each with exactly one {}")
+        return self
+
+
+class Text(Part):
+    """text.onnx: "tokens" int64 [n, context_length] -> "embedding" float32 [n, D]. Cleaning, start and end tokens,
+    truncation and padding are inside tokenizer.json.
+    """
+
+    context_length: Positive
+
+
+class EventSettings(Part):
+    """Defaults of the event rules (DESIGN section 4), thresholds as probabilities."""
+
+    enter: Unit
+    exit: Unit
+    confirm: Positive
+    min_seconds: Seconds
+    merge_seconds: Seconds
+    cooldown_seconds: Seconds
+    max_seconds: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> EventSettings:
+        if self.exit > self.enter:
+            raise ValueError("exit must not be above enter")
+        return self
+
+
+class EventOverride(Part):
+    """Any subset of `EventSettings`, for one label."""
+
+    enter: Unit | None = None
+    exit: Unit | None = None
+    confirm: Positive | None = None
+    min_seconds: Seconds | None = None
+    merge_seconds: Seconds | None = None
+    cooldown_seconds: Seconds | None = None
+    max_seconds: float | None = Field(default=None, gt=0)
+
+
+class Events(Part):
+    """What `calibrate` measured, or hand-set values with `calibrated` false."""
+
+    defaults: EventSettings
+    onset_lag_ticks: int = 0
+    offset_lag_ticks: int = 0
+    labels: dict[str, EventOverride] = {}
+    calibrated: bool = False
+    report: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _overrides_hold(self) -> Events:
+        for label in self.labels:
+            self.settings(label)
+        return self
+
+    def settings(self, label: str) -> EventSettings:
+        """Return the settings of one label: the defaults with its overrides laid over them."""
+        override = self.labels.get(label, EventOverride()).model_dump(exclude_none=True)
+        return EventSettings(**{**self.defaults.model_dump(), **override})
+
+
+class Tolerance(Part):
+    """Greatest absolute difference from the golden probe, after L2 normalisation."""
+
+    encode: float = Field(default=1e-3, gt=0)
+    embed: float = Field(default=1e-3, gt=0)
+    text: float = Field(default=1e-3, gt=0)
+
+
+class Producer(Part):
+    """What made the bundle."""
+
+    actionwire: str
+    recipe: str
+    seed: int
+
+
+class Manifest(Part):
+    """`bundle.json`. Leave `id`, `sealed`, `space.id` and `files` to `engines.bundle.write_draft` and `seal`."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    id: str = DRAFT
+    sealed: bool = False
+    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
+    version: str = Field(pattern="^[0-9A-Za-z][0-9A-Za-z._+-]*$")
+    kind: Literal["frame", "clip"] = "frame"
+    encoder: Encoder
+    head: Head
+    input: Input
+    window: Window
+    space: Space
+    score: Score
+    text: Text
+    events: Events
+    tolerance: Tolerance = Tolerance()
+    opset: Positive
+    producer: Producer
+    licence: str
+    files: dict[str, Sha256] = {}
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of the files this kind of bundle consists of, `bundle.json` apart."""
+        return NETWORKS[self.kind] + SHARED_FILES
+
+    def data(self) -> dict[str, Any]:
+        """Return the manifest as plain JSON data."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def canonical_json(data: object) -> bytes:
+    """Return the one JSON text of `data`: sorted keys, no spaces, UTF-8, no NaN."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def manifest_id(data: dict[str, Any]) -> str:
+    """Return the sha256 (hex) over the canonical JSON of a manifest without its `id`."""
+    return hashlib.sha256(canonical_json({key: value for key, value in data.items() if key != "id"})).hexdigest()
+
+
+def space_id(files: dict[str, str], kind: str) -> str:
+    """Return the id of the embedding space: what decides an embedding, the networks and the tokenizer, hashed."""
+    parts = [files[name] for name in (*NETWORKS[kind], "text.onnx", "tokenizer.json")]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def parse(text: str | bytes, where: str) -> tuple[Manifest, dict[str, Any]]:
+    """Return the manifest and its raw data.
+
+    Raises BundleError naming each wrong field, IncompatibleBundle for another schema version.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"{where} is not JSON ({error}); export the bundle again") from error
+    if not isinstance(data, dict):
+        raise BundleError(f"{where} is not a JSON object; export the bundle again")
+    if data.get("schema") != SCHEMA:
+        found = data.get("schema")
+        raise IncompatibleBundle(f"{where} has schema {found!r}, this version reads {SCHEMA}; export the bundle again")
+    try:
+        return Manifest.model_validate(data), data
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(step) for step in fault['loc']) or 'manifest'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise BundleError(f"{where} is not a valid manifest: {faults}") from error
+
+
+def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) -> int:
+    """Return m = rate / window rate, the number of deployment ticks per bundle tick.
+
+    rate: frames/s of the deployment's tick grid. rewind_seconds: how far back a restored worker reads.
+    Raises IncompatibleBundle when m is not a whole number, or the longest window allowed does not fit the rewind.
+    """
+    window, who = manifest.window, f"bundle {manifest.name}@{manifest.version}"
+    if rate < window.rate or rate % window.rate:
+        raise IncompatibleBundle(
+            f"{who} was trained at {window.rate} frames/s, which does not divide the deployment's rate {rate}; "
+            f"set the rate to a multiple of {window.rate}"
+        )
+    needed = window.frames * max(window.multiples) / window.rate
+    if needed > rewind_seconds:
+        raise IncompatibleBundle(
+            f"{who} needs {needed:g} s of frames for a window, the worker rewinds {rewind_seconds:g} s only; "
+            f"set rewind_seconds to {needed:g} or more"
+        )
+    return rate // window.rate
