@@ -1,0 +1,150 @@
+"""When a score becomes an event: the settings of every label, as arrays (DESIGN section 4).
+
+Each setting comes from the first of these that names it:
+
+    the label itself  >  `events:` of the settings  >  the bundle, for this text  >  the bundle's defaults
+
+The last two were measured by calibration. Seconds become ticks of the deployment's grid here, rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import ConfigurationError
+from pipeline.records.labels import THRESHOLDS, Label
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ticks: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What a bundle knows of its own scores."""
+
+    defaults: Mapping[str, float]
+    """One value for every name in `records.labels.THRESHOLDS`."""
+    labels: Mapping[str, Mapping[str, float]]
+    """Differing values, by the text of the label."""
+    onset_lag_ticks: int
+    """How far the first window of an action ends after its start, in the bundle's ticks."""
+    offset_lag_ticks: int
+    """How far the last window of an action ends after its end, in the bundle's ticks."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """Settings of every label, one array element per label in the order of `labels`. Ticks are the deployment's."""
+
+    labels: tuple[Label, ...]
+    columns: Mapping[str, int]
+    """Position of a label in the arrays, by id; labels that are not watched are absent."""
+    enter: Floats
+    """Infinite where the label is not watched."""
+    exit: Floats
+    confirm: Ticks
+    min_ticks: Ticks
+    merge_ticks: Ticks
+    cooldown_ticks: Ticks
+    max_ticks: Ticks
+    onset_lag: int
+    offset_lag: int
+    step: int
+    """Ticks between windows: one window ends at every tick that is a multiple of this."""
+    rate: int
+    """Ticks per second."""
+
+
+def calibration(document: Mapping[str, Any]) -> Calibration:
+    """Read the `events` section of a bundle's manifest."""
+    return Calibration(
+        defaults={name: document["defaults"][name] for name in THRESHOLDS},
+        labels={
+            _plain_text(text): {name: value for name, value in values.items() if value is not None}
+            for text, values in document["labels"].items()
+        },
+        onset_lag_ticks=document["onset_lag_ticks"],
+        offset_lag_ticks=document["offset_lag_ticks"],
+    )
+
+
+def resolve(
+    labels: Sequence[Label],
+    calibrated: Calibration,
+    settings: Mapping[str, float | None],
+    *,
+    rate: int,
+    multiple: int = 1,
+    stride: int = 1,
+) -> EventRules:
+    """Decide every setting of every label.
+
+    settings: the deployment's own defaults by the names of `THRESHOLDS`; None means: as the bundle was calibrated.
+    rate: ticks per second of the deployment. multiple: ticks per tick of the bundle. stride: bundle ticks per window.
+    Raises ConfigurationError where a person set `exit` above `enter`.
+    """
+    chosen = [_settings_of(label, calibrated, settings) for label in labels]
+    seconds = {
+        name: np.array([_ticks(values[f"{name}_seconds"], rate) for values in chosen], np.int64)
+        for name in ("min", "merge", "cooldown", "max")
+    }
+    return EventRules(
+        labels=tuple(labels),
+        columns={label.id: column for column, label in enumerate(labels)},
+        enter=np.array([values["enter"] for values in chosen], np.float64),
+        exit=np.array([values["exit"] for values in chosen], np.float64),
+        confirm=np.array([values["confirm"] for values in chosen], np.int64),
+        min_ticks=seconds["min"],
+        merge_ticks=seconds["merge"],
+        cooldown_ticks=seconds["cooldown"],
+        max_ticks=np.maximum(seconds["max"], 1),
+        onset_lag=calibrated.onset_lag_ticks * multiple,
+        offset_lag=calibrated.offset_lag_ticks * multiple,
+        step=multiple * stride,
+        rate=rate,
+    )
+
+
+def for_camera(rules: EventRules, camera: str) -> EventRules:
+    """The rules of one camera: labels that do not name it are not watched."""
+    watched = [any(fnmatchcase(camera, pattern) for pattern in label.cameras) for label in rules.labels]
+    if all(watched):
+        return rules
+    return replace(
+        rules,
+        columns={label.id: column for column, label in enumerate(rules.labels) if watched[column]},
+        enter=np.where(watched, rules.enter, np.inf),
+    )
+
+
+def _settings_of(label: Label, calibrated: Calibration, settings: Mapping[str, float | None]) -> dict[str, float]:
+    asked = {name: getattr(label, name) for name in THRESHOLDS}
+    asked = {name: settings.get(name) if value is None else value for name, value in asked.items()}
+    measured = {**calibrated.defaults, **calibrated.labels.get(_plain_text(label.text), {})}
+    values = {name: measured[name] if value is None else value for name, value in asked.items()}
+    if values["exit"] > values["enter"]:
+        if asked["exit"] is not None and asked["enter"] is not None:
+            raise ConfigurationError(
+                f"label {label.text!r}: exit {values['exit']} is above enter {values['enter']}, so an event would end "
+                "as it starts; lower exit or raise enter"
+            )
+        # A person moved one of the two past the other, which was measured: the measured one gives way.
+        name, other = ("exit", "enter") if asked["exit"] is None else ("enter", "exit")
+        values[name] = values[other]
+    return values
+
+
+def _plain_text(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _ticks(seconds: float, rate: int) -> int:
+    # The subtracted part keeps 0.7 s at 10 per second (7.000000000000001) from becoming eight ticks.
+    return math.ceil(seconds * rate - 1e-6)
