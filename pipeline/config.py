@@ -223,6 +223,18 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+def cache_directory() -> Path:
+    """Folder for what can be fetched or made again: $ACTIONWIRE_CACHE, else actionwire in the user's XDG cache."""
+    if chosen := os.environ.get("ACTIONWIRE_CACHE"):
+        return Path(chosen).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "actionwire"
+
+
+def state_directory() -> Path:
+    """Folder for what this user's own servers keep: `actionwire` in the XDG state folder."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state").resolve() / "actionwire"
+
+
 def watches(patterns: tuple[str, ...], camera: str) -> bool:
     """True when one of a label's ids or globs names this camera."""
     return any(fnmatchcase(camera, pattern) for pattern in patterns)

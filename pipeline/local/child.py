@@ -1,0 +1,91 @@
+"""Child processes that cannot outlive this one, whatever kills it.
+
+Linux sends a chosen signal to a child when the *thread* that started it ends (PR_SET_PDEATHSIG, prctl(2)). So all children
+are started by one thread that lives as long as the process, through a launcher that asks for the signal and then becomes
+the command. Elsewhere than on Linux a child merely runs in the same session.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+# 1 is PR_SET_PDEATHSIG. The parent may have died before the call: then the child's parent is no longer who started it.
+_LAUNCHER = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, int(sys.argv[1])); "
+    "os.getppid() == int(sys.argv[2]) or os._exit(1); os.execvp(sys.argv[3], sys.argv[3:])"
+)
+_SIGKILL = 9
+
+
+def start(
+    command: Sequence[str],
+    *,
+    output: IO[bytes] | int | None = None,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    death_signal: int = _SIGKILL,
+    own_group: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Start a command that gets `death_signal` when this process ends in any way.
+
+    output: where stdout and stderr both go; None leaves them as they are. own_group: a Ctrl-C in the terminal reaches this
+    process only, which then stops the child in its own order. Raises OSError when the command cannot be started.
+    """
+    if sys.platform == "linux":
+        command = [sys.executable, "-ISc", _LAUNCHER, str(death_signal), str(os.getpid()), *command]
+    return _Starter.of(os.getpid()).order(command, output, environment, folder, own_group)
+
+
+class _Starter(threading.Thread):
+    """The one thread that starts children; a daemon, so it ends only with the process."""
+
+    def __init__(self) -> None:
+        super().__init__(name="child-starter", daemon=True)
+        self._orders: queue.SimpleQueue[tuple[dict[str, object], Future[subprocess.Popen[bytes]]]] = queue.SimpleQueue()
+        self.start()
+
+    @staticmethod
+    @cache
+    def of(process: int) -> _Starter:
+        """The starter of this process; a fork has lost its parent's threads and needs its own."""
+        return _Starter()
+
+    def order(
+        self,
+        command: Sequence[str],
+        output: IO[bytes] | int | None,
+        environment: Mapping[str, str] | None,
+        folder: Path | None,
+        own_group: bool,
+    ) -> subprocess.Popen[bytes]:
+        """Have a child started, from any thread."""
+        started: Future[subprocess.Popen[bytes]] = Future()
+        arguments: dict[str, object] = {
+            "args": list(command),
+            "stdin": subprocess.DEVNULL,
+            "stdout": output,
+            "stderr": None if output is None else subprocess.STDOUT,
+            "env": None if environment is None else dict(environment),
+            "cwd": folder,
+            "process_group": 0 if own_group else None,
+        }
+        self._orders.put((arguments, started))
+        return started.result()
+
+    def run(self) -> None:
+        """Start children until the process ends."""
+        while True:
+            arguments, started = self._orders.get()
+            try:
+                started.set_result(subprocess.Popen(**arguments))  # type: ignore[call-overload]
+            except BaseException as error:
+                started.set_exception(error)
