@@ -1,8 +1,8 @@
 """Child processes that cannot outlive this one, whatever kills it.
 
-Linux sends a chosen signal to a child when the *thread* that started it ends (PR_SET_PDEATHSIG, prctl(2)). So all children
-are started by one thread that lives as long as the process, through a launcher that asks for the signal and then becomes
-the command. Elsewhere than on Linux a child merely runs in the same session.
+Linux sends a chosen signal to a child when the *thread* that started it ends (PR_SET_PDEATHSIG, prctl(2)). So all
+children are started by one thread that lives as long as the process, through a launcher that asks for the signal and
+then becomes the command. Elsewhere than on Linux a child merely runs in the same session.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a command that gets `death_signal` when this process ends in any way.
 
-    output: where stdout and stderr both go; None leaves them as they are. own_group: a Ctrl-C in the terminal reaches this
-    process only, which then stops the child in its own order. Raises OSError when the command cannot be started.
+    output: where stdout and stderr both go; None leaves them as they are. own_group: a Ctrl-C in the terminal reaches
+    this process only, which then stops the child in its own order. Raises OSError when the command cannot be started.
     """
     if sys.platform == "linux":
         command = [sys.executable, "-ISc", _LAUNCHER, str(death_signal), str(os.getpid()), *command]

@@ -199,8 +199,7 @@ class BrokerNode:
             if time.monotonic() > deadline:
                 raise BrokerTimeout(f"the broker did not listen on port {port} in time; see {self.log_file}")
             time.sleep(0.02)
-        # Another process may have answered on a port that this broker failed to get.
-        return not (process.poll() is not None and self._process is not None)
+        return process.poll() is None  # else another process answered, on a port that this broker failed to get
 
 
 def stop_folder(home: Path, seconds: float = 15.0) -> state.NodeState | None:
@@ -235,8 +234,9 @@ def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
 
 
 def _write_secret(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-        handle.write(text)
+    path.touch(0o600)
+    path.chmod(0o600)
+    path.write_text(text)
 
 
 def _reason(printed: str) -> str:

@@ -21,8 +21,8 @@ TEST_OVERRIDES: Mapping[str, str] = {
 class NodeSecurity:
     """What the client listener asks for. Both PLAIN and SCRAM-SHA-512 are on offer where users are given.
 
-    certificate and key: PEM files of the broker (the key unencrypted PKCS#8); ca: PEM file of the authority, which is also
-    the one that client certificates are checked against. Needed for SSL and SASL_SSL.
+    certificate and key: PEM files of the broker (the key unencrypted PKCS#8); ca: PEM file of the authority, which
+    client certificates are checked against too. All three are needed for SSL and SASL_SSL.
     """
 
     protocol: Protocol
