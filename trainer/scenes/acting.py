@@ -174,7 +174,7 @@ class Play:
 
         candidates = [actor] if actor else [self.actors[int(i)] for i in self.rng.permutation(len(self.actors))]
         if key in ("walk", "run", "sit_down"):  # those who stand together mostly stay together
-            candidates.sort(key=lambda who: self._partner(who) is not None and self.rng.random() < 0.7)
+            candidates.sort(key=lambda who: (who.posture != ABSENT) + (self._partner(who) is not None))
         for who in candidates:
             if who.free_at > clock:
                 continue

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from trainer.scenes.acting import Play
+from trainer.scenes.acting import ABSENT, SITTING, Play
 from trainer.scenes.casting import INDOOR, OUTDOOR, draw_body, draw_camera, draw_light, draw_things, half_width, pick
 from trainer.scenes.stage import Event, Person, Scene, Segment
 from trainer.scenes.vocabulary import BY_KEY, COLOURS, KEYS, Pairs, allowed, split_of
@@ -107,7 +107,8 @@ def draw_stream(seed: int, seconds: float = 120.0, *, density: float = 1.0, pair
     play.settle()
     clock = float(rng.uniform(1.0, 4.0)) / density
     while clock < seconds - 2.0:
-        for key in rng.choice(KEYS, size=len(KEYS), replace=False, p=_spread(_weights(play.counts))):
+        order = rng.choice(KEYS, size=len(KEYS), replace=False, p=_spread(_weights(play.counts)))
+        for key in (*_due(play, rng), *order):
             end = play.act(str(key), clock)
             if end is not None:
                 break
@@ -119,6 +120,16 @@ def draw_stream(seed: int, seconds: float = 120.0, *, density: float = 1.0, pair
             low, high = STRETCH if rng.random() < STRETCH_SHARE else GAP
             clock = end + float(rng.uniform(low, high)) / density
     return play.finish()
+
+
+def _due(play: Play, rng: Rng) -> tuple[str, ...]:
+    """What ends a long sitting or an absence now and then, so that people are there for other actions."""
+    postures = {actor.posture for actor in play.actors}
+    if SITTING in postures and rng.random() < 0.4:
+        return ("stand_up",)
+    if ABSENT in postures and rng.random() < 0.4:
+        return (str(rng.choice(["walk", "run"])),)
+    return ()
 
 
 def _spread(weights: np.ndarray) -> np.ndarray:

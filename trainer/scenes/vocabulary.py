@@ -82,8 +82,11 @@ def allowed(key: str, colour: str | None, pairs: Pairs) -> bool:
     return pairs == "all" or unseen == (pairs == "unseen")
 
 
+SPLIT_SIZE = 10_000
+
+
 def split_of(seed: int) -> Split:
     """The split of a seed: 0-9999 train, 10000-19999 validate, 20000 and above test (tests and the demo)."""
     if seed < 0:
         raise ValueError(f"seed {seed} is negative; scene seeds count from 0")
-    return "train" if seed < 10_000 else "validate" if seed < 20_000 else "test"
+    return "train" if seed < SPLIT_SIZE else "validate" if seed < 2 * SPLIT_SIZE else "test"

@@ -1,0 +1,140 @@
+"""`actionwire-trainer scenes render`: cameras as MP4 files and their truth as JSON."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import zlib
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from trainer.scenes.chunks import one_thread
+from trainer.scenes.encode import encode_mp4
+from trainer.scenes.render import render
+from trainer.scenes.script import draw_stream
+from trainer.scenes.vocabulary import SPLIT_SIZE, split_of
+
+app = typer.Typer(help="Rendered, labelled surveillance scenes.", no_args_is_help=True)
+
+SCHEMA = 1
+_SECONDS_AT_ONCE = 10.0
+_BITS_PER_PIXEL = 0.35
+
+
+@app.callback()
+def scenes() -> None:
+    """Rendered, labelled surveillance scenes."""
+
+
+def camera_seed(seed: int, camera: int) -> int:
+    """The scene seed of camera number `camera` (from 1) of a run with `seed`, within the run seed's split.
+
+    Test seeds are spread over a range of their own, so no two runs share a camera by being neighbours.
+    """
+    spread = zlib.crc32(f"{seed}/{camera}".encode())
+    split = split_of(seed)
+    if split == "test":
+        return 2 * SPLIT_SIZE + spread
+    return (0 if split == "train" else SPLIT_SIZE) + spread % SPLIT_SIZE
+
+
+def render_camera(
+    seed: int, camera: int, seconds: float, fps: int, size: tuple[int, int], folder: Path
+) -> dict[str, Any]:
+    """Draw one camera, write `camera-N.mp4` into `folder`, and return its entry of truth.json."""
+    one_thread()
+    scene = draw_stream(camera_seed(seed, camera), seconds)
+    name = f"camera-{camera}"
+    count = round(seconds * fps)
+    step = max(1, round(_SECONDS_AT_ONCE * fps))
+
+    def frames() -> Any:
+        for first in range(0, count, step):
+            yield from render(scene, np.arange(first, min(count, first + step)) / fps, size)
+
+    bitrate = int(_BITS_PER_PIXEL * size[0] * size[1] * fps)
+    encode_mp4(frames(), folder / f"{name}.mp4", fps, bitrate)
+    actions = [
+        {
+            "label": event.label, "key": event.key, "start": event.start, "end": event.end,
+            "actors": list(event.actors),
+        }
+        for event in scene.events
+    ]  # fmt: skip
+    return {"id": name, "file": f"{name}.mp4", "actions": actions}
+
+
+def render_cameras(
+    folder: Path,
+    seed: int,
+    cameras: int,
+    seconds: float,
+    fps: int,
+    size: tuple[int, int],
+    workers: int,
+    progress: Any = None,
+) -> dict[str, Any]:
+    """Write a run's cameras and truth.json into `folder` (made where missing), and return the truth.
+
+    `progress` is called with the number of cameras done after each. Equal arguments give equal files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[int, dict[str, Any]] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max(1, min(workers, cameras)), mp_context=context) as pool:
+        waiting = {pool.submit(render_camera, seed, n, seconds, fps, size, folder): n for n in range(1, cameras + 1)}
+        for done in as_completed(waiting):
+            found[waiting[done]] = done.result()
+            if progress is not None:
+                progress(len(found))
+    truth = {
+        "schema": SCHEMA, "seed": seed, "seconds": seconds, "fps": fps, "cameras": [found[n] for n in sorted(found)],
+    }  # fmt: skip
+    (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
+    return truth
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """'320x240' to (320, 240); both even and at least 32. Raises typer.BadParameter otherwise."""
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no size; write WIDTHxHEIGHT, such as 320x240") from None
+    if width < 32 or height < 32 or width % 2 or height % 2:
+        raise typer.BadParameter(f"{text}: width and height must be even and at least 32")
+    return width, height
+
+
+@app.command("render")
+def render_command(
+    out: Annotated[Path, typer.Option(help="Folder for camera-N.mp4 and truth.json; made where missing.")],
+    seed: Annotated[
+        int, typer.Option(min=0, help="0-9999 train, 10000-19999 validate, 20000 and above test and demo.")
+    ] = 20000,
+    cameras: Annotated[int, typer.Option(min=1, max=256, help="Number of cameras.")] = 4,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Length of each camera's file in seconds.")] = 120.0,
+    fps: Annotated[int, typer.Option(min=1, max=60, help="Frames per second.")] = 12,
+    size: Annotated[str, typer.Option(help="Picture size, WIDTHxHEIGHT.")] = "320x240",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the truth as JSON instead of a table.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render at once.")] = 2,
+) -> None:
+    """Render cameras with people who act, and the truth of what they do."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    picture = parse_size(size)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("rendering cameras", total=cameras)
+        truth = render_cameras(
+            out, seed, cameras, seconds, fps, picture, workers, lambda done: bar.update(task, completed=done)
+        )
+    if as_json:
+        typer.echo(json.dumps(truth))
+        return
+    for camera in truth["cameras"]:
+        typer.echo(f"{camera['id']}: {out / camera['file']}, {len(camera['actions'])} actions")
