@@ -8,7 +8,7 @@ r"""From scores to events: one state machine per camera and label (DESIGN sectio
                    ^ start            ^ end
 
 1 is the first window of a streak at or above `enter`; s the one that completes it (here `confirm` = 3) and sends
-`started`; u sends `updated`, because the peak rose; l is the last window at or above `exit`; e has been below `exit` for
+`started`; u sends `updated`, because the peak rose; l is the last window at or above `exit`; e has been below it for
 the merge time and sends `ended`. `start` is 1 less the onset lag, `end` is l less the offset lag: calibration measured
 both lags.
 
