@@ -62,12 +62,16 @@ class Polled:
     assigned and revoked: partitions gained and lost since the previous poll. A partition that was lost and regained in
     between is in both, so comparing assignments is not needed. Records of a partition in `assigned` may have been
     fetched from anywhere: seek first, discard them.
+
+    skipped: for each partition where retention deleted records before they were read, the offset that was due and the
+    one that reading went on from.
     """
 
     records: Mapping[Partition, Sequence[Record]]
     assigned: frozenset[Partition]
     revoked: frozenset[Partition]
     token: GroupToken | None
+    skipped: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
 
 
 class GroupConsumer(Protocol):
@@ -131,7 +135,8 @@ class Reader(Protocol):
 
 
 Delivered: TypeAlias = Callable[[Partition | None, int, ActionwireError | None], None]
-"""Called once per message, on the client's thread: (partition, offset, None) or (None, -1, error). Must not block."""
+"""Called once per message, on the client's thread or before `send` returns: (partition, offset, None) or
+(None, -1, error). It must not block, and must not need a lock that the caller of `send` holds."""
 
 
 class Producer(Protocol):
