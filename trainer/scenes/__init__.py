@@ -11,13 +11,14 @@ A *scene* is pure data drawn from a seed; frames and truth follow from it, the s
     scene = draw_clip(seed=7, action="kick", seconds=2.5)       # one action that fills the middle of a short scene
     scene = draw_clip(seed=7, action=None)                      # a clip that shows none of the actions
     frames = render(scene, times, size=(160, 120))              # uint8 [n, 120, 160, 3] RGB at any instants (seconds)
-    scene.events                                                # Event(key, label, start, end, actors, people), by start
-    captions(event, rng, count=4)                               # texts of one event; background_captions(scene, rng) else
+    scene.events                                                # Event(key, label, start, end, actors, people)
+    captions(event, rng, count=4)                               # texts of one event
+    background_captions(scene, rng, at=1.2)                     # texts of a stretch without one
 
     for chunk in chunks(range(600), seconds=60.0, rate=4, size=(160, 120), model_size=(96, 96), workers=2):
         chunk.frames, chunk.times, chunk.scene                  # uint8 [n, 96, 96, 3], float64 [n], the drawn scene
         chunk.active                                            # bool [n, 16]: actions under way at each frame
 
-Splits (`vocabulary.split_of`): seeds 0-9999 train, 10000-19999 validate, 20000 and above tests and demo. Scenes of a train
-seed never show a held-out pair of `vocabulary.HELD_OUT` unless asked for (`pairs="unseen"` or `"all"`).
+Splits (`vocabulary.split_of`): seeds 0-9999 train, 10000-19999 validate, 20000 and above tests and demo. Scenes of a
+train seed never show a held-out pair of `vocabulary.HELD_OUT` unless asked for (`pairs="unseen"` or `"all"`).
 """

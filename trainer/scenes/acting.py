@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +15,7 @@ from trainer.scenes.vocabulary import BY_KEY, KEYS, Pairs, allowed
 Rng = np.random.Generator
 Point = tuple[float, float]
 
-STANDING, SITTING, LYING, CROUCHING, ABSENT = "standing", "sitting", "lying", "crouching", "absent"
+STANDING, SITTING, LYING, ABSENT = "standing", "sitting", "lying", "absent"
 NEAR, FAR = 0.9, 1.7  # metres between two who can act together without an approach
 VISIBLE = 0.5  # share of the joints inside the picture from which on someone is seen
 _IDLE = ("stand", "stand", "look", "look", "talk", "phone", "crossed", "hips", "scratch", "check_watch", "stretch")
@@ -40,16 +39,18 @@ class Actor:
     lying: tuple[tuple[str, float], ...] = ()
 
 
-def _angle(a: Point, b: Point) -> float:
+def heading(a: Point, b: Point) -> float:
+    """The heading from one ground point to another, radians."""
     return math.atan2(b[1] - a[1], b[0] - a[0])
 
 
-def _distance(a: Point, b: Point) -> float:
+def distance(a: Point, b: Point) -> float:
+    """Metres between two ground points."""
     return math.hypot(b[0] - a[0], b[1] - a[1])
 
 
 class Play:
-    """Builds one scene: `settle` gives the first postures, `act` appends an episode, `finish` closes it."""
+    """Builds one scene: `settle` gives the first postures, episodes append segments and events, `finish` closes it."""
 
     def __init__(
         self, seed: int, seconds: float, place: str, camera: Camera, light: Light, pairs: Pairs, rng: Rng, wide: float
@@ -61,8 +62,6 @@ class Play:
         self.things: list[Thing] = []
         self.events: list[Event] = []
         self.counts: dict[str, int] = dict.fromkeys(KEYS, 0)
-
-    # --- cast -------------------------------------------------------------------------------------------------------
 
     def add_actor(self, body: Body, place: Point) -> None:
         """Add someone who stands at a place, facing somewhere between left, the camera and right."""
@@ -107,38 +106,36 @@ class Play:
         self.things.append(Thing("ladder", at, size, (shade, shade, int(0.8 * shade)), phase=heading))
         actor.ladder = True
 
-    # --- time -------------------------------------------------------------------------------------------------------
-
-    def _idle_until(self, actor: Actor, until: float, towards: float | None = None) -> None:
-        """Fill an actor's time with what is of no interest, turning to `towards` in its last stretch."""
+    def idle_until(self, actor: Actor, until: float, towards: float | None = None) -> None:
+        """Fill an actor's time with what is of no interest; from `until` on the heading is `towards`."""
         rng = self.rng
         while actor.free_at < until - 1e-9:
             left = until - actor.free_at
             length = left if left < 6.0 else float(rng.uniform(2.5, 5.5))
-            motion = {SITTING: "sit", LYING: "lie_still", ABSENT: AWAY, CROUCHING: "crouch"}.get(actor.posture)
+            motion = {SITTING: "sit", LYING: "lie_still", ABSENT: AWAY}.get(actor.posture)
             values: tuple[tuple[str, float], ...] = actor.lying if actor.posture == LYING else ()
             if motion is None:
                 motion = str(rng.choice(_IDLE))
                 if not actor.seat and not actor.ladder and rng.random() < 0.5:
                     actor.facing = actor.home_facing + float(rng.normal(0, 0.35))
-                partner = self._partner(actor)
+                partner = self.partner(actor)
                 if partner is not None and rng.random() < 0.5:
-                    motion, actor.facing = "talk", _angle(actor.place, partner.place)
+                    motion, actor.facing = "talk", heading(actor.place, partner.place)
             if actor.posture in (STANDING, SITTING):
                 values = (("phase", float(rng.uniform(0, 6.28))), ("size", float(rng.uniform(0.6, 1.2))),
                           ("mirror", float(rng.random() < 0.5)))  # fmt: skip
-            self._append(actor, motion, length, values)
+            self.append(actor, motion, length, values)
         if towards is not None:
             actor.facing = towards
 
-    def _partner(self, actor: Actor) -> Actor | None:
+    def partner(self, actor: Actor) -> Actor | None:
         """Someone standing close enough to talk to."""
         for other in self.actors:
-            if other is not actor and other.posture == STANDING and _distance(actor.place, other.place) < FAR:
+            if other is not actor and other.posture == STANDING and distance(actor.place, other.place) < FAR:
                 return other
         return None
 
-    def _append(
+    def append(
         self,
         actor: Actor,
         motion: str,
@@ -146,6 +143,7 @@ class Play:
         values: tuple[tuple[str, float], ...] = (),
         path: tuple[Point, ...] = (),
     ) -> Segment:
+        """Append a segment where the actor's time ends; without a path it happens on the spot."""
         segment = Segment(
             motion, actor.free_at, actor.free_at + seconds, path or (actor.place,), actor.facing, tuple(values)
         )
@@ -153,37 +151,17 @@ class Play:
         actor.free_at += seconds
         return segment
 
-    def _record(self, key: str, start: float, end: float, *actors: Actor) -> None:
+    def record(self, key: str, start: float, end: float, *actors: Actor) -> None:
+        """Put an action into the truth, unless it is too short to be seen; whoever acts first comes first."""
         if end - start >= 0.3:
             tops = tuple(actor.body.top for actor in actors)
             numbers = tuple(actor.number for actor in actors)
             self.events.append(Event(key, BY_KEY[key].label, start, end, tops, numbers))
             self.counts[key] += 1
 
-    def _may(self, actor: Actor, *keys: str) -> bool:
+    def may(self, actor: Actor, *keys: str) -> bool:
+        """Whether someone's colour allows all these actions under the play's rule."""
         return all(allowed(key, actor.body.top, self.pairs) for key in keys)
-
-    # --- episodes ---------------------------------------------------------------------------------------------------
-
-    def act(self, key: str, clock: float, actor: Actor | None = None, alone: bool = False) -> float | None:
-        """Append an episode that begins with `key` at about `clock` (s); when it ends, or None if nobody can do it.
-
-        `actor` names who does it; `alone`: without what usually comes before or after.
-        """
-        from trainer.scenes.episodes import EPISODES
-
-        candidates = [actor] if actor else [self.actors[int(i)] for i in self.rng.permutation(len(self.actors))]
-        if key in ("walk", "run", "sit_down"):  # those who stand together mostly stay together
-            candidates.sort(key=lambda who: (who.posture != ABSENT) + (self._partner(who) is not None))
-        for who in candidates:
-            if who.free_at > clock:
-                continue
-            end = EPISODES[key](self, who, clock, alone)
-            if end is not None:
-                return end
-        return None
-
-    # --- truth ------------------------------------------------------------------------------------------------------
 
     def seen(self, actor: Actor, segment: Segment) -> tuple[float, float] | None:
         """From when to when someone is in the picture during a segment, or None."""
@@ -199,7 +177,7 @@ class Play:
     def finish(self) -> Scene:
         """Close the play: everyone idles to the end; the events in the order of their beginnings."""
         for actor in self.actors:
-            self._idle_until(actor, max(self.seconds, actor.free_at) + 0.5)
+            self.idle_until(actor, max(self.seconds, actor.free_at) + 0.5)
         events = [
             Event(
                 event.key,
@@ -216,6 +194,3 @@ class Play:
         return Scene(
             self.seed, self.seconds, self.place, self.camera, self.light, people, tuple(self.things), tuple(events)
         )
-
-
-Episode = Callable[[Play, Actor, float, bool], float | None]

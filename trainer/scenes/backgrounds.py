@@ -17,8 +17,9 @@ _CELL = 32  # texture pixels per metre
 _SPAN = 9.0  # metres of floor and wall to either side
 
 _FLOORS: dict[str, tuple[str, ...]] = {
-    "room": ("planks", "carpet"), "office": ("carpet", "tiles"), "corridor": ("tiles", "plain"), "shop": ("tiles", "plain"),
-    "hall": ("tiles", "planks"), "yard": ("slabs", "gravel"), "street": ("asphalt",), "park": ("grass", "gravel"),
+    "room": ("planks", "carpet"), "office": ("carpet", "tiles"), "corridor": ("tiles", "plain"),
+    "shop": ("tiles", "plain"), "hall": ("tiles", "planks"),
+    "yard": ("slabs", "gravel"), "street": ("asphalt",), "park": ("grass", "gravel"),
     "car park": ("asphalt",), "courtyard": ("slabs", "tiles"),
 }  # fmt: skip
 _WALLS: dict[str, tuple[str, ...]] = {
@@ -27,7 +28,8 @@ _WALLS: dict[str, tuple[str, ...]] = {
     "car park": ("road",), "courtyard": ("brick", "doors"),
 }  # fmt: skip
 _BASE = {"planks": (142, 108, 76), "carpet": (112, 112, 118), "tiles": (168, 164, 156), "plain": (150, 150, 146),
-         "slabs": (150, 146, 138), "gravel": (146, 136, 120), "asphalt": (94, 95, 98), "grass": (84, 116, 62)}  # fmt: skip
+         "slabs": (150, 146, 138), "gravel": (146, 136, 120), "asphalt": (94, 95, 98),
+         "grass": (84, 116, 62)}  # fmt: skip
 
 
 def _cloud(rng: Rng, shape: tuple[int, int], cells: int, strength: float) -> NDArray[np.float32]:
@@ -108,7 +110,7 @@ def _lay(
     camera: Camera,
     size: tuple[int, int],
 ) -> None:
-    """Paint a rectangle of the world (corners [4, 3]: top left, top right, bottom right, bottom left) with a texture."""
+    """Paint a rectangle of the world (corners [4, 3], clockwise from the top left) with a texture."""
     target = to_pixels(camera, project(camera, corners)[0], size).astype(np.float32)
     height, width = texture.shape[:2]
     source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)

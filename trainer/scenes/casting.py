@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from trainer.scenes.stage import Body, Camera, Light, Thing
 from trainer.scenes.vocabulary import COLOURS, UNNAMED_COLOURS
 
 Rng = np.random.Generator
+T = TypeVar("T")
 
 INDOOR: tuple[str, ...] = ("room", "office", "corridor", "shop", "hall")
 OUTDOOR: tuple[str, ...] = ("yard", "street", "park", "car park", "courtyard")
@@ -25,7 +28,7 @@ def _vary(rng: Rng, rgb: tuple[int, int, int], spread: float) -> tuple[int, int,
     return (int(values[0]), int(values[1]), int(values[2]))
 
 
-def pick(rng: Rng, options: tuple) -> object:
+def pick(rng: Rng, options: Sequence[T]) -> T:
     """One of the options, each as likely."""
     return options[int(rng.integers(len(options)))]
 
@@ -40,11 +43,11 @@ def draw_body(rng: Rng, top: str | None) -> Body:
         shoulders=float(rng.uniform(0.098, 0.128)),
         legs=float(rng.uniform(0.465, 0.505)),
         top=top,
-        top_rgb=_vary(rng, colour, 9.0),  # type: ignore[arg-type]
-        trousers_rgb=_vary(rng, pick(rng, _TROUSERS), 12.0),  # type: ignore[arg-type]
-        skin_rgb=_vary(rng, pick(rng, _SKIN), 8.0),  # type: ignore[arg-type]
-        hair_rgb=_vary(rng, pick(rng, _HAIR), 8.0),  # type: ignore[arg-type]
-        shoes_rgb=_vary(rng, pick(rng, ((30, 30, 32), (85, 60, 42), (205, 205, 205))), 10.0),  # type: ignore[arg-type]
+        top_rgb=_vary(rng, colour, 9.0),
+        trousers_rgb=_vary(rng, pick(rng, _TROUSERS), 12.0),
+        skin_rgb=_vary(rng, pick(rng, _SKIN), 8.0),
+        hair_rgb=_vary(rng, pick(rng, _HAIR), 8.0),
+        shoes_rgb=_vary(rng, pick(rng, ((30, 30, 32), (85, 60, 42), (205, 205, 205))), 10.0),
         long_sleeves=bool(rng.random() < 0.7),
         shorts=bool(rng.random() < 0.18),
         long_hair=bool(rng.random() < 0.4),
@@ -105,11 +108,9 @@ def draw_things(rng: Rng, outdoor: bool, place: str, camera: Camera, seconds: fl
             speed = float(rng.uniform(3.5, 9.0) * (1 if rng.random() < 0.5 else -1))
             rgb = _vary(
                 rng, pick(rng, ((170, 30, 30), (40, 60, 130), (200, 200, 205), (40, 40, 44), (120, 124, 130))), 14.0
-            )  # type: ignore[arg-type]
+            )
             things.append(
-                Thing(
-                    "car", (0.0, float(rng.uniform(3.4, 4.2))), (float(rng.uniform(3.6, 4.6)), 1.45), rgb, clock, speed
-                )
+                Thing("car", (0.0, 3.5 if speed > 0 else 4.4), (float(rng.uniform(3.6, 4.6)), 1.45), rgb, clock, speed)
             )
             clock += float(rng.uniform(5, 22))
     if not outdoor and rng.random() < 0.3:

@@ -7,12 +7,24 @@ do it. An event begins when something of the action shows and ends when its last
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
 from trainer.scenes.acting import (
-    ABSENT, CROUCHING, FAR, LYING, NEAR, SITTING, STANDING, Actor, Episode, Play, Point, _angle, _distance,
-)  # fmt: skip
+    ABSENT,
+    FAR,
+    LYING,
+    NEAR,
+    SITTING,
+    STANDING,
+    Actor,
+    Play,
+    Point,
+    distance,
+    heading,
+)
 
 LEAD, TAIL = 0.12, 0.15  # seconds of a segment before the action shows, and after it is over
 Values = tuple[tuple[str, float], ...]
@@ -34,15 +46,15 @@ def _sideways(play: Play) -> float:
 def _simple(
     play: Play, actor: Actor, clock: float, key: str, seconds: float, values: Values, facing: float | None
 ) -> float:
-    play._idle_until(actor, clock, facing)
-    segment = play._append(actor, key, seconds, values)
-    play._record(key, segment.start + LEAD, segment.end - TAIL, actor)
+    play.idle_until(actor, clock, facing)
+    segment = play.append(actor, key, seconds, values)
+    play.record(key, segment.start + LEAD, segment.end - TAIL, actor)
     return segment.end
 
 
 def jump(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """Two or three jumps on the spot."""
-    if actor.posture != STANDING or not play._may(actor, "jump"):
+    if actor.posture != STANDING or not play.may(actor, "jump"):
         return None
     count = int(play.rng.integers(2, 4))
     values = (("count", float(count)), ("height", _uniform(play, 0.28, 0.48)))
@@ -51,7 +63,7 @@ def jump(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
 
 def wave(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """Waving, mostly towards the camera's side."""
-    if actor.posture != STANDING or not play._may(actor, "wave"):
+    if actor.posture != STANDING or not play.may(actor, "wave"):
         return None
     values = (("rate", _uniform(play, 0.8, 1.5)), ("swing", _uniform(play, 30, 46)),
               ("both", float(play.rng.random() < 0.2)), _mirror(play))  # fmt: skip
@@ -62,16 +74,17 @@ def wave(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
 
 def throw(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """Throwing something across the picture."""
-    if actor.posture != STANDING or not play._may(actor, "throw"):
+    if actor.posture != STANDING or not play.may(actor, "throw"):
         return None
-    values = (("radius", _uniform(play, 0.06, 0.11)), ("object", float(play.rng.integers(6))), ("both", float(play.rng.random() < 0.25)),
-              ("speed", _uniform(play, 5.0, 8.0)), _mirror(play))  # fmt: skip
+    values = (("radius", _uniform(play, 0.06, 0.11)), ("object", float(play.rng.integers(6))),
+              ("both", float(play.rng.random() < 0.25)), ("speed", _uniform(play, 5.0, 8.0)),
+              _mirror(play))  # fmt: skip
     return _simple(play, actor, clock, "throw", _uniform(play, 1.7, 2.3), values, _sideways(play))
 
 
 def pick_up(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """Picking up something from the ground."""
-    if actor.posture != STANDING or not play._may(actor, "pick_up"):
+    if actor.posture != STANDING or not play.may(actor, "pick_up"):
         return None
     both = float(play.rng.random() < 0.35)
     values = (
@@ -85,10 +98,10 @@ def pick_up(play: Play, actor: Actor, clock: float, alone: bool) -> float | None
 
 def climb(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """Up and down the ladder beside one's place."""
-    if actor.posture != STANDING or not actor.ladder or actor.place != actor.home or not play._may(actor, "climb"):
+    if actor.posture != STANDING or not actor.ladder or actor.place != actor.home or not play.may(actor, "climb"):
         return None
     near = [thing for thing in play.things if thing.kind == "ladder"]
-    ladder = min(near, key=lambda thing: _distance(thing.place, actor.place))
+    ladder = min(near, key=lambda thing: distance(thing.place, actor.place))
     high = 0.5 * play.camera.distance / play.camera.focal + 0.9 - actor.body.height - 0.1
     values = (("height", float(np.clip(high, 0.45, 1.0))), ("cadence", _uniform(play, 0.7, 1.05)))
     return _simple(play, actor, clock, "climb", _uniform(play, 3.0, 5.0), values, ladder.phase)
@@ -100,7 +113,7 @@ def sit_down(play: Play, actor: Actor, clock: float, alone: bool) -> float | Non
         actor.posture != STANDING
         or not actor.seat
         or actor.place != actor.home
-        or not play._may(actor, "sit_down", "stand_up")
+        or not play.may(actor, "sit_down", "stand_up")
     ):
         return None
     end = _simple(play, actor, clock, "sit_down", _uniform(play, 1.6, 2.2), (), actor.home_facing)
@@ -110,38 +123,45 @@ def sit_down(play: Play, actor: Actor, clock: float, alone: bool) -> float | Non
 
 def stand_up(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """From one's seat (in a clip also from the ground or a crouch)."""
-    if not play._may(actor, "stand_up"):
+    if not play.may(actor, "stand_up"):
         return None
-    origin = 0
-    if alone:
-        origin = int(play.rng.choice(3, p=[0.45, 0.25, 0.3]))
-        actor.posture = (SITTING, CROUCHING, LYING)[origin]
+    if not alone:
+        if actor.posture != SITTING:
+            return None
+        play.idle_until(actor, clock)
+        return _rise(play, actor, 0)
+    origin = int(play.rng.choice(3, p=[0.45, 0.25, 0.3]))
+    begin = actor.free_at
+    if origin == 1:
+        play.append(actor, "crouch", clock - begin)
+        play.record("crouch", begin, clock, actor)
+    else:
+        actor.posture = LYING if origin == 2 else SITTING
         if origin == 2:
             actor.facing, actor.lying = _falling(play, actor)
-    if actor.posture != SITTING and not alone:
-        return None
-    play._idle_until(actor, clock)
+            play.record("lie_still", begin, clock, actor)
+        play.idle_until(actor, clock)
     return _rise(play, actor, origin)
 
 
 def _rise(play: Play, actor: Actor, origin: int, extra: Values = ()) -> float:
     seconds = _uniform(play, *((1.5, 2.1), (1.4, 1.9), (2.2, 3.0))[origin])
-    segment = play._append(actor, "stand_up", seconds, (("from", float(origin)), *actor.lying, *extra))
-    play._record("stand_up", segment.start + 0.05, segment.end - TAIL, actor)
+    segment = play.append(actor, "stand_up", seconds, (("from", float(origin)), *actor.lying, *extra))
+    play.record("stand_up", segment.start + 0.05, segment.end - TAIL, actor)
     actor.posture, actor.lying = STANDING, ()
     return segment.end
 
 
 def crouch(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """Down, staying there for a while, and up again."""
-    if actor.posture != STANDING or not play._may(actor, "crouch", *(() if alone else ("stand_up",))):
+    if actor.posture != STANDING or not play.may(actor, "crouch", *(() if alone else ("stand_up",))):
         return None
     covered = ("covered", float(play.rng.random() < 0.3))
-    play._idle_until(actor, clock, actor.facing + _uniform(play, -0.5, 0.5))
-    segment = play._append(
+    play.idle_until(actor, clock, actor.facing + _uniform(play, -0.5, 0.5))
+    segment = play.append(
         actor, "crouch", _uniform(play, 2.0, 4.0), (("down", _uniform(play, 0.6, 1.0)), covered, _mirror(play))
     )
-    play._record("crouch", segment.start + LEAD, segment.end, actor)
+    play.record("crouch", segment.start + LEAD, segment.end, actor)
     return _rise(play, actor, 1, (covered, segment.values[2]))
 
 
@@ -158,29 +178,29 @@ def _falling(play: Play, actor: Actor) -> tuple[float, Values]:
 def fall(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """A fall, lying there, and (mostly) getting up."""
     follow = () if alone else ("lie_still", "stand_up")
-    if actor.posture != STANDING or not play._may(actor, "fall", *follow):
+    if actor.posture != STANDING or not play.may(actor, "fall", *follow):
         return None
     facing, lying = _falling(play, actor)
-    play._idle_until(actor, clock, facing)
+    play.idle_until(actor, clock, facing)
     values = (*lying, ("buckle", _uniform(play, 0.0, 1.0)))
-    segment = play._append(actor, "fall", _uniform(play, 1.9, 2.6), values)
+    segment = play.append(actor, "fall", _uniform(play, 1.9, 2.6), values)
     landed = segment.start + 0.8 * (segment.end - segment.start)
-    play._record("fall", segment.start + LEAD, landed, actor)
+    play.record("fall", segment.start + LEAD, landed, actor)
     actor.posture, actor.lying = LYING, lying
-    rest = play._append(actor, "lie_still", _uniform(play, 2.4, 5.0), lying)
-    play._record("lie_still", landed, rest.end, actor)
+    rest = play.append(actor, "lie_still", _uniform(play, 2.4, 5.0), lying)
+    play.record("lie_still", landed, rest.end, actor)
     return _rise(play, actor, 2)
 
 
 def lie_still(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """Lying there from the beginning (clips only; in streams lying follows from a fall)."""
-    if not alone or not play._may(actor, "lie_still"):
+    if not alone or not play.may(actor, "lie_still"):
         return None
     actor.facing, actor.lying = _falling(play, actor)
     actor.posture = LYING
     start = actor.free_at
-    play._idle_until(actor, clock + 12.0)
-    play._record("lie_still", start, actor.free_at, actor)
+    play.idle_until(actor, clock + 12.0)
+    play.record("lie_still", start, actor.free_at, actor)
     return actor.free_at
 
 
@@ -207,7 +227,7 @@ def _free_place(play: Play, actor: Actor) -> Point:
     for _ in range(12):
         place = (_uniform(play, -0.95, 0.95) * play.wide, _uniform(play, -0.5, 0.8))
         others = [other for other in play.actors if other is not actor and other.posture != ABSENT]
-        if _distance(place, actor.place) > 1.7 and all(_distance(place, other.place) > NEAR for other in others):
+        if distance(place, actor.place) > 1.7 and all(distance(place, other.place) > NEAR for other in others):
             return place
     return actor.place
 
@@ -230,12 +250,12 @@ def _round(play: Play, actor: Actor, running: bool) -> tuple[Point, ...]:
 
 
 def _length(path: tuple[Point, ...]) -> float:
-    return sum(_distance(a, b) for a, b in zip(path, path[1:], strict=False))
+    return sum(distance(a, b) for a, b in pairwise(path))
 
 
 def _travel(play: Play, actor: Actor, clock: float, key: str) -> float | None:
     """Walking or running 2 to 5 s; someone who runs in the picture runs several rounds where one is short."""
-    if actor.posture not in (STANDING, ABSENT) or not play._may(actor, key):
+    if actor.posture not in (STANDING, ABSENT) or not play.may(actor, key):
         return None
     running = key == "run"
     path, to = _ways(play, actor, running)
@@ -247,7 +267,7 @@ def _travel(play: Play, actor: Actor, clock: float, key: str) -> float | None:
     if _length(path) / speed < 1.8:
         return None
     speed = max(speed, min(_length(path) / 5.2, 3.1 if running else 1.6))
-    play._idle_until(actor, clock)
+    play.idle_until(actor, clock)
     _go(play, actor, key, path, _length(path) / speed, speed)
     if to == "gone":
         actor.posture, actor.place = ABSENT, path[-1]
@@ -259,12 +279,12 @@ def _travel(play: Play, actor: Actor, clock: float, key: str) -> float | None:
 def _go(play: Play, actor: Actor, key: str, path: tuple[Point, ...], seconds: float, speed: float) -> None:
     stride = (0.95 if key == "run" else 0.72) * actor.body.height
     values = (("cadence", speed / stride), ("phase", _uniform(play, 0, 6.28)), ("size", _uniform(play, 0.88, 1.1)))
-    actor.facing = _angle(path[-2], path[-1])
-    segment = play._append(actor, key, seconds, values, path)
+    actor.facing = heading(path[-2], path[-1])
+    segment = play.append(actor, key, seconds, values, path)
     seen = play.seen(actor, segment)
     if seen is not None:
         start, end = max(seen[0], segment.start + 0.1), min(seen[1], segment.end - 0.1)
-        play._record(key, start, end, actor)
+        play.record(key, start, end, actor)
 
 
 def walk(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
@@ -279,8 +299,8 @@ def run(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
 
 def _suited(actor: Actor, other: Actor) -> bool:
     """Whether two stand so that they can act together: within a step, or far enough for an approach; not in line."""
-    gap = _distance(actor.place, other.place)
-    beside = abs(math.sin(_angle(actor.place, other.place))) < 0.85
+    gap = distance(actor.place, other.place)
+    beside = abs(math.sin(heading(actor.place, other.place))) < 0.85
     return (NEAR <= gap <= FAR and beside) or gap > 2.4
 
 
@@ -289,27 +309,27 @@ def _together(play: Play, actor: Actor, clock: float, key: str) -> tuple[Actor, 
     others = [
         other for other in play.actors if other is not actor and other.posture == STANDING and other.free_at <= clock
     ]
-    if actor.posture != STANDING or not others or not play._may(actor, key):
+    if actor.posture != STANDING or not others or not play.may(actor, key):
         return None
     suited = [other for other in others if _suited(actor, other)]
     if not suited:
         return None
-    other = min(suited, key=lambda other: _distance(other.place, actor.place))
-    gap = _distance(actor.place, other.place)
+    other = min(suited, key=lambda other: distance(other.place, actor.place))
+    gap = distance(actor.place, other.place)
     if gap > FAR:
-        if not play._may(actor, "walk"):
+        if not play.may(actor, "walk"):
             return None
         side = math.copysign(1.05, actor.place[0] - other.place[0])
         target = (other.place[0] + side, other.place[1] + _uniform(play, -0.2, 0.2))
-        play._idle_until(actor, clock)
+        play.idle_until(actor, clock)
         speed = _uniform(play, 1.0, 1.35)
         path = (actor.place, target)
         _go(play, actor, "walk", path, _length(path) / speed, speed)
         actor.place, actor.home, actor.seat, actor.ladder = target, target, False, False
         clock = actor.free_at
-    play._idle_until(actor, clock, _angle(actor.place, other.place))
-    play._idle_until(other, clock, _angle(other.place, actor.place))
-    return other, _distance(actor.place, other.place)
+    play.idle_until(actor, clock, heading(actor.place, other.place))
+    play.idle_until(other, clock, heading(other.place, actor.place))
+    return other, distance(actor.place, other.place)
 
 
 def _meeting(
@@ -320,9 +340,9 @@ def _meeting(
         return None
     other, gap = met
     common = (*values, ("gap", gap), ("step", _uniform(play, 0.32, 0.42) * max(1.0, gap)))
-    segment = play._append(actor, key, seconds, (*common, _mirror(play) if answer == "recoil" else ("mirror", 0.0)))
-    play._append(other, answer, seconds, (*common, *extra))
-    play._record(key, segment.start + LEAD, segment.end - TAIL, actor, other)
+    segment = play.append(actor, key, seconds, (*common, _mirror(play) if answer == "recoil" else ("mirror", 0.0)))
+    play.append(other, answer, seconds, (*common, *extra))
+    play.record(key, segment.start + LEAD, segment.end - TAIL, actor, other)
     return segment.end
 
 
@@ -352,8 +372,25 @@ def shake_hands(play: Play, actor: Actor, clock: float, alone: bool) -> float | 
     return _meeting(play, actor, clock, "shake_hands", _uniform(play, 2.4, 3.8), values, "shake_hands")
 
 
+Episode = Callable[[Play, Actor, float, bool], float | None]
+
 EPISODES: dict[str, Episode] = {
     "walk": walk, "run": run, "fall": fall, "sit_down": sit_down, "stand_up": stand_up, "jump": jump, "wave": wave,
     "punch": punch, "kick": kick, "hug": hug, "shake_hands": shake_hands, "pick_up": pick_up, "throw": throw,
     "crouch": crouch, "climb": climb, "lie_still": lie_still,
 }  # fmt: skip
+
+
+def act(play: Play, key: str, clock: float, actor: Actor | None = None, alone: bool = False) -> float | None:
+    """Append an episode that begins with `key` at about `clock` (s); when it ends, or None if nobody can do it.
+
+    `actor` names who does it; `alone`: without regard to what usually comes before or after (clips).
+    """
+    candidates = [actor] if actor else [play.actors[int(i)] for i in play.rng.permutation(len(play.actors))]
+    if key in ("walk", "run", "sit_down"):  # those who stand together mostly stay together
+        candidates.sort(key=lambda who: (who.posture != ABSENT) + (play.partner(who) is not None))
+    for who in candidates:
+        end = EPISODES[key](play, who, clock, alone) if who.free_at <= clock else None
+        if end is not None:
+            return end
+    return None

@@ -79,7 +79,10 @@ class Figure:
         self._torso = _fixed(pixels.reshape(len(joints), -1, 2))
         self._belt = _fixed(pixels[:, 2:].reshape(len(joints), -1, 2))
         head, face, top = places[:, JOINT["head"]], places[:, JOINT["face"]], unit[:, JOINT["head"]]
-        disc = lambda middle, radius: _fixed(to_pixels(camera, middle[:, None] + radius[:, None, None] * ring, size))  # noqa: E731
+
+        def disc(middle: Array, radius: Array) -> NDArray[np.int32]:
+            return _fixed(to_pixels(camera, middle[:, None] + radius[:, None, None] * ring, size))
+
         self._hair = disc(head - 0.25 * (face - head), top * (0.07 if body.long_hair else 0.063))
         self._face = disc(face, top * 0.049)
         self._drape = _fixed(
@@ -96,8 +99,8 @@ class Figure:
         self._body = body
         cloth = {
             "trousers": body.trousers_rgb, "shins": body.skin_rgb if body.shorts else body.trousers_rgb,
-            "shoes": body.shoes_rgb, "top": body.top_rgb, "sleeves": body.top_rgb if body.long_sleeves else body.skin_rgb,
-            "skin": body.skin_rgb,
+            "shoes": body.shoes_rgb, "top": body.top_rgb, "skin": body.skin_rgb,
+            "sleeves": body.top_rgb if body.long_sleeves else body.skin_rgb,
         }  # fmt: skip
         self._colours = [shaded(cloth[limb[4]], limb[5]) for limb in _LIMBS]
         self._edges = [shaded(cloth[limb[4]], 0.6 * limb[5]) if limb[6] else None for limb in _LIMBS]
@@ -131,7 +134,7 @@ class Figure:
 def shadow_polygons(
     body: Body, joints: Array, camera: Camera, size: tuple[int, int], sun: tuple[float, float]
 ) -> NDArray[np.int32]:
-    """The limbs' shadows on the ground as polygons [n, parts, 10, 2] in fixed point; `sun`: shift per metre of height."""
+    """The shadows on the ground as polygons [n, parts, 10, 2] in fixed point; `sun`: shift per metre of height."""
     flat = joints.copy()
     flat[..., 0] += sun[0] * joints[..., 2]
     flat[..., 1] += sun[1] * joints[..., 2]

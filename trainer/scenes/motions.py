@@ -30,7 +30,8 @@ def lying(values: Values) -> Poses:
     return pose(
         tip_x=90 * np.cos(angle), tip_y=90 * np.sin(angle), anchor=0, bend=4, head_turn=25 * (limbs - 0.5),
         l_hip=8 + 45 * limbs, l_knee=12 + 60 * limbs, r_hip=6, r_knee=14, legs_open=10,
-        l_arm=20 + 90 * limbs, l_out=25 + 30 * limbs, l_fore=60 + 60 * limbs, r_arm=15, r_out=30 + 20 * limbs, r_fore=35,
+        l_arm=20 + 90 * limbs, l_out=25 + 30 * limbs, l_fore=60 + 60 * limbs,
+        r_arm=15, r_out=30 + 20 * limbs, r_fore=35,
     )  # fmt: skip
 
 
@@ -154,8 +155,8 @@ def throw(t: Times, seconds: float, values: Values) -> Poses:
     wound = pose(
         r_arm=190, r_out=35, r_fore=245, twist=-42, bend=-16, l_arm=65, l_fore=75, l_hip=38, l_knee=34, anchor=0
     )
-    flung = pose(r_arm=105, r_out=8, r_fore=100, twist=30, bend=20, l_arm=-30, l_hip=32, l_knee=22, r_hip=-18, r_knee=20,
-                 dx=0.22, anchor=0)  # fmt: skip
+    flung = pose(r_arm=105, r_out=8, r_fore=100, twist=30, bend=20, l_arm=-30, l_hip=32, l_knee=22,
+                 r_hip=-18, r_knee=20, dx=0.22, anchor=0)  # fmt: skip
     through = pose(flung, r_arm=25, r_fore=35, bend=40, twist=42, r_knee=40)
     if values.get("both", 0.0) > 0.5:
         wound = pose(wound, arms_arm=185, arms_out=12, arms_fore=235, twist=0)
@@ -259,7 +260,7 @@ def hug(t: Times, seconds: float, values: Values) -> Poses:
     forward, step = _meet(t, seconds, values, 0.27)
     high = values.get("high", 0.0) > 0.5
     offer = pose(arms_arm=70, arms_out=38, arms_fore=75, arms_fore_out=25, anchor=0)
-    around = pose(arms_arm=100 if high else 58, arms_out=28, arms_fore=92 if high else 72, arms_fore_out=-52, bend=9,
+    around = pose(arms_arm=84 if high else 48, arms_out=34, arms_fore=96 if high else 70, arms_fore_out=-68, bend=9,
                   head_nod=14, anchor=0)  # fmt: skip
     poses = keyed(t, [(0.0, REST), (0.6 * step, offer), (1.25 * step, around), (seconds - 1.1 * step, around),
                       (seconds - 0.5 * step, offer), (seconds, REST)])  # fmt: skip

@@ -167,7 +167,7 @@ def render(scene: Scene, times: Sequence[float] | Array, size: tuple[int, int] =
             for layer in order[:, frame].tolist():
                 if depths[layer, frame] < np.inf:
                     layers[layer][1](picture, frame)
-            key = (int(round(part[frame] * 1000)) * 2_654_435_761 + scene.seed * 40_503) & 0xFFFFFFFF
+            key = (round(part[frame] * 1000) * 2_654_435_761 + scene.seed * 40_503) & 0xFFFFFFFF
             row, column = (key >> 7) % 61, (key >> 17) % 67
             part_of_tile = tile[row : row + size[1], column : column + size[0]]
             cv2.addWeighted(picture, gains[frame], part_of_tile, weight, -128.0 * weight, dst=out[first + frame])

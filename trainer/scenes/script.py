@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer.scenes.acting import ABSENT, SITTING, Play
 from trainer.scenes.casting import INDOOR, OUTDOOR, draw_body, draw_camera, draw_light, draw_things, half_width, pick
+from trainer.scenes.episodes import act
 from trainer.scenes.stage import Event, Person, Scene, Segment
 from trainer.scenes.vocabulary import BY_KEY, COLOURS, KEYS, Pairs, allowed, split_of
 
@@ -98,8 +99,8 @@ def _weights(counts: dict[str, int]) -> np.ndarray:
 def draw_stream(seed: int, seconds: float = 120.0, *, density: float = 1.0, pairs: Pairs | None = None) -> Scene:
     """A camera's stream: mostly one action at a time, gaps between them, natural transitions.
 
-    `density` shortens the gaps (2.0: half as long). `pairs` says which (colour, action) pairs may act: "seen" leaves the
-    held-out ones aside (the default of train seeds), "all" does not (the default of all others).
+    `density` shortens the gaps (2.0: half as long). `pairs` says which (colour, action) pairs may act: "seen" leaves
+    the held-out ones aside (the default of train seeds), "all" does not (the default of all others).
     """
     rng = np.random.default_rng([seed, 1])
     rule: Pairs = pairs or ("seen" if split_of(seed) == "train" else "all")
@@ -109,7 +110,7 @@ def draw_stream(seed: int, seconds: float = 120.0, *, density: float = 1.0, pair
     while clock < seconds - 2.0:
         order = rng.choice(KEYS, size=len(KEYS), replace=False, p=_spread(_weights(play.counts)))
         for key in (*_due(play, rng), *order):
-            end = play.act(str(key), clock)
+            end = act(play, str(key), clock)
             if end is not None:
                 break
         else:
@@ -174,7 +175,7 @@ def draw_clip(
     play = _empty_play(seed, 40.0, "all", tops, rng)
     begin = 12.0
     play.settle(star=action)
-    if all(play.act(action, begin, actor=play.actors[0], alone=True) is None for _ in range(50)):
+    if all(act(play, action, begin, actor=play.actors[0], alone=True) is None for _ in range(50)):
         raise RuntimeError(f"the scene of seed {seed} has no room for {action}")
     scene = play.finish()
     event = next(event for event in scene.events if event.key == action)

@@ -18,8 +18,8 @@ BLEND = 0.3  # seconds from one segment's pose into the next one's
 TURN = 0.45  # seconds from one heading to the next
 
 JOINTS: tuple[str, ...] = (
-    "pelvis", "neck", "head", "l_shoulder", "l_elbow", "l_wrist", "l_hand", "r_shoulder", "r_elbow", "r_wrist", "r_hand",
-    "l_hip", "l_knee", "l_ankle", "l_toe", "r_hip", "r_knee", "r_ankle", "r_toe", "face",
+    "pelvis", "neck", "head", "l_shoulder", "l_elbow", "l_wrist", "l_hand", "r_shoulder", "r_elbow", "r_wrist",
+    "r_hand", "l_hip", "l_knee", "l_ankle", "l_toe", "r_hip", "r_knee", "r_ankle", "r_toe", "face",
 )  # fmt: skip
 JOINT: dict[str, int] = {name: place for place, name in enumerate(JOINTS)}
 # How far flesh reaches below each joint when the body lies on it, as a fraction of the height.
