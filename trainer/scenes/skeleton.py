@@ -25,6 +25,7 @@ JOINT: dict[str, int] = {name: place for place, name in enumerate(JOINTS)}
 # How far flesh reaches below each joint when the body lies on it, as a fraction of the height.
 _FLESH = np.array([0.07, 0.05, 0.062, 0.05, 0.025, 0.02, 0.02, 0.05, 0.025, 0.02, 0.02,
                    0.07, 0.035, 0.035, 0.02, 0.07, 0.035, 0.035, 0.02, 0.03])  # fmt: skip
+_LIMBS = np.array([name[2:] in ("elbow", "wrist", "hand", "knee", "ankle", "toe") for name in JOINTS], np.float64)
 
 
 def _along(path: Array, share: Array) -> Array:
@@ -165,7 +166,11 @@ def joints(body: Body, poses: Poses, places: Array, headings: Array) -> Array:
     reach = 0.6 * body.legs * height * np.sin(np.minimum(tipped, np.pi / 2)) / np.maximum(tipped, 1e-9)
     out[:, :, 0] += (offset[:, 0] + reach * tip_x)[:, None]
     out[:, :, 1] += (offset[:, 1] + reach * tip_y)[:, None]
-    out[:, :, 2] += (poses[:, INDEX["lift"]] - (out[:, :, 2] - _FLESH * height).min(axis=1))[:, None]
+    # Someone who lies rests on the trunk: limbs that would reach into the ground give way instead of lifting it.
+    give = smooth((np.rad2deg(tipped) - 50.0) / 35.0)
+    below = out[:, :, 2] - _FLESH * height + give[:, None] * _LIMBS
+    out[:, :, 2] += (poses[:, INDEX["lift"]] - below.min(axis=1))[:, None]
+    out[:, :, 2] = np.maximum(out[:, :, 2], _FLESH * height * 0.9)
     out = np.einsum("nij,nkj->nki", _rotation("z", headings), out)
     out[:, :, :2] += places[:, None]
     return out
