@@ -1,0 +1,130 @@
+"""One path of the server: what plays, since when, and what is wrong with it at the moment."""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline.local.rtsp.media import AccessUnit, Media
+from pipeline.local.rtsp.protocol import Login
+from pipeline.local.rtsp.rtp import CLOCK, WRAP
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong with a path. Set a field while it plays; every field is read again for every packet."""
+
+    stalled: bool = False
+    """Nothing is sent. Afterwards everything that is due goes out at once, as after a stall of a network."""
+    status: int | None = None
+    """Answer every request but OPTIONS with this status."""
+    silent: bool = False
+    """Take connections and never answer."""
+    reports: bool = True
+    """Send RTCP sender reports."""
+    report_delay: float = 0.0
+    """Seconds from PLAY to the first report."""
+    report_clock: float = 0.0
+    """Seconds by which the wall clock in the reports is ahead."""
+    rtp_jump: float = 0.0
+    """Seconds by which the RTP clock is ahead of where it started, known to the reports from the next one on."""
+    loss: float = 0.0
+    """Share of RTP packets that are not sent."""
+    reorder: float = 0.0
+    """Share of RTP packets that change places with their successor."""
+    ssrc_changes: int = 0
+    """How often the synchronisation source has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A file on the time line: `media` plays again and again from the wall-clock instant `zero` (seconds) on."""
+
+    media: Media = field(repr=False)
+    zero: float
+
+    def start(self, instant: float) -> tuple[int, int]:
+        """(pass, index) of the first key picture at or after an instant; the very first one before `zero`."""
+        elapsed = (instant - self.zero) * CLOCK
+        if elapsed <= 0:
+            return 0, 0
+        number, rest = divmod(elapsed, self.media.duration)
+        later = [index for index, unit in enumerate(self.media.units) if unit.key and unit.time >= rest]
+        return (int(number), later[0]) if later else (int(number) + 1, 0)
+
+    def capture(self, number: int, unit: AccessUnit) -> float:
+        """Wall-clock instant (seconds) at which a picture of a pass was captured."""
+        return self.zero + (number * self.media.duration + unit.time) / CLOCK
+
+    def due(self, number: int, unit: AccessUnit) -> float:
+        """Wall-clock instant (seconds) at which a picture of a pass is sent."""
+        return self.zero + (number * self.media.duration + unit.send) / CLOCK
+
+
+class Mount:
+    """A camera. Its time line starts at `zero`, or when the first client plays it.
+
+    passes: how often the file plays, None for ever. Time stamps run on from pass to pass.
+    then: after the last pass keep the connection `silent`, or `close` it.
+    first_timestamp: RTP time stamp of time zero, random where None.
+    seed: of the random numbers behind loss and reordering.
+    """
+
+    def __init__(
+        self,
+        media: Media,
+        *,
+        zero: float | None = None,
+        passes: int | None = None,
+        then: Literal["silent", "close"] = "silent",
+        login: Login | None = None,
+        first_timestamp: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.passes = passes
+        self.then = then
+        self.login = login
+        self.faults = Faults()
+        self.random = random.Random(seed)
+        self._first = random.Random().randrange(WRAP) if first_timestamp is None else first_timestamp
+        self._lock = threading.Lock()
+        self._zero = zero
+        self._media = media
+        self._segment = None if zero is None else Segment(media, zero)
+
+    @property
+    def media(self) -> Media:
+        """The file that plays now."""
+        return self._media
+
+    @property
+    def zero(self) -> float | None:
+        """Wall-clock instant (seconds since 1970) at which the time line starts; None until the first client plays."""
+        return self._zero
+
+    def start(self, instant: float) -> None:
+        """Let the time line start at this instant unless it has one already."""
+        with self._lock:
+            if self._zero is None:
+                self._zero = instant
+                self._segment = Segment(self._media, instant)
+
+    def segment(self) -> Segment:
+        """What plays now. Call `start` first."""
+        with self._lock:
+            if self._segment is None:
+                raise RuntimeError("the time line of this path has not started: call start() first")
+            return self._segment
+
+    def switch(self, media: Media, instant: float) -> None:
+        """Play another file from this instant on, over the same connections, as after a change of settings."""
+        with self._lock:
+            self._media = media
+            if self._zero is not None:
+                self._segment = Segment(media, instant)
+
+    def timestamp(self, instant: float, jump: float) -> int:
+        """RTP time stamp of a wall-clock instant, not wrapped."""
+        return self._first + round((instant - (self._zero or 0.0) + jump) * CLOCK)

@@ -1,0 +1,123 @@
+"""RTSP 1.0 messages, session descriptions and login, as text (RFC 2326, RFC 2617, RFC 6184 section 8). Pure."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import md5
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pipeline.local.rtsp.rtp import CLOCK, PAYLOAD_TYPE
+
+METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
+REALM = "actionwire"
+TRACK = "track1"
+
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    454: "Session Not Found",
+    461: "Unsupported Transport",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+_FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. Header names are lower case."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        """The path of the stream that is asked for, without slashes at its ends and without the track."""
+        return urlsplit(self.url).path.strip("/").removesuffix("/" + TRACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who may watch. Digest is MD5 without `qop` as cameras do it; basic sends the password in the clear."""
+
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+    scheme: Literal["digest", "basic"] = "digest"
+
+
+def parse_request(text: str) -> Request:
+    """Read a request up to its empty line. Raises ValueError."""
+    first, *lines = text.split("\r\n")
+    method, url, _version = first.split(" ", 2)
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return Request(method, url, {name.strip().lower(): value.strip() for name, value in pairs})
+
+
+def response(status: int, sequence: str, headers: Mapping[str, str] | None = None, body: str = "") -> bytes:
+    """A response with its CSeq; Content-Length is added where there is a body."""
+    lines = [f"RTSP/1.0 {status} {_REASONS.get(status, 'Error')}", f"CSeq: {sequence}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body:
+        lines.append(f"Content-Length: {len(body.encode())}")
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+def session_description(sps: bytes, pps: bytes) -> str:
+    """SDP of one H.264 track with its parameter sets."""
+    sets = ",".join(base64.b64encode(part).decode() for part in (sps, pps))
+    lines = [
+        "v=0",
+        "o=- 0 0 IN IP4 127.0.0.1",
+        "s=actionwire",
+        "c=IN IP4 0.0.0.0",
+        "t=0 0",
+        "a=control:*",
+        f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
+        f"a=rtpmap:{PAYLOAD_TYPE} H264/{CLOCK}",
+        f"a=fmtp:{PAYLOAD_TYPE} packetization-mode=1;profile-level-id={sps[1:4].hex()};sprop-parameter-sets={sets}",
+        f"a=control:{TRACK}",
+    ]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def interleaved_channels(transport: str) -> tuple[int, int] | None:
+    """Channels for RTP and RTCP that a Transport header asks for, or None when it asks for something else than TCP."""
+    if "RTP/AVP/TCP" not in transport:
+        return None
+    found = re.search(r"interleaved=(\d+)-(\d+)", transport)
+    return (int(found[1]), int(found[2])) if found else (0, 1)
+
+
+def challenge(login: Login, nonce: str) -> str:
+    """Value of WWW-Authenticate."""
+    return f'Basic realm="{REALM}"' if login.scheme == "basic" else f'Digest realm="{REALM}", nonce="{nonce}"'
+
+
+def authorised(login: Login, request: Request, nonce: str) -> bool:
+    """True when the request proves that its sender knows the login (RFC 2617; digest with or without `qop`)."""
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    if login.scheme == "basic":
+        given = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+        return scheme.lower() == "basic" and hmac.compare_digest(rest.strip().encode(), given.encode())
+    parts = {name: quoted or plain for name, quoted, plain in _FIELD.findall(rest)}
+    if scheme.lower() != "digest" or parts.get("nonce") != nonce or parts.get("username") != login.user:
+        return False
+    secret = _md5(f"{login.user}:{REALM}:{login.password}")
+    target = _md5(f"{request.method}:{parts.get('uri', '')}")
+    middle = [nonce, parts.get("nc", ""), parts.get("cnonce", ""), parts["qop"]] if parts.get("qop") else [nonce]
+    expected = _md5(":".join([secret, *middle, target]))
+    return hmac.compare_digest(parts.get("response", "").encode(), expected.encode())
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()

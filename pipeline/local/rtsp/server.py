@@ -1,0 +1,276 @@
+"""The server: sockets, connections and threads."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import struct
+import threading
+import time
+from typing import Any, BinaryIO, Self
+from urllib.parse import quote
+
+from pipeline.errors import ConfigurationError
+from pipeline.local.rtsp.media import Media
+from pipeline.local.rtsp.mount import Mount
+from pipeline.local.rtsp.player import Player
+from pipeline.local.rtsp.protocol import (
+    METHODS,
+    Request,
+    authorised,
+    challenge,
+    interleaved_channels,
+    parse_request,
+    response,
+    session_description,
+)
+
+_SEND_SECONDS = 5
+_LARGEST_HEADER = 64_000
+
+
+class RtspServer:
+    """Serves paths to any number of clients; one thread reads from a client, one plays to it.
+
+    session_seconds: a playing client that sends no request for this long is dropped (RFC 2326 section 12.37).
+    Raises ConfigurationError from `start` when the port is taken.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, session_seconds: int = 60) -> None:
+        self.host = host
+        self.port = port
+        """The port that was asked for; once started, the one that is listened on."""
+        self.session_seconds = session_seconds
+        self.requests: dict[str, int] = {}
+        """How many requests of each method have arrived."""
+        self._mounts: dict[str, Mount] = {}
+        self._connections: set[_Connection] = set()
+        self._lock = threading.Lock()
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, name: str, media: Media, **settings: Any) -> Mount:
+        """Serve a file under a path; `settings` are those of `Mount`. Replaces a path of the same name."""
+        mount = Mount(media, **settings)
+        self._mounts[name.strip("/")] = mount
+        return mount
+
+    def remove(self, name: str) -> None:
+        """Stop serving a mount and drop its clients."""
+        mount = self._mounts.pop(name.strip("/"))
+        self.drop(mount)
+
+    def mount(self, name: str) -> Mount | None:
+        """The path of this name."""
+        return self._mounts.get(name)
+
+    def url(self, name: str, *, login: bool = True) -> str:
+        """URL of a mount, with the user name and password it asks for where `login` is true."""
+        mount = self._mounts[name.strip("/")]
+        who = f"{quote(mount.login.user, '')}:{quote(mount.login.password, '')}@" if login and mount.login else ""
+        return f"rtsp://{who}{self.host}:{self.port}/{name.strip('/')}"
+
+    def viewers(self, mount: Mount) -> int:
+        """How many clients play a path at the moment."""
+        with self._lock:
+            return sum(connection.plays is mount for connection in self._connections)
+
+    def start(self) -> None:
+        """Listen. Also ends a refusal that `refuse` began: the port stays the same."""
+        if self._listener:
+            return
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host, self.port))
+        except OSError as error:
+            listener.close()
+            reason = f"cannot listen on {self.host}:{self.port}: {error.strerror}"
+            raise ConfigurationError(f"{reason}; choose another port, 0 for a free one") from error
+        listener.listen(64)
+        listener.settimeout(0.2)
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        self._acceptor = threading.Thread(target=self._accept, args=(listener,), name="rtsp-accept", daemon=True)
+        self._acceptor.start()
+
+    def refuse(self) -> None:
+        """Refuse new connections until `start`; those that are open go on."""
+        listener, self._listener = self._listener, None
+        if listener and self._acceptor:
+            listener.close()
+            self._acceptor.join()
+
+    def drop(self, mount: Mount | None = None) -> None:
+        """Cut every connection, or those that play `mount`."""
+        with self._lock:
+            chosen = [one for one in self._connections if mount is None or one.plays is mount]
+        for connection in chosen:
+            connection.cut()
+
+    def close(self) -> None:
+        """Stop listening, cut every connection and wait for its threads."""
+        self.refuse()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.cut()
+        for connection in connections:
+            connection.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while self._listener is listener:
+            try:
+                client, _ = listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            connection = _Connection(self, client)
+            with self._lock:
+                self._connections.add(connection)
+            connection.thread.start()
+
+    def forget(self, connection: _Connection) -> None:
+        """Called by a connection that has ended."""
+        with self._lock:
+            self._connections.discard(connection)
+
+
+class _Connection:
+    """One client: reads its requests, answers them, and starts a player."""
+
+    def __init__(self, server: RtspServer, client: socket.socket) -> None:
+        client.setblocking(True)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_SECONDS, 0))
+        self.plays: Mount | None = None
+        self.thread = threading.Thread(target=self._serve, name="rtsp-client", daemon=True)
+        self._server = server
+        self._client = client
+        self._stop = threading.Event()
+        self._writing = threading.Lock()
+        self._player: threading.Thread | None = None
+        self._channels: tuple[int, int] | None = None
+        self._session = secrets.token_hex(8)
+        self._nonce = secrets.token_hex(16)
+        self._heard = time.monotonic()
+
+    def cut(self) -> None:
+        """End the connection from any thread."""
+        self._stop.set()
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RDWR)
+
+    def join(self) -> None:
+        """Wait for the threads of a connection that was cut."""
+        self.thread.join()
+
+    def _serve(self) -> None:
+        try:
+            with self._client.makefile("rb") as stream:
+                while not self._stop.is_set() and (request := _next_request(stream)):
+                    self._heard = time.monotonic()
+                    self._server.requests[request.method] = self._server.requests.get(request.method, 0) + 1
+                    if not self._answer(request):
+                        break
+        except (OSError, ValueError):
+            pass  # the client is gone, or does not speak RTSP
+        finally:
+            self.cut()
+            if self._player:
+                self._player.join()
+            self._client.close()
+            self._server.forget(self)
+
+    def _answer(self, request: Request) -> bool:
+        """Answer one request; False ends the connection."""
+        sequence = request.headers.get("cseq", "0")
+        mount = self._server.mount(request.path)
+        if mount and mount.faults.silent:
+            return True
+        status, headers, body = self._reply(request, mount)
+        if self.plays:
+            headers.setdefault("Session", self._session)
+        self._write(response(status, sequence, headers, body))
+        if request.method == "PLAY" and status == 200 and mount and not self._player:
+            self.plays = mount
+            self._player = threading.Thread(target=self._play, args=(mount,), name="rtsp-play", daemon=True)
+            self._player.start()
+        return request.method != "TEARDOWN"
+
+    def _reply(self, request: Request, mount: Mount | None) -> tuple[int, dict[str, str], str]:
+        if request.method == "OPTIONS":
+            return 200, {"Public": METHODS}, ""
+        if mount is None:
+            return 404, {}, ""
+        if mount.faults.status:
+            return mount.faults.status, {}, ""
+        if mount.login and not authorised(mount.login, request, self._nonce):
+            return 401, {"WWW-Authenticate": challenge(mount.login, self._nonce)}, ""
+        match request.method:
+            case "DESCRIBE":
+                description = session_description(mount.media.sps, mount.media.pps)
+                return (
+                    200,
+                    {"Content-Type": "application/sdp", "Content-Base": request.url.rstrip("/") + "/"},
+                    description,
+                )
+            case "SETUP":
+                return self._setup(request)
+            case "PLAY" if self._channels is None:
+                return 454, {}, ""
+            case "PLAY":
+                return 200, {"Session": self._session, "Range": "npt=now-"}, ""
+            case "GET_PARAMETER" | "SET_PARAMETER" | "TEARDOWN":
+                return 200, {}, ""
+        return 501, {}, ""
+
+    def _setup(self, request: Request) -> tuple[int, dict[str, str], str]:
+        self._channels = interleaved_channels(request.headers.get("transport", ""))
+        if self._channels is None:
+            return 461, {}, ""
+        transport = f"RTP/AVP/TCP;unicast;interleaved={self._channels[0]}-{self._channels[1]}"
+        return 200, {"Transport": transport, "Session": f"{self._session};timeout={self._server.session_seconds}"}, ""
+
+    def _play(self, mount: Mount) -> None:
+        if self._channels is None:
+            return
+        player = Player(mount, self._channels, self._write, self._stop, self._within_session)
+        with contextlib.suppress(OSError):
+            player.run()
+        self.cut()
+
+    def _within_session(self) -> bool:
+        return time.monotonic() - self._heard < self._server.session_seconds
+
+    def _write(self, data: bytes) -> None:
+        with self._writing:
+            self._client.sendall(data)
+
+
+def _next_request(stream: BinaryIO) -> Request | None:
+    """The next request; packets that the client sends (RTCP) are skipped. None at the end. Raises ValueError."""
+    while first := stream.read(1):
+        if first == b"$":
+            _channel, length = struct.unpack(">BH", stream.read(3))
+            stream.read(length)
+        elif first not in b"\r\n":
+            header = first
+            while not header.endswith(b"\r\n\r\n"):
+                line = stream.readline(_LARGEST_HEADER)
+                if not line or len(header) > _LARGEST_HEADER:
+                    return None
+                header += line
+            request = parse_request(header.decode("utf-8", "replace").removesuffix("\r\n\r\n"))
+            stream.read(int(request.headers.get("content-length", 0)))
+            return request
+    return None
