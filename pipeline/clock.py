@@ -17,6 +17,9 @@ from zlib import crc32
 SECOND = 1_000_000_000
 """Nanoseconds in a second."""
 
+REPLAY_EPOCH_NS = 1_767_225_600 * SECOND
+"""Capture time of the first instant of a recorded video where nothing else is said: 2026-01-01T00:00:00Z."""
+
 _STEPS = 64
 
 
