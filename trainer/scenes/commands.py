@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,6 +69,17 @@ def render_camera(
     return {"id": name, "file": f"{name}.mp4", "actions": actions}
 
 
+def _rendered(seed: int, cameras: int, arguments: tuple, workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Camera numbers and their entries as they get ready."""
+    if workers <= 1:
+        yield from ((number, render_camera(seed, number, *arguments)) for number in range(1, cameras + 1))
+        return
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(render_camera, seed, number, *arguments): number for number in range(1, cameras + 1)}
+        for done in as_completed(waiting):
+            yield waiting[done], done.result()
+
+
 def render_cameras(
     folder: Path,
     seed: int,
@@ -84,13 +96,11 @@ def render_cameras(
     """
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, dict[str, Any]] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, min(workers, cameras)), mp_context=context) as pool:
-        waiting = {pool.submit(render_camera, seed, n, seconds, fps, size, folder): n for n in range(1, cameras + 1)}
-        for done in as_completed(waiting):
-            found[waiting[done]] = done.result()
-            if progress is not None:
-                progress(len(found))
+    arguments = (seconds, fps, size, folder)
+    for number, entry in _rendered(seed, cameras, arguments, min(workers, cameras)):
+        found[number] = entry
+        if progress is not None:
+            progress(len(found))
     truth = {
         "schema": SCHEMA, "seed": seed, "seconds": seconds, "fps": fps, "cameras": [found[n] for n in sorted(found)],
     }  # fmt: skip

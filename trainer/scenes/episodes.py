@@ -362,8 +362,8 @@ def kick(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
 
 def hug(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:
     """A hug of two."""
-    values = (("high", float(play.rng.random() < 0.5)),)
-    return _meeting(play, actor, clock, "hug", _uniform(play, 2.6, 4.2), values, "hug")
+    values = (("high", float(play.rng.random() < 0.5)), ("rate", _uniform(play, 0.6, 1.2)))
+    return _meeting(play, actor, clock, "hug", _uniform(play, 2.4, 3.8), values, "hug")
 
 
 def shake_hands(play: Play, actor: Actor, clock: float, alone: bool) -> float | None:

@@ -265,7 +265,8 @@ def hug(t: Times, seconds: float, values: Values) -> Poses:
     poses = keyed(t, [(0.0, REST), (0.6 * step, offer), (1.25 * step, around), (seconds - 1.1 * step, around),
                       (seconds - 0.5 * step, offer), (seconds, REST)])  # fmt: skip
     stepping = np.sin(np.pi * np.clip(t / step, 0, 1)) + np.sin(np.pi * np.clip((t - seconds + step) / step, 0, 1))
-    add(poses, l_hip=22 * stepping, l_knee=30 * stepping, r_hip=-14 * stepping)
+    pat = bump(t - 1.3 * step, 0.2, seconds - 2.8 * step, 0.3) * np.sin(2 * np.pi * values.get("rate", 1.0) * t)
+    add(poses, l_fore=13 * pat, r_fore=8 * pat, l_hip=22 * stepping, l_knee=30 * stepping, r_hip=-14 * stepping)
     return put(poses, dx=forward, side=3.5 * np.sin(2.2 * t) * bump(t, step, seconds - 2 * step, step))
 
 

@@ -72,7 +72,7 @@ def _carried(person: Person, segment: Segment, times: Array) -> tuple[Array, Arr
     values = dict(segment.values)
     radius, length = values.get("radius", 0.09), segment.end - segment.start
     both, mirror = values.get("both", 0.0) > 0.5, values.get("mirror", 0.0) > 0.5
-    if times[0] > segment.end + 1.6 or (segment.motion == "throw" and times[-1] < segment.start):
+    if times.min() > segment.end + 1.6 or (segment.motion == "throw" and times.max() < segment.start):
         return None
     near = (times > segment.start) & (times < segment.end + 1.0)
     places = np.zeros((len(times), 3))

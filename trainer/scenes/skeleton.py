@@ -76,7 +76,7 @@ def perform(person: Person, times: Array) -> tuple[Poses, Array, Array, NDArray[
         if len(here):
             t = times[here]
             pose, (place, heading) = _acted(segment, t), _place(segment, t)
-            if before is not None and t[0] < segment.start + TURN:
+            if before is not None and t.min() < segment.start + TURN:
                 early = t < segment.start + TURN
                 old = t[early]
                 share = smooth((old - segment.start) / BLEND)[:, None]

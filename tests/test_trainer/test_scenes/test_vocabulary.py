@@ -4,7 +4,7 @@ from trainer.scenes.vocabulary import BY_KEY, COLOURS, HELD_OUT, KEYS, allowed, 
 
 
 def test_every_action_and_every_colour_has_seen_and_unseen_pairs():
-    """Each action withholds one of the colours, each colour is withheld from two actions, so both sides are learnable."""
+    """Each action withholds one of the colours, each colour is withheld from two actions."""
     assert set(HELD_OUT) == set(KEYS)
     for key in KEYS:
         assert sum(allowed(key, colour, "unseen") for colour in COLOURS) == 1
@@ -21,7 +21,14 @@ def test_a_colour_without_a_name_is_always_seen():
 
 @pytest.mark.parametrize(
     ("seed", "split"),
-    [(0, "train"), (9_999, "train"), (10_000, "validate"), (19_999, "validate"), (20_000, "test"), (4_000_000_000, "test")],
+    [
+        (0, "train"),
+        (9_999, "train"),
+        (10_000, "validate"),
+        (19_999, "validate"),
+        (20_000, "test"),
+        (4_000_000_000, "test"),
+    ],
 )
 def test_split_of_a_seed(seed, split):
     """Ten thousand seeds train, ten thousand validate, all others are for tests and the demo."""
