@@ -1,0 +1,13 @@
+"""The demonstration: rendered cameras, every process for real, and truth held against events at the end."""
+
+WATCHED: tuple[str, ...] = (
+    "a person falls down",
+    "a person runs",
+    "a person jumps",
+    "a person punches someone",
+    "a person kicks someone",
+    "two people hug",
+    "a person climbs",
+    "a person lies still",
+)
+"""The labels that the demo watches for. The other actions are played too: they must not raise an event."""

@@ -1,0 +1,90 @@
+"""Rendered cameras for the demo: made once per seed by the trainer's own command, and kept in the user's cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ActionwireError, ConfigurationError
+
+FRAMES_PER_SECOND = 12
+SIZE = "320x240"
+_KEPT = 64
+"""Recordings that stay in the cache; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Some cameras as files, and what truly happens in them."""
+
+    folder: Path
+    truth: dict[str, Any]
+    """As written by `actionwire-trainer scenes render`."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The video file of each camera."""
+        return {camera["id"]: self.folder / camera["file"] for camera in self.truth["cameras"]}
+
+
+def cache_folder() -> Path:
+    """Where recordings are kept: $XDG_CACHE_HOME/actionwire/recordings."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "actionwire" / "recordings"
+
+
+def recording(seed: int, cameras: int, seconds: float, cache: Path | None = None) -> Recording:
+    """Take a recording from the cache, or render it with a progress bar.
+
+    Raises ConfigurationError when the trainer's command is not installed, ActionwireError when it fails.
+    """
+    base = cache or cache_folder()
+    folder = base / f"{_renderer_version()}-{seed}-{cameras}x{seconds:g}"
+    if not (folder / "truth.json").exists():
+        base.mkdir(parents=True, exist_ok=True)
+        making = base / f".making-{os.getpid()}-{folder.name}"
+        try:
+            _render(making, seed, cameras, seconds)
+            shutil.rmtree(folder, ignore_errors=True)
+            making.rename(folder)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        _forget_oldest(base)
+    return Recording(folder, json.loads((folder / "truth.json").read_text()))
+
+
+def _render(folder: Path, seed: int, cameras: int, seconds: float) -> None:
+    command = [
+        trainer_command(), "scenes", "render", "--out", str(folder), "--seed", str(seed), "--cameras", str(cameras),
+        "--seconds", f"{seconds:g}", "--fps", str(FRAMES_PER_SECOND), "--size", SIZE, "--json",
+    ]  # fmt: skip
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        raise ActionwireError(f"rendering the cameras failed with exit code {done.returncode}; see the lines above")
+
+
+def trainer_command() -> str:
+    """Path of the `actionwire-trainer` command that was installed with this one."""
+    beside = Path(sys.executable).with_name("actionwire-trainer")
+    found = str(beside) if beside.exists() else shutil.which("actionwire-trainer")
+    if found is None:
+        raise ConfigurationError("the command actionwire-trainer is not installed beside actionwire; install it again")
+    return found
+
+
+def _renderer_version() -> str:
+    """Changes with the renderer, so that a new one does not play old recordings."""
+    done = subprocess.run([trainer_command(), "scenes", "version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def _forget_oldest(base: Path) -> None:
+    kept = sorted((one for one in base.iterdir() if one.is_dir()), key=lambda one: one.stat().st_mtime, reverse=True)
+    for one in kept[_KEPT:]:
+        shutil.rmtree(one, ignore_errors=True)
