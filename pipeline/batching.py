@@ -1,7 +1,7 @@
 """Micro-batches: by size or by deadline, a prefix per partition, fair across partitions.
 
-Waiting work is kept per partition in offset order. A batch takes a prefix of each partition, so order inside one is never
-touched; who gives how much is decided by turns, so that a flood in one partition never starves another.
+Waiting work is kept per partition in offset order. A batch takes a prefix of each partition, so the order inside one is
+never touched; who gives how much is decided by turns, so that a flood in one partition never starves another.
 
     size 4      p0: a b c d e f       batch: p0 a b | p1 g | p2 h
                 p1: g                        p0 c d e f

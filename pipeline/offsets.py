@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pipeline.broker.contract import Position
 from pipeline.records.wire import Partition, canonical_json
 
+NO_STATE = -1
+"""s of a partition that has no state record yet."""
 METADATA_LIMIT = 4096
 """Bytes of metadata that a broker stores with a committed offset (`offset.metadata.max.bytes`)."""
 
@@ -91,7 +93,7 @@ def decode_position(position: Position) -> Committed | None:
 
 @dataclass(slots=True)
 class Epochs:
-    """A number per owned partition. It rises when work in flight becomes worthless: assignment, revocation, abort, swap.
+    """A number per owned partition that rises when work in flight is worthless: assignment, revocation, abort, swap.
 
     Thread-safe. Work carries the epoch it was made under and is dropped at each hand-over when that epoch has passed.
     """

@@ -64,9 +64,9 @@ class Grid:
         """Longest gap that is filled, in item ticks: half a second, at least one."""
         return max(1, rate // (2 * self.multiple))
 
-    def reach_seconds(self, rate: int) -> float:
-        """Seconds of stream before its last tick that a window can depend on, held items included."""
-        return (self.span + (self.holds(rate) + 1) * self.multiple) / rate
+    def seconds(self, rate: int) -> float:
+        """Seconds of stream that a restart must read again to fill a window, besides the one frame before."""
+        return self.frames * self.multiple / rate
 
 
 @dataclass(frozen=True, slots=True)

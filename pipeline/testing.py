@@ -1,0 +1,146 @@
+"""Doubles and factories for tests: a manual clock, record factories, a numpy engine and labels that know colours.
+
+Shipped, because whoever builds on the records wants to test without cameras and models too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
+from pipeline.clock import SECOND, tick_ns
+from pipeline.records.frames import FrameRecord, StreamRecord, encode_stream_record
+from pipeline.records.labels import THRESHOLDS, Label
+from pipeline.records.wire import Partition, Record
+from pipeline.rules import Calibration, EventRules, for_camera, resolve
+
+COLOURS: Mapping[str, tuple[int, int, int]] = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "grey": (128, 128, 128),
+}
+"""What a test camera may show. Each but grey is what the label of its name looks for."""
+
+EPOCH = 1_700_000_000
+"""Seconds since 1970 at which test streams begin."""
+
+
+@dataclass(slots=True)
+class ManualClock:
+    """A clock that moves only when it is told to."""
+
+    seconds: float = float(EPOCH)
+
+    def monotonic(self) -> float:
+        """Seconds, for durations."""
+        return self.seconds
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        return int(self.seconds * SECOND)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.seconds += seconds
+
+
+def picture(colour: str, size: int = 2) -> Images:
+    """A picture of one colour, RGB uint8 [size, size, 3]."""
+    return np.full((size, size, 3), COLOURS[colour], np.uint8)
+
+
+def frame(
+    camera: str, tick: int, *, session: int = 1, rate: int = 4, sequence: int = 0, jpeg: bytes = b"jpeg"
+) -> FrameRecord:
+    """A frame captured exactly at its tick."""
+    return FrameRecord(camera, session, sequence, tick, rate, tick_ns(tick, rate, camera), "arrival", 2, 2, jpeg)
+
+
+def as_record(record: StreamRecord, partition: Partition, offset: int) -> Record:
+    """A record as it would be read from the frames topic."""
+    message = encode_stream_record(record)
+    return Record(partition.topic, partition.number, offset, message.key, message.value, message.headers)
+
+
+@dataclass(slots=True)
+class ColourEngine:
+    """An engine in numpy that embeds a picture as its mean colour; pictures are 2 x 2."""
+
+    frames: int = 4
+    calls: list[int] = field(default_factory=list)
+    """Size of every batch that was encoded."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """As of a `frame` bundle."""
+        return EngineInfo(
+            bundle="colours",
+            name="colours",
+            version="1",
+            kind="frame",
+            dimensions=3,
+            frames=self.frames,
+            height=2,
+            width=2,
+            precision="fp32",
+            backend="numpy",
+            device="cpu",
+            space="colours",
+            history=0,
+            batch_invariant=True,
+        )
+
+    def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
+        """Mean colour of each picture, float32 [n, 3] from 0 to 1."""
+        self.calls.append(len(images))
+        return images.mean(axis=(1, 2), dtype=np.float32) / np.float32(255), None
+
+    def embed(self, windows: Items) -> tuple[Embeddings, Embeddings]:
+        """Mean of the items, normalised; black stays zero."""
+        mean = windows.mean(axis=1, dtype=np.float32)
+        unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.float32(1e-6))
+        return unit, unit
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColourLabels:
+    """A version of a label set whose labels are colours; a window scores by how much of it has the colour."""
+
+    version: int
+    labels: tuple[Label, ...]
+    calibrated: Calibration
+    multiple: int = 1
+    stride: int = 1
+
+    @classmethod
+    def of(cls, version: int, colours: Iterable[str], *, stride: int = 1, **defaults: float) -> ColourLabels:
+        """Labels that watch for these colours; `defaults` are thresholds by name."""
+        thresholds = {
+            "enter": 0.75,
+            "exit": 0.5,
+            "confirm": 2,
+            "min_seconds": 0.5,
+            "merge_seconds": 1.0,
+            "cooldown_seconds": 1.0,
+            "max_seconds": 20.0,
+        }
+        labels = tuple(Label(id=colour, text=f"it is {colour}") for colour in sorted(colours))
+        calibrated = Calibration({name: (thresholds | defaults)[name] for name in THRESHOLDS}, {}, 1, 0)
+        return cls(version, labels, calibrated, stride=stride)
+
+    def score(self, head: Embeddings, pooled: Embeddings) -> Embeddings:
+        """Share of each label's colour in each window, float32 [m, L]."""
+        channel = [list(COLOURS).index(label.id) for label in self.labels]
+        return head[:, channel]
+
+    def rules(self, camera: str, rate: int) -> EventRules:
+        """Thresholds as given to `of`."""
+        resolved = resolve(self.labels, self.calibrated, {}, rate=rate, multiple=self.multiple, stride=self.stride)
+        return for_camera(resolved, camera)

@@ -1,0 +1,39 @@
+"""From bytes to what the path takes: the wire form of a record, then the pixels of a frame at the bundle's size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from engines.contract import Images
+from pipeline.errors import BadRecordError
+from pipeline.records.frames import FrameRecord, StreamRecord, decode_stream_record
+from pipeline.records.wire import Record
+
+Prepare: TypeAlias = Callable[[bytes], Images]
+"""JPEG bytes to RGB uint8 [H, W, 3] as the engine wants it. Raises BadRecordError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A record, ready for the path."""
+
+    offset: int
+    content: StreamRecord | BadRecordError
+    image: Images | None = None
+    """Pixels of a frame."""
+    raw: Record | None = None
+    """The record itself, kept where it is bad."""
+
+
+def decode(record: Record, prepare: Prepare) -> Decoded:
+    """Decode a record of the frames topic. Never raises for a bad record: the error is the content."""
+    try:
+        content = decode_stream_record(record.key, record.value, record.headers)
+        if not isinstance(content, FrameRecord):
+            return Decoded(record.offset, content)
+        image = prepare(content.jpeg)
+    except BadRecordError as error:
+        return Decoded(record.offset, error, raw=record)
+    return Decoded(record.offset, replace(content, jpeg=b""), image)

@@ -1,0 +1,124 @@
+"""The hand-over from the poll thread to the inference thread.
+
+The poll thread brings assignments and work, the inference thread takes them; a request to go through the assignment
+again travels back. Work carries the epoch it was polled under. `full` tells the poll thread to pause.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from pipeline.batching import Batcher
+from pipeline.broker.contract import GroupToken
+from pipeline.records.wire import Partition
+from pipeline.worker.assignment import Restored
+from pipeline.worker.decoding import Decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One record on its way: being decoded, and the epoch it was polled under."""
+
+    epoch: int
+    decoded: Future[Decoded]
+
+
+class Mailbox:
+    """What waits between the two threads. Thread-safe."""
+
+    def __init__(self, size: int, wait_seconds: float, limit: int, monotonic: Callable[[], float]) -> None:
+        self._batcher: Batcher[Work] = Batcher(size, wait_seconds)
+        self._limit = limit
+        self._now = monotonic
+        self._restored: deque[tuple[Restored, int]] = deque()
+        self._reassign = False
+        self._token: GroupToken | None = None
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    # The poll thread's side.
+
+    def assign(self, restored: Restored, epoch: int) -> None:
+        """Announce a partition that was restored; what waited of it is worthless."""
+        with self._changed:
+            self._batcher.drop(restored.partition)
+            self._restored.append((restored, epoch))
+            self._changed.notify_all()
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """Forget what waits of partitions that are no longer owned."""
+        gone = set(partitions)
+        with self._changed:
+            for partition in gone:
+                self._batcher.drop(partition)
+            self._restored = deque(one for one in self._restored if one[0].partition not in gone)
+
+    def add(self, partition: Partition, work: Iterable[Work]) -> None:
+        """Append work of one partition, in offset order."""
+        with self._changed:
+            self._batcher.add(partition, work, self._now())
+            self._changed.notify_all()
+
+    def publish(self, token: GroupToken | None) -> None:
+        """Make a poll's group membership the one to commit with; call it after the poll's revocations were applied."""
+        with self._changed:
+            self._token = token
+
+    @property
+    def full(self) -> bool:
+        """True while more waits than the inference thread should be given."""
+        with self._changed:
+            return len(self._batcher) >= self._limit
+
+    def take_reassign(self) -> bool:
+        """True once after each request to go through the assignment again."""
+        with self._changed:
+            asked, self._reassign = self._reassign, False
+            return asked
+
+    def stop(self) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    # The inference thread's side.
+
+    def next(self, deadline: float) -> list[tuple[Restored, int]] | Mapping[Partition, list[Work]] | None:
+        """Wait until `deadline` (monotonic) for assignments, which come first, or a batch. None: neither came."""
+        with self._changed:
+            while not self._stopped:
+                if self._restored:
+                    restored = list(self._restored)
+                    self._restored.clear()
+                    return restored
+                now = self._now()
+                ready_in = self._batcher.ready_in(now)
+                if ready_in == 0:
+                    return self._batcher.take()
+                left = deadline - now if ready_in is None else min(deadline - now, ready_in)
+                if left <= 0:
+                    return None
+                self._changed.wait(left)
+            return None
+
+    def request_reassign(self) -> None:
+        """Ask the poll thread to go through the assignment again with every partition it owns."""
+        with self._changed:
+            self._reassign = True
+
+    @property
+    def token(self) -> GroupToken | None:
+        """Group membership to commit with."""
+        with self._changed:
+            return self._token
+
+    @property
+    def stopped(self) -> bool:
+        """True when nothing more will come."""
+        with self._changed:
+            return self._stopped

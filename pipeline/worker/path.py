@@ -1,0 +1,143 @@
+"""The path that every record takes, live or replayed: records -> items -> windows -> scores -> events.
+
+    take      per partition, in offset order: which frames count, which windows fall due        (worker.lanes)
+    encode    every frame that became an item, in one batch over all partitions                 (engine)
+    embed     every window that fell due, in one batch over all partitions                      (engine)
+    score     every window against the label set in force at its record                         (scoring)
+    decide    per partition, in offset order: the event machines                                (worker.lanes)
+
+Given an engine and label sets it is a pure function of the records: how they were cut into batches changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engines.contract import Embeddings, Engine, Items
+from pipeline.records.events import ModelReference
+from pipeline.records.wire import Partition
+from pipeline.windows import Window
+from pipeline.worker.assignment import Restored
+from pipeline.worker.decoding import Decoded
+from pipeline.worker.lanes import Dead, Fired, LabelView, Lane, Scores, Snapshot, Taken
+from pipeline.worker.streams import Arrived, Frame, Geometry
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch led to."""
+
+    fired: list[Fired] = field(default_factory=list)
+    dead: list[Dead] = field(default_factory=list)
+    frames: int = 0
+    """Frames encoded."""
+    windows: int = 0
+    """Windows scored."""
+    newest_ns: dict[str, int] = field(default_factory=dict)
+    """Capture time of the newest frame of each camera."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredWindow:
+    """One scored window, for whoever wants to look."""
+
+    camera: str
+    tick: int
+    head: Embeddings
+    pooled: Embeddings
+    scores: Scores
+
+
+class Path:
+    """Partitions on their way from records to events. Not thread-safe."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        geometry: Geometry,
+        views: Mapping[int, LabelView],
+        *,
+        rewind_seconds: float,
+        batch: int,
+        observe: Callable[[ScoredWindow], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._geometry = geometry
+        self._views = views
+        self._rewind_seconds = rewind_seconds
+        self._batch = batch
+        self._observe = observe
+        self.lanes: dict[Partition, Lane] = {}
+        self.dropped: Counter[str] = Counter()
+        """Frames that did not count, by reason."""
+
+    def open(self, restored: Restored) -> list[Fired]:
+        """Put a partition on the path where it was left; return the events that a fresh start ends as `lost`."""
+        info = self._engine.info
+        model = ModelReference(info.bundle, info.name, info.version, info.space)
+        lane = Lane(restored, self._geometry, self._rewind_seconds, model, self.dropped)
+        self.lanes[restored.partition] = lane
+        return lane.forsake(self._views[lane.streams.labels]) if restored.fresh else []
+
+    def close(self, partition: Partition) -> None:
+        """Take a partition off the path and forget everything about it."""
+        self.lanes.pop(partition, None)
+
+    def advance(self, batch: Mapping[Partition, Sequence[Decoded]]) -> Outcome:
+        """Take the next records of some partitions, each in offset order, and decide everything that follows."""
+        outcome = Outcome()
+        taken = [
+            (lane, one)
+            for partition, records in batch.items()
+            if (lane := self.lanes.get(partition)) is not None
+            for one in lane.take(records, self._views, outcome.dead)
+        ]
+        windows = [(one, window) for _, one in taken for window in one.windows]
+        arrived = [one.step for _, one in taken if isinstance(one.step, Arrived)]
+        behind = [slot.item for _, window in windows for slot in window.slots]
+        outcome.frames = self._encode([*(step.frame for step in arrived), *behind])
+        outcome.windows = len(windows)
+        outcome.newest_ns = {step.camera: step.capture_ns for step in arrived}
+        self._score(windows)
+        outcome.fired = [fired for lane, one in taken for fired in lane.decide(one)]
+        return outcome
+
+    def snapshot(self, partitions: Iterable[Partition]) -> dict[Partition, Snapshot]:
+        """What a commit must say about those of the partitions that moved since their last snapshot."""
+        lanes = ((partition, self.lanes.get(partition)) for partition in partitions)
+        return {one: taken for one, lane in lanes if lane is not None and (taken := lane.snapshot()) is not None}
+
+    def _encode(self, frames: Sequence[Frame]) -> int:
+        """Encode the frames that have no item yet; return how many that were."""
+        pending = list({id(frame): frame for frame in frames if frame.item is None}.values())
+        for begin in range(0, len(pending), self._batch):
+            some = pending[begin : begin + self._batch]
+            items, _ = self._engine.encode(np.stack([frame.image for frame in some if frame.image is not None]))
+            for frame, item in zip(some, items, strict=True):
+                frame.item, frame.image = item.copy(), None
+        return len(pending)
+
+    def _score(self, windows: Sequence[tuple[Taken, Window[Frame]]]) -> None:
+        """Embed all windows and score each against the labels in force at its record."""
+        for begin in range(0, len(windows), self._batch):
+            some = windows[begin : begin + self._batch]
+            head, pooled = self._engine.embed(_stacked([window for _, window in some]))
+            for view in {one.view.version: one.view for one, _ in some}.values():
+                rows = [row for row, (one, _) in enumerate(some) if one.view.version == view.version]
+                for row, scores in zip(rows, view.score(head[rows], pooled[rows]), strict=True):
+                    self._hand(*some[row], head[row], pooled[row], scores)
+
+    def _hand(self, one: Taken, window: Window[Frame], head: Embeddings, pooled: Embeddings, scores: Scores) -> None:
+        one.scored.append(scores)
+        if self._observe is not None and isinstance(one.step, Arrived):
+            self._observe(ScoredWindow(one.step.camera, window.tick, head, pooled, scores))
+
+
+def _stacked(windows: Sequence[Window[Frame]]) -> Items:
+    """Windows as one array [m, T, ...], oldest item first."""
+    items = [[slot.item.item for slot in window.slots] for window in windows]
+    return np.array(items)

@@ -1,0 +1,221 @@
+"""One partition's camera streams: what each record, in offset order, means for sessions and windows. Pure.
+
+`take` turns a record into steps. Steps are what scoring and the event machines act on, in this order and no other; all
+steps of a record belong to its offset. Frames below P (`position`) make no steps: they fill the rings that a restart
+lost, and nothing is encoded for them until a window needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from engines.contract import Images, Items
+from pipeline.offsets import Trail, rewind
+from pipeline.records.frames import EndMarker, FrameRecord, LabelsMarker, StreamRecord
+from pipeline.sessions import DROPPED, Stream, ends, judge
+from pipeline.windows import Due, Grid, Ring
+
+EndCause: TypeAlias = Literal["session", "lost"]
+
+_NEVER = -(2**63)
+
+
+@dataclass(slots=True)
+class Frame:
+    """An accepted frame: its pixels until it is encoded, its item from then on."""
+
+    image: Images | None
+    item: Items | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session begins. Whatever an older one left open has ended in a step before."""
+
+    camera: str
+    session: int
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A frame became an item; the due ticks that it brought."""
+
+    camera: str
+    session: int
+    rate: int
+    capture_ns: int
+    frame: Frame
+    due: tuple[Due[Frame], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A session ends at its last tick. `removed`: nothing of the camera is to be kept."""
+
+    camera: str
+    stream: Stream
+    """Where it stood when it ended."""
+    cause: EndCause
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """From here on another version of the label set is in force."""
+
+    version: int
+    streams: Mapping[str, Stream]
+    """Where the cameras stood when it arrived."""
+
+
+Step: TypeAlias = Opened | Arrived | Closed | Relabelled
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The window of a bundle: T frames at `rate` frames per second, one window per `stride` of them."""
+
+    frames: int
+    rate: int
+    stride: int = 1
+
+    def grid(self, rate: int) -> Grid | None:
+        """The grid in a deployment of this rate; None when it is no multiple of the bundle's."""
+        return Grid(self.frames, rate // self.rate, self.stride) if rate % self.rate == 0 else None
+
+
+@dataclass(slots=True)
+class _Camera:
+    stream: Stream
+    ring: Ring[Frame]
+    trail: Trail
+
+
+@dataclass(slots=True)
+class Streams:
+    """The cameras of one partition. `restored`: where their streams stood at `position` as far as the state knows."""
+
+    geometry: Geometry
+    rewind_seconds: float
+    position: int
+    """P while warming up; from then on the offset of the next record."""
+    labels: int
+    """Version of the label set in force."""
+    restored: Mapping[str, Stream] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Frames that did not count, by reason."""
+    _cameras: dict[str, _Camera] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for camera, stream in self.restored.items():
+            # Nothing is known of its ticks before the rewound frames say so.
+            self._cameras[camera] = self._camera(replace(stream, last_tick=_NEVER))
+
+    def take(self, offset: int, record: StreamRecord, image: Images | None) -> list[Step]:
+        """Take the next record; `image` are the pixels of a frame."""
+        if offset < self.position:
+            self._warm(offset, record, image)
+            return []
+        self.settle()
+        self.position = offset + 1
+        match record:
+            case FrameRecord():
+                return self._frame(offset, record, image)
+            case EndMarker():
+                return self._end(record)
+            case LabelsMarker():
+                return self._relabel(record)
+
+    def skip(self, offset: int) -> None:
+        """Pass a record that cannot be used."""
+        if offset >= self.position:
+            self.settle()
+            self.position = offset + 1
+
+    def settle(self) -> None:
+        """Warming up is over: what the rewound frames did not say about a stream, its state says."""
+        for camera, known in self.restored.items():
+            if (found := self._cameras.get(camera)) is not None:
+                found.stream = replace(found.stream, last_tick=max(found.stream.last_tick, known.last_tick))
+        self.restored = {}
+
+    @property
+    def rewind(self) -> int:
+        """R: where a restart must begin to read."""
+        return rewind(self.position, (one.trail.oldest for one in self._cameras.values() if not one.stream.ended))
+
+    def streams(self) -> Iterator[tuple[str, Stream]]:
+        """Every camera and where its stream stands."""
+        return ((camera, found.stream) for camera, found in self._cameras.items())
+
+    def stream(self, camera: str) -> Stream | None:
+        """Where a camera's stream stands; None: never seen or removed."""
+        found = self._cameras.get(camera)
+        return found.stream if found else None
+
+    def _camera(self, stream: Stream) -> _Camera:
+        # A rate that the bundle cannot use has no items, but its session must end like any other.
+        grid = self.geometry.grid(stream.rate) or Grid(self.geometry.frames)
+        return _Camera(
+            stream, Ring(grid, stream.rate), Trail(math.ceil(self.rewind_seconds * stream.rate), grid.multiple)
+        )
+
+    def _warm(self, offset: int, record: StreamRecord, image: Images | None) -> None:
+        if not isinstance(record, FrameRecord) or (found := self._cameras.get(record.camera)) is None:
+            return
+        if judge(found.stream, record.session, record.tick, record.rate) == "continues":
+            self._accept(found, offset, record, image)
+
+    def _frame(self, offset: int, record: FrameRecord, image: Images | None) -> list[Step]:
+        found = self._cameras.get(record.camera)
+        usable = self.geometry.grid(record.rate) is not None
+        verdict = judge(self.stream(record.camera), record.session, record.tick, record.rate) if usable else "rate"
+        if verdict in DROPPED:
+            self.dropped[verdict] += 1
+            return []
+        steps: list[Step] = []
+        if found is None or verdict == "opens":
+            if found is not None and not found.stream.ended:
+                steps.append(Closed(record.camera, found.stream, "session"))
+            found = self._cameras[record.camera] = self._camera(Stream(record.session, record.rate, _NEVER))
+            steps.append(Opened(record.camera, record.session, record.rate))
+        arrived = self._accept(found, offset, record, image)
+        return [*steps, arrived] if arrived else steps
+
+    def _accept(self, found: _Camera, offset: int, record: FrameRecord, image: Images | None) -> Arrived | None:
+        found.stream = replace(found.stream, last_tick=record.tick)
+        found.trail.add(record.tick, offset)
+        if not found.ring.grid.is_item(record.tick):
+            return None
+        frame = Frame(image)
+        return Arrived(
+            record.camera,
+            record.session,
+            record.rate,
+            record.capture_ns,
+            frame,
+            tuple(found.ring.push(record.tick, offset, frame)),
+        )
+
+    def _end(self, marker: EndMarker) -> list[Step]:
+        found = self._cameras.get(marker.camera)
+        if found is None or not ends(found.stream, marker):
+            return []
+        removed = marker.reason == "removed"
+        if removed:
+            del self._cameras[marker.camera]
+        else:
+            self._cameras[marker.camera] = self._camera(replace(found.stream, ended=True))
+        cause: EndCause = "lost" if marker.reason == "lost" else "session"
+        return [Closed(marker.camera, found.stream, cause, removed)]
+
+    def _relabel(self, marker: LabelsMarker) -> list[Step]:
+        if marker.version <= self.labels:
+            return []
+        self.labels = marker.version
+        return [Relabelled(marker.version, dict(self.streams()))]

@@ -1,0 +1,153 @@
+"""The test that matters: for any cut of a recorded partition, restore + rewind yields the bytes of the uncut run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import BadRecordError
+from pipeline.offsets import NO_STATE, Committed, decode_position, encode_position
+from pipeline.records.events import encode_event
+from pipeline.records.frames import EndMarker, LabelsMarker, StreamRecord
+from pipeline.records.state import CameraState, decode_state, encode_state
+from pipeline.records.wire import Partition, Record
+from pipeline.testing import ColourEngine, ColourLabels, as_record, frame, picture
+from pipeline.worker.assignment import Restored
+from pipeline.worker.decoding import Decoded
+from pipeline.worker.path import Path
+from pipeline.worker.streams import Geometry
+
+P = Partition("actionwire.frames", 3)
+RATE, REWIND = 4, 2.0
+VIEWS = {
+    0: ColourLabels.of(0, ["red", "green"]),
+    7: ColourLabels.of(7, ["red", "blue"], enter=0.7),
+}
+
+
+@dataclass(frozen=True)
+class Log:
+    """A recorded partition: what was written, and what was shown in each frame (None: not a JPEG)."""
+
+    records: Sequence[StreamRecord]
+    shown: Sequence[str | None]
+
+    def decoded(self, offset: int) -> Decoded:
+        """A record as the decoder hands it over."""
+        record, shown = self.records[offset], self.shown[offset]
+        if shown == "broken":
+            return Decoded(offset, BadRecordError("jpeg", "not a JPEG"), raw=as_record(record, P, offset))
+        return Decoded(offset, record, picture(shown) if shown else None)
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> Log:
+    """Two cameras with scenes, gaps, repeats, late and broken frames, reconnects, end markers and label changes."""
+    records: list[StreamRecord] = []
+    shown: list[str | None] = []
+    now = {"door": (1, 100), "yard": (1, 103)}
+    for _ in range(draw(st.integers(3, 14))):
+        camera = draw(st.sampled_from(sorted(now)))
+        session, tick = now[camera]
+        kind = draw(
+            st.sampled_from(["scene"] * 6 + ["gap", "late", "reconnect", "lost", "removed", "labels", "broken"])
+        )
+        if kind == "scene":
+            colour = draw(st.sampled_from(["red", "red", "red", "green", "blue", "grey"]))
+            for _ in range(draw(st.integers(2, 14))):
+                tick += draw(st.sampled_from([1, 1, 1, 1, 2, 3]))
+                records.append(frame(camera, tick, session=session, rate=RATE))
+                shown.append(colour)
+        elif kind == "gap":
+            tick += draw(st.integers(3, 60))
+        elif kind in ("late", "broken"):
+            records.append(frame(camera, tick - draw(st.integers(-1, 6)), session=session, rate=RATE))
+            shown.append("broken" if kind == "broken" else "red")
+            tick = max(tick, records[-1].tick) if kind == "late" else tick
+        elif kind == "reconnect":
+            session, tick = session + 1, tick + draw(st.integers(-5, 5))
+        elif kind == "labels":
+            records.append(LabelsMarker(draw(st.sampled_from([0, 7]))))
+            shown.append(None)
+        else:
+            records.append(EndMarker(camera, session, tick, "lost" if kind == "lost" else "removed"))
+            shown.append(None)
+        now[camera] = (session, tick)
+    return Log(records, shown)
+
+
+@dataclass
+class Broker:
+    """What a transaction leaves behind: events, dead letters, states, one position."""
+
+    events: list[bytes]
+    dead: list[int]
+    states: list[tuple[str, bytes | None]]
+    position: Committed = Committed(0, 0, NO_STATE, 0)
+
+    def restored(self) -> Restored:
+        """What a worker finds that takes the partition over."""
+        committed = decode_position(encode_position(self.position))
+        assert committed is not None
+        cameras: dict[str, CameraState] = {}
+        for camera, value in self.states[: committed.state + 1]:
+            cameras.pop(camera, None)
+            if value is not None:
+                cameras[camera] = decode_state(value)
+        return Restored(P, committed, cameras)
+
+
+def run(log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1) -> Path:
+    """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`."""
+    views = {version: replace(view, multiple=multiple, stride=stride) for version, view in VIEWS.items()}
+    path = Path(ColourEngine(), Geometry(4, RATE // multiple, stride), views, rewind_seconds=REWIND, batch=8)
+    path.open(broker.restored())
+    offset, turn = broker.position.rewind, 0
+    while offset < stop:
+        upto = min(stop, offset + sizes[turn % len(sizes)])
+        outcome = path.advance({P: [log.decoded(one) for one in range(offset, upto)]})
+        offset, turn = upto, turn + 1
+        commit(path, broker, [encode_event(fired.event, "/test").value for fired in outcome.fired], outcome.dead)
+    return path
+
+
+def commit(path: Path, broker: Broker, events: Sequence[bytes | None], dead: Sequence[object]) -> None:
+    """Write what a transaction would write, all or nothing."""
+    taken = path.snapshot([P]).get(P)
+    if taken is None:
+        assert not events and not dead
+        return
+    broker.events += [value for value in events if value is not None]
+    broker.dead += [one.record.offset for one in dead]  # type: ignore[attr-defined]
+    for camera, state in taken.changed.items():
+        broker.states.append((camera, None if state is None else encode_state(state).value))
+        path.lanes[P].state_offset = len(broker.states) - 1
+    broker.position = replace(taken.committed, state=path.lanes[P].state_offset)
+
+
+def everything(path: Path) -> Mapping[str, CameraState | None]:
+    """The state of every camera as it stands."""
+    return {camera: path.lanes[P].state(camera) for camera, _ in path.lanes[P].streams.streams()}
+
+
+GRIDS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])
+
+
+@settings(max_examples=150, deadline=None)
+@given(logs(), st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=5), GRIDS)
+def test_any_cuts_yield_the_bytes_of_the_uncut_run(
+    log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int]
+) -> None:
+    """Killed at any offsets, however often, a partition ends with the same events, dead letters, states and R."""
+    whole = Broker([], [], [])
+    end = len(log.records)
+    uncut = run(log, whole, end, [max(1, end)], *grid)
+    cuts = sorted(data.draw(st.lists(st.integers(0, end), max_size=4)))
+    broker = Broker([], [], [])
+    for cut in [*cuts, end]:
+        path = run(log, broker, cut, sizes, *grid)
+    assert broker.events == whole.events
+    assert broker.dead == whole.dead
+    assert everything(path) == everything(uncut)
+    assert replace(broker.position, state=0) == replace(whole.position, state=0)
