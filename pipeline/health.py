@@ -1,0 +1,106 @@
+"""A small web server beside worker and ingest: /metrics for Prometheus, /live and /ready for whoever supervises.
+
+    GET /live    200 while the process does its work, 503 and the reason when it should be restarted
+    GET /ready   200 while it can be of use, 503 and the reason while it cannot (for example: the broker is away)
+    GET /metrics what the registry holds, as text or OpenMetrics
+
+A broker that is away makes a worker not ready, never dead: restarting it would help nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import TypeAlias
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from pipeline.errors import ConfigurationError, mask
+
+Check: TypeAlias = Callable[[], str | None]
+"""None while all is well, else the reason in words. Called on the server's threads; must return at once."""
+
+_SLOW_CLIENT_SECONDS = 5.0
+
+
+class HealthServer:
+    """Serves until it is closed. Use it in a `with` block."""
+
+    def __init__(self, host: str, port: int, registry: CollectorRegistry, live: Check, ready: Check) -> None:
+        """Begin to serve. port 0 picks a free one. Raises ConfigurationError when the address cannot be used."""
+        try:
+            self._server = _Server((host, port), _handler(registry, {"/live": live, "/ready": ready}))
+        except (OSError, OverflowError) as error:
+            raise ConfigurationError(
+                f"cannot serve metrics and health on {host}:{port}: {error}; change `http:` in the settings"
+            ) from error
+        self.host = host
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="health", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is served, for example http://127.0.0.1:9401."""
+        return f"http://{self.host}:{self.port}"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def __enter__(self) -> HealthServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # a slow client must not hold up the end of the process
+
+
+def _handler(registry: CollectorRegistry, checks: dict[str, Check]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _SLOW_CLIENT_SECONDS
+        server_version = "actionwire"
+        sys_version = ""
+
+        def do_GET(self) -> None:
+            path = self.path.split("?", 1)[0]
+            if path == "/metrics":
+                encode, kind = choose_encoder(self.headers.get("Accept", ""))
+                self._answer(200, kind, encode(registry))
+            elif path in checks:
+                reason = _reason(checks[path])
+                self._answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ok'}\n".encode())
+            else:
+                self._answer(404, "text/plain; charset=utf-8", b"see /metrics, /live and /ready\n")
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Scrapes are not worth a line each."""
+
+    return Handler
+
+
+def _reason(check: Check) -> str | None:
+    try:
+        reason = check()
+    except Exception as error:  # a check that fails is an answer, and a prober must get one
+        reason = f"the check itself failed: {error!r}"
+    return mask(reason) if reason else None

@@ -1,0 +1,86 @@
+"""Structured logs: one line per happening, as JSON for machines or in colour for people, on stderr.
+
+    log = structlog.get_logger()
+    log.info("camera online", camera="yard", fps=12.5)
+    with structlog.contextvars.bound_contextvars(partition=3, offset=1200): ...
+
+What other libraries log through `logging` takes the same way, from level `warning` on. As the last line of defence
+every line is searched for credentials, tracebacks included; nothing should have put them there.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Literal, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from pipeline.errors import mask
+
+_SECRET_KEYS = ("password", "passwd", "secret", "token", "credential", "sasl_plain")
+HIDDEN = "***"
+
+
+def configure(
+    format: Literal["console", "json"] = "console",
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    stream: TextIO | None = None,
+) -> None:
+    """Set logging up for this process. Call it once, at the start of a command; a later call takes the place of it."""
+    output = stream or sys.stderr
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        hide_secrets,
+    ]
+    rendering: list[Processor] = (
+        [
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+        ]
+        if format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=output.isatty())]
+    )
+    structlog.configure(
+        processors=[*shared, *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=output),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, hide_secrets, *rendering],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(threshold, logging.WARNING))
+
+
+def hide_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Structlog processor: hide values under telling names and credentials inside URLs, at any depth."""
+    return {key: _hidden(key, value) for key, value in event.items()}
+
+
+def _hidden(key: str, value: Any) -> Any:
+    if any(word in key.lower() for word in _SECRET_KEYS):
+        return HIDDEN
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, bytes):
+        return mask(value.decode(errors="replace"))
+    if isinstance(value, Mapping | MutableMapping):
+        return {str(name): _hidden(str(name), part) for name, part in value.items()}
+    if isinstance(value, Sequence | set | frozenset):
+        return [_hidden("", part) for part in value]
+    if value is None or isinstance(value, int | float | bool):
+        return value
+    return mask(str(value))
