@@ -110,6 +110,8 @@ class Lane:
         known = {} if restored.fresh else {name: _stream(state) for name, state in restored.cameras.items()}
         self.partition = restored.partition
         self.streams = Streams(geometry, rewind_seconds, at.position, at.labels, known, dropped)
+        if at.rewind == at.position:
+            self.streams.settle()
         self.state_offset = at.state
         self._geometry = geometry
         self._model = model

@@ -120,6 +120,8 @@ class Streams:
         """Take the next record; `image` are the pixels of a frame."""
         if offset < self.position:
             self._warm(offset, record, image)
+            if offset + 1 == self.position:
+                self.settle()
             return []
         self.settle()
         self.position = offset + 1
@@ -133,7 +135,7 @@ class Streams:
 
     def skip(self, offset: int) -> None:
         """Pass a record that cannot be used."""
-        if offset >= self.position:
+        if offset + 1 >= self.position:
             self.settle()
             self.position = offset + 1
 

@@ -1,9 +1,9 @@
 """The test that matters: for any cut of a recorded partition, restore + rewind yields the bytes of the uncut run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadRecordError
@@ -11,7 +11,7 @@ from pipeline.offsets import NO_STATE, Committed, decode_position, encode_positi
 from pipeline.records.events import encode_event
 from pipeline.records.frames import EndMarker, LabelsMarker, StreamRecord
 from pipeline.records.state import CameraState, decode_state, encode_state
-from pipeline.records.wire import Partition, Record
+from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, as_record, frame, picture
 from pipeline.worker.assignment import Restored
 from pipeline.worker.decoding import Decoded
@@ -84,7 +84,7 @@ class Broker:
     events: list[bytes]
     dead: list[int]
     states: list[tuple[str, bytes | None]]
-    position: Committed = Committed(0, 0, NO_STATE, 0)
+    position: Committed = field(default_factory=lambda: Committed(0, 0, NO_STATE, 0))
 
     def restored(self) -> Restored:
         """What a worker finds that takes the partition over."""
@@ -134,7 +134,7 @@ def everything(path: Path) -> Mapping[str, CameraState | None]:
 GRIDS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(logs(), st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=5), GRIDS)
 def test_any_cuts_yield_the_bytes_of_the_uncut_run(
     log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int]
