@@ -5,8 +5,8 @@ Two implementations keep this contract: `kafka_python` (Apache Kafka) and `in_pr
 
 Threads: a `Broker` may be used from any thread. Everything it makes belongs to one thread at a time, except producers,
 whose `send` is thread-safe. Times are seconds. Every call that waits takes its limit as an argument and raises
-`BrokerTimeout` when it passes; nothing waits for ever. `BrokerUnavailable`, `AuthenticationError`, `FencedError` and
-`MessageTooLarge` mean what `pipeline.errors` says.
+`BrokerTimeout` when it passes; nothing waits for ever. Making a client waits up to eight seconds for the broker.
+`BrokerUnavailable`, `AuthenticationError`, `FencedError` and `MessageTooLarge` mean what `pipeline.errors` says.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class TopicSettings:
     name: str
     partitions: int
     settings: Mapping[str, str] = field(default_factory=dict)
+    replication: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class Polled:
     """What one poll returned.
 
     assigned and revoked: partitions gained and lost since the previous poll. A partition that was lost and regained in
-    between is in both, so comparing assignments is not needed. Records of a partition in `assigned` may have been
-    fetched from anywhere: seek first, discard them.
+    between is in both, so comparing assignments is not needed. There are never records of a partition that was not
+    sought since it was assigned.
 
     skipped: for each partition where retention deleted records before they were read, the offset that was due and the
     one that reading went on from.
@@ -80,7 +81,7 @@ class GroupConsumer(Protocol):
     def poll(self, seconds: float, max_records: int) -> Polled:
         """Wait up to `seconds` for records or a change of assignment.
 
-        A partition without a committed position is not read until `seek` was called for it (`auto_offset_reset=none`).
+        A newly assigned partition is not read until `seek` was called for it, so nothing is read from a wrong place.
         Raises FencedError when this member was replaced.
         """
         ...
@@ -211,8 +212,8 @@ class Broker(Protocol):
         """Records of each partition that the group has not processed yet."""
         ...
 
-    def group_consumer(self, topic: str, group: str) -> GroupConsumer:
-        """Join a consumer group."""
+    def group_consumer(self, topic: str, group: str, session_seconds: float = 10.0) -> GroupConsumer:
+        """Join a consumer group; a member that is not heard of for `session_seconds` (at least 6) loses its place."""
         ...
 
     def reader(self, partitions: Sequence[Partition]) -> Reader:

@@ -63,8 +63,8 @@ class InProcessBroker:
                 found[partition] = max(0, log.stable_end() - max(log.first, position.offset if position else 0))
             return found
 
-    def group_consumer(self, topic: str, group: str) -> InProcessConsumer:
-        """See the contract."""
+    def group_consumer(self, topic: str, group: str, session_seconds: float = 10.0) -> InProcessConsumer:
+        """See the contract; a session never times out by itself."""
         with self._changed:
             members = self._groups.setdefault((group, topic), Group(self._logs.partitions(topic)))
             consumer = InProcessConsumer(self._logs, self._changed, members, group)

@@ -75,7 +75,7 @@ class InProcessConsumer:
         self._changed = changed
         self._group = group
         self._name = name
-        self._positions: dict[Partition, int | None] = {}
+        self._positions: dict[Partition, int] = {}
         self._paused: set[Partition] = set()
         self._turn = 0
         self._closed = False
@@ -178,9 +178,6 @@ class InProcessConsumer:
         for partition in revoked | assigned:
             self._positions.pop(partition, None)
             self._paused.discard(partition)
-        for partition in assigned:
-            position = self._logs.position(self._name, partition)
-            self._positions[partition] = position.offset if position else None
         if revoked or assigned or self.generation < 0:
             self._changed.notify_all()
         self.generation = self._group.generation
@@ -193,9 +190,9 @@ class InProcessConsumer:
         found: dict[Partition, Sequence[Record]] = {}
         skipped: dict[Partition, tuple[int, int]] = {}
         for partition in order[start:] + order[:start]:
-            position, log = self._positions[partition], self._logs.of(partition)
+            position, log = self._positions.get(partition), self._logs.of(partition)
             if position is None:
-                continue
+                continue  # not sought yet
             if position < log.first:
                 skipped[partition] = (position, log.first)
                 position = log.first

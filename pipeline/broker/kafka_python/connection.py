@@ -1,0 +1,189 @@
+"""Connections of kafka-python 3.0.12, with what `KafkaBroker` needs on top; every client is made here.
+
+`kafka_client` is an option of the library's clients. Ours mends two defects in it: a transactional request that starts
+while the coordinator refuses connections hangs for ever (`await_ready`), and a sender whose one request is in flight
+polls without pause (`connection_delay`). Its manager keeps the reason for which a bootstrap was refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from kafka import errors
+from kafka.net.compat import KafkaNetClient
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
+from kafka.record import util
+
+from pipeline.broker.kafka_python.translate import translated
+from pipeline.broker.watchdog import accepts_connections
+from pipeline.config import KafkaSettings
+from pipeline.errors import ActionwireError, AuthenticationError, BrokerUnavailable, ConfigurationError
+
+BOOTSTRAP_SECONDS = 8.0
+_BUSY_DELAY = 0.05
+_REFUSALS = (
+    errors.SaslAuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
+    errors.AuthorizationError,
+)
+
+Client = TypeVar("Client")
+
+
+class _Manager(KafkaConnectionManager):  # type: ignore[misc]
+    """Remembers why a connection was refused, and stops a bootstrap that cannot succeed."""
+
+    def __init__(self, net: Any, **configs: Any) -> None:
+        super().__init__(net, **configs)
+        self.refusal: Exception | None = None
+
+    def get_connection(self, node_id: Any, **options: Any) -> Any:
+        if self.refusal is not None and not self.bootstrapped:
+            raise self.refusal
+        known = node_id in self._conns
+        connection = super().get_connection(node_id, **options)
+        if not known:
+            connection.init_future.add_errback(self._note)
+        return connection
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, _REFUSALS) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            self.refusal = error
+
+
+class NetClient(KafkaNetClient):  # type: ignore[misc]
+    """The library's client, mended."""
+
+    def __init__(self, **configs: Any) -> None:
+        net = NetworkSelector(**configs)
+        super().__init__(net=net, manager=_Manager(net, **configs))
+
+    def await_ready(self, node_id: Any, timeout_ms: float = 30000) -> bool:
+        """False, not an error, when the node cannot be reached: the sender then looks for another coordinator."""
+        try:
+            return bool(super().await_ready(node_id, timeout_ms=timeout_ms))
+        except errors.KafkaConnectionError:
+            time.sleep(0.05)
+            return False
+
+    def connection_delay(self, node_id: Any) -> float:
+        """Seconds until it is worth looking at this node again; never 0 while it cannot take a request."""
+        delay = float(super().connection_delay(node_id))
+        return delay if delay > 0 or self.is_ready(node_id) else _BUSY_DELAY
+
+    def discard(self) -> None:
+        """Release sockets and thread of a client whose construction failed."""
+        with contextlib.suppress(Exception):
+            self.close()
+        with contextlib.suppress(Exception):
+            self._net.stop()
+
+
+def check_library() -> None:
+    """Raise ConfigurationError without the C checksum; keep the library's log from printing whole frames."""
+    if util.crc32c_c is None:
+        raise ConfigurationError(
+            "the package crc32c is missing, without which every message costs twenty times as much; "
+            "run: pip install crc32c"
+        )
+    logger = logging.getLogger("kafka")
+    if logger.level < logging.INFO:
+        logger.setLevel(logging.WARNING)
+
+
+def common_settings(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """What every client is made with. Raises ConfigurationError when the settings cannot be used together."""
+    common: dict[str, Any] = {
+        "bootstrap_servers": [part.strip() for part in settings.bootstrap.split(",") if part.strip()],
+        "client_id": client_id,
+        "security_protocol": settings.security_protocol,
+        "reconnect_backoff_ms": 50,
+        "reconnect_backoff_max_ms": 1000,
+        "bootstrap_timeout_ms": int(BOOTSTRAP_SECONDS * 1000),
+    }
+    if not common["bootstrap_servers"]:
+        raise ConfigurationError("kafka.bootstrap is empty; name a broker such as 127.0.0.1:9092")
+    if "SSL" in settings.security_protocol:
+        common |= {
+            "ssl_check_hostname": settings.check_hostname,
+            "ssl_cafile": _file(settings.ca_file, "kafka.ca_file"),
+            "ssl_certfile": _file(settings.certificate_file, "kafka.certificate_file"),
+            "ssl_keyfile": _file(settings.key_file, "kafka.key_file"),
+        }
+    if "SASL" in settings.security_protocol:
+        if settings.username is None or settings.password is None:
+            raise ConfigurationError(
+                f"kafka.security_protocol {settings.security_protocol} needs kafka.username and kafka.password"
+            )
+        common |= {
+            "sasl_mechanism": settings.sasl_mechanism,
+            "sasl_plain_username": settings.username,
+            "sasl_plain_password": settings.password.get_secret_value(),
+        }
+    return common
+
+
+def _file(path: Any, name: str) -> str | None:
+    if path is not None and not path.is_file():
+        raise ConfigurationError(f"{name}: there is no file {path}")
+    return None if path is None else str(path)
+
+
+def open_client(make: Callable[..., Client], settings: KafkaSettings, client_id: str, **options: Any) -> Client:
+    """Make one of the library's clients. Raises BrokerUnavailable or AuthenticationError with the likely cause."""
+    made: list[NetClient] = []
+
+    def client(**configs: Any) -> NetClient:
+        made.append(NetClient(**configs))
+        return made[-1]
+
+    merged = {**common_settings(settings, client_id), **options, "kafka_client": client}
+    try:
+        return make(**merged)
+    except (errors.KafkaError, OSError) as error:
+        refusal = made[0]._manager.refusal if made else None
+        for one in made:
+            one.discard()
+        raise likely_cause(refusal or error, settings) from error
+
+
+def addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
+    """(host, port) of every bootstrap broker."""
+    parts = (part.strip().rpartition(":") for part in settings.bootstrap.split(","))
+    return [(host.strip("[]"), int(port)) for host, _, port in parts if port.isdigit()]
+
+
+def likely_cause(error: Exception, settings: KafkaSettings) -> ActionwireError:
+    """Why a cluster could not be used, in words, with the remedy."""
+    where = f"Kafka at {settings.bootstrap}"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return AuthenticationError(
+            f"{where}: its certificate is not trusted; set kafka.ca_file to the authority that signed it "
+            "(or kafka.check_hostname to false where only the name differs)"
+        )
+    if isinstance(error, errors.UnsupportedSaslMechanismError):
+        return AuthenticationError(
+            f"{where} does not offer {settings.sasl_mechanism}; set kafka.sasl_mechanism to one that it does"
+        )
+    if isinstance(error, _REFUSALS):
+        return AuthenticationError(
+            f"{where} refused the credentials: probably a wrong kafka.username or kafka.password, "
+            f"or a user without {settings.sasl_mechanism} credentials"
+        )
+    if not isinstance(error, errors.KafkaTimeoutError) and isinstance(error, errors.KafkaError):
+        return translated(error, where)
+    if not any(accepts_connections(address) for address in addresses(settings)):
+        return BrokerUnavailable(
+            f"{where}: nothing accepts connections there; start it, for example with `actionwire broker start`, "
+            "or correct kafka.bootstrap"
+        )
+    return BrokerUnavailable(
+        f"{where} accepts connections but does not answer {settings.security_protocol}: probably it asks for another "
+        "kafka.security_protocol or a client certificate, or it hangs"
+    )

@@ -1,0 +1,274 @@
+"""Member of a consumer group, and reader of named partitions. Both read committed records only.
+
+The rebalance listener runs on the library's own thread, where no call may block: it notes what changed and parks new
+partitions (paused, at offset 0) until `seek`. Parking also means that the library never asks where to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition, errors
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+from pipeline.broker.contract import GroupToken, Polled, Position
+from pipeline.broker.kafka_python.translate import translating
+from pipeline.errors import BrokerTimeout, ContractError
+from pipeline.records.wire import Partition, Record
+
+_SLICE_SECONDS = 0.1
+"""How often a poll that waits for records looks whether the assignment has changed."""
+
+COMMON: dict[str, Any] = {
+    "isolation_level": "read_committed",
+    "enable_auto_commit": False,
+    "auto_offset_reset": "none",
+    "fetch_max_wait_ms": 500,
+    "request_timeout_ms": 8000,
+    "metrics_enabled": False,
+}
+
+log = structlog.get_logger(__name__)
+
+
+def group_options(group: str, session_seconds: float) -> dict[str, Any]:
+    """Options of a group member. Dynamic: a fenced static member is not told, and leaves its place only late."""
+    return COMMON | {
+        "group_id": group,
+        "partition_assignment_strategy": [CooperativeStickyAssignor()],
+        "session_timeout_ms": int(session_seconds * 1000),
+        "heartbeat_interval_ms": 1000,
+        "max_partition_fetch_bytes": 4 << 20,
+    }
+
+
+class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes changes under a lock; everything else happens in the poll loop."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._lock = threading.Lock()
+        self._gained: set[Partition] = set()
+        self._lost: set[Partition] = set()
+        self.owned: set[Partition] = set()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        partitions = list(assigned)
+        if partitions:
+            self._consumer.pause(*partitions)
+        for partition in partitions:
+            self._consumer.seek(partition, 0)
+        with self._lock:
+            self._gained |= _own(partitions)
+            self.owned |= _own(partitions)
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        with self._lock:
+            gone = _own(revoked)
+            self._lost |= gone & (self.owned - self._gained)
+            self._gained -= gone
+            self.owned -= gone
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self.on_partitions_revoked(lost)
+
+    def take(self) -> tuple[frozenset[Partition], frozenset[Partition], frozenset[Partition]]:
+        """(gained, lost, owned) since the last call."""
+        with self._lock:
+            taken = frozenset(self._gained), frozenset(self._lost), frozenset(self.owned)
+            self._gained, self._lost = set(), set()
+            return taken
+
+
+class KafkaGroupConsumer:
+    """Keeps `contract.GroupConsumer`."""
+
+    def __init__(self, consumer: KafkaConsumer, topic: str, group: str) -> None:
+        self._consumer = consumer
+        self._group = group
+        self._assignment = _Assignment(consumer)
+        self._parked: set[Partition] = set()
+        self._paused: set[Partition] = set()
+        self._closed = False
+        with translating(f"joining group {group}"):
+            consumer.subscribe([topic], listener=self._assignment)
+
+    def poll(self, seconds: float, max_records: int) -> Polled:
+        """See the contract."""
+        if self._closed:
+            raise ContractError("poll on a consumer that was closed")
+        deadline = time.monotonic() + seconds
+        while True:
+            wait = max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
+            fetched, skipped = self._fetch(wait, max_records)
+            # The token first: a change after it is noted too late for this poll, and then the token is stale as well.
+            token = GroupToken(self._consumer.group_metadata())
+            gained, lost, owned = self._assignment.take()
+            self._parked = (self._parked | gained) - (lost - gained)
+            self._paused -= gained | lost
+            if fetched or skipped or gained or lost or time.monotonic() >= deadline:
+                break
+        readable = owned - self._parked
+        records = {partition: found for partition, found in fetched.items() if partition in readable}
+        return Polled(records, gained, lost, token, {at: hole for at, hole in skipped.items() if at in readable})
+
+    def _fetch(
+        self, seconds: float, max_records: int
+    ) -> tuple[dict[Partition, Sequence[Record]], dict[Partition, tuple[int, int]]]:
+        with translating(f"reading as a member of group {self._group}"):
+            try:
+                found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
+            except errors.NoOffsetForPartitionError:
+                return {}, {}  # assigned a moment ago: the listener is about to park it
+            except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
+                return {}, _go_on(self._consumer, _due(error))
+        return {Partition(*at): [_record(record) for record in records] for at, records in found.items()}, {}
+
+    def committed(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, Position | None]:
+        """See the contract."""
+        deadline = time.monotonic() + seconds
+        found: dict[Partition, Position | None] = {}
+        with translating(f"reading positions of group {self._group}"):
+            for partition in partitions:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise BrokerTimeout(f"positions of group {self._group} did not come in {seconds} s; try again")
+                committed = self._consumer.committed(
+                    TopicPartition(*partition), metadata=True, timeout_ms=int(left * 1000)
+                )
+                found[partition] = None if committed is None else Position(committed.offset, committed.metadata or "")
+        return found
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """See the contract."""
+        target = TopicPartition(*partition)
+        try:
+            self._consumer.seek(target, offset)
+        except (errors.IllegalStateError, AssertionError, KeyError) as error:
+            raise ContractError(f"seek on {partition}, which this member does not own") from error
+        self._parked.discard(partition)
+        if partition not in self._paused:
+            self._consumer.resume(target)
+
+    def bounds(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, tuple[int, int]]:
+        """See the contract."""
+        return _bounds(self._consumer, partitions, seconds)
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """See the contract."""
+        mine = self._mine(partitions)
+        self._paused |= mine
+        if mine:
+            self._consumer.pause(*(TopicPartition(*partition) for partition in mine))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """See the contract."""
+        mine = self._mine(partitions)
+        self._paused -= mine
+        if ready := mine - self._parked:
+            self._consumer.resume(*(TopicPartition(*partition) for partition in ready))
+
+    def close(self) -> None:
+        """See the contract."""
+        self._closed = True
+        close_consumer(self._consumer)
+
+    def _mine(self, partitions: Iterable[Partition]) -> set[Partition]:
+        assigned = _own(self._consumer.assignment())
+        return {partition for partition in partitions if partition in assigned}
+
+
+class KafkaReader:
+    """Keeps `contract.Reader`."""
+
+    def __init__(self, consumer: KafkaConsumer, partitions: Sequence[Partition]) -> None:
+        self._consumer = consumer
+        self._partitions = [TopicPartition(*partition) for partition in partitions]
+        self._what = ", ".join(sorted({partition.topic for partition in partitions}))
+        self._closed = False
+        with translating(f"reading {self._what}"):
+            consumer.assign(self._partitions)
+            for partition, (first, _) in _bounds(consumer, partitions, 8.0).items():
+                consumer.seek(TopicPartition(*partition), first)
+
+    def read(self, seconds: float, max_records: int = 500) -> list[Record]:
+        """See the contract."""
+        if self._closed:
+            raise ContractError("read on a reader that was closed")
+        with translating(f"reading {self._what}"):
+            try:
+                found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
+            except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
+                for partition, hole in _go_on(self._consumer, _due(error)).items():
+                    log.warning("records were deleted before they were read", partition=partition, hole=hole)
+                return []
+        return [_record(record) for records in found.values() for record in records]
+
+    def positions(self) -> dict[Partition, int]:
+        """See the contract."""
+        with translating(f"reading {self._what}"):
+            return {Partition(*at): self._consumer.position(at, timeout_ms=5000) for at in self._partitions}
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """See the contract."""
+        if TopicPartition(*partition) not in self._partitions:
+            raise ContractError(f"seek on {partition}, which this reader does not read")
+        self._consumer.seek(TopicPartition(*partition), offset)
+
+    def bounds(self, seconds: float) -> dict[Partition, tuple[int, int]]:
+        """See the contract."""
+        return _bounds(self._consumer, [Partition(*at) for at in self._partitions], seconds)
+
+    def close(self) -> None:
+        """See the contract."""
+        self._closed = True
+        close_consumer(self._consumer)
+
+
+def close_consumer(consumer: KafkaConsumer) -> None:
+    """Leave the group and release the connection. Never raises."""
+    with contextlib.suppress(Exception):
+        consumer.close(autocommit=False, timeout_ms=2000)
+
+
+def _bounds(
+    consumer: KafkaConsumer, partitions: Iterable[Partition], seconds: float
+) -> dict[Partition, tuple[int, int]]:
+    asked = [TopicPartition(*partition) for partition in partitions]
+    if not asked:
+        return {}
+    with translating(f"looking up the ends of {', '.join(sorted({at.topic for at in asked}))}"):
+        first = consumer.beginning_offsets(asked, timeout_ms=int(seconds * 1000))
+        end = consumer.end_offsets(asked, timeout_ms=int(seconds * 1000))
+    return {Partition(*at): (first[at], end[at]) for at in asked}
+
+
+def _due(error: errors.KafkaError) -> dict[Partition, int]:
+    """Positions that cannot be read from, out of the library's error."""
+    if isinstance(error, errors.LogTruncationError):
+        return {Partition(*at): -1 for at in error.divergent_offsets}
+    return {Partition(*at): offset for at, offset in error.args[0].items()}
+
+
+def _go_on(consumer: KafkaConsumer, due: dict[Partition, int]) -> dict[Partition, tuple[int, int]]:
+    """Seek to the nearest offset that exists; (due, found) of each partition."""
+    holes: dict[Partition, tuple[int, int]] = {}
+    for partition, (first, end) in _bounds(consumer, due, 5.0).items():
+        offset = first if due[partition] < first else end
+        consumer.seek(TopicPartition(*partition), offset)
+        holes[partition] = (due[partition], offset)
+    return holes
+
+
+def _own(partitions: Iterable[TopicPartition]) -> set[Partition]:
+    return {Partition(*partition) for partition in partitions}
+
+
+def _record(record: Any) -> Record:
+    headers = tuple((name, value or b"") for name, value in record.headers)
+    return Record(record.topic, record.partition, record.offset, record.key, record.value, headers, record.timestamp)
