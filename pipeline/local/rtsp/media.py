@@ -131,10 +131,13 @@ def _encoded(container: InputContainer) -> io.BytesIO:
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, CLOCK)
         stream.codec_context.gop_size = max(1, round(rate))
+        last = -CLOCK
         for number, frame in enumerate(container.decode(source)):
             picture = frame.reformat(stream.width, stream.height, "yuv420p")
             time = number / rate if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
-            picture.pts, picture.time_base = round(time * CLOCK), Fraction(1, CLOCK)
+            stamp = round(time * CLOCK)
+            last = stamp if stamp > last else last + round(CLOCK / rate)  # odd files repeat a time stamp
+            picture.pts, picture.time_base = last, Fraction(1, CLOCK)
             picture.pict_type = PictureType.NONE  # a picture of MJPEG would ask to be a key picture
             output.mux(stream.encode(picture))
         output.mux(stream.encode(None))

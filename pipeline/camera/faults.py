@@ -1,0 +1,68 @@
+"""What went wrong with a source, in words of ours.
+
+PyAV's exceptions carry the whole URL, user name and password included, in their text and in `filename`. So a fault
+never holds the foreign exception, not even as its cause: only its `strerror`, which is free of it.
+"""
+
+from __future__ import annotations
+
+import errno
+from urllib.parse import urlsplit
+
+import av.error
+
+from pipeline.errors import ActionwireError, AuthenticationError, CameraRefused, CameraUnavailable
+
+ENDED = "it ended the stream; look at its own log if this repeats"
+_AWAY = "is it switched on, and are address and port right?"
+_TABLE: tuple[tuple[type[BaseException], type[ActionwireError], str, str], ...] = (
+    # PyAV's class, ours, the reason ("" = PyAV's own words), the remedy
+    (av.error.HTTPUnauthorizedError, AuthenticationError, "it refused the login", "check user name and password"),
+    (av.error.HTTPForbiddenError, AuthenticationError, "it forbids this stream", "check the rights of this user"),
+    (av.error.HTTPNotFoundError, CameraRefused, "it has no stream of this path", "look the path up in its manual"),
+    (av.error.HTTPClientError, CameraRefused, "it refused the request", "check path and transport (tcp or udp)"),
+    (av.error.HTTPServerError, CameraUnavailable, "it reports a fault of its own", "restart it if this lasts"),
+    (av.error.ConnectionRefusedError, CameraUnavailable, "it refuses connections", _AWAY),
+    (av.error.ConnectionResetError, CameraUnavailable, "it cut the connection", _AWAY),
+    (av.error.ConnectionAbortedError, CameraUnavailable, "it cut the connection", _AWAY),
+    (av.error.BrokenPipeError, CameraUnavailable, "it cut the connection", _AWAY),
+    (av.error.TimeoutError, CameraUnavailable, "it does not answer", _AWAY),
+    (av.error.ExitError, CameraUnavailable, "it does not answer in time", _AWAY),
+    (av.error.EOFError, CameraUnavailable, "it ended the stream", "look at its own log if this repeats"),
+    (av.error.FileNotFoundError, CameraRefused, "no such file or device", "check the path"),
+    (av.error.IsADirectoryError, CameraRefused, "this is a folder", "name a file"),
+    (av.error.PermissionError, CameraRefused, "no permission to read it", "check its owner and mode"),
+    (av.error.LookupError, CameraRefused, "", "its protocol, format or codec is not supported"),
+    (av.error.PatchWelcomeError, CameraRefused, "", "its format or codec is not supported"),
+    (
+        av.error.InvalidDataError,
+        CameraUnavailable,
+        "it sent nothing that plays",
+        "try it with a video player",
+    ),
+    (av.error.FFmpegError, CameraUnavailable, "", "try it with a video player"),
+)
+_REFUSALS = {errno.EPROTONOSUPPORT: "it refuses this transport", errno.EPROTOTYPE: "it refuses this transport"}
+
+
+def translate(error: av.error.FFmpegError, where: str, *, live: bool) -> ActionwireError:
+    """Our error for one of PyAV's. `where` names the source without credentials (see `place_of`)."""
+    if error.errno in _REFUSALS:
+        return CameraRefused(f"{where}: {_REFUSALS[error.errno]}; set transport to the other of tcp and udp")
+    kind, reason, remedy = next(row[1:] for row in _TABLE if isinstance(error, row[0]))
+    if not live and kind is CameraUnavailable:
+        kind, reason, remedy = CameraRefused, reason.replace("it sent", "it holds"), "check the file"
+    return kind(f"{where}: {reason or error.strerror or type(error).__name__}; {remedy}")
+
+
+def place_of(url: str) -> str:
+    """A source for messages: scheme, host and port of a URL, or the path of a file. Some cameras take the login in the
+    path or the query, so those are left out."""
+    if "://" not in url:
+        return url
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname or ''}{port}"
+    except ValueError:
+        return url.split("://", 1)[0] + "://***"

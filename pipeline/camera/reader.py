@@ -1,0 +1,275 @@
+"""One camera, for as long as it is wanted: connect, read, and connect again.
+
+PyAV's calls block and cannot be interrupted, so each camera has a thread of its own. The watchdog is ours: `watch`,
+called about once a second by the owner, abandons a thread that has given no picture for too long and starts another;
+the abandoned one ends by itself when the library's own time-out wakes it, and nothing it does counts any more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from pipeline.camera.backoff import Backoff
+from pipeline.camera.placing import Placed, Placing, SteadyClock
+from pipeline.camera.sampling import SampledFrame, sampled, seen
+from pipeline.camera.source import Picture, SourceSettings, open_source
+from pipeline.clock import SECOND
+from pipeline.errors import ActionwireError, CameraUnavailable, ConfigurationError, mask
+from pipeline.records.cameras import CameraCondition
+from pipeline.records.frames import Clock
+
+log = structlog.get_logger(__name__)
+
+_HEALTHY_SECONDS = 10.0
+"""A connection that lasted this long makes the waits short again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of a camera at one moment."""
+
+    condition: CameraCondition = "offline"
+    since_ms: int = 0
+    session: int | None = None
+    last_tick: int | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    codec: str | None = None
+    clock: Clock | None = None
+    clock_offset_seconds: float | None = None
+    reconnects: int = 0
+    stalls: int = 0
+    corrupt: int = 0
+    """Pictures that were damaged on their way, and packets that could not be decoded."""
+    untimed: int = 0
+    """Pictures without a time stamp, usually the first of each connection."""
+    silent_seconds: float = 0.0
+    """Seconds since the last picture, or since the start."""
+    ended: bool = False
+    """A file that has played to its end."""
+    last_error: str | None = None
+
+
+class _Attempt:
+    """One reading thread. `stopped` is set when nobody wants its pictures any more."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.thread: threading.Thread | None = None
+
+
+class _Pace:
+    """Lets a file play in real time."""
+
+    def __init__(self) -> None:
+        self._zero: float | None = None
+
+    def wait(self, pts: int, stopped: threading.Event) -> None:
+        """Wait until a picture is due; the first is due at once."""
+        if self._zero is None:
+            self._zero = time.monotonic() - pts / SECOND
+        stopped.wait(max(0.0, self._zero + pts / SECOND - time.monotonic()))
+
+
+class Camera:
+    """Reads one camera and hands every sampled picture to `deliver`, on the camera's own thread.
+
+    after_session: sessions begin later than this one (ms). loop: a file starts again at its end, as a new session.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: SourceSettings,
+        *,
+        rate: int,
+        deliver: Callable[[SampledFrame], None],
+        backoff: Backoff,
+        tolerance_seconds: float = 5.0,
+        loop: bool = False,
+        after_session: int = 0,
+    ) -> None:
+        self.name = name
+        self._source = source
+        self._rate = rate
+        self._deliver = deliver
+        self._backoff = backoff
+        self._loop = loop
+        self._placing = Placing(name, rate, round(tolerance_seconds * SECOND), after_session)
+        self._clock = SteadyClock()
+        self._lock = threading.Lock()
+        self._attempt = _Attempt()
+        self._health = Health(since_ms=time.time_ns() // 1_000_000)
+        self._connected = False
+        self._progress = time.monotonic()
+        self._picture_at = time.monotonic()
+        self._stamps: deque[int] = deque(maxlen=100)
+
+    def start(self, wait: float = 0.0) -> None:
+        """Start reading, after `wait` seconds."""
+        attempt = _Attempt()
+        self._attempt = attempt
+        self._progress = time.monotonic() + wait
+        name = f"camera-{self.name}"
+        attempt.thread = threading.Thread(target=self._run, args=(attempt, wait), name=name, daemon=True)
+        attempt.thread.start()
+
+    def stop(self, seconds: float = 1.0) -> None:
+        """Stop reading and wait up to `seconds` for the thread; one that is stuck in a call ends later by itself."""
+        self._attempt.stopped.set()
+        if self._attempt.thread:
+            self._attempt.thread.join(seconds)
+
+    def watch(self) -> None:
+        """The stall watchdog: call it about once a second."""
+        limit = self._source.stall_seconds if self._connected else self._source.open_seconds * 3
+        with self._lock:
+            if self._attempt.stopped.is_set() or not self._source.live:
+                return
+            if time.monotonic() - self._progress < limit:
+                return
+            self._attempt.stopped.set()
+            self._health = replace(self._health, stalls=self._health.stalls + 1)
+        self._fault(CameraUnavailable(self._stalled()))
+        self.start(self._backoff.next())
+
+    def health(self) -> Health:
+        """What is known of the camera now."""
+        now = time.monotonic()
+        silent = now - self._picture_at
+        quiet = max(1.0, self._source.stall_seconds / 2)
+        condition: CameraCondition = "offline" if not self._connected else "stalled" if silent > quiet else "online"
+        with self._lock:
+            if condition != self._health.condition:
+                since = time.time_ns() // 1_000_000
+                self._health = replace(self._health, condition=condition, since_ms=since)
+            return replace(self._health, fps=self._fps(), silent_seconds=silent)
+
+    def _fps(self) -> float | None:
+        if len(self._stamps) < 2 or self._stamps[-1] <= self._stamps[0]:
+            return None
+        return (len(self._stamps) - 1) * SECOND / (self._stamps[-1] - self._stamps[0])
+
+    def _stalled(self) -> str:
+        return f"{self._source.where}: no picture for {self._source.stall_seconds:g} s; is it overloaded or frozen?"
+
+    def _run(self, attempt: _Attempt, wait: float) -> None:
+        """Body of a reading thread."""
+        attempt.stopped.wait(wait)
+        while not attempt.stopped.is_set():
+            try:
+                self._read(attempt)
+                if not self._loop:
+                    self._update(attempt, ended=True, last_error="the file has ended")
+                    return
+            except ActionwireError as error:
+                self._retry(attempt, error)
+            except Exception as error:  # the edge of the thread: whatever it is, the camera must come back
+                self._retry(attempt, CameraUnavailable(f"{self._source.where}: {type(error).__name__}: {error}"))
+
+    def _retry(self, attempt: _Attempt, error: ActionwireError) -> None:
+        if attempt.stopped.is_set():
+            return
+        self._fault(error)
+        self._progress = time.monotonic() + (wait := self._backoff.next(hopeless=isinstance(error, ConfigurationError)))
+        attempt.stopped.wait(wait)
+        self._progress = time.monotonic()
+
+    def _fault(self, error: ActionwireError) -> None:
+        reason = mask(str(error))
+        with self._lock:
+            again = reason == self._health.last_error and not self._connected
+            self._connected = False
+            self._health = replace(self._health, last_error=reason, reconnects=self._health.reconnects + 1)
+        (log.debug if again else log.warning)("camera lost", camera=self.name, reason=reason)
+
+    def _update(self, attempt: _Attempt, **changes: object) -> None:
+        with self._lock:
+            if not attempt.stopped.is_set():
+                self._connected = False
+                self._health = replace(self._health, **changes)  # type: ignore[arg-type]
+
+    def _now(self) -> int:
+        instant, stepped = self._clock.instant(time.time_ns(), time.monotonic_ns())
+        if stepped:
+            self._placing.restart()
+        return instant
+
+    def _read(self, attempt: _Attempt) -> None:
+        """One connection, from its opening to its fault or the end of the file."""
+        self._progress = time.monotonic()
+        with open_source(self._source, self._now) as source:
+            with self._lock:
+                if attempt.stopped.is_set():
+                    return
+                self._placing.restart()
+                self._stamps.clear()
+                self._connected, self._picture_at = True, time.monotonic()
+                self._health = replace(self._health, codec=source.codec)
+            self._progress = opened = time.monotonic()
+            pace = None if self._source.live else _Pace()
+            rejected = 0
+            for picture in source.pictures():
+                if attempt.stopped.is_set():
+                    return
+                if picture is not None:
+                    self._take(attempt, picture, pace)
+                    if self._picture_at - opened > _HEALTHY_SECONDS:
+                        self._backoff.reset()
+                elif source.undecodable > rejected:
+                    rejected = source.undecodable
+                    self._damaged()
+                if self._source.live and time.monotonic() - self._picture_at > self._source.stall_seconds:
+                    raise CameraUnavailable(self._stalled())
+
+    def _damaged(self) -> None:
+        with self._lock:
+            self._health = replace(self._health, corrupt=self._health.corrupt + 1)
+
+    def _take(self, attempt: _Attempt, picture: Picture, pace: _Pace | None) -> None:
+        """Place one picture, and deliver it where it answers a tick."""
+        arrival = None
+        if pace and picture.pts is not None:
+            pace.wait(picture.pts, attempt.stopped)
+            arrival = self._now()
+        with self._lock:
+            if attempt.stopped.is_set():
+                return
+            self._progress = self._picture_at = time.monotonic()
+            placed = None if picture.corrupt else self._placing.place(seen(picture, arrival))
+            self._note(picture, placed)
+        if placed and placed.opened:
+            log.info(
+                "camera session", camera=self.name, session=placed.session, reason=placed.opened, clock=placed.clock
+            )
+        if placed and placed.tick is not None:
+            self._deliver(sampled(self.name, self._rate, placed, placed.tick, picture, self._source.short_side))
+
+    def _note(self, picture: Picture, placed: Placed | None) -> None:
+        """Keep the health up to date; called with the lock held."""
+        health = self._health
+        if placed is None:
+            kind = {"corrupt": health.corrupt + 1} if picture.corrupt else {"untimed": health.untimed + 1}
+            self._health = replace(health, **kind)  # type: ignore[arg-type]
+            return
+        if placed.opened:
+            self._stamps.clear()
+        if picture.pts is not None:
+            self._stamps.append(picture.pts)
+        self._health = replace(
+            health,
+            session=placed.session,
+            last_tick=health.last_tick if placed.tick is None else placed.tick,
+            width=picture.width,
+            height=picture.height,
+            clock=placed.clock,
+            clock_offset_seconds=None if placed.clock_offset is None else placed.clock_offset / SECOND,
+            last_error=None,
+        )

@@ -1,0 +1,257 @@
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import structlog
+
+from pipeline.camera import Camera, Health, SampledFrame, SourceSettings
+from pipeline.camera.backoff import Backoff
+from pipeline.local.rtsp import Login, Media, RtspServer, load_media
+from pipeline.local.test_card import number_of, write_test_card
+
+SECONDS = 15.0
+
+
+@dataclass
+class Reading:
+    """A camera that is being read, and what it has given."""
+
+    frames: list[SampledFrame] = field(default_factory=list)
+    camera: Camera | None = None
+
+    def until(self, condition: Callable[[], bool], *, watched: bool = True) -> bool:
+        """Run the watchdog until a condition holds, up to a deadline."""
+        deadline = time.monotonic() + SECONDS
+        while not condition() and time.monotonic() < deadline:
+            if self.camera and watched:
+                self.camera.watch()
+            time.sleep(0.02)
+        return condition()
+
+    def more(self, count: int) -> bool:
+        """Wait for more frames."""
+        wanted = len(self.frames) + count
+        return self.until(lambda: len(self.frames) >= wanted)
+
+    @property
+    def health(self) -> Health:
+        """The camera's health."""
+        assert self.camera
+        return self.camera.health()
+
+    @property
+    def sessions(self) -> list[int]:
+        """Sessions in the order in which they came."""
+        return list(dict.fromkeys(frame.session for frame in self.frames))
+
+
+@contextmanager
+def reading(url: str, **settings: object) -> Iterator[Reading]:
+    """Read a source with short limits, eight ticks a second."""
+    found = Reading()
+    own = {"loop", "after_session", "deliver"}
+    source = {name: value for name, value in settings.items() if name not in own}
+    found.camera = Camera(
+        "door",
+        SourceSettings(url, **{"open_seconds": 2.0, "stall_seconds": 1.0, "short_side": 60, **source}),  # type: ignore[arg-type]
+        rate=8,
+        backoff=Backoff(0.05, 0.3, random.Random(1)),
+        **{"deliver": found.frames.append, **{name: settings[name] for name in own & set(settings)}},  # type: ignore[arg-type]
+    )
+    found.camera.start()
+    try:
+        yield found
+    finally:
+        found.camera.stop(SECONDS)
+
+
+def test_sampled_frames_arrive_with_exact_capture_times(server: RtspServer, card: Media) -> None:
+    """Each sampled picture is the one that the camera captured at the told instant."""
+    mount = server.add("door", card)
+    with reading(server.url("door")) as door:
+        assert door.more(10)
+        health = door.health
+
+    for frame in door.frames:
+        captured = frame.capture_ns / 1e9 - (mount.zero or 0)
+        assert number_of(frame.image) == round(captured * 25) % 100
+        assert captured * 25 == pytest.approx(round(captured * 25), abs=0.1)
+        assert frame.image.shape == (60, 80, 3)
+    assert [frame.sequence for frame in door.frames] == list(range(len(door.frames)))
+    assert (health.condition, health.codec, health.clock) == ("online", "h264", "rtcp")
+    assert (health.width, health.height) == (320, 240)
+    assert health.fps == pytest.approx(25, abs=0.5)
+    assert health.last_error is None
+
+
+@pytest.mark.parametrize("fault", ["drop", "refuse"])
+def test_a_lost_camera_comes_back_as_a_new_session(server: RtspServer, card: Media, fault: str) -> None:
+    """Dropped, or away for a while: the camera is tried again until it is back, and a newer session begins."""
+    server.add("door", card)
+    with reading(server.url("door")) as door:
+        assert door.more(2)
+        if fault == "refuse":
+            server.refuse()
+        server.drop()
+        assert door.until(lambda: door.health.condition == "offline")
+        assert door.until(lambda: door.health.reconnects >= (3 if fault == "refuse" else 1))
+        reason = door.health.last_error
+        server.start()
+        assert door.more(2)
+        health = door.health
+
+    assert len(door.sessions) == 2
+    assert door.sessions == sorted(door.sessions)
+    assert reason and "; " in reason
+    assert (health.condition, health.last_error) == ("online", None)
+
+
+def test_our_watchdog_ends_a_stall(server: RtspServer, card: Media) -> None:
+    """A camera that stops sending is stalled, then reconnected by our watchdog; the stuck thread gives nothing more."""
+    mount = server.add("door", card)
+    with reading(server.url("door"), stall_seconds=1.5) as door:
+        assert door.more(2)
+        mount.faults.stalled = True
+        assert door.until(lambda: door.health.condition == "stalled")
+        assert door.until(lambda: door.health.stalls >= 1)
+        assert "no picture for 1.5 s" in (door.health.last_error or "")
+        mount.faults.stalled = False
+        assert door.until(lambda: len(door.sessions) >= 2)
+        assert door.more(3)
+
+    assert [frame.sequence for frame in door.frames if frame.session == door.sessions[-1]][:3] == [0, 1, 2]
+
+
+def test_packets_without_pictures_are_a_stall_too(server: RtspServer, card: Media) -> None:
+    """A camera that goes on sending what cannot be decoded is reconnected, although its connection is alive."""
+    mount = server.add("door", card)
+    with reading(server.url("door")) as door:
+        assert door.more(2)
+        mount.faults.loss = 1.0
+        assert door.until(lambda: door.health.reconnects >= 1)
+        mount.faults.loss = 0.0
+        assert door.more(2)
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "clock"),
+    [("rtp_jump", 20.0, "rtcp"), ("report_clock", -3.0, "rtcp"), ("report_clock", 3600.0, "arrival")],
+)
+def test_clock_faults_start_new_sessions(server: RtspServer, card: Media, fault: str, value: float, clock: str) -> None:
+    """A jump of the RTP clock and a step of the camera's wall clock begin a newer session on the same connection."""
+    mount = server.add("door", card)
+    with reading(server.url("door")) as door:
+        assert door.more(3)
+        setattr(mount.faults, fault, value)
+        assert door.until(lambda: len(door.sessions) >= 2)
+        assert door.until(lambda: door.health.clock == clock and len(door.frames) > 12)
+        health = door.health
+
+    assert health.reconnects == 0
+    assert door.sessions == sorted(door.sessions)
+    assert health.clock_offset_seconds == pytest.approx(0 if fault == "rtp_jump" else value, abs=0.5)
+
+
+def test_another_resolution_starts_a_new_session(server: RtspServer, card: Media, tmp_path: Path) -> None:
+    """When the camera's size changes in the stream, a newer session begins and the status tells the new size."""
+    tall = load_media(write_test_card(tmp_path / "tall.mp4", seconds=4, width=240, height=320))
+    mount = server.add("door", card)
+    with reading(server.url("door")) as door:
+        assert door.more(2)
+        mount.switch(tall, time.time())
+        assert door.until(lambda: len(door.sessions) == 2)
+        assert (door.health.width, door.health.height) == (240, 320)
+
+    assert (door.frames[0].image.shape, door.frames[-1].image.shape) == ((60, 80, 3), (80, 60, 3))
+
+
+def test_a_wrong_password_is_tried_slowly_and_never_shown(server: RtspServer, card: Media) -> None:
+    """The health and the log say that the login was refused; user name and password are nowhere in them."""
+    server.add("door", card, login=Login("annabel", "s3cret"))
+    url = server.url("door").replace("s3cret", "wr0ng-w0rd")
+    with structlog.testing.capture_logs() as logs, reading(url) as door:
+        assert door.until(lambda: door.health.reconnects >= 2)
+        shown = repr(door.health) + repr(door.camera) + repr(logs)
+
+    assert "refused the login" in shown
+    assert not any(secret in shown for secret in ("annabel", "wr0ng-w0rd", "s3cret"))
+
+
+def test_damaged_pictures_are_counted_and_not_delivered(server: RtspServer, tmp_path: Path) -> None:
+    """With packets lost, damaged pictures are left out and counted, and the session goes on."""
+    large = write_test_card(tmp_path / "large.mp4", seconds=1, width=1280, height=720, gop=5)
+    mount = server.add("door", load_media(large), seed=2)
+    with reading(server.url("door")) as door:
+        assert door.more(2)
+        mount.faults.loss = 0.2
+        assert door.until(lambda: door.health.corrupt >= 3)
+        mount.faults.loss = 0.0
+        assert door.more(3)
+        assert door.health.reconnects == 0
+
+    assert len(door.sessions) == 1
+
+
+def test_a_file_plays_in_real_time_and_ends(tmp_path: Path) -> None:
+    """A file is paced by its time stamps; at its end the camera is offline for good and says why."""
+    file = write_test_card(tmp_path / "short.mp4", seconds=1, width=160, height=120)
+    start = time.monotonic()
+    with reading(str(file)) as door:
+        assert door.until(lambda: door.health.ended)
+        health = door.health
+
+    assert time.monotonic() - start > 0.9
+    assert [number_of(frame.image) for frame in door.frames] == sorted(number_of(frame.image) for frame in door.frames)
+    assert len(door.frames) in (8, 9)
+    assert (health.condition, health.reconnects, health.last_error) == ("offline", 0, "the file has ended")
+
+
+def test_a_looping_file_starts_a_session_for_each_pass(tmp_path: Path) -> None:
+    """A file that loops begins again as a newer session."""
+    file = write_test_card(tmp_path / "short.mp4", seconds=0.4, width=160, height=120)
+    with reading(str(file), loop=True) as door:
+        assert door.until(lambda: len(door.sessions) >= 3)
+
+    assert door.sessions == sorted(door.sessions)
+
+
+def test_sessions_begin_after_a_given_one(server: RtspServer, card: Media) -> None:
+    """A session that was published before, by a clock that ran ahead, is older than every new one."""
+    server.add("door", card)
+    future = (time.time_ns() // 1_000_000) + 10_000_000
+    with reading(server.url("door"), after_session=future) as door:
+        assert door.more(1)
+
+    assert door.sessions == [future + 1]
+
+
+def test_whatever_a_receiver_raises_the_camera_comes_back(server: RtspServer, card: Media) -> None:
+    """An error in what takes the frames is noted, and reading begins again."""
+    server.add("door", card)
+    taken: list[SampledFrame] = []
+
+    def deliver(frame: SampledFrame) -> None:
+        taken.append(frame)
+        if len(taken) == 2:
+            raise ValueError("no room")
+
+    with reading(server.url("door"), deliver=deliver) as door:
+        assert door.until(lambda: len(taken) >= 5)
+        assert door.health.reconnects == 1
+
+
+def test_stopping_is_quick_while_the_camera_plays(server: RtspServer, card: Media) -> None:
+    """A stop ends the thread with the next picture, and nothing is delivered after it."""
+    mount = server.add("door", card)
+    with reading(server.url("door")) as door:
+        assert door.more(2)
+        assert door.camera
+        door.camera.stop(SECONDS)
+        count = len(door.frames)
+        assert door.until(lambda: server.viewers(mount) == 0, watched=False)
+
+    assert len(door.frames) == count

@@ -1,0 +1,256 @@
+import itertools
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.camera.source import Picture, SourceSettings, open_source, scaled
+from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
+from pipeline.local.rtsp import Login, Media, RtspServer, load_media
+from pipeline.local.test_card import number_of, write_test_card
+
+FOOTAGE = Path(__file__).parents[3] / "../shared/data/singles"
+
+
+def take(settings: SourceSettings, count: int) -> list[Picture]:
+    """The first pictures of a source."""
+    found: list[Picture] = []
+    with open_source(settings) as source:
+        for picture in source.pictures():
+            if picture:
+                found.append(picture)
+            if len(found) == count:
+                break
+    return found
+
+
+def camera(server: RtspServer, name: str = "door", **settings: object) -> SourceSettings:
+    """A camera of the test server, with short limits."""
+    return SourceSettings(server.url(name), **{"open_seconds": 2.0, "stall_seconds": 2.0, **settings})  # type: ignore[arg-type]
+
+
+def test_pictures_carry_the_cameras_capture_time(server: RtspServer, card: Media) -> None:
+    """Every picture is there, in order, the first without time stamp, and the camera's clock tells its capture."""
+    mount = server.add("door", card)
+
+    pictures = take(camera(server), 30)
+
+    assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(30))
+    assert [picture.pts is None for picture in pictures] == [True] + [False] * 29
+    for number, picture in enumerate(pictures):
+        assert picture.reference is not None
+        assert picture.reference / 1e9 - (mount.zero or 0) == pytest.approx(number / 25, abs=0.002)
+        assert picture.arrival >= picture.reference
+        assert not picture.corrupt
+
+
+def test_without_reports_there_is_no_reference(server: RtspServer, card: Media) -> None:
+    """A camera that sends no sender reports gives no capture times of its own."""
+    server.add("door", card).faults.reports = False
+
+    assert {picture.reference for picture in take(camera(server), 5)} == {None}
+
+
+def test_a_reference_appears_with_the_first_report(server: RtspServer, card: Media) -> None:
+    """When reports begin late, the pictures before have no reference and those after have one."""
+    server.add("door", card).faults.report_delay = 0.6
+
+    known = [picture.reference is not None for picture in take(camera(server), 30)]
+
+    assert known == sorted(known)
+    assert (known[0], known[-1]) == (False, True)
+
+
+@pytest.mark.parametrize("first", [2**32 - 90_000, 2**31 - 90_000])
+def test_a_wrap_of_the_rtp_clock_goes_unnoticed(server: RtspServer, card: Media, first: int) -> None:
+    """Time stamps run on where the 32-bit RTP clock wraps, or passes its half."""
+    server.add("door", card, first_timestamp=first)
+
+    stamps = [picture.pts for picture in take(camera(server), 40) if picture.pts is not None]
+
+    assert all(39_000_000 < later - earlier < 41_000_000 for earlier, later in itertools.pairwise(stamps))
+
+
+def test_damaged_pictures_are_marked(server: RtspServer, card: Media) -> None:
+    """With packets missing, some pictures are damaged or missing, and none raises."""
+    mount = server.add("door", card, seed=5)
+    mount.faults.loss = 0.05
+
+    pictures = take(camera(server), 60)
+
+    stamps = [picture.pts for picture in pictures if picture.pts is not None]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(stamps) if later - earlier > 50_000_000]
+    assert gaps or any(picture.corrupt for picture in pictures)
+
+
+def test_reordered_packets_do_not_raise(server: RtspServer, card: Media) -> None:
+    """Packets that change places, as over UDP, cost pictures at most."""
+    server.add("door", card, seed=5).faults.reorder = 0.1
+
+    assert len(take(camera(server), 30)) == 30
+
+
+def test_the_end_of_a_live_stream_is_a_fault(server: RtspServer, card: Media) -> None:
+    """A camera that hangs up raises, where a file just ends."""
+    mount = server.add("door", card)
+    with open_source(camera(server)) as source, pytest.raises(CameraUnavailable, match="ended the stream"):
+        for number, _ in enumerate(source.pictures()):
+            if number == 5:
+                server.drop(mount)
+
+
+def test_a_library_call_that_hangs_ends_by_itself(server: RtspServer, card: Media) -> None:
+    """An endless stall ends after the library's own time-out, which is only the backstop: three stall times."""
+    mount = server.add("door", card)
+    start = time.monotonic()
+    with (
+        open_source(camera(server, stall_seconds=0.5)) as source,
+        pytest.raises(CameraUnavailable, match="answer in time"),
+    ):
+        for number, _ in enumerate(source.pictures()):
+            mount.faults.stalled = number >= 5
+
+    assert time.monotonic() - start > 1.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"status": 404}, CameraRefused),
+        ({"status": 403}, AuthenticationError),
+        ({"status": 454}, CameraRefused),
+        ({"status": 503}, CameraUnavailable),
+        ({"silent": True}, CameraUnavailable),
+    ],
+)
+def test_a_camera_that_does_not_open(
+    server: RtspServer, card: Media, fault: dict[str, object], expected: type[Exception]
+) -> None:
+    """Each way of not opening raises the error that tells whether a retry makes sense."""
+    mount = server.add("door", card)
+    for name, value in fault.items():
+        setattr(mount.faults, name, value)
+
+    with (
+        pytest.raises(expected, match=f"rtsp://127.0.0.1:{server.port}: .*; "),
+        open_source(camera(server, open_seconds=0.5)),
+    ):
+        pass
+
+
+def test_only_udp_against_a_server_without_it(server: RtspServer, card: Media) -> None:
+    """The message tells to change the transport."""
+    server.add("door", card)
+
+    with pytest.raises(CameraRefused, match="transport"), open_source(camera(server, transport="udp")):
+        pass
+
+
+def test_a_wrong_password_is_named_and_not_shown(server: RtspServer, card: Media) -> None:
+    """The error says that the login was refused, without the login."""
+    server.add("door", card, login=Login("ann", "right"))
+    settings = SourceSettings(server.url("door").replace("right", "wr0ng"), open_seconds=2)
+
+    with pytest.raises(AuthenticationError, match="refused the login") as caught, open_source(settings):
+        pass
+    assert "wr0ng" not in repr(caught.value)
+
+
+def test_a_sending_camera_writes_nothing_to_the_terminal(server: RtspServer, card: Media) -> None:
+    """FFmpeg's own log lines, which hold URLs, appear nowhere, whether the camera plays, refuses or is away."""
+    server.add("door", card, login=Login("ann", "s3cret"))
+    code = (
+        "import sys\n"
+        "from pipeline.camera.source import *\n"
+        "for url in sys.argv[1:]:\n"
+        "    try:\n"
+        "        with open_source(SourceSettings(url, open_seconds=1)) as source:\n"
+        "            next(source.pictures())\n"
+        "    except Exception as error:\n"
+        "        print(repr(error))\n"
+    )
+    urls = [server.url("door"), server.url("door").replace("s3cret", "s4cret"), "rtsp://ann:s3cret@127.0.0.1:1/x"]
+
+    done = subprocess.run([sys.executable, "-c", code, *urls], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.count("127.0.0.1") == 2
+    assert done.stderr == ""
+    assert "cret" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "expected"),
+    [
+        ((1920, 1080), 256, (455, 256)),
+        ((1080, 1920), 256, (256, 455)),
+        ((320, 240), 256, (320, 240)),
+        ((160, 120), 256, (160, 120)),
+    ],
+)
+def test_pictures_are_scaled_down_and_never_up(
+    size: tuple[int, int], short_side: int, expected: tuple[int, int]
+) -> None:
+    """The shorter side becomes the wanted one, the other keeps the shape; smaller pictures stay as they are."""
+    assert scaled(*size, short_side) == expected
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("libx264", "mp4"), ("mpeg4", "avi"), ("mjpeg", "avi"), ("libx265", "mkv")]
+)
+def test_files_of_many_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
+    """A file gives all its pictures, each with a time stamp, and ends without a fault."""
+    file = write_test_card(tmp_path / f"card.{suffix}", seconds=1, fps=10, width=320, height=240, codec=codec)
+    with open_source(SourceSettings(str(file))) as source:
+        pictures = [picture for picture in source.pictures() if picture]
+
+    assert [number_of(picture.rgb(120)) for picture in pictures] == list(range(10))
+    assert all(picture.pts is not None and picture.rgb(120).shape == (120, 160, 3) for picture in pictures)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("missing.mp4", "no such file"), ("", "folder"), ("text.mp4", "nothing that plays")]
+)
+def test_a_file_that_does_not_play(tmp_path: Path, name: str, reason: str) -> None:
+    """A missing file, a folder and a file that holds no video are each named."""
+    (tmp_path / "text.mp4").write_text("no video")
+
+    with pytest.raises(CameraRefused, match=reason), open_source(SourceSettings(str(tmp_path / name))):
+        pass
+
+
+def test_no_such_device() -> None:
+    """A device that is not there is named."""
+    with (
+        pytest.raises(CameraRefused, match=r"/dev/video99: no such file or device"),
+        open_source(SourceSettings("/dev/video99")),
+    ):
+        pass
+
+
+@pytest.mark.footage
+def test_real_clips_give_every_picture() -> None:
+    """Real clips of many codecs, sizes and rates: as many pictures as their manifest says, none damaged."""
+    if not FOOTAGE.exists():
+        pytest.skip(f"no footage at {FOOTAGE}")
+    for row in (FOOTAGE / "MANIFEST.csv").read_text().splitlines()[1:]:
+        path, _, _, frames, _, width, height, *_ = row.split(",")
+        with open_source(SourceSettings(str(FOOTAGE / path))) as source:
+            pictures = [picture for picture in source.pictures() if picture]
+        assert (pictures[0].width, pictures[0].height) == (int(width), int(height))
+        assert abs(len(pictures) - int(frames)) <= 1, path
+
+
+@pytest.mark.footage
+@pytest.mark.parametrize("pattern", ["**/*demo_skeleton.mp4", "**/Punch/*.avi", "**/flipping*/*.mkv"])
+def test_real_clips_over_rtsp(server: RtspServer, pattern: str) -> None:
+    """Real clips, played by our server, arrive whole."""
+    if not FOOTAGE.exists():
+        pytest.skip(f"no footage at {FOOTAGE}")
+    server.add("door", load_media(next(FOOTAGE.glob(pattern))))
+
+    pictures = take(camera(server), 20)
+
+    assert not any(picture.corrupt for picture in pictures)
+    assert all(picture.reference is not None for picture in pictures)
