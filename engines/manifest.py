@@ -200,6 +200,11 @@ class Manifest(Part):
         """Names of the files this kind of bundle consists of, `bundle.json` apart."""
         return NETWORKS[self.kind] + SHARED_FILES
 
+    @property
+    def network_names(self) -> tuple[str, ...]:
+        """Names of the networks between pixels and embeddings: image and head, or clip."""
+        return NETWORKS[self.kind]
+
     def data(self) -> dict[str, Any]:
         """Return the manifest as plain JSON data."""
         return self.model_dump(mode="json", by_alias=True)

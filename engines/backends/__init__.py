@@ -1,1 +1,60 @@
-"""One file per inference runtime, each an `open(bundle, device) -> Engine`."""
+"""Inference runtimes, each an opener that turns a bundle into an engine. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from engines.bundle import Bundle
+from engines.contract import Engine
+from engines.errors import BackendUnavailable
+from engines.network import Precision
+from engines.probe import probe
+
+BACKENDS: Mapping[str, str] = {"openvino": "engines.backends.ov", "onnxruntime": "engines.backends.ort"}
+"""Name -> module with `open(bundle, device, *, threads, precision) -> Engine`, in the order that `auto` tries them."""
+
+
+def open_engine(
+    bundle: Bundle,
+    backend: str = "auto",
+    device: str = "CPU",
+    *,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+) -> Engine:
+    """Load the bundle into a runtime, put it through the golden probe and return the engine, warm.
+
+    backend: a name of `BACKENDS`, or `auto` for the first that is available. threads: rows run at once, by default the
+    CPUs this process may use.
+    Raises BackendUnavailable when the runtime is missing or lacks the device or precision, ProbeFailed when its answers
+    differ from the golden probe, BundleError for a network that it cannot load.
+    """
+    names = tuple(BACKENDS) if backend == "auto" else (backend,)
+    reasons = []
+    for name in names:
+        try:
+            engine = _open(name, bundle, device, threads, precision)
+        except BackendUnavailable as error:
+            reasons.append(error)
+            continue
+        try:
+            probe(engine, bundle)
+        except BaseException:
+            engine.close()
+            raise
+        return engine
+    if len(reasons) == 1:
+        raise reasons[0]
+    raise BackendUnavailable(f"no backend can run bundle {bundle.label}: {'; '.join(map(str, reasons))}")
+
+
+def _open(name: str, bundle: Bundle, device: str, threads: int | None, precision: Precision) -> Engine:
+    if name not in BACKENDS:
+        raise BackendUnavailable(f"no backend is called {name}; choose auto, {', '.join(BACKENDS)}")
+    try:
+        module = importlib.import_module(BACKENDS[name])
+    except ImportError as error:
+        raise BackendUnavailable(f"{name} is not installed or does not load ({error}); pip install {name}") from error
+    engine: Engine = module.open(bundle, device, threads=threads, precision=precision)
+    return engine

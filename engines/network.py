@@ -1,0 +1,115 @@
+"""What all CPU backends share: an engine over networks that answer row by row.
+
+A batch is run one row at a time, on one thread each, and as many rows at once as there are threads. Kernels choose
+their order of summation by the shape they are given, so a row's last bits would otherwise depend on how many rows came
+with it: a ViT-B/32 in OpenVINO and a transformer head in ONNX Runtime differ between batch 1 and batch 2. One row of
+one shape on one thread always takes the same path, whatever its mates and however many threads there are, and
+single-threaded rows side by side are about as fast as one batch on all threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.bundle import Bundle
+from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+SIGNATURES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "image.onnx": ("images", ("embeddings",)),
+    "head.onnx": ("windows", ("head", "pooled")),
+    "clip.onnx": ("windows", ("head", "pooled")),
+    "text.onnx": ("tokens", ("embedding",)),
+}
+"""Input and output names of each network of a bundle."""
+
+
+class Network(Protocol):
+    """One loaded network. Used by one thread at a time."""
+
+    def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
+        """Return each output, float32 [n, ...], for rows [n, ...], n >= 1; a row's answer never depends on others."""
+        ...
+
+    def close(self) -> None:
+        """Release the runtime's resources."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkEngine:
+    """An engine made of an image network and a head, or of one clip network (then `image` is None)."""
+
+    info: EngineInfo
+    image: Network | None
+    head: Network
+
+    def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
+        """See `engines.contract.Engine.encode`; a clip bundle's items are the images themselves."""
+        _check("images", images, (self.info.height, self.info.width, 3), np.uint8)
+        if memory:
+            raise ValueError(f"bundle {self.info.name} has no memory, but {len(memory)} buffers were given; pass None")
+        if self.image is None:
+            return images, None
+        return self.image.run(images)[0], None
+
+    def embed(self, windows: Items) -> tuple[Embeddings, Embeddings]:
+        """See `engines.contract.Engine.embed`."""
+        info = self.info
+        item, kind = ((info.dimensions,), np.float32) if self.image else ((info.height, info.width, 3), np.uint8)
+        _check("windows", windows, (info.frames, *item), kind)
+        head, pooled = self.head.run(windows)
+        return normalise(head), normalise(pooled)
+
+    def close(self) -> None:
+        """See `engines.contract.Engine.close`."""
+        for network in filter(None, (self.image, self.head)):
+            network.close()
+
+
+def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: str) -> EngineInfo:
+    """Return what is known of an engine that runs `bundle` row by row."""
+    manifest = bundle.manifest
+    return EngineInfo(
+        bundle=manifest.id,
+        name=manifest.name,
+        version=manifest.version,
+        kind=manifest.kind,
+        dimensions=manifest.space.dimensions,
+        frames=manifest.window.frames,
+        height=manifest.input.height,
+        width=manifest.input.width,
+        precision=precision,
+        backend=backend,
+        device=device,
+        space=manifest.space.id,
+        history=0,
+        batch_invariant=True,
+    )
+
+
+def normalise(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the vectors [..., D] at L2 length 1, float32; a zero vector stays zero."""
+    lengths = np.sqrt(np.sum(vectors * vectors, axis=-1, keepdims=True, dtype=np.float32))
+    return np.asarray(vectors / np.maximum(lengths, np.float32(1e-12)), np.float32)
+
+
+def thread_count(threads: int | None) -> int:
+    """Return the number of threads to use: as asked, at least 1, by default the CPUs this process may use."""
+    if threads is not None:
+        return max(1, threads)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _check(what: str, array: npt.NDArray[Any], row: tuple[int, ...], kind: type[np.generic]) -> None:
+    if array.dtype != kind or array.ndim != len(row) + 1 or array.shape[1:] != row or not len(array):
+        wanted = ", ".join(str(size) for size in ("n >= 1", *row))
+        raise ValueError(f"{what} must be {kind.__name__} [{wanted}], got {array.dtype} {list(array.shape)}")
