@@ -21,7 +21,7 @@ VISIBLE = 0.5  # share of the joints inside the picture from which on someone is
 _IDLE = ("stand", "stand", "look", "look", "talk", "phone", "crossed", "hips", "scratch", "check_watch", "stretch")
 
 
-@dataclass
+@dataclass(eq=False)
 class Actor:
     """One of the cast while the play is being made."""
 
@@ -89,7 +89,7 @@ class Play:
 
     def _give_seat(self, actor: Actor) -> None:
         actor.facing = actor.home_facing = float(
-            self.rng.choice([-2.6, -2.1, -1.57, -1.0, -0.5]) + self.rng.normal(0, 0.1)
+            self.rng.choice([-2.75, -2.4, -2.0, -1.15, -0.75, -0.4]) + self.rng.normal(0, 0.1)
         )
         back = 0.26 * actor.body.height
         at = (actor.place[0] - back * math.cos(actor.facing), actor.place[1] - back * math.sin(actor.facing) + 0.05)

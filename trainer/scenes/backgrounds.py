@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +120,9 @@ def _lay(
     cv2.warpPerspective(texture, matrix, size, dst=canvas, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
 
 
+@lru_cache(maxsize=4)
 def paint(seed: int, place: str, camera: Camera, light: Light, size: tuple[int, int]) -> Picture:
-    """The empty place as uint8 [H, W, 3] RGB in the light's tint."""
+    """The empty place as uint8 [H, W, 3] RGB in the light's tint, read-only (the last few are kept)."""
     rng = np.random.default_rng([seed, 4711])
     outdoor = place in ("yard", "street", "park", "car park", "courtyard")
     width, height = size
@@ -158,4 +161,6 @@ def paint(seed: int, place: str, camera: Camera, light: Light, size: tuple[int, 
     if kind == "road":
         _lay(canvas, road, np.array([[-span, 5.4, 0], [span, 5.4, 0], [span, 2.6, 0], [-span, 2.6, 0]]), camera, size)
     shade = cv2.resize(rng.normal(1.0, 0.05, (3, 4)).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-    return np.clip(canvas * shade[..., None] * np.array(light.tint, np.float32), 0, 255).astype(np.uint8)
+    picture = np.clip(canvas * shade[..., None] * np.array(light.tint, np.float32), 0, 255).astype(np.uint8)
+    picture.flags.writeable = False
+    return picture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +24,7 @@ from trainer.scenes.vocabulary import SPLIT_SIZE, split_of
 app = typer.Typer(help="Rendered, labelled surveillance scenes.", no_args_is_help=True)
 
 SCHEMA = 1
-_SECONDS_AT_ONCE = 10.0
+_SECONDS_AT_ONCE = 2.0
 _BITS_PER_PIXEL = 0.35
 
 
@@ -43,22 +45,27 @@ def camera_seed(seed: int, camera: int) -> int:
     return (0 if split == "train" else SPLIT_SIZE) + spread % SPLIT_SIZE
 
 
-def render_camera(
-    seed: int, camera: int, seconds: float, fps: int, size: tuple[int, int], folder: Path
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Recording:
+    """What every camera of a run has in common: seconds, frames per second, (width, height), how often people act."""
+
+    seconds: float = 120.0
+    fps: int = 12
+    size: tuple[int, int] = (320, 240)
+    density: float = 1.0
+
+
+def render_camera(seed: int, camera: int, recording: Recording, folder: Path) -> dict[str, Any]:
     """Draw one camera, write `camera-N.mp4` into `folder`, and return its entry of truth.json."""
     one_thread()
-    scene = draw_stream(camera_seed(seed, camera), seconds)
-    name = f"camera-{camera}"
-    count = round(seconds * fps)
+    scene = draw_stream(camera_seed(seed, camera), recording.seconds, density=recording.density)
+    fps, size = recording.fps, recording.size
+    count = round(recording.seconds * fps)
     step = max(1, round(_SECONDS_AT_ONCE * fps))
-
-    def frames() -> Any:
-        for first in range(0, count, step):
-            yield from render(scene, np.arange(first, min(count, first + step)) / fps, size)
-
+    blocks = (render(scene, np.arange(first, min(count, first + step)) / fps, size) for first in range(0, count, step))
+    name = f"camera-{camera}"
     bitrate = int(_BITS_PER_PIXEL * size[0] * size[1] * fps)
-    encode_mp4(frames(), folder / f"{name}.mp4", fps, bitrate)
+    encode_mp4(chain.from_iterable(blocks), folder / f"{name}.mp4", fps, bitrate)
     actions = [
         {
             "label": event.label, "key": event.key, "start": event.start, "end": event.end,
@@ -69,13 +76,16 @@ def render_camera(
     return {"id": name, "file": f"{name}.mp4", "actions": actions}
 
 
-def _rendered(seed: int, cameras: int, arguments: tuple, workers: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rendered(
+    seed: int, cameras: int, recording: Recording, folder: Path, workers: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Camera numbers and their entries as they get ready."""
+    numbers = range(1, cameras + 1)
     if workers <= 1:
-        yield from ((number, render_camera(seed, number, *arguments)) for number in range(1, cameras + 1))
+        yield from ((number, render_camera(seed, number, recording, folder)) for number in numbers)
         return
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(render_camera, seed, number, *arguments): number for number in range(1, cameras + 1)}
+        waiting = {pool.submit(render_camera, seed, number, recording, folder): number for number in numbers}
         for done in as_completed(waiting):
             yield waiting[done], done.result()
 
@@ -84,11 +94,9 @@ def render_cameras(
     folder: Path,
     seed: int,
     cameras: int,
-    seconds: float,
-    fps: int,
-    size: tuple[int, int],
-    workers: int,
-    progress: Any = None,
+    recording: Recording,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Write a run's cameras and truth.json into `folder` (made where missing), and return the truth.
 
@@ -96,13 +104,13 @@ def render_cameras(
     """
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[int, dict[str, Any]] = {}
-    arguments = (seconds, fps, size, folder)
-    for number, entry in _rendered(seed, cameras, arguments, min(workers, cameras)):
+    for number, entry in _rendered(seed, cameras, recording, folder, min(workers, cameras)):
         found[number] = entry
         if progress is not None:
             progress(len(found))
     truth = {
-        "schema": SCHEMA, "seed": seed, "seconds": seconds, "fps": fps, "cameras": [found[n] for n in sorted(found)],
+        "schema": SCHEMA, "seed": seed, "seconds": recording.seconds, "fps": recording.fps,
+        "cameras": [found[n] for n in sorted(found)],
     }  # fmt: skip
     (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n")
     return truth
@@ -130,19 +138,18 @@ def render_command(
     fps: Annotated[int, typer.Option(min=1, max=60, help="Frames per second.")] = 12,
     size: Annotated[str, typer.Option(help="Picture size, WIDTHxHEIGHT.")] = "320x240",
     as_json: Annotated[bool, typer.Option("--json", help="Print the truth as JSON instead of a table.")] = False,
+    density: Annotated[float, typer.Option(min=0.0, max=4.0, help="How often people act: 1 usual, 0 never.")] = 1.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render at once.")] = 2,
 ) -> None:
     """Render cameras with people who act, and the truth of what they do."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    picture = parse_size(size)
+    recording = Recording(seconds, fps, parse_size(size), density)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("rendering cameras", total=cameras)
-        truth = render_cameras(
-            out, seed, cameras, seconds, fps, picture, workers, lambda done: bar.update(task, completed=done)
-        )
+        truth = render_cameras(out, seed, cameras, recording, workers, lambda done: bar.update(task, completed=done))
     if as_json:
         typer.echo(json.dumps(truth))
         return

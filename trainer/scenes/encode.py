@@ -30,7 +30,7 @@ def encode_mp4(frames: Iterable[Frames], path: Path, fps: int, bitrate: int = 60
         stream.max_b_frames = 0
         stream.thread_count = 1
         stream.options = {
-            "preset": "veryfast",
+            "preset": "superfast",
             "tune": "zerolatency",
             "sc_threshold": "0",
             "keyint_min": str(fps),

@@ -226,10 +226,15 @@ def _free_place(play: Play, actor: Actor) -> Point:
     """Somewhere else to stand: well away from here and from the others, or here if there is no such place."""
     for _ in range(12):
         place = (_uniform(play, -0.95, 0.95) * play.wide, _uniform(play, -0.5, 0.8))
-        others = [other for other in play.actors if other is not actor and other.posture != ABSENT]
-        if distance(place, actor.place) > 1.7 and all(distance(place, other.place) > NEAR for other in others):
+        if distance(place, actor.place) > 1.7 and _open(play, place, actor):
             return place
     return actor.place
+
+
+def _open(play: Play, place: Point, *but: Actor) -> bool:
+    """Whether someone at a place hides nobody and is hidden by nobody, apart from those named."""
+    others = [other for other in play.actors if other not in but and other.posture != ABSENT]
+    return all(abs(place[0] - other.place[0]) > 0.6 and distance(place, other.place) > NEAR for other in others)
 
 
 def _round(play: Play, actor: Actor, running: bool) -> tuple[Point, ...]:
@@ -246,7 +251,7 @@ def _round(play: Play, actor: Actor, running: bool) -> tuple[Point, ...]:
         far = -math.copysign(_uniform(play, 0.3, 0.95) * play.wide, x or 1.0)
         way_x = 0.5 * (x + far) + 0.5 * (x - far) * np.cos(turn)
         way_y = y + 0.5 * depth * (1 - np.cos(turn)) + 0.35 * depth * np.sin(turn)
-    return tuple((float(a), float(b)) for a, b in zip(way_x, way_y, strict=True))
+    return tuple((float(a), float(b)) for a, b in zip(way_x, np.clip(way_y, -0.8, 1.6), strict=True))
 
 
 def _length(path: tuple[Point, ...]) -> float:
@@ -321,6 +326,8 @@ def _together(play: Play, actor: Actor, clock: float, key: str) -> tuple[Actor, 
             return None
         side = math.copysign(1.05, actor.place[0] - other.place[0])
         target = (other.place[0] + side, other.place[1] + _uniform(play, -0.2, 0.2))
+        if abs(target[0]) > play.wide or not _open(play, target, actor, other):
+            return None
         play.idle_until(actor, clock)
         speed = _uniform(play, 1.0, 1.35)
         path = (actor.place, target)

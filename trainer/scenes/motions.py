@@ -251,8 +251,8 @@ def recoil(t: Times, seconds: float, values: Values) -> Poses:
     if low:
         return put(poses, bend=34 * hit, legs_hip=16 * hit, legs_knee=22 * hit, arms_arm=25 * hit + 12 * up,
                    arms_fore=12 + 45 * up + 25 * hit, arms_fore_out=-25 * up, dx=-0.10 * hit, anchor=0.0)  # fmt: skip
-    return put(poses, tip_x=-13 * hit, bend=-14 * hit, head_nod=-28 * hit, arms_arm=45 * up, arms_fore=12 + 115 * up,
-               dx=-0.12 * hit, l_hip=-14 * hit, r_hip=14 * hit, anchor=0.0)  # fmt: skip
+    return put(poses, tip_x=-17 * hit, bend=-14 * hit, head_nod=-28 * hit, arms_arm=12 * up, arms_fore=12 + 128 * up,
+               arms_fore_out=-18 * up, dx=-0.16 * hit, l_hip=-14 * hit, r_hip=14 * hit, anchor=0.0)  # fmt: skip
 
 
 def hug(t: Times, seconds: float, values: Values) -> Poses:

@@ -20,7 +20,6 @@ Frames = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
 _BLOCK = 256  # frames whose polygons are held at once
-_NOISE_LEVEL = 32.0  # standard deviation of the stored noise, in grey levels
 _OBJECT_COLOURS: tuple[Rgb, ...] = (
     (225, 215, 60),
     (215, 60, 50),
@@ -29,17 +28,21 @@ _OBJECT_COLOURS: tuple[Rgb, ...] = (
     (250, 150, 40),
     (35, 35, 35),
 )
-_noise_cache: dict[tuple[int, int], NDArray[np.uint8]] = {}
+_ROWS, _COLUMNS = 61, 67  # how much larger than a frame the stored noise is
+_noise_cache: dict[tuple[int, int], NDArray[np.float32]] = {}
 
 
-def _noise(size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture of noise around 128, larger than the frame, from which every frame takes a different part."""
+def _noise(size: tuple[int, int], level: float) -> tuple[Frames, Frames]:
+    """Noise of a standard deviation as what to add and what to subtract, larger than a frame of `size`.
+
+    Every frame takes another part of it.
+    """
     if size not in _noise_cache:
         rng = np.random.default_rng(20_011)
-        tile = rng.standard_normal((size[1] + 61, size[0] + 67, 3), dtype=np.float32)
-        tile = 0.75 * tile + 0.66 * tile[..., :1]
-        _noise_cache[size] = np.clip(128 + _NOISE_LEVEL * tile, 0, 255).astype(np.uint8)
-    return _noise_cache[size]
+        tile = rng.standard_normal((size[1] + _ROWS, size[0] + _COLUMNS, 3), dtype=np.float32)
+        _noise_cache[size] = 0.75 * tile + 0.66 * tile[..., :1]
+    tile = _noise_cache[size]
+    return cv2.convertScaleAbs(np.maximum(tile, 0), alpha=level), cv2.convertScaleAbs(np.minimum(tile, 0), alpha=level)
 
 
 def _gains(scene: Scene, times: Array) -> Array:
@@ -155,7 +158,7 @@ def render(scene: Scene, times: Sequence[float] | Array, size: tuple[int, int] =
     instants = np.asarray(times, np.float64)
     out = np.empty((len(instants), size[1], size[0], 3), np.uint8)
     background = paint(scene.seed, scene.place, scene.camera, scene.light, size)
-    tile, weight = _noise(size), scene.light.noise / _NOISE_LEVEL
+    brighter, darker = _noise(size, scene.light.noise)
     for first in range(0, len(instants), _BLOCK):
         part = instants[first : first + _BLOCK]
         layers, shadows = _layers(scene, part, size)
@@ -168,7 +171,9 @@ def render(scene: Scene, times: Sequence[float] | Array, size: tuple[int, int] =
                 if depths[layer, frame] < np.inf:
                     layers[layer][1](picture, frame)
             key = (round(part[frame] * 1000) * 2_654_435_761 + scene.seed * 40_503) & 0xFFFFFFFF
-            row, column = (key >> 7) % 61, (key >> 17) % 67
-            part_of_tile = tile[row : row + size[1], column : column + size[0]]
-            cv2.addWeighted(picture, gains[frame], part_of_tile, weight, -128.0 * weight, dst=out[first + frame])
+            top, left = (key >> 7) % _ROWS, (key >> 17) % _COLUMNS
+            part_of_noise = (slice(top, top + size[1]), slice(left, left + size[0]))
+            cv2.convertScaleAbs(picture, dst=picture, alpha=gains[frame])
+            cv2.add(picture, brighter[part_of_noise], dst=picture)
+            cv2.subtract(picture, darker[part_of_noise], dst=out[first + frame])
     return out

@@ -22,6 +22,7 @@ GAP = (2.2, 7.0)  # seconds without an action between two that do not follow fro
 STRETCH = (7.0, 14.0)  # a longer gap now and then
 STRETCH_SHARE = 0.18
 OVERLAP_SHARE = 0.05
+EMPTY_SHARE = 0.15  # scenes without an action in which there is nobody
 MARGIN = 1.5  # seconds around a clip in which its people already live
 SEGMENT_LIMIT = 8.0  # longest idle segment
 
@@ -55,6 +56,8 @@ def _slots(rng: Rng, count: int, wide: float) -> list[tuple[float, float]]:
     """Places to stand: the first two as a pair, about a metre apart, the others beside them."""
     gap = float(rng.uniform(0.98, 1.3))
     turn = float(rng.uniform(-0.45, 0.45))
+    if count == 0:
+        return []
     if count == 1:
         return [(float(rng.uniform(-0.55, 0.55) * wide), float(rng.uniform(-0.5, 0.6)))]
     left = rng.random() < 0.5
@@ -99,14 +102,15 @@ def _weights(counts: dict[str, int]) -> np.ndarray:
 def draw_stream(seed: int, seconds: float = 120.0, *, density: float = 1.0, pairs: Pairs | None = None) -> Scene:
     """A camera's stream: mostly one action at a time, gaps between them, natural transitions.
 
-    `density` shortens the gaps (2.0: half as long). `pairs` says which (colour, action) pairs may act: "seen" leaves
-    the held-out ones aside (the default of train seeds), "all" does not (the default of all others).
+    `density` shortens the gaps (2.0: half as long; 0: no action at all, sometimes nobody). `pairs` says which (colour,
+    action) pairs may act: "seen" leaves the held-out ones aside (the default of train seeds), "all" does not (the
+    default of all others).
     """
     rng = np.random.default_rng([seed, 1])
     rule: Pairs = pairs or ("seen" if split_of(seed) == "train" else "all")
-    play = _empty_play(seed, seconds, rule, None, rng)
+    play = _empty_play(seed, seconds, rule, [] if density == 0 and rng.random() < EMPTY_SHARE else None, rng)
     play.settle()
-    clock = float(rng.uniform(1.0, 4.0)) / density
+    clock = float(rng.uniform(1.0, 4.0)) / density if density > 0 else math.inf
     while clock < seconds - 2.0:
         order = rng.choice(KEYS, size=len(KEYS), replace=False, p=_spread(_weights(play.counts)))
         for key in (*_due(play, rng), *order):
@@ -161,7 +165,7 @@ def draw_clip(
         raise ValueError(f"no colour {colour!r}; the colours are {', '.join(COLOURS)}")
     if action is None:
         length = seconds + 2 * MARGIN
-        play = _empty_play(seed, length, "all", None, rng)
+        play = _empty_play(seed, length, "all", [] if rng.random() < EMPTY_SHARE else None, rng)
         play.settle()
         return window(play.finish(), MARGIN, seconds)
     choices = [name for name in COLOURS if allowed(action, name, rule)]

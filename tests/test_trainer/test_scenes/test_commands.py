@@ -19,7 +19,7 @@ def pictures(path):
 
 
 def test_rendering_writes_files_and_truth_the_same_for_the_same_seed(tmp_path):
-    """With one process or two, one seed gives equal truth and equal frames; the truth is that of the cameras' scenes."""
+    """With one process or two, one seed gives equal files; the truth is that of the cameras' scenes."""
     runs = [tmp_path / "one", tmp_path / "two"]
     results = [
         CliRunner().invoke(app, [*ARGUMENTS, "--out", str(run), "--workers", str(workers), "--json"])
@@ -47,6 +47,16 @@ def test_cameras_of_a_run_differ_and_stay_in_its_split():
         seeds = {camera_seed(seed, camera) for camera in range(1, 9)}
         assert len(seeds) == 8
         assert {split_of(found) for found in seeds} == {split_of(seed)}
+
+
+def test_background_cameras_show_no_action(tmp_path):
+    """With density 0 the truth is empty: material for counting false alarms."""
+    arguments = [*ARGUMENTS, "--out", str(tmp_path), "--density", "0", "--workers", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    truth = json.loads((tmp_path / "truth.json").read_text())
+    assert [camera["actions"] for camera in truth["cameras"]] == [[], []]
+    assert "camera-2.mp4, 0 actions" in result.stdout
 
 
 @pytest.mark.parametrize("size", ["320", "321x240", "8x8", "axb"])
