@@ -1,0 +1,122 @@
+"""The live demo: cameras play in real time, a subscriber listens, and truth is held against what it heard."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from pipeline import evaluation
+from pipeline.clock import SECOND, tick_at, tick_ns
+from pipeline.demo.follow import Follower, Seen
+from pipeline.demo.recordings import Recording
+from pipeline.demo.report import quantile
+from pipeline.demo.screen import Screen
+from pipeline.demo.stage import Stage, set_up
+from pipeline.errors import ActionwireError
+from pipeline.records.wire import iso
+
+_JOIN_SECONDS = 20.0
+_DRAIN_SECONDS = 20.0
+
+
+def run_live(
+    recording: Recording, labels: tuple[str, ...], bootstrap: str | None, bundle: str, console: Console
+) -> dict[str, Any]:
+    """Play a recording through every process for real and return the figures. Raises ActionwireError."""
+    seconds = float(recording.truth["seconds"])
+    with set_up(recording, labels, bootstrap, bundle, lambda text: console.print(text, style="dim")) as stage:
+        follower = Follower(stage.broker, stage.settings.topics)
+        try:
+            _until_playing(stage)
+            _watch(stage, follower.seen, seconds, console)
+            stage.remove_cameras()
+            _until_settled(stage, follower.seen)
+            metrics = stage.metrics("worker")
+        finally:
+            follower.close()
+        zeros = {camera: mount.zero or 0.0 for camera, mount in stage.mounts.items()}
+        return _figures(stage, follower.seen, recording, zeros, labels, metrics)
+
+
+def _until_playing(stage: Stage) -> None:
+    deadline = time.monotonic() + _JOIN_SECONDS
+    while any(mount.zero is None for mount in stage.mounts.values()):
+        stage.check_alive()
+        if time.monotonic() > deadline:
+            raise ActionwireError(f"ingest did not open every camera within {_JOIN_SECONDS:.0f} s")
+        time.sleep(0.05)
+
+
+def _watch(stage: Stage, seen: Seen, seconds: float, console: Console) -> None:
+    begin = max(mount.zero or 0.0 for mount in stage.mounts.values())
+
+    def headline() -> str:
+        played = min(seconds, max(0.0, time.time() - begin))
+        ids = {arrival.event.id for arrival in seen.arrivals}
+        return f"{played:5.1f} of {seconds:.0f} s   {len(stage.mounts)} cameras   {len(ids)} events"
+
+    with Screen(console, seen, headline) as screen:
+        while time.time() < begin + seconds + 0.5:
+            stage.check_alive()
+            if seen.failure:
+                raise ActionwireError(f"the subscriber failed: {seen.failure}")
+            screen.refresh()
+            time.sleep(0.2)
+
+
+def _until_settled(stage: Stage, seen: Seen) -> None:
+    """Wait until the cameras are ended, everything is processed and no event is open."""
+    frames, group = stage.settings.topics.name("frames"), stage.settings.worker.group
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while time.monotonic() < deadline:
+        lag = sum(stage.broker.lag(group, frames, 5.0).values())
+        if lag == 0 and not seen.open_events and not seen.statuses:
+            return
+        stage.check_alive()
+        time.sleep(0.2)
+
+
+def _figures(
+    stage: Stage,
+    seen: Seen,
+    recording: Recording,
+    zeros: Mapping[str, float],
+    labels: tuple[str, ...],
+    metrics: str,
+) -> dict[str, Any]:
+    cameras = [{**camera, "epoch": iso(round(zeros[camera["id"]] * SECOND))} for camera in recording.truth["cameras"]]
+    truth = evaluation.read_truth({**recording.truth, "cameras": cameras})
+    events = [arrival.event for arrival in seen.arrivals]
+    figures = evaluation.report(evaluation.compare(truth, events, labels))
+    scored = [one.latency for one in seen.arrivals if one.event.phase != "ended" or one.event.reason == "score"]
+    captured = _ticks(stage, zeros, float(recording.truth["seconds"]))
+    encoded = counter(metrics, "actionwire_frames_total")
+    return {
+        **figures,
+        "event_latency_p50_s": quantile(scored, 0.50),
+        "event_latency_p99_s": quantile(scored, 0.99),
+        "coverage": encoded / captured if captured else None,
+        "broker": stage.broker_name,
+        "seed": recording.truth["seed"],
+    }
+
+
+def counter(page: str, name: str) -> float:
+    """Value of a counter without labels on a /metrics page; 0 where it is absent."""
+    values = [line.split()[1] for line in page.splitlines() if line.startswith(f"{name} ")]
+    return float(values[0]) if values else 0.0
+
+
+def _ticks(stage: Stage, zeros: Mapping[str, float], seconds: float) -> int:
+    """Ticks of the grid while the cameras played: what there was to be captured."""
+    rate, total = stage.settings.rate, 0
+    for camera, zero in zeros.items():
+        begin = round(zero * SECOND)
+        first = tick_at(begin, rate, camera)
+        first += tick_ns(first, rate, camera) < begin
+        total += tick_at(begin + math.floor(seconds * SECOND) - 1, rate, camera) - first + 1
+    return total

@@ -1,0 +1,167 @@
+"""Everything that a live demo starts, in order, and takes down again in the opposite order, whatever happens."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker
+from pipeline.broker.topics import apply_topics
+from pipeline.config import Settings, load
+from pipeline.demo.recordings import Recording
+from pipeline.errors import ActionwireError
+from pipeline.local import child
+from pipeline.local.broker_node import BrokerNode
+from pipeline.local.rtsp import Login, Mount, RtspServer, load_media
+
+PARTITIONS = 8
+_USER = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A running demo."""
+
+    settings: Settings
+    broker: Broker
+    broker_name: str
+    mounts: Mapping[str, Mount]
+    processes: Mapping[str, subprocess.Popen[bytes]]
+    folder: Path
+    document: dict[str, Any]
+
+    @property
+    def file(self) -> Path:
+        """The settings file that ingest and worker read."""
+        return self.folder / "actionwire.yaml"
+
+    def metrics(self, name: str) -> str:
+        """What /metrics of the worker or of ingest says now, in the text format of Prometheus."""
+        port = self.settings.http.worker_port if name == "worker" else self.settings.http.ingest_port
+        return fetch(f"http://127.0.0.1:{port}/metrics") or ""
+
+    def remove_cameras(self) -> None:
+        """Edit the settings file as an operator would: ingest notices, and ends every camera."""
+        write_settings(self.file, {**self.document, "cameras": {}})
+
+    def check_alive(self) -> None:
+        """Raise ActionwireError with the last lines of its log when a process has ended."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                tail = "\n".join((self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
+                raise ActionwireError(f"{name} ended with exit code {process.returncode} during the demo:\n{tail}")
+
+
+@contextmanager
+def set_up(
+    recording: Recording, labels: tuple[str, ...], bootstrap: str | None, bundle: str, say: Callable[[str], None]
+) -> Iterator[Stage]:
+    """Start broker, RTSP server, worker and ingest; the cameras play from the moment ingest opens them."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-demo-")))
+        if bootstrap is None:
+            say("starting Apache Kafka ...")
+            bootstrap = stack.enter_context(BrokerNode()).bootstrap
+            broker_name = "Apache Kafka 4.1.2 (local)"
+        else:
+            broker_name = bootstrap
+        server = stack.enter_context(RtspServer())
+        mounts = {
+            camera: server.add(camera, load_media(file), passes=1, login=Login(_USER, secrets.token_urlsafe(12)))
+            for camera, file in recording.files.items()
+        }
+        urls = {camera: server.url(camera) for camera in mounts}
+        document = _document(urls, labels, bootstrap, bundle)
+        write_settings(folder / "actionwire.yaml", document)
+        settings = load(folder / "actionwire.yaml")
+        broker = connect(settings.kafka)
+        stack.callback(broker.close)
+        apply_topics(broker, settings)
+        processes: dict[str, subprocess.Popen[bytes]] = {}
+        stage = Stage(settings, broker, broker_name, mounts, processes, folder, document)
+        stack.callback(_end, processes)
+        say("starting the worker ...")
+        processes["worker"] = _start("worker", folder)
+        _until_ready(stage)
+        say("starting ingest ...")
+        processes["ingest"] = _start("ingest", folder)
+        yield stage
+
+
+def write_settings(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a settings file at once, so that nobody reads half of it; only this user may read it."""
+    making = path.with_suffix(".new")
+    making.touch(mode=0o600)
+    making.write_text(yaml.safe_dump(dict(document), sort_keys=False))
+    making.replace(path)
+
+
+def fetch(url: str) -> str | None:
+    """Body of a page of ours, or None when it does not answer with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2.0) as answer:
+            return str(answer.read().decode())
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return None
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _document(urls: Mapping[str, str], labels: tuple[str, ...], bootstrap: str, bundle: str) -> dict[str, Any]:
+    return {
+        "kafka": {"bootstrap": bootstrap},
+        "topics": {"namespace": f"demo-{secrets.token_hex(4)}", "partitions": PARTITIONS},
+        "cameras": {camera: {"url": url} for camera, url in urls.items()},
+        "labels": list(labels),
+        "ingest": {"status_seconds": 1.0},
+        "worker": {"bundle": bundle},
+        "http": {"worker_port": free_port(), "ingest_port": free_port()},
+    }
+
+
+def _start(name: str, folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "pipeline.cli", name, "--config", str(folder / "actionwire.yaml")]
+    with (folder / f"{name}.log").open("wb") as log:
+        return child.start(command, output=log)
+
+
+def _until_ready(stage: Stage, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    url = f"http://127.0.0.1:{stage.settings.http.worker_port}/ready"
+    while fetch(url) is None:
+        stage.check_alive()
+        if time.monotonic() > deadline:
+            log = (stage.folder / "worker.log").read_text(errors="replace")[-2000:]
+            raise ActionwireError(f"the worker was not ready within {seconds:.0f} s; its log ends with:\n{log}")
+        time.sleep(0.1)
+
+
+def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """Ask every process to stop, then insist. The order of starting backwards: ingest first."""
+    for process in reversed(list(processes.values())):
+        process.terminate()
+    for process in reversed(list(processes.values())):
+        try:
+            process.wait(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
