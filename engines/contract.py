@@ -1,8 +1,8 @@
 """The engine contract: what a backend promises to the worker and to replay.
 
 An engine turns pixels into *items* (what a window holds) and windows of items into embeddings. Two kinds share the
-contract: a `frame` bundle's items are embeddings, float32 [D]; a `clip` bundle's items are pixels, uint8 [H, W, 3], and the whole
-network runs in `embed`. Callers never need to know which one they hold.
+contract: a `frame` bundle's items are embeddings, float32 [D]; a `clip` bundle's items are pixels, uint8 [H, W, 3], and
+the whole network runs in `embed`. Callers never need to know which one they hold.
 
 Who calls it: one thread, the worker's inference thread. An engine need not be thread-safe. It may block for the length
 of one inference and must do no other I/O.

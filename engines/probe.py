@@ -46,9 +46,14 @@ def probe(engine: Engine, bundle: Bundle) -> Probe:
         if not found <= allowed:
             raise ProbeFailed(
                 f"bundle {bundle.label} on {engine.info.backend} {engine.info.device} ({engine.info.precision}): "
-                f"{what} is {found:.2g} off the golden probe, {allowed:.2g} is allowed; try another backend or export again"
+                f"{what} is {found:.2g} off the golden probe, {allowed:.2g} is allowed; "
+                "try another backend or export again"
             )
     return measured
+
+
+def _angle(found: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:
+    return _difference(normalise(found), normalise(golden))
 
 
 def _difference(found: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:

@@ -35,7 +35,7 @@ COLOURS = {
 _FILLERS = ("a", "an", "the", "of", "person", "frame", "is")
 _SPECIAL = ("[PAD]", "[UNK]", "[START]", "[END]")
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,-'_"
-_CONTEXT = 16
+_CONTEXT = 64
 _OPSET = 17
 _FEATURES = 13
 _BIAS = 0.5
@@ -68,14 +68,14 @@ def tiny_bundle(
 
     A frame's embedding is a fixed linear map (drawn from `seed`) of the mean colours of its four quarters, so a window
     of `solid("red")` frames scores near 1 for the label `red` and near 0 for every other colour of `COLOURS`; grey is
-    the quiet picture to show in between. The head weighs later frames more, `pooled` is the plain mean. A text embeds as
-    the sum of its colours; the words of any other text add little, each its own direction, so different texts differ.
+    the quiet picture to show in between. The head weighs later frames more, `pooled` is the plain mean. A text embeds
+    as the sum of its colours; other words add little, each its own direction, so different texts differ.
 
     References: `grey`, `black`, `white` (background) and `red`, `green`, `blue`, `yellow` (action); a label that equals
     one of them leaves it out as a synonym. The softmax runs at scale 20. Event defaults: enter .6, exit .4, confirm 2,
     minimum and merge .5 s, cool-down 1 s, at most 60 s, no lag; pass `events` for others. `window` overrides parts of
-    the manifest's window, such as `strides` or `multiples`. `size` is the height and width in pixels, even; `dimensions`
-    is at least 13.
+    the manifest's window, such as `strides` or `multiples`. `size` is the height and width in pixels, even;
+    `dimensions` is at least 13.
     """
     if dimensions < _FEATURES or size % 2:
         raise ValueError(f"a tiny bundle needs dimensions >= {_FEATURES} and an even size, got {dimensions} and {size}")
@@ -182,7 +182,7 @@ def _golden(
     embeddings = (_features(images) @ projection).astype(np.float32)
     order = [np.arange(start, start + frames) for start in range(3)]
     windows = np.stack([embeddings[index] for index in order])
-    texts = ["red", "a person is blue", "Something else, said at length about what nobody has ever seen"]
+    texts = ["red", "a person is blue", "Something else, said at length " * 4]
     clip = kind == "clip"
     return Golden(
         images=images,
@@ -197,7 +197,7 @@ def _golden(
 
 def _references(words: Floats, templates: tuple[str, ...]) -> References:
     background = [np.repeat(_embed_texts(words, [text]), len(templates), axis=0) for text in _BACKGROUND]
-    actions = [_embed_texts(words, [template.format(text) for template in templates]) for text in _ACTIONS]
+    actions = [_embed_texts(words, [template.replace("{}", text) for template in templates]) for text in _ACTIONS]
     kinds = ("background",) * len(_BACKGROUND) + ("action",) * len(_ACTIONS)
     return References(_BACKGROUND + _ACTIONS, kinds, np.stack(background + actions))
 
@@ -274,8 +274,9 @@ def _image(projection: Floats, size: int) -> bytes:
     nodes: list[Any] = []
     weights: dict[str, npt.NDArray[Any]] = {}
     _encode_nodes(nodes, weights, projection, size)
-    pixels = ("images", np.uint8, ["n", size, size, 3])
-    return _model(nodes, weights, pixels, [("embeddings", ["n", projection.shape[1]])])
+    return _model(
+        nodes, weights, ("images", np.uint8, ["n", size, size, 3]), [("embeddings", ["n", projection.shape[1]])]
+    )
 
 
 def _head(times: Floats, dimensions: int) -> bytes:
@@ -284,8 +285,12 @@ def _head(times: Floats, dimensions: int) -> bytes:
     nodes: list[Any] = [helper.make_node("Identity", ["windows"], ["items"])]
     weights: dict[str, npt.NDArray[Any]] = {}
     _head_nodes(nodes, weights, times)
-    items = ("windows", np.float32, ["m", len(times), dimensions])
-    return _model(nodes, weights, items, [("head", ["m", dimensions]), ("pooled", ["m", dimensions])])
+    return _model(
+        nodes,
+        weights,
+        ("windows", np.float32, ["m", len(times), dimensions]),
+        [("head", ["m", dimensions]), ("pooled", ["m", dimensions])],
+    )
 
 
 def _clip(projection: Floats, times: Floats, size: int) -> bytes:
@@ -300,8 +305,12 @@ def _clip(projection: Floats, times: Floats, size: int) -> bytes:
     _encode_nodes(nodes, weights, projection, size)
     nodes.append(helper.make_node("Reshape", ["embeddings", "as_windows"], ["items"]))
     _head_nodes(nodes, weights, times)
-    pixels = ("windows", np.uint8, ["m", frames, size, size, 3])
-    return _model(nodes, weights, pixels, [("head", ["m", dimensions]), ("pooled", ["m", dimensions])])
+    return _model(
+        nodes,
+        weights,
+        ("windows", np.uint8, ["m", frames, size, size, 3]),
+        [("head", ["m", dimensions]), ("pooled", ["m", dimensions])],
+    )
 
 
 def _text(words: Floats) -> bytes:
@@ -313,8 +322,7 @@ def _text(words: Floats) -> bytes:
     ]
     _normalise_node(nodes, "summed", "embedding")
     weights: dict[str, npt.NDArray[Any]] = {"words": words, "axis": np.array([1])}
-    tokens = ("tokens", np.int64, ["n", _CONTEXT])
-    return _model(nodes, weights, tokens, [("embedding", ["n", words.shape[1]])])
+    return _model(nodes, weights, ("tokens", np.int64, ["n", _CONTEXT]), [("embedding", ["n", words.shape[1]])])
 
 
 def _model(

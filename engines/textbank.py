@@ -1,0 +1,206 @@
+"""Labels and templates -> text embeddings, and the bank that scoring compares windows with. No torch.
+
+Texts are embedded one at a time, so that the embedding of a label never depends on which others are watched, and kept
+on disk by embedding space, template set and text: a host pays for a text once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Encoding, Tokenizer
+
+from engines.arrays import References
+from engines.backends.ort import open_network
+from engines.bundle import Bundle
+from engines.errors import BundleError, ProbeFailed, TextError
+from engines.manifest import Score, canonical_json
+from engines.network import Network, normalise
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class TextBank:
+    """What a set of labels is compared with. Everything is L2-normalised; Q is P, the number of templates, or 1 above
+    the manifest's `per_template_limit` labels, where the templates of a text are averaged.
+    """
+
+    space: str
+    """Id of the embedding space: only meets engines of the same space."""
+    labels: tuple[str, ...]
+    """The label texts, L, in the order asked for."""
+    embeddings: Floats
+    """float32 [L, Q, D]."""
+    references: tuple[str, ...]
+    """The reference texts, R, that every label competes with."""
+    reference_embeddings: Floats
+    """float32 [R, Q, D]; a background text takes no template, so its Q embeddings are equal."""
+    left_out: npt.NDArray[np.bool_]
+    """bool [L, R]: True where the reference is a synonym of the label and must not compete with it."""
+
+
+def assemble(space: str, labels: Sequence[str], embeddings: Floats, references: References, score: Score) -> TextBank:
+    """Return the bank of `labels` with their per-template embeddings [L, P, D]; pure.
+
+    A reference is left out for a label when the cosine of their averaged embeddings is at least `score.synonym`.
+    """
+    averaged, reference_averaged = average(embeddings), average(references.embeddings)
+    left_out = np.zeros((len(labels), len(references.texts)), np.bool_)
+    for index, label in enumerate(averaged):
+        # Not one matrix product over all labels: its last bits may change with their number.
+        left_out[index] = np.sum(reference_averaged * label, axis=-1) >= np.float32(score.synonym)
+    per_template = len(labels) <= score.per_template_limit
+    return TextBank(
+        space=space,
+        labels=tuple(labels),
+        embeddings=embeddings if per_template else averaged[:, None, :],
+        references=references.texts,
+        reference_embeddings=references.embeddings if per_template else reference_averaged[:, None, :],
+        left_out=left_out,
+    )
+
+
+def average(embeddings: Floats) -> Floats:
+    """Return one embedding per text: the templates' normalised embeddings [L, P, D] summed and normalised, [L, D]."""
+    total = np.zeros((embeddings.shape[0], embeddings.shape[2]), np.float32)
+    for template in range(embeddings.shape[1]):
+        total += embeddings[:, template]
+    return normalise(total)
+
+
+class TextEncoder:
+    """A bundle's text network and tokenizer. Used by one thread at a time; close it when done."""
+
+    def __init__(self, bundle: Bundle, *, cache: Path | None = None, threads: int | None = None) -> None:
+        """Load the text network and put it through the golden probe.
+
+        cache: folder for embeddings, made where missing, shared by bundles and processes; None keeps nothing.
+        threads: texts embedded at once, by default the CPUs this process may use.
+        Raises BundleError for a network or tokenizer that does not load, ProbeFailed when its answers differ.
+        """
+        self._bundle = bundle
+        self._manifest = bundle.manifest
+        self._references = bundle.references()
+        self._cache = cache / "texts" / bundle.manifest.space.id if cache else None
+        self._tokenizer = _tokenizer(bundle)
+        self._network: Network = open_network(bundle, "text.onnx", threads)
+        self.probe()
+
+    def bank(self, labels: Sequence[str]) -> TextBank:
+        """Return the bank of these label texts (spaces at the ends and repeated ones do not count).
+
+        Raises TextError naming the label that is empty, too long or not text.
+        """
+        templates = self._manifest.score.templates
+        embeddings = np.zeros((len(labels), len(templates), self._manifest.space.dimensions), np.float32)
+        for index, label in enumerate(labels):
+            embeddings[index] = self._label(label, templates)
+        return assemble(self._manifest.space.id, labels, embeddings, self._references, self._manifest.score)
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Return the embeddings float32 [n, D], normalised, of texts as they are, n >= 1: no template, no cache, and
+        what is too long is cut off.
+
+        Raises TextError for what is not text.
+        """
+        return self._run([self._encode(text).ids for text in texts])
+
+    def probe(self) -> float:
+        """Return the greatest difference from the golden text embeddings. Raises ProbeFailed above the tolerance."""
+        golden = self._bundle.golden()
+        found, allowed = self.embed(golden.texts), self._manifest.tolerance.text
+        same_shape = found.shape == golden.text_embeddings.shape
+        difference = float(np.max(np.abs(found - golden.text_embeddings))) if same_shape else float("inf")
+        if not difference <= allowed:
+            raise ProbeFailed(
+                f"bundle {self._bundle.label}: text is {difference:.2g} off the golden probe, {allowed:.2g} is "
+                "allowed; export the bundle again"
+            )
+        return difference
+
+    def close(self) -> None:
+        """Release the text network."""
+        self._network.close()
+
+    def _label(self, label: str, templates: tuple[str, ...]) -> Floats:
+        text = " ".join(label.split())
+        if not text:
+            raise TextError("a label is empty; give it a text such as 'a person falls down'")
+        kept = self._cache_file(text, templates)
+        shape = (len(templates), self._manifest.space.dimensions)
+        if kept and (found := _read_cached(kept, shape)) is not None:
+            return found
+        encodings = [self._encode(template.replace("{}", text)) for template in templates]
+        if any(encoding.overflowing for encoding in encodings):
+            length = self._manifest.text.context_length
+            raise TextError(f"the label {text[:60]!r}... has more than the model's {length} tokens; shorten it")
+        embeddings = self._run([encoding.ids for encoding in encodings])
+        if kept:
+            _write_cached(kept, embeddings)
+        return embeddings
+
+    def _cache_file(self, text: str, templates: tuple[str, ...]) -> Path | None:
+        if not self._cache:
+            return None
+        try:
+            key = hashlib.sha256(canonical_json([templates, text])).hexdigest()
+        except UnicodeEncodeError as error:
+            raise _not_text(text) from error
+        return self._cache / f"{key}.npy"
+
+    def _encode(self, text: str) -> Encoding:
+        try:
+            return self._tokenizer.encode(text)
+        except (TypeError, UnicodeEncodeError) as error:
+            raise _not_text(text) from error
+
+    def _run(self, ids: Sequence[Sequence[int]]) -> Floats:
+        length = self._manifest.text.context_length
+        if wrong := next((len(row) for row in ids if len(row) != length), None):
+            raise BundleError(
+                f"{self._bundle.path / 'tokenizer.json'} gives {wrong} tokens, text.onnx takes {length}; "
+                "export the bundle again"
+            )
+        return normalise(self._network.run(np.array(ids, np.int64))[0])
+
+
+def _tokenizer(bundle: Bundle) -> Tokenizer:
+    content = bundle.read("tokenizer.json")
+    try:
+        return Tokenizer.from_buffer(content)
+    except Exception as error:  # the library raises plain Exception
+        where = bundle.path / "tokenizer.json"
+        raise BundleError(f"{where} is not a tokenizer ({error}); export the bundle again") from error
+
+
+def _not_text(text: str) -> TextError:
+    return TextError(f"the label {text[:60]!a} is not valid Unicode text; write it in UTF-8")
+
+
+def _read_cached(path: Path, shape: tuple[int, int]) -> Floats | None:
+    """Return the embeddings kept in `path`; None where there are none or a crash left half a file."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = found.shape == shape and found.dtype == np.float32 and bool(np.isfinite(found).all())
+    return found if fits else None
+
+
+def _write_cached(path: Path, embeddings: Floats) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.save(file, embeddings, allow_pickle=False)
+        temporary.replace(path)
+    except OSError:
+        # A full disk or a read-only home costs time at the next start, not an answer now.
+        temporary.unlink(missing_ok=True)
