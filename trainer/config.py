@@ -1,0 +1,203 @@
+"""The recipe: one frozen tree that, with a seed, decides everything about a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trainer.errors import RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Base of every part of a recipe: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Part):
+    """What is rendered for training. Seeds come from the trainer's own range and never overlap validation."""
+
+    first_seed: int = Field(default=0, ge=0, lt=10_000)
+    streams: Positive = 400
+    seconds: float = Field(default=120.0, gt=0)
+    """Length of one stream."""
+    density: float = Field(default=1.5, gt=0)
+    """How close the actions of a stream follow each other; 1 as in the streams that are measured."""
+    height: Positive = 96
+    width: Positive = 128
+    rate: Positive = 4
+    """Sampled frames per second, as in deployment."""
+    jitter: Fraction = 0.5
+    """Start of the sampling grid within one tick, drawn per stream."""
+
+
+class Text(Part):
+    """The text tower: open_clip's transformer, and the words it can tell apart."""
+
+    context: Positive = 24
+    width: Positive = 128
+    heads: Positive = 4
+    layers: Positive = 3
+
+
+class Head(Part):
+    """The temporal head. `identity` starts with the direction of the mean."""
+
+    architecture: Literal["meanp", "transf"] = "transf"
+    layers: Positive = 3
+    init: Literal["paper", "identity"] = "identity"
+
+
+class Model(Part):
+    """A small CLIP and a head over windows of `frames` items."""
+
+    tower: str = "actionwire_resnet"
+    dimensions: Positive = 256
+    frames: Positive = 8
+    text: Text = Text()
+    head: Head = Head()
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Augment(Part):
+    """Random changes of the pictures, drawn once per chunk. Pixels, grey levels of 255, probabilities."""
+
+    flip: Fraction = 0.5
+    shift: float = Field(default=0.06, ge=0)
+    """Largest shift as a fraction of the side."""
+    zoom: float = Field(default=0.12, ge=0)
+    gain: float = Field(default=0.25, ge=0)
+    offset: float = Field(default=16.0, ge=0)
+    noise: float = Field(default=5.0, ge=0)
+    jpeg: Fraction = 0.35
+    """Share of the chunks that are compressed once more."""
+    stutter: Fraction = 0.1
+    """Share of the chunks in which single frames are held, as serving does with missing ticks."""
+
+
+class Targets(Part):
+    """How a window's truth follows from the events it overlaps (share of the shorter of window and event)."""
+
+    positive: Fraction = 0.6
+    negative: Fraction = 0.25
+    edge: Literal["ignore", "soft"] = "soft"
+    first: int = Field(default=0, ge=0)
+    last: int = Field(default=0, ge=0)
+    """Items at the beginning and the end of the window that do not count for the overlap."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Targets:
+        if self.negative >= self.positive:
+            raise ValueError("targets.negative must be below targets.positive")
+        return self
+
+
+class Loss(Part):
+    """Weights of the parts of the loss."""
+
+    contrast: float = Field(default=1.0, ge=0)
+    """ActionCLIP's symmetric KL between windows and captions."""
+    label: float = Field(default=1.0, ge=0)
+    """Cross-entropy over action names and background texts, the question serving asks."""
+    pooled: float = Field(default=0.25, ge=0)
+    """The same two losses on the plain mean of the items."""
+    leak: bool = True
+    """Softened targets as released; exact ones otherwise."""
+
+
+class Stage(Part):
+    """One stretch of the training: how much per step, and for how long."""
+
+    steps: Positive
+    chunks: Positive
+    """Stretches of video per step."""
+    ticks: Positive
+    """Frames per stretch; one below the window's length trains single frames."""
+
+
+class Optimiser(Part):
+    """AdamW with the paper's groups: the head learns `head_ratio` times as fast as the towers."""
+
+    rate: float = Field(default=1e-3, gt=0)
+    image_ratio: float = Field(default=1.0, ge=0)
+    head_ratio: float = Field(default=1.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-8
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+    """Largest gradient norm; 0 for none."""
+    average: float = Field(default=0.998, ge=0, lt=1)
+    """Decay of the moving average of the weights, which is what evaluation and export use; 0 for none."""
+
+
+class Validate(Part):
+    """What is measured, on rendered seeds of the validation range."""
+
+    first_seed: int = Field(default=10_000, ge=10_000, lt=20_000)
+    streams: Positive = 12
+    seconds: float = Field(default=120.0, gt=0)
+    clips: Positive = 640
+    clip_seconds: float = Field(default=3.0, gt=0)
+    every: Positive = 1000
+    """Steps between two validations."""
+
+
+class Recipe(Part):
+    """Everything a run depends on besides the code."""
+
+    name: str
+    version: str = "0.1.0"
+    licence: str = "Apache-2.0"
+    seed: int = 1
+    data: Data = Data()
+    model: Model = Model()
+    augment: Augment = Augment()
+    targets: Targets = Targets()
+    loss: Loss = Loss()
+    optimiser: Optimiser = Optimiser()
+    stages: tuple[Stage, ...]
+    validate_on: Validate = Validate()
+    checkpoint_every: Positive = 500
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe from YAML; `overrides` are `dotted.key=value` with a YAML value. Raises RecipeError."""
+    try:
+        tree = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"no recipe at {path}; the shipped ones lie in trainer/recipes") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is no valid YAML: {error}") from error
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(f"{path} is no valid recipe: {error}") from error
+
+
+def _override(tree: dict[str, object], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {override!r} has no value; write dotted.key=value")
+    *parents, last = key.split(".")
+    node: object = tree
+    for parent in parents:
+        node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})  # type: ignore[attr-defined]
+    if isinstance(node, list):
+        node[int(last)] = yaml.safe_load(value)
+    else:
+        node[last] = yaml.safe_load(value)  # type: ignore[index]

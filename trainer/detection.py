@@ -1,0 +1,143 @@
+"""From a label's scores over a stream to events and how well they meet the truth. For fitting thresholds. Pure.
+
+The rules are those of DESIGN's event machine in a form that serves a search: whole streams at once, plain spans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Spans = list[tuple[float, float, float]]
+"""Start, end (with lags taken off) and the instant it fired, in seconds."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Thresholds of one label. Windows and seconds; see DESIGN section 4."""
+
+    enter: float = 0.5
+    exit: float = 0.3
+    confirm: int = 1
+    min_seconds: float = 0.0
+    merge_seconds: float = 0.5
+    cooldown_seconds: float = 0.0
+    max_seconds: float = 30.0
+
+
+def spans(scores: Floats, seconds: Floats, rules: Rules, onset_lag: float, offset_lag: float) -> Spans:
+    """Events of one label: `scores` of the windows whose last items were captured at `seconds` (evenly spaced)."""
+    entering = _runs(scores >= rules.enter)
+    staying = _runs(scores >= rules.exit)
+    found: Spans = []
+    ready, previous, place = -np.inf, -np.inf, 0
+    for first, last in entering:
+        first = max(first, int(np.searchsorted(seconds, ready - 1e-9)), place)
+        fired = _fires(first, last, scores, seconds, rules)
+        if fired is None:
+            continue
+        end = _held_until(fired, staying, seconds, rules)
+        begin = max(float(seconds[first]) - onset_lag, previous)
+        previous = max(float(seconds[end]) - offset_lag, begin + 1e-3)
+        found.append((begin, previous, float(seconds[fired])))
+        closed = float(seconds[end]) + rules.merge_seconds
+        ready, place = closed + rules.cooldown_seconds, end + 1
+    return found
+
+
+def _runs(high: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last index of every stretch of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], high, [False])).astype(np.int8)))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
+
+
+def _fires(first: int, last: int, scores: Floats, seconds: Floats, rules: Rules) -> int | None:
+    """The window at which a streak from `first` on becomes an event, if it does."""
+    fired = first + rules.confirm - 1
+    if fired > last:
+        return None
+    while seconds[fired] - seconds[first] < rules.min_seconds - 1e-9:
+        fired += 1
+        if fired >= len(scores) or scores[fired] < rules.exit:
+            return None
+    return fired
+
+
+def _held_until(fired: int, staying: list[tuple[int, int]], seconds: Floats, rules: Rules) -> int:
+    """The last window of an event: stretches at or above `exit` that a gap shorter than `merge_seconds` parts."""
+    begin, end = seconds[fired], fired
+    for first, last in staying:
+        if last < fired:
+            continue
+        if first > fired and seconds[first - 1] - seconds[end] >= rules.merge_seconds:
+            break
+        end = last
+        if seconds[end] - begin > rules.max_seconds:
+            return int(np.searchsorted(seconds, begin + rules.max_seconds))
+    return end
+
+
+def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """Temporal intersection over union of two spans."""
+    shared = max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+    return shared / max(max(a[1], b[1]) - min(a[0], b[0]), 1e-9)
+
+
+def match(truth: Sequence[tuple[float, float]], found: Spans, least: float = 0.5) -> list[tuple[int, int]]:
+    """One-to-one pairs (truth, found) with an overlap of at least `least`, best pairs first."""
+    pairs = [(overlap(t, f[:2]), i, j) for i, t in enumerate(truth) for j, f in enumerate(found)]
+    pairs = sorted((pair for pair in pairs if pair[0] >= least), key=lambda pair: (-pair[0], pair[1], pair[2]))
+    used_truth: set[int] = set()
+    used_found: set[int] = set()
+    matched = []
+    for _, i, j in pairs:
+        if i not in used_truth and j not in used_found:
+            used_truth.add(i)
+            used_found.add(j)
+            matched.append((i, j))
+    return matched
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Counts over streams; F1 is the harmonic mean of precision and recall."""
+
+    hits: int = 0
+    truth: int = 0
+    found: int = 0
+    delays: tuple[float, ...] = ()
+    starts: tuple[float, ...] = ()
+    ends: tuple[float, ...] = ()
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.hits + other.hits,
+            self.truth + other.truth,
+            self.found + other.found,
+            self.delays + other.delays,
+            self.starts + other.starts,
+            self.ends + other.ends,
+        )
+
+    @property
+    def f1(self) -> float:
+        """F1; 1 where nothing was there and nothing was found."""
+        total = self.truth + self.found
+        return 2 * self.hits / total if total else 1.0
+
+
+def tally(truth: Sequence[tuple[float, float]], found: Spans) -> Tally:
+    """Counts of one stream and label: delays of firing, and errors of the reported start and end (seconds)."""
+    pairs = match(truth, found)
+    return Tally(
+        hits=len(pairs),
+        truth=len(truth),
+        found=len(found),
+        delays=tuple(found[j][2] - truth[i][0] for i, j in pairs),
+        starts=tuple(found[j][0] - truth[i][0] for i, j in pairs),
+        ends=tuple(found[j][1] - truth[i][1] for i, j in pairs),
+    )

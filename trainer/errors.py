@@ -1,0 +1,35 @@
+"""Errors of the training side.
+
+TrainerError
+|-- RecipeError (ValueError)      the recipe cannot be read, or does not fit the model
+|-- CheckpointError (ValueError)  a checkpoint that is damaged or belongs to another run
+|-- ParityError (RuntimeError)    the exported network does not compute what the trained one does
+|-- PretrainedError (ValueError)  weights that cannot be loaded as the named model
+`-- CommandError (RuntimeError)   a command of the serving side failed
+"""
+
+from __future__ import annotations
+
+
+class TrainerError(Exception):
+    """Root of all errors raised by `trainer`."""
+
+
+class RecipeError(TrainerError, ValueError):
+    """The recipe cannot be read, or does not fit the model."""
+
+
+class CheckpointError(TrainerError, ValueError):
+    """A checkpoint that is damaged or belongs to another run."""
+
+
+class ParityError(TrainerError, RuntimeError):
+    """The exported network does not compute what the trained one does."""
+
+
+class PretrainedError(TrainerError, ValueError):
+    """Weights that cannot be loaded as the named model."""
+
+
+class CommandError(TrainerError, RuntimeError):
+    """A command of the serving side failed."""

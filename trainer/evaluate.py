@@ -1,0 +1,155 @@
+"""What a model can do, measured: top-1 over clips and captions, and events found in streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from trainer import prompts, targets
+from trainer.detection import Rules, Tally, spans, tally
+from trainer.footage import Footage, Stretch
+from trainer.model import VideoTextModel, windows_of
+from trainer.prompts import Fact
+from trainer.scenes.vocabulary import HELD_OUT, KEYS
+
+Floats = npt.NDArray[np.float64]
+
+
+@torch.inference_mode()
+def text_embeddings(model: VideoTextModel, texts: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
+    """Embeddings of texts in each template: float32 [P, len(texts), D]."""
+    filled = [prompts.fill(template, text) for template in templates for text in texts]
+    return model.encode_text(model.tokens(filled)).float().unflatten(0, (len(templates), len(texts)))
+
+
+@torch.inference_mode()
+def window_embeddings(
+    model: VideoTextModel, footage: Footage, stretch: Stretch, batch: int = 256
+) -> tuple[Tensor, Tensor]:
+    """Head and pooled embeddings of all windows of a stretch, float32 [n, D]; every frame is encoded once."""
+    device = model.mean.device
+    pictures = footage.pictures(stretch, 0, stretch.ticks)
+    items = torch.cat(
+        [
+            model.encode_frames(torch.from_numpy(np.array(pictures[at : at + batch])).to(device)).float()
+            for at in range(0, len(pictures), batch)
+        ]
+    )
+    return model.embed_windows(windows_of(items[None], model.frames)[0])
+
+
+def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale: float) -> Floats:
+    """Serving's rule for the trained names (DESIGN 3e): softmax over all names and the background texts, averaged over
+    templates. embeddings [n, D], labels [P, A, D], backgrounds [R, D] -> [n, A].
+    """
+    background = (embeddings @ backgrounds.t()).expand(len(labels), -1, -1)
+    logits = scale * torch.cat((embeddings @ labels.mT, background), dim=-1)
+    return logits.softmax(dim=-1)[..., : labels.shape[1]].mean(dim=0).double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Embeddings of the names (all templates) and of the background texts, and the scale."""
+
+    labels: Tensor
+    backgrounds: Tensor
+    scale: float
+
+
+def bank(model: VideoTextModel) -> Bank:
+    """The text bank of the trained action names."""
+    names = [prompts.canonical(Fact(key)) for key in KEYS]
+    return Bank(
+        labels=text_embeddings(model, names, prompts.TEMPLATES),
+        backgrounds=text_embeddings(model, prompts.BACKGROUNDS)[0],
+        scale=float(model.scale.detach()),
+    )
+
+
+def clip_report(model: VideoTextModel, footage: Footage) -> dict[str, float]:
+    """Top-1 over clips: actions, and composed captions among the held-out pairs and among all pairs of colour and action.
+
+    A clip's score is the mean over its windows that show the action for at least 0.6 of the shorter of both.
+    """
+    facts = prompts.coloured_facts()
+    everyone = text_embeddings(model, [prompts.canonical(fact) for fact in facts], prompts.TEMPLATES)
+    everyone = torch.nn.functional.normalize(everyone.mean(dim=0), dim=-1)
+    held = torch.tensor([HELD_OUT[fact.key] == fact.actor for fact in facts], device=everyone.device)
+    names = bank(model)
+    counts = {"actions": 0, "held_out_pairs": 0, "all_pairs": 0}
+    for stretch in footage.stretches:
+        clip = _shown(model, footage, stretch)
+        want = facts.index(_stated(stretch))
+        similar = (names.scale * clip @ everyone.t()).softmax(dim=-1).mean(dim=0)
+        counts["all_pairs"] += int(similar.argmax()) == want
+        counts["held_out_pairs"] += int((similar * held).argmax()) == want
+        action = probabilities(clip, names.labels, names.backgrounds, names.scale).mean(axis=0).argmax()
+        counts["actions"] += KEYS[int(action)] == facts[want].key
+    return {name: count / len(footage.stretches) for name, count in counts.items()}
+
+
+def _stated(stretch: Stretch) -> Fact:
+    key, _, _, who = _main(stretch)
+    return Fact(key, who[0])
+
+
+def _main(stretch: Stretch) -> tuple[str, float, float, tuple[str | None, ...]]:
+    """The event nearest to the middle of a clip: the one it was drawn around."""
+    middle = 0.5 * stretch.ticks / stretch.rate
+    return min(stretch.rows, key=lambda row: abs(0.5 * (row[1] + row[2]) - middle))
+
+
+def _shown(model: VideoTextModel, footage: Footage, stretch: Stretch) -> Tensor:
+    head, _ = window_embeddings(model, footage, stretch)
+    last = stretch.seconds(np.arange(model.frames - 1, stretch.ticks))
+    key, start, end, who = _main(stretch)
+    share = targets.overlaps(
+        last + 0.5 / stretch.rate, model.frames / stretch.rate, targets.events_of([(key, start, end, who)])
+    )
+    chosen = share[:, 0] >= min(0.6, share.max())
+    return head[torch.from_numpy(chosen).to(head.device)]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Scores of one stream: of n windows, whose last items were captured at `seconds`, for each label [n, A]."""
+
+    seconds: Floats
+    scores: Floats
+    truth: dict[int, list[tuple[float, float]]]
+    """Spans by label."""
+    length: float
+
+
+def stream_series(model: VideoTextModel, footage: Footage) -> list[Series]:
+    """Scores of the trained names over every stream of the footage."""
+    names = bank(model)
+    found = []
+    for stretch in footage.stretches:
+        head, _ = window_embeddings(model, footage, stretch)
+        truth: dict[int, list[tuple[float, float]]] = {}
+        for key, start, end, _ in stretch.rows:
+            truth.setdefault(KEYS.index(key), []).append((start, end))
+        found.append(
+            Series(
+                seconds=stretch.seconds(np.arange(model.frames - 1, stretch.ticks)),
+                scores=probabilities(head, names.labels, names.backgrounds, names.scale),
+                truth=truth,
+                length=stretch.ticks / stretch.rate,
+            )
+        )
+    return found
+
+
+def label_tally(series: Sequence[Series], label: int, rules: Rules, onset_lag: float, offset_lag: float) -> Tally:
+    """Counts of one label over streams."""
+    total = Tally()
+    for one in series:
+        found = spans(one.scores[:, label], one.seconds, rules, onset_lag, offset_lag)
+        total += tally(one.truth.get(label, ()), found)
+    return total

@@ -1,0 +1,48 @@
+"""Progress bars in the terminal; a line now and then where there is none."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_EVERY = 15.0  # seconds between two lines where the output is no terminal
+
+
+class Bars:
+    """One bar per thing that progresses. Use as a context manager and hand `report` to what works."""
+
+    def __init__(self, console: Console | None = None):
+        self._console = console or Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:20}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._tasks: dict[str, int] = {}
+        self._said = 0.0
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def report(self, what: str, done: int, of: int, note: str) -> None:
+        """Show that `done` of `of` steps of `what` are done."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=of, note=note)
+        self._progress.update(self._tasks[what], completed=done, note=note)
+        if not self._console.is_terminal and (done == of or time.monotonic() - self._said > _EVERY):
+            self._said = time.monotonic()
+            self._console.print(f"{what} {done}/{of} {note}".rstrip())

@@ -1,0 +1,46 @@
+"""Learning rates over the steps, and AdamW with the paper's parameter groups."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from trainer.config import Optimiser
+
+
+def learning_rate(position: float, *, base: float, warmup: float, total: float) -> float:
+    """The rate at `position` (steps or epochs): linear from 0 over `warmup`, then a cosine down to 0 at `total`."""
+    if position < warmup:
+        return base * position / warmup
+    progress = min(1.0, (position - warmup) / max(total - warmup, 1e-12))
+    return base * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def build_optimiser(settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module) -> torch.optim.AdamW:
+    """AdamW over three groups: text tower at the base rate, image tower and head at their ratios (models.md 5).
+
+    Weight decay reaches every parameter, norms and biases included, as in the release.
+    """
+    visual = list(image.parameters())
+    ours = {id(parameter) for parameter in visual}
+    words = [parameter for parameter in text.parameters() if id(parameter) not in ours]
+    groups = [
+        {"params": words, "ratio": 1.0},
+        {"params": visual, "ratio": settings.image_ratio},
+        {"params": list(head.parameters()), "ratio": settings.head_ratio},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.rate,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of `rate`."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["ratio"]

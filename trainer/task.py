@@ -1,0 +1,89 @@
+"""Model and loss together: a batch in, losses and a report out. The loop knows neither CLIP nor heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trainer import prompts
+from trainer.batches import Batch
+from trainer.config import Loss
+from trainer.loss import label_cross_entropy, multi_positive_kl
+from trainer.model import VideoTextModel, windows_of
+from trainer.scenes.vocabulary import KEYS
+
+_ACTIONS, _BACKGROUNDS = len(KEYS), len(prompts.BACKGROUNDS)
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """A batch's truth on the device, one row per window."""
+
+    mass: Tensor
+    undecided: Tensor
+    positives: Tensor
+    open: Tensor
+
+
+class Task(nn.Module):
+    """ActionCLIP's contrast of windows with captions, and the cross-entropy that serving's scoring rule implies."""
+
+    def __init__(self, model: VideoTextModel, weights: Loss):
+        super().__init__()
+        self.model = model
+        self.weights = weights
+
+    def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses (already weighted; their sum is to be minimised) and a report of scalars for the log."""
+        device = self.model.mean.device
+        images = torch.from_numpy(batch.images).to(device, non_blocking=True)
+        items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])
+        windows = windows_of(items, batch.frames).flatten(0, 1)
+        texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True)).float()
+        truth = _truth(batch, device)
+        if batch.frames == 1:
+            pooled = nn.functional.normalize(windows[:, 0], dim=-1)
+            losses, report = self._losses(pooled, texts, truth, "frame")
+            return losses, report
+        head, pooled = self.model.embed_windows(windows)
+        losses, report = self._losses(head.float(), texts, truth, "head")
+        if self.weights.pooled:
+            extra, _ = self._losses(pooled.float(), texts, truth, "pooled")
+            losses |= {name: self.weights.pooled * loss for name, loss in extra.items()}
+        return losses, report
+
+    def _losses(
+        self, embeddings: Tensor, texts: Tensor, truth: _Truth, name: str
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        logits = self.model.scale * embeddings @ texts.t()
+        rows, columns = multi_positive_kl(logits, truth.positives, truth.open, leak=self.weights.leak)
+        actions, backgrounds = logits[:, :_ACTIONS], logits[:, -_BACKGROUNDS:]
+        label = label_cross_entropy(actions, backgrounds, truth.mass[:, :-1], truth.mass[:, -1], truth.undecided)
+        losses = {
+            f"{name}_contrast": self.weights.contrast * 0.5 * (rows + columns),
+            f"{name}_label": self.weights.label * label,
+        }
+        with torch.no_grad():
+            scores = torch.cat((actions, backgrounds.logsumexp(dim=-1, keepdim=True)), dim=-1)
+            clear = truth.mass.amax(dim=-1) > 0.75
+            right = (scores.argmax(dim=-1) == truth.mass.argmax(dim=-1)) & clear
+            report = {"accuracy": right.sum() / clear.sum().clamp_min(1), "scale": self.model.scale.detach()}
+        return losses, report
+
+
+def _truth(batch: Batch, device: torch.device) -> _Truth:
+    def moved(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device, non_blocking=True).flatten(0, 1)
+
+    none_of_it = np.repeat(batch.background[..., None], _BACKGROUNDS, axis=-1)
+    # Background texts are open where an action begins or ends: those windows show neither clearly.
+    edge = np.repeat((~batch.background & (batch.mass[..., -1] > 0))[..., None], _BACKGROUNDS, axis=-1)
+    return _Truth(
+        mass=moved(batch.mass),
+        undecided=moved(batch.undecided),
+        positives=moved(np.concatenate((batch.positives, none_of_it), axis=-1)),
+        open=moved(np.concatenate((batch.open, edge), axis=-1)),
+    )
