@@ -1,10 +1,10 @@
-"""Which labels are in force: the union of the set in the settings and the one edited while running (DESIGN section 5b).
+"""Which labels are in force: those of the settings and those added while running (DESIGN section 5b).
 
-    control topic    offset 0: config = {fall, fight}   1: live = {run}   2: live = {}
-    in force                {fall, fight} v0            {fall, fight, run} v1      {fall, fight} v2
+    control topic   0: config = {fall, fight}    1: live/run added          2: live/run removed
+    in force           {fall, fight} v0             {fall, fight, run} v1      {fall, fight} v2
 
-The version of what is in force is the offset of the newest record, so it grows with every change. Where both sets hold
-a label of one id, the live one counts: it is what a person asked for last.
+The version of what is in force is the offset of the newest record, so it grows with every change. Where a live label
+has the id of one of the settings, the live one counts: it is what a person asked for last.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import ConfigurationError
-from pipeline.records.labels import Label, LabelSetRecord, SetName, label_from
+from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, label_from
 
 _LONGEST_ID = 64
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -40,21 +40,20 @@ class LabelSets:
     live: tuple[Label, ...] = ()
     version: int = -1
 
-    def named(self, name: SetName) -> LabelSetRecord:
-        """One of the two sets."""
-        return LabelSetRecord(name, self.config if name == "config" else self.live)
 
-
-def apply(sets: LabelSets, name: SetName, labels: tuple[Label, ...], offset: int) -> LabelSets:
+def apply(sets: LabelSets, record: ControlRecord, offset: int) -> LabelSets:
     """Take one control record into account. Records that were already seen change nothing."""
     if offset <= sets.version:
         return sets
-    config, live = (labels, sets.live) if name == "config" else (sets.config, labels)
-    return LabelSets(config, live, offset)
+    if isinstance(record, ConfigLabels):
+        return LabelSets(record.labels, sets.live, offset)
+    others = {label.id: label for label in sets.live if label.id != record.id}
+    live = others if record.label is None else {**others, record.id: record.label}
+    return LabelSets(sets.config, tuple(live[label_id] for label_id in sorted(live)), offset)
 
 
 def in_force(sets: LabelSets) -> LabelSet:
-    """The union of both sets; live labels hide those of the same id from the settings."""
+    """The union; live labels hide those of the same id from the settings."""
     union = {label.id: label for label in (*sets.config, *sets.live)}
     return LabelSet(tuple(union[label_id] for label_id in sorted(union)), sets.version)
 
@@ -95,8 +94,8 @@ def collect(labels: Iterable[Label]) -> tuple[Label, ...]:
     return tuple(found[label_id] for label_id in sorted(found))
 
 
-def added(sets: LabelSets, label: Label) -> LabelSets:
-    """The sets with a label added to the live one; it takes the place of a live label of the same text.
+def added(sets: LabelSets, label: Label) -> LiveLabel:
+    """The record that adds a label, or takes the place of a live label of the same text.
 
     Raises ConfigurationError where another text already has the id.
     """
@@ -105,19 +104,22 @@ def added(sets: LabelSets, label: Label) -> LabelSets:
             raise ConfigurationError(
                 f"label {label.text!r} would have the id {label.id!r} of {other.text!r}; choose another with --id"
             )
-    return replace(sets, live=collect([*(other for other in sets.live if other.id != label.id), label]))
+    return LiveLabel(label.id, label)
 
 
-def removed(sets: LabelSets, name: str) -> LabelSets:
-    """The sets without the live label of this id or text.
+def removed(sets: LabelSets, name: str) -> LiveLabel:
+    """The record that removes the live label of this id or text.
 
     Raises ConfigurationError where there is none, or where it is in the settings: there it must be removed.
     """
     wanted = {name, slug(name)}
-    if any(label.id in wanted for label in sets.live):
-        return replace(sets, live=tuple(label for label in sets.live if label.id not in wanted))
+    for label in sets.live:
+        if label.id in wanted or label.text.casefold() == name.casefold():
+            return LiveLabel(label.id, None)
     if any(label.id in wanted for label in sets.config):
-        raise ConfigurationError(f"label {name!r} comes from the settings file; remove it there and apply the file")
+        raise ConfigurationError(
+            f"label {name!r} comes from the settings file; remove it there, then `actionwire labels apply FILE`"
+        )
     known = ", ".join(label.id for label in sets.live) or "none"
     raise ConfigurationError(f"no label {name!r}; labels that can be removed: {known}")
 

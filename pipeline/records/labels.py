@@ -1,7 +1,10 @@
-"""The control topic: sets of labels, compacted by the name of the set (DESIGN section 5b).
+"""The control topic: what to watch for, compacted by key (DESIGN section 5b).
 
-There are two sets: `config`, written by whoever starts with a settings file, and `live`, written by `actionwire
-labels`. A set is one record, so reading the newest record of each name gives what is in force.
+    key          value
+    config       all labels of the settings file, written by whoever starts with one
+    live/<id>    one label, written by `actionwire labels`; null once it is removed
+
+A live label is a record of its own, so people who edit different labels at the same time cannot undo each other's work.
 """
 
 from __future__ import annotations
@@ -9,15 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from pipeline.errors import BadRecordError
 from pipeline.records.wire import Message, canonical_json, json_object, plain
 
 LABELS_SCHEMA = 1
 
-SetName: TypeAlias = Literal["config", "live"]
-SET_NAMES: tuple[SetName, ...] = ("config", "live")
+CONFIG_KEY = "config"
+LIVE_PREFIX = "live/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +44,59 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelSetRecord:
-    """One named set of labels, ordered by id."""
+class ConfigLabels:
+    """All labels of the settings file, ordered by id."""
 
-    name: SetName
     labels: tuple[Label, ...]
 
 
-def encode_label_set(record: LabelSetRecord) -> Message:
-    """Put a set into wire form. Equal sets have equal bytes; thresholds that are None are left out."""
+@dataclass(frozen=True, slots=True)
+class LiveLabel:
+    """A label that was added or changed while running; `label` None: it was removed."""
+
+    id: str
+    label: Label | None
+
+
+ControlRecord: TypeAlias = ConfigLabels | LiveLabel
+
+
+def encode_control(record: ControlRecord) -> Message:
+    """Put a control record into wire form. Equal records have equal bytes; thresholds that are None are left out."""
+    if isinstance(record, LiveLabel):
+        document = record.label and {"schema": LABELS_SCHEMA, "label": label_document(record.label)}
+        value = canonical_json(document) if document else None
+        return Message((LIVE_PREFIX + record.id).encode(), value, partition=0)
     labels = [label_document(label) for label in sorted(record.labels, key=lambda label: label.id)]
-    document = {"schema": LABELS_SCHEMA, "name": record.name, "labels": labels}
-    return Message(record.name.encode(), canonical_json(document))
+    return Message(CONFIG_KEY.encode(), canonical_json({"schema": LABELS_SCHEMA, "labels": labels}), partition=0)
 
 
-def decode_label_set(value: bytes | None) -> LabelSetRecord:
-    """Read a set. Raises BadRecordError: unknown schema, name or key, a value out of range, an id that occurs twice."""
-    document = json_object(value, "label set")
+def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
+    """Read a control record.
+
+    Raises BadRecordError: unknown key, schema or field, a value out of range, an id that occurs twice or is not that of
+    the key.
+    """
+    name = (key or b"").decode(errors="replace")
+    if not value and name.startswith(LIVE_PREFIX):
+        return LiveLabel(name.removeprefix(LIVE_PREFIX), None)
+    document = json_object(value, f"control record {name!r}")
     if document.get("schema") != LABELS_SCHEMA:
-        raise BadRecordError("schema", f"label set of schema {document.get('schema')!r}, expected {LABELS_SCHEMA}")
-    name = document.get("name")
-    if name not in SET_NAMES:
-        raise BadRecordError("fields", f"label set with unknown name {name!r}, expected one of {', '.join(SET_NAMES)}")
+        raise BadRecordError("schema", f"control record of schema {document.get('schema')!r}, expected {LABELS_SCHEMA}")
     try:
-        labels = tuple(label_from(part) for part in document["labels"])
+        if name == CONFIG_KEY:
+            labels = sorted((label_from(part) for part in document["labels"]), key=lambda label: label.id)
+            if len({label.id for label in labels}) < len(labels):
+                raise ValueError("two labels have the same id")
+            return ConfigLabels(tuple(labels))
+        if name.startswith(LIVE_PREFIX):
+            label = label_from(document["label"])
+            if LIVE_PREFIX + label.id != name:
+                raise ValueError(f"the label's id is {label.id!r}")
+            return LiveLabel(label.id, label)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadRecordError("fields", f"label set {name!r} is malformed: {error}") from error
-    if len({label.id for label in labels}) < len(labels):
-        raise BadRecordError("fields", f"label set {name!r} holds two labels of the same id")
-    return LabelSetRecord(cast(SetName, name), tuple(sorted(labels, key=lambda label: label.id)))
+        raise BadRecordError("fields", f"control record {name!r} is malformed: {error}") from error
+    raise BadRecordError("key", f"control record of unknown key {name!r}, expected config or live/<id>")
 
 
 def label_document(label: Label) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.config import LabelSettings
 from pipeline.errors import ConfigurationError
 from pipeline.labels import LabelSets, added, apply, collect, in_force, make, removed, slug
-from pipeline.records.labels import Label
+from pipeline.records.labels import ConfigLabels, Label, LiveLabel
 
 FALL = make({"text": "a person falls"})
 RUN = make({"text": "a person runs"})
@@ -19,13 +19,13 @@ RUN = make({"text": "a person runs"})
 
 def test_the_union_is_in_force_and_its_version_is_the_newest_offset() -> None:
     """Every control record raises the version; reading one again changes nothing."""
-    sets = apply(LabelSets(), "config", (FALL,), 0)
-    sets = apply(sets, "live", (RUN,), 4)
+    sets = apply(LabelSets(), ConfigLabels((FALL,)), 0)
+    sets = apply(sets, LiveLabel(RUN.id, RUN), 4)
 
     assert [label.id for label in in_force(sets).labels] == ["a-person-falls", "a-person-runs"]
     assert in_force(sets).version == 4
-    assert apply(sets, "live", (), 4) == sets
-    assert in_force(apply(sets, "live", (), 5)).labels == (FALL,)
+    assert apply(sets, LiveLabel(RUN.id, None), 4) == sets
+    assert in_force(apply(sets, LiveLabel(RUN.id, None), 5)).labels == (FALL,)
 
 
 def test_before_the_first_record_nothing_is_in_force() -> None:
@@ -36,10 +36,11 @@ def test_before_the_first_record_nothing_is_in_force() -> None:
 def test_a_live_label_hides_the_same_id_of_the_settings() -> None:
     """What was asked for last counts: thresholds of a label from the settings can be tried out live."""
     strict = make({"text": "a person falls", "enter": 0.9})
-    sets = added(apply(LabelSets(), "config", (FALL,), 0), strict)
+    sets = apply(LabelSets(), ConfigLabels((FALL,)), 0)
+    tried = apply(sets, added(sets, strict), 1)
 
-    assert in_force(sets).labels == (strict,)
-    assert in_force(removed(sets, "a person falls")).labels == (FALL,)
+    assert in_force(tried).labels == (strict,)
+    assert in_force(apply(tried, removed(tried, "a person falls"), 2)).labels == (FALL,)
 
 
 def test_settings_become_labels() -> None:
@@ -80,21 +81,22 @@ def test_two_texts_with_one_id_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"'a person falls' and 'a person falls!' have the same id"):
         collect([FALL, other])
     with pytest.raises(ConfigurationError, match="choose another with --id"):
-        added(apply(LabelSets(), "config", (FALL,), 0), other)
+        added(apply(LabelSets(), ConfigLabels((FALL,)), 0), other)
 
 
 def test_adding_again_replaces() -> None:
     """A live label of the same text takes the place of the earlier one."""
-    sets = added(added(LabelSets(), RUN), make({"text": "A person runs", "enter": 0.6}))
+    sets = apply(LabelSets(), added(LabelSets(), RUN), 0)
+    sets = apply(sets, added(sets, make({"text": "A person runs", "enter": 0.6})), 1)
 
     assert [(label.text, label.enter) for label in sets.live] == [("A person runs", 0.6)]
 
 
 def test_removing_says_why_it_cannot() -> None:
     """A label of the settings is removed there; an unknown one is answered with those that can be removed."""
-    sets = added(apply(LabelSets(), "config", (FALL,), 0), RUN)
+    sets = apply(apply(LabelSets(), ConfigLabels((FALL,)), 0), LiveLabel(RUN.id, RUN), 1)
 
-    assert removed(sets, "a-person-runs").live == removed(sets, "A person runs").live == ()
+    assert removed(sets, "a-person-runs") == removed(sets, "A person runs") == LiveLabel(RUN.id, None)
     with pytest.raises(ConfigurationError, match="comes from the settings file"):
         removed(sets, "a person falls")
     with pytest.raises(ConfigurationError, match="can be removed: a-person-runs"):
