@@ -145,7 +145,7 @@ class Validate(Part):
     streams: Positive = 12
     seconds: float = Field(default=120.0, gt=0)
     clips: Positive = 640
-    clip_seconds: float = Field(default=3.0, gt=0)
+    clip_seconds: float = Field(default=5.0, gt=0)
     every: Positive = 1000
     """Steps between two validations."""
 

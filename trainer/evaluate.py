@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer import prompts, targets
+from trainer.config import Targets
 from trainer.detection import Rules, Tally, spans, tally
 from trainer.footage import Footage, Stretch
 from trainer.model import VideoTextModel, windows_of
@@ -71,7 +72,7 @@ def bank(model: VideoTextModel) -> Bank:
     )
 
 
-def clip_report(model: VideoTextModel, footage: Footage) -> dict[str, float]:
+def clip_report(model: VideoTextModel, footage: Footage, rules: Targets) -> dict[str, float]:
     """Top-1 over clips: actions, and composed captions among the held-out pairs and among all pairs of colour and action.
 
     A clip's score is the mean over its windows that show the action for at least 0.6 of the shorter of both.
@@ -83,7 +84,7 @@ def clip_report(model: VideoTextModel, footage: Footage) -> dict[str, float]:
     names = bank(model)
     counts = {"actions": 0, "held_out_pairs": 0, "all_pairs": 0}
     for stretch in footage.stretches:
-        clip = _shown(model, footage, stretch)
+        clip = _shown(model, footage, stretch, rules)
         want = facts.index(_stated(stretch))
         similar = (names.scale * clip @ everyone.t()).softmax(dim=-1).mean(dim=0)
         counts["all_pairs"] += int(similar.argmax()) == want
@@ -104,13 +105,13 @@ def _main(stretch: Stretch) -> tuple[str, float, float, tuple[str | None, ...]]:
     return min(stretch.rows, key=lambda row: abs(0.5 * (row[1] + row[2]) - middle))
 
 
-def _shown(model: VideoTextModel, footage: Footage, stretch: Stretch) -> Tensor:
+def _shown(model: VideoTextModel, footage: Footage, stretch: Stretch, rules: Targets) -> Tensor:
     head, _ = window_embeddings(model, footage, stretch)
     last = stretch.seconds(np.arange(model.frames - 1, stretch.ticks))
     key, start, end, who = _main(stretch)
-    share = targets.overlaps(
-        last + 0.5 / stretch.rate, model.frames / stretch.rate, targets.events_of([(key, start, end, who)])
-    )
+    ends = last + (0.5 - rules.last) / stretch.rate
+    length = (model.frames - rules.first - rules.last) / stretch.rate
+    share = targets.overlaps(ends, length, targets.events_of([(key, start, end, who)]))
     chosen = share[:, 0] >= min(0.6, share.max())
     return head[torch.from_numpy(chosen).to(head.device)]
 

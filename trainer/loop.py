@@ -112,7 +112,7 @@ def validate(recipe: Recipe, average: Average, footage: dict[str, Footage], devi
     result = {
         f"{name}_{key}": value
         for name in ("seen", "unseen")
-        for key, value in evaluate.clip_report(model, footage[name]).items()
+        for key, value in evaluate.clip_report(model, footage[name], recipe.targets).items()
     }
     series = evaluate.stream_series(model, footage["streams"])
     halves = series[0::2], series[1::2]
