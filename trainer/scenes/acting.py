@@ -15,6 +15,9 @@ from trainer.scenes.vocabulary import BY_KEY, KEYS, Pairs, allowed
 Rng = np.random.Generator
 Point = tuple[float, float]
 
+Values = tuple[tuple[str, float], ...]
+
+LEAD, TAIL = 0.12, 0.15  # seconds of a segment before its action shows, and after it is over
 STANDING, SITTING, LYING, ABSENT = "standing", "sitting", "lying", "absent"
 NEAR, FAR = 0.9, 1.7  # metres between two who can act together without an approach
 VISIBLE = 0.5  # share of the joints inside the picture from which on someone is seen
@@ -36,7 +39,7 @@ class Actor:
     home_facing: float = 0.0
     free_at: float = 0.0
     segments: list[Segment] = field(default_factory=list)
-    lying: tuple[tuple[str, float], ...] = ()
+    lying: Values = ()
 
 
 def heading(a: Point, b: Point) -> float:
@@ -47,6 +50,11 @@ def heading(a: Point, b: Point) -> float:
 def distance(a: Point, b: Point) -> float:
     """Metres between two ground points."""
     return math.hypot(b[0] - a[0], b[1] - a[1])
+
+
+def mirrored(play: Play) -> tuple[str, float]:
+    """Left or right at random, as a motion's parameter."""
+    return ("mirror", float(play.rng.random() < 0.5))
 
 
 class Play:
@@ -62,6 +70,10 @@ class Play:
         self.things: list[Thing] = []
         self.events: list[Event] = []
         self.counts: dict[str, int] = dict.fromkeys(KEYS, 0)
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number between two, every one as likely."""
+        return float(self.rng.uniform(low, high))
 
     def add_actor(self, body: Body, place: Point) -> None:
         """Add someone who stands at a place, facing somewhere between left, the camera and right."""
@@ -113,7 +125,7 @@ class Play:
             left = until - actor.free_at
             length = left if left < 6.0 else float(rng.uniform(2.5, 5.5))
             motion = {SITTING: "sit", LYING: "lie_still", ABSENT: AWAY}.get(actor.posture)
-            values: tuple[tuple[str, float], ...] = actor.lying if actor.posture == LYING else ()
+            values: Values = actor.lying if actor.posture == LYING else ()
             if motion is None:
                 motion = str(rng.choice(_IDLE))
                 if not actor.seat and not actor.ladder and rng.random() < 0.5:
@@ -140,7 +152,7 @@ class Play:
         actor: Actor,
         motion: str,
         seconds: float,
-        values: tuple[tuple[str, float], ...] = (),
+        values: Values = (),
         path: tuple[Point, ...] = (),
     ) -> Segment:
         """Append a segment where the actor's time ends; without a path it happens on the spot."""

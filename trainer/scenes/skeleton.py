@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,10 @@ Array = NDArray[np.float64]
 
 MOTIONS = {**ACTING, **IDLING}
 AWAY = "away"
+_HABITS: dict[str, float] = {
+    "bend": 2.5, "side": 1.5, "twist": 4.0, "head_nod": 5.0, "head_turn": 8.0, "l_arm": 4.0, "r_arm": 4.0, "l_out": 4.0,
+    "r_out": 4.0, "l_fore": 6.0, "r_fore": 6.0, "l_open": 2.0, "r_open": 2.0,
+}  # fmt: skip
 BLEND = 0.3  # seconds from one segment's pose into the next one's
 TURN = 0.45  # seconds from one heading to the next
 
@@ -55,10 +61,20 @@ def _place(segment: Segment, t: Array) -> tuple[Array, Array]:
 
 
 def _acted(segment: Segment, t: Array) -> Poses:
-    """Poses of one segment at times, mirrored and made its own by small constant differences."""
+    """Poses of one segment at times, mirrored where it says so."""
     values = dict(segment.values)
     poses = MOTIONS[segment.motion](t - segment.start, segment.end - segment.start, values)
     return mirrored(poses) if values.get("mirror", 0.0) > 0.5 else poses
+
+
+@lru_cache(maxsize=64)
+def _habit(body: Body) -> Array:
+    """How someone differs from others in every motion: a stoop, wide elbows, a turned head (degrees, constant)."""
+    rng = np.random.default_rng(int(body.height * 1e6))
+    habit = np.zeros(len(INDEX))
+    for name, spread in _HABITS.items():
+        habit[INDEX[name]] = rng.normal(0.0, spread)
+    return habit
 
 
 def perform(person: Person, times: Array) -> tuple[Poses, Array, Array, NDArray[np.bool_]]:
@@ -86,6 +102,7 @@ def perform(person: Person, times: Array) -> tuple[Poses, Array, Array, NDArray[
             poses[here], places[here], headings[here], present[here] = pose, place, heading, True
         before = segment
     sway = 1.0 - np.minimum(1.0, (np.abs(poses[:, INDEX["tip_x"]]) + np.abs(poses[:, INDEX["tip_y"]])) / 45)
+    poses += sway[:, None] * _habit(person.body)
     phase = 7.0 * person.body.height + 11.0 * person.body.girth
     poses[:, INDEX["side"]] += 0.9 * sway * np.sin(1.1 * times + phase)
     poses[:, INDEX["bend"]] += 0.8 * sway * np.sin(1.7 * times + 2 * phase)
