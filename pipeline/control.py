@@ -1,4 +1,4 @@
-"""Reading and writing the control topic: which labels are in force, now and at every version before.
+"""Reading and writing the control topic.
 
 Writers need no lock: a live label is a record of its own, and the settings' labels are written only where they differ
 from what is there.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -16,7 +15,7 @@ import structlog
 
 from pipeline.broker.contract import Broker
 from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout
-from pipeline.labels import LabelSet, LabelSets, apply, in_force
+from pipeline.labels import LabelSets, apply
 from pipeline.records.labels import ConfigLabels, ControlRecord, Label, decode_control, encode_control
 from pipeline.records.wire import Partition, Record
 
@@ -29,23 +28,8 @@ class ControlReader:
     def __init__(self, broker: Broker, topic: str) -> None:
         self._partition = Partition(topic, 0)
         self._reader = broker.reader([self._partition])
-        self._history: list[LabelSets] = []
-
-    @property
-    def sets(self) -> LabelSets:
+        self.sets = LabelSets()
         """What the topic said so far."""
-        return self._history[-1] if self._history else LabelSets()
-
-    def at(self, version: int) -> LabelSet:
-        """The labels that were in force at a version that has been read.
-
-        Compaction may have removed records of that time (not younger than the topic's `min.compaction.lag.ms`); then
-        what is left of them decides, or the oldest version there is.
-        """
-        if version < 0 or not self._history:
-            return LabelSet()
-        position = bisect_right(self._history, version, key=lambda sets: sets.version)
-        return in_force(self._history[max(position - 1, 0)])
 
     def catch_up(self, seconds: float) -> LabelSets:
         """Read to the end of the topic as it is now. Raises BrokerTimeout when that takes longer than `seconds`."""
@@ -82,9 +66,7 @@ class ControlReader:
         except BadRecordError as error:
             log.warning("control record ignored", offset=record.offset, reason=error.reason, error=str(error))
             return
-        sets = apply(self.sets, content, record.offset)
-        if sets.version == record.offset:
-            self._history.append(sets)
+        self.sets = apply(self.sets, content, record.offset)
 
 
 def read(broker: Broker, topic: str, seconds: float) -> LabelSets:
@@ -124,7 +106,7 @@ def write(broker: Broker, topic: str, records: Sequence[ControlRecord], seconds:
 
 
 def apply_config(broker: Broker, topic: str, labels: Sequence[Label], seconds: float) -> LabelSets:
-    """Put the labels of the settings in force, writing nothing where they already are."""
+    """Put exactly these labels of a settings file in force, writing nothing where they already are."""
     with ControlReader(broker, topic) as reader:
         sets = reader.catch_up(seconds)
         wanted = ConfigLabels(tuple(sorted(labels, key=lambda label: label.id)))

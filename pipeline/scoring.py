@@ -31,16 +31,12 @@ _LARGEST_EXPONENT = 700.0
 
 @dataclass(frozen=True, slots=True)
 class ScoreRule:
-    """How a bundle turns cosines into probabilities; the fields of the manifest's `score` section."""
+    """How a bundle turns cosines into probabilities; from the manifest's `score` section."""
 
     function: Literal["softmax", "sigmoid"]
     logit_scale: float
     logit_bias: float | None
     temperature: float
-    synonym: float
-    """A reference text with a greater cosine to the label than this does not compete with it."""
-    per_template_limit: int
-    """Above this many labels, one averaged embedding stands for all templates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +45,7 @@ class Scorer:
 
     rule: ScoreRule
     labels: Array
-    """[L, P, D], L2-normalised; P is 1 where the templates were averaged."""
+    """[L, P, D], L2-normalised."""
     references: Array
     """[R, P, D]."""
     competes: npt.NDArray[np.float64]
@@ -58,27 +54,32 @@ class Scorer:
     """Positions of the members of every group with at least two."""
 
 
-def prepare(labels: Array, references: Array, groups: Sequence[str | None], rule: ScoreRule) -> Scorer:
+def prepare(
+    labels: Array,
+    references: Array,
+    left_out: npt.NDArray[np.bool_],
+    groups: Sequence[str | None],
+    rule: ScoreRule,
+) -> Scorer:
     """Make labels ready for scoring.
 
     labels: float32 [L, P, D] and references: float32 [R, P, D], R >= 1, L2-normalised, one row per prompt template.
+    left_out: bool [L, R], True where a reference means the same as a label and does not compete with it. A label for
+    which all would be left out competes with all: alone it would always win.
     groups: the group of each label, or None.
     Raises ValueError where the shapes do not fit.
     """
     if labels.ndim != 3 or references.ndim != 3 or labels.shape[1:] != references.shape[1:] or not len(references):
         raise ValueError(f"text embeddings of shapes {labels.shape} and {references.shape} do not fit each other")
-    if len(groups) != len(labels):
-        raise ValueError(f"{len(groups)} groups for {len(labels)} labels")
-    competes = _competes(_averaged(labels), _averaged(references), rule.synonym)
-    if len(labels) > rule.per_template_limit:
-        labels, references = _averaged(labels), _averaged(references)
+    if left_out.shape != (len(labels), len(references)) or len(groups) != len(labels):
+        raise ValueError(f"a mask of shape {left_out.shape} and {len(groups)} groups do not fit {len(labels)} labels")
     names = sorted({group for group in groups if group is not None})
     members = (np.flatnonzero([group == name for group in groups]) for name in names)
     return Scorer(
         rule=rule,
         labels=np.ascontiguousarray(labels, np.float32),
         references=np.ascontiguousarray(references, np.float32),
-        competes=competes,
+        competes=np.where(left_out.all(axis=1, keepdims=True), 1.0, 1.0 - left_out),
         groups=tuple(positions for positions in members if len(positions) > 1),
     )
 
@@ -128,19 +129,3 @@ def _logits(rule: ScoreRule, windows: Array, texts: Array) -> Any:
 def _mean(values: Any) -> Any:
     """Mean over the last axis, added one by one, so that the shape of the rest cannot change the order."""
     return np.add.accumulate(values, axis=-1)[..., -1] / values.shape[-1]
-
-
-def _averaged(texts: Array) -> Array:
-    """[t, P, D] to [t, 1, D]: the normalised mean of the templates."""
-    mean = np.add.accumulate(texts.astype(np.float64), axis=1)[:, -1:]
-    length = np.sqrt(np.einsum("tpd,tpd->tp", mean, mean))[..., None]
-    averaged: Array = (mean / np.maximum(length, 1e-12)).astype(np.float32)
-    return averaged
-
-
-def _competes(labels: Array, references: Array, synonym: float) -> npt.NDArray[np.float64]:
-    """[L, 1, D] and [R, 1, D] to [L, R]. The farthest reference always competes: a label alone would always win."""
-    cosine = np.einsum("lpd,rpd->lr", labels, references)
-    competes: npt.NDArray[np.bool_] = cosine <= synonym
-    competes[np.arange(len(labels)), cosine.argmin(axis=1)] = True
-    return competes.astype(np.float64)

@@ -41,16 +41,6 @@ def test_an_empty_topic_is_an_empty_set(broker: Broker) -> None:
     assert control.read(broker, TOPIC, 5).version == -1
 
 
-def test_every_version_can_be_asked_for(broker: Broker) -> None:
-    """A worker that restarts behind a change still finds the labels of its own version."""
-    control.write(broker, TOPIC, [ConfigLabels((FALL,)), LiveLabel(RUN.id, RUN), LiveLabel(RUN.id, None)], 5)
-    with control.ControlReader(broker, TOPIC) as reader:
-        reader.catch_up(5)
-
-        assert [len(reader.at(version).labels) for version in (-1, 0, 1, 2)] == [0, 1, 2, 1]
-        assert reader.at(1).version == 1
-
-
 def test_a_reader_follows(broker: Broker) -> None:
     """A poll says when something changed."""
     with control.ControlReader(broker, TOPIC) as reader:

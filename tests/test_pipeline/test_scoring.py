@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.scoring import ScoreRule, prepare, score
+from pipeline.scoring import Scorer, ScoreRule, score
+from pipeline.scoring import prepare as prepare_with
 
-RULE = ScoreRule("softmax", 100.0, None, 1.0, 0.95, 256)
+RULE = ScoreRule("softmax", 100.0, None, 1.0)
+
+
+def prepare(labels: Any, references: Any, groups: Sequence[str | None], rule: ScoreRule) -> Scorer:
+    """Labels with no synonym among the references."""
+    return prepare_with(labels, references, np.zeros((len(labels), len(references)), np.bool_), groups, rule)
 
 
 def unit(*shape: int, seed: int = 0) -> npt.NDArray[np.float32]:
@@ -66,40 +74,21 @@ def test_members_of_a_group_compete_with_each_other() -> None:
 
 
 def test_a_reference_that_means_the_same_does_not_compete() -> None:
-    """References nearer to a label than `synonym` are left out for it, but never all of them."""
-    labels = unit(1, 1, 16, seed=1)
-    other = unit(1, 1, 16, seed=2)
-    windows = unit(3, 16, seed=3)
-    alone = score(prepare(labels, other, [None], RULE), windows)
+    """References that are left out for a label do not count for it, but never all of them."""
+    labels, references, windows = unit(2, 1, 16, seed=1), unit(3, 1, 16, seed=2), unit(3, 16, seed=3)
+    left_out = np.array([[False, True, False], [True, True, True]])
+    rule = replace(RULE, logit_scale=10.0)
 
-    with_synonym = score(prepare(labels, np.concatenate([labels, other]), [None], RULE), windows)
-    only_synonym = score(prepare(labels, labels, [None], RULE), windows)
+    found = score(prepare_with(labels, references, left_out, [None, None], rule), windows)
 
-    np.testing.assert_array_equal(with_synonym, alone)
-    np.testing.assert_allclose(only_synonym, 0.5)
-
-
-def test_many_labels_share_one_averaged_embedding() -> None:
-    """Above the limit each label is scored with the normalised mean of its templates."""
-    rule = replace(RULE, per_template_limit=2, logit_scale=10.0)
-    labels, references, windows = unit(3, 4, 16, seed=1), unit(5, 4, 16, seed=2), unit(7, 16, seed=3)
-
-    def averaged(texts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        mean = texts.mean(axis=1, keepdims=True)
-        normalised: npt.NDArray[np.float32] = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
-        return normalised
-
-    found = score(prepare(labels, references, [None] * 3, rule), windows)
-
-    wanted = score(
-        prepare(averaged(labels), averaged(references), [None] * 3, replace(rule, per_template_limit=9)), windows
-    )
-    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    without = score(prepare(labels[:1], references[[0, 2]], [None], rule), windows)
+    whole = score(prepare(labels[1:], references, [None], rule), windows)
+    np.testing.assert_allclose(found, np.concatenate([without, whole], axis=1), rtol=1e-6)
 
 
 def test_a_sigmoid_bundle_has_no_competitors() -> None:
     """SigLIP's probability is the sigmoid of scale times cosine plus bias."""
-    rule = ScoreRule("sigmoid", 110.0, -12.9, 1.0, 0.95, 256)
+    rule = ScoreRule("sigmoid", 110.0, -12.9, 1.0)
     labels, windows = unit(2, 1, 16, seed=1), unit(4, 16, seed=3)
 
     found = score(prepare(labels, unit(3, 1, 16, seed=2), ["all", "all"], rule), windows)
@@ -171,5 +160,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ValueError):
             prepare(labels, references, groups, RULE)
+    with pytest.raises(ValueError, match="mask"):
+        prepare_with(unit(2, 2, 8), unit(2, 2, 8), np.zeros((2, 3), np.bool_), [None, None], RULE)
     with pytest.raises(ValueError, match="8 dimensions"):
         score(prepare(unit(2, 2, 8), unit(2, 2, 8), [None, None], RULE), unit(3, 9))
