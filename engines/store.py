@@ -115,6 +115,11 @@ def demo_path() -> Path:
     return path
 
 
+def default_store() -> Path:
+    """Return the user's own store, which the commands use unless told otherwise."""
+    return Path.home() / ".local" / "share" / "actionwire" / "bundles"
+
+
 def watch(store: Path, name: str) -> Iterator[Path | None]:
     """Yield, each time it is asked, the directory of the version of `name` that became current, or None for no news.
 

@@ -49,13 +49,13 @@ class TextBank:
 def assemble(space: str, labels: Sequence[str], embeddings: Floats, references: References, score: Score) -> TextBank:
     """Return the bank of `labels` with their per-template embeddings [L, P, D]; pure.
 
-    A reference is left out for a label when the cosine of their averaged embeddings is at least `score.synonym`.
+    A reference is left out for a label when the cosine of their averaged embeddings is above `score.synonym`.
     """
     averaged, reference_averaged = average(embeddings), average(references.embeddings)
     left_out = np.zeros((len(labels), len(references.texts)), np.bool_)
     for index, label in enumerate(averaged):
         # Not one matrix product over all labels: its last bits may change with their number.
-        left_out[index] = np.sum(reference_averaged * label, axis=-1) >= np.float32(score.synonym)
+        left_out[index] = np.sum(reference_averaged * label, axis=-1) > np.float32(score.synonym)
     per_template = len(labels) <= score.per_template_limit
     return TextBank(
         space=space,
@@ -98,11 +98,16 @@ class TextEncoder:
 
         Raises TextError naming the label that is empty, too long or not text.
         """
+        embeddings = self.embed_labels(labels)
+        return assemble(self._manifest.space.id, labels, embeddings, self._references, self._manifest.score)
+
+    def embed_labels(self, labels: Sequence[str]) -> Floats:
+        """Return the per-template embeddings float32 [L, P, D], normalised. Raises TextError like `bank`."""
         templates = self._manifest.score.templates
         embeddings = np.zeros((len(labels), len(templates), self._manifest.space.dimensions), np.float32)
         for index, label in enumerate(labels):
             embeddings[index] = self._label(label, templates)
-        return assemble(self._manifest.space.id, labels, embeddings, self._references, self._manifest.score)
+        return embeddings
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Return the embeddings float32 [n, D], normalised, of texts as they are, n >= 1: no template, no cache, and

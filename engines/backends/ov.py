@@ -71,16 +71,52 @@ def _network(core: Any, bundle: Bundle, name: str, device: str, threads: int, pr
     if device == "CPU":
         # Pinned threads of two workers on one host would share the same cores and leave others idle.
         settings |= {"NUM_STREAMS": str(threads), "INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
+    model = _read_model(core, bundle, name)
     try:
-        model = core.read_model(bundle.read(name))
-        shape = model.input(source).partial_shape
-        shape[0] = 1
-        model.reshape({source: shape})
         compiled = core.compile_model(model, device, settings)
-        for target in targets:
-            compiled.output(target)
     except RuntimeError as error:
         raise BundleError(f"{bundle.path / name} does not compile in OpenVINO: {error}; export it again") from error
     if (used := compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()) != _HINTS[precision]:
         raise BackendUnavailable(f"{device} does not run {precision} (OpenVINO chose {used}); choose fp32")
     return _Network(compiled, source, targets, threads if device == "CPU" else 1)
+
+
+def _read_model(core: Any, bundle: Bundle, name: str) -> Any:
+    """Read a network, shaped for one row, with the inputs and outputs that a bundle's network has."""
+    source, targets = SIGNATURES[name]
+    content = bundle.read(name)
+    try:
+        model = core.read_model(content)
+        for target in targets:
+            model.output(target)
+        shape = model.input(source).partial_shape
+        shape[0] = 1
+        model.reshape({source: shape})
+    except RuntimeError as error:
+        where = bundle.path / name
+        raise BundleError(
+            f"{where} is not a network {source} -> {list(targets)} that OpenVINO reads: {error}; export it again"
+        ) from error
+    return model
+
+
+def count_flops(bundle: Bundle, name: str) -> int:
+    """Return the operations of one row through a network, 2 per multiply-accumulate: its matrix products and
+    convolutions. Raises BundleError for a network that OpenVINO does not read.
+    """
+    model = _read_model(openvino.Core(), bundle, name)
+    return sum(_operator_flops(operator) for operator in model.get_ops())
+
+
+def _operator_flops(operator: Any) -> int:
+    kind = operator.get_type_name()
+    if kind == "MatMul":
+        shape = [int(size) for size in operator.input(0).get_shape()]
+        terms = shape[-2] if operator.get_attributes()["transpose_a"] else shape[-1]
+    elif kind == "Convolution":
+        terms = int(np.prod([int(size) for size in operator.input(1).get_shape()][1:]))
+    elif kind == "GroupConvolution":
+        terms = int(np.prod([int(size) for size in operator.input(1).get_shape()][2:]))
+    else:
+        return 0
+    return 2 * terms * int(np.prod([int(size) for size in operator.output(0).get_shape()]))

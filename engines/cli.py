@@ -1,0 +1,123 @@
+"""The commands of the engine side. Thin: each one calls one function and prints what it returns.
+
+exit code  0 done
+           1 failed: a bundle that does not verify, a backend that is missing, a probe that differs
+           2 the command was used wrongly
+         130 interrupted
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from engines.errors import EngineError
+
+app = typer.Typer(
+    name="actionwire-engines",
+    help="Bundles and the engines built from them: inspect, measure, publish.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Reference = Annotated[str, typer.Argument(metavar="BUNDLE", help="Path of a bundle, NAME[@VERSION], or demo.")]
+Store = Annotated[
+    Path | None,
+    typer.Option("--store", envvar="ACTIONWIRE_STORE", help="Folder of published bundles; by default the user's own."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def inspect(bundle: Reference, store: Store = None, as_json: AsJson = False) -> None:
+    """Verify a bundle's hashes and show what it holds; run its golden probe on every backend."""
+    from engines.inspection import inspect as run
+
+    found = run(_load(bundle, store))
+    typer.echo(_json(found.data()) if as_json else found.text())
+    if found.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    bundle: Reference = "demo",
+    store: Store = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="Duration of one round of one measurement.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure frames and windows per second, as fractions of this machine's matrix product in the same run."""
+    from engines.bench import bench as run
+
+    report = run(_load(bundle, store), seconds=seconds)
+    typer.echo(_json(report.data()) if as_json else report.text())
+
+
+@app.command("list")
+def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
+    """List the published bundles and which version of each is current."""
+    from engines.store import default_store, entries
+
+    found = entries(store or default_store())
+    if as_json:
+        rows = [{"name": e.name, "version": e.version, "path": str(e.path), "current": e.current} for e in found]
+        typer.echo(_json(rows))
+        return
+    for entry in found:
+        typer.echo(f"{'*' if entry.current else ' '} {entry.name}@{entry.version}  {entry.path}")
+    if not found:
+        typer.echo(f"no bundle is published in {store or default_store()}", err=True)
+
+
+@app.command()
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="Directory of a sealed bundle.")],
+    store: Store = None,
+) -> None:
+    """Copy a sealed bundle into the store and make it current; workers that follow the store swap it in."""
+    from engines.store import default_store
+    from engines.store import publish as run
+
+    stored = run(store or default_store(), bundle)
+    typer.echo(f"{stored.label} is current: {stored.path}")
+
+
+@app.command()
+def rollback(name: Annotated[str, typer.Argument(help="Name of a published bundle.")], store: Store = None) -> None:
+    """Make the version current that was current before."""
+    from engines.store import default_store
+    from engines.store import rollback as run
+
+    bundle = run(store or default_store(), name)
+    typer.echo(f"{bundle.label} is current again: {bundle.path}")
+
+
+def main() -> None:
+    """Run the command line; errors become one line on stderr and an exit code."""
+    try:
+        app()
+    except EngineError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _load(reference: str, store: Path | None) -> Any:
+    from engines.bundle import load
+    from engines.store import default_store, resolve
+
+    return load(resolve(reference, store or default_store()), allow_draft=True)
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()
