@@ -2,7 +2,7 @@
 
 The file holds everything: cleaning (`trainer.text_cleaning` says which texts are excepted), the split into words, the
 vocabulary, start and end tokens, truncation and padding to the context length. Its ids equal those of open_clip's own
-tokenizer, with one more exception: a special token written out in a text is one token here wherever it stands, and there
+tokenizer, with one more exception: a special token written out in a text is one token here wherever it stands, there
 only where no punctuation stands directly before it.
 """
 
@@ -39,7 +39,13 @@ def clip_tokenizer(context: int, merges: Path | None = None, kind: Cleaning = "l
     lines = gzip.decompress((merges or _shipped_merges()).read_bytes()).decode().split("\n")
     pairs = [(first, second) for first, second in (line.split() for line in lines[1 : _MERGES + 1])]
     letters = _byte_letters()
-    words = [*letters, *(f"{letter}</w>" for letter in letters), *(first + second for first, second in pairs), START, END]
+    words = [
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+        *(first + second for first, second in pairs),
+        START,
+        END,
+    ]
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(BPE(vocabulary, pairs, end_of_word_suffix="</w>", fuse_unk=False))
     tokenizer.normalizer = cleaning(kind)

@@ -28,11 +28,11 @@ Cleaning = Literal["lower", "whitespace", "canonicalize"]
 """open_clip's names of its cleaning functions."""
 
 # What str.split() takes for white space, less the ASCII controls that are dropped before.
-_SPACES = r"[\x{09}\x{0A}\x{0C}\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]+"
-_TERMINAL_ESCAPES = r"\x{1B}\[[\p{Nd};]*[a-zA-Z]"
-_CONTROLS = (
-    r"[\x{00}-\x{08}\x{0B}\x{0E}-\x{1F}\x{7F}\x{206A}-\x{206F}\x{FEFF}\x{FFF9}-\x{FFFC}]"  # as ftfy, UTR 20
+_SPACES = (
+    r"[\x{09}\x{0A}\x{0C}\x{0D}\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}]+"
 )
+_TERMINAL_ESCAPES = r"\x{1B}\[[\p{Nd};]*[a-zA-Z]"
+_CONTROLS = r"[\x{00}-\x{08}\x{0B}\x{0E}-\x{1F}\x{7F}\x{206A}-\x{206F}\x{FEFF}\x{FFF9}-\x{FFFC}]"  # as ftfy, UTR 20
 _DOUBLE_QUOTES, _SINGLE_QUOTES = r"[\x{201C}-\x{201F}]", r"[\x{02BC}\x{2018}-\x{201B}]"
 _PUNCTUATION = r"[!-/:-@\[-\^`{-~]"  # string.punctuation without the underscore
 # A capital sigma ends a word when a cased letter stands before it and none after it (Unicode 3.13, Final_Sigma).
@@ -41,7 +41,7 @@ _CASED, _MARK = r"[\p{Cased}&&\P{Case_Ignorable}]", r"\p{Case_Ignorable}"
 _FINAL_SIGMA = rf"(?<={_CASED}|{_CASED}{_MARK}|{_CASED}{_MARK}{{2}}|{_CASED}{_MARK}{{3}})Σ(?!{_MARK}*{_CASED})"
 
 _LIGATURES = "ĲĳŉǄǅǆǇǈǉǊǋǌǱǲǳﬀﬁﬂﬃﬄﬅﬆ"
-_NUMBERED = (0, 9, 10, 12, 13, *range(32, 127), *range(128, 256), *range(0x2000, 0x2070), 0xFFFD)
+_NUMBERED = (*range(256), *range(0x2000, 0x2070), 0xFFFD)
 
 
 def cleaning(kind: Cleaning) -> Normalizer:
@@ -90,8 +90,8 @@ def _compatible(ligature: str) -> str:
 def _unescape() -> list[Normalizer]:
     """One replacement per character that has references, `&` first so that `&amp;lt;` ends as `<`.
 
-    A replacement costs a pass over the text, half a microsecond for a short one: HTML 5's 1500 characters would cost more
-    than the rest of the tokenizer.
+    A replacement costs a pass over the text, half a microsecond for a short one: HTML 5's 1500 characters would cost
+    more than the rest of the tokenizer.
     """
     forms: dict[str, list[str]] = defaultdict(list)
     for name, target in _names():
@@ -101,7 +101,7 @@ def _unescape() -> list[Normalizer]:
         target = html.unescape(f"&#{point};")
         forms[target] += [rf"#0*{point}(?![0-9]);?", rf"#[xX]0*(?i:{point:x})(?![0-9a-fA-F]);?"]
     nested = "|".join(["amp;?", "AMP;?", *forms.pop("&")])
-    steps = [Replace(Regex(f"&(?:{nested})+"), "&")]
+    steps: list[Normalizer] = [Replace(Regex(f"&(?:{nested})+"), "&")]
     steps += [Replace(Regex(f"&(?:{'|'.join(names)})"), target) for target, names in forms.items()]
     # Names that HTML knows without a semicolon too, the longest first: `&notin` is `¬in`, but `&notin;` is one sign.
     bare = sorted((name for name in html5 if not name.endswith(";")), key=lambda name: (-len(name), name))
