@@ -1,0 +1,118 @@
+"""One camera inside ingest: its reader, and what of it has reached the broker."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+from pipeline.camera import Camera, SampledFrame, SourceSettings
+from pipeline.camera.backoff import Backoff
+from pipeline.config import CameraSettings, Settings
+from pipeline.frames import encode_jpeg
+from pipeline.metrics import IngestMetrics
+from pipeline.records.cameras import CameraStatus
+from pipeline.records.frames import FrameRecord
+
+
+class Feed:
+    """A camera that is read. `outbox` takes its records on the camera's thread and says how many it dropped for each.
+
+    after_session: sessions begin later than this one (ms).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        camera: CameraSettings,
+        outbox: Callable[[FrameRecord], int],
+        metrics: IngestMetrics,
+        after_session: int,
+    ) -> None:
+        ingest = settings.ingest
+        self.name = name
+        self.settings = camera
+        self.dropped = 0
+        """Frames that the broker did not take, since the process started."""
+        self.told: CameraStatus | None = None
+        """The last status that was sent, and when (monotonic seconds)."""
+        self.told_at = 0.0
+        self.reconnects = 0
+        self.marked: int | None = None
+        """The session whose end was written."""
+        self.marking = False
+        """An end marker is on its way."""
+        self._metrics = metrics
+        self._quality = ingest.jpeg_quality
+        self._outbox = outbox
+        self._delivered: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+        self._retired = False
+        self.camera = Camera(
+            name,
+            SourceSettings(
+                camera.url.get_secret_value(),
+                camera.transport,
+                ingest.open_seconds,
+                ingest.stall_seconds,
+                ingest.short_side,
+            ),
+            rate=settings.rate,
+            deliver=self._compress,
+            backoff=Backoff(ingest.backoff_seconds, ingest.backoff_max_seconds, random.Random()),
+            tolerance_seconds=ingest.clock_tolerance_seconds,
+            loop=camera.loop,
+            after_session=after_session,
+        )
+
+    def retire(self) -> None:
+        """Stop reading. No record is delivered after this returns."""
+        with self._lock:
+            self._retired = True
+        self.camera.stop(0.0)
+
+    @property
+    def last_published(self) -> tuple[int, int] | None:
+        """(session, tick) of the newest frame that the broker has acknowledged."""
+        with self._lock:
+            return self._delivered
+
+    @property
+    def unmarked(self) -> bool:
+        """True while the newest published session has no end in the topic."""
+        published = self.last_published
+        return published is not None and self.marked != published[0]
+
+    def acknowledged(self, record: FrameRecord) -> None:
+        """The broker has this frame."""
+        with self._lock:
+            self._delivered = (record.session, record.tick)
+        self._metrics.published(self.name, len(record.jpeg))
+
+    def lost(self, reason: str, count: int = 1) -> None:
+        """Frames will not reach the broker."""
+        with self._lock:
+            self.dropped += count
+        self._metrics.dropped(reason, count)
+
+    def _compress(self, frame: SampledFrame) -> None:
+        with self._metrics.stage("compress"):
+            jpeg = encode_jpeg(frame.image, self._quality)
+        height, width = frame.image.shape[:2]
+        record = FrameRecord(
+            camera=frame.camera,
+            session=frame.session,
+            sequence=frame.sequence,
+            tick=frame.tick,
+            rate=frame.rate,
+            capture_ns=frame.capture_ns,
+            clock=frame.clock,
+            width=width,
+            height=height,
+            jpeg=jpeg,
+        )
+        with self._lock:
+            dropped = 0 if self._retired else self._outbox(record)
+        if dropped:
+            self.lost("queue", dropped)

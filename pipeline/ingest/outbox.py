@@ -1,0 +1,91 @@
+"""Frames that wait for the broker. Bounded per camera; when a camera's share is full its oldest frame goes. Pure."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from pipeline.records.frames import FrameRecord
+
+
+@dataclass(slots=True)
+class _Share:
+    """One camera's part of the outbox."""
+
+    queue: deque[FrameRecord] = field(default_factory=deque)
+    in_flight: int = 0
+    turn: bool = False
+    """In the line of cameras that may send."""
+
+
+class Outbox:
+    """Frames on their way from the cameras' threads to the thread that sends.
+
+    capacity: frames of one camera that may wait, in the queue and in flight together. At most half of them are in
+    flight at a time, since what was handed to the client cannot be dropped any more. Cameras take turns; the frames of
+    one camera keep their order. Every method may be called from any thread and none blocks.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = max(2, capacity)
+        self._in_flight = max(1, self.capacity // 2)
+        self._shares: dict[str, _Share] = {}
+        self._line: deque[str] = deque()
+        self._lock = threading.Lock()
+
+    def put(self, frame: FrameRecord) -> int:
+        """Add a frame; the number of older frames of this camera that were dropped for it."""
+        with self._lock:
+            share = self._shares.setdefault(frame.camera, _Share())
+            dropped = 0
+            while share.queue and len(share.queue) + share.in_flight >= self.capacity:
+                share.queue.popleft()
+                dropped += 1
+            share.queue.append(frame)
+            self._line_up(frame.camera, share)
+            return dropped
+
+    def take(self) -> FrameRecord | None:
+        """The next frame to send, or None when none may be sent now. `settle` must follow once its fate is known."""
+        with self._lock:
+            if not self._line:
+                return None
+            camera = self._line.popleft()
+            share = self._shares[camera]
+            share.turn = False
+            frame = share.queue.popleft()
+            share.in_flight += 1
+            self._line_up(camera, share)
+            return frame
+
+    def settle(self, camera: str) -> None:
+        """A frame that was taken has been acknowledged or given up."""
+        with self._lock:
+            share = self._shares[camera]
+            share.in_flight -= 1
+            self._line_up(camera, share)
+
+    def waiting(self, camera: str) -> int:
+        """Frames of a camera in the queue and in flight."""
+        with self._lock:
+            share = self._shares.get(camera)
+            return len(share.queue) + share.in_flight if share else 0
+
+    def discard(self, camera: str) -> int:
+        """Drop what a camera has in the queue; how many frames that were."""
+        with self._lock:
+            share = self._shares.get(camera)
+            if share is None:
+                return 0
+            count = len(share.queue)
+            share.queue.clear()
+            if share.turn:
+                self._line.remove(camera)
+                share.turn = False
+            return count
+
+    def _line_up(self, camera: str, share: _Share) -> None:
+        if share.queue and not share.turn and share.in_flight < self._in_flight:
+            share.turn = True
+            self._line.append(camera)

@@ -1,0 +1,50 @@
+"""Settings that change while ingest runs: the file is looked at once a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from pipeline.config import Settings
+from pipeline.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+
+class FileWatch:
+    """Calling it gives the new settings when the file has changed and they differ, else None.
+
+    read: reads the settings anew, command-line options included. A file that cannot be used is logged once and leaves
+    the settings as they are.
+    """
+
+    def __init__(self, path: Path, read: Callable[[], Settings], current: Settings) -> None:
+        self._path = path
+        self._read = read
+        self._current = current
+        self._seen = self._signature()
+
+    def __call__(self) -> Settings | None:
+        """See the class."""
+        signature = self._signature()
+        if signature == self._seen or signature is None:
+            return None  # a missing file is being replaced; it is looked at again when it is back
+        self._seen = signature
+        try:
+            settings = self._read()
+        except ConfigurationError as error:
+            log.error("settings not taken over, the old ones stay", reason=str(error))
+            return None
+        if settings == self._current:
+            return None
+        self._current = settings
+        return settings
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+import structlog
+
+from pipeline.config import Settings, load
+from pipeline.ingest.reload import FileWatch
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A settings file with one camera."""
+    path = tmp_path / "actionwire.yaml"
+    path.write_text("cameras: {door: {url: a.mp4}}")
+    return path
+
+
+def watch(file: Path) -> FileWatch:
+    """Watch a file that is read as commands read it."""
+    return FileWatch(file, lambda: load(file), load(file))
+
+
+def test_an_edit_gives_the_new_settings_once(file: Path) -> None:
+    """After an edit the next look gives the new settings, and the one after it nothing."""
+    look = watch(file)
+    assert look() is None
+    file.write_text("cameras: {door: {url: a.mp4}, yard: {url: b.mp4}}")
+
+    found = look()
+
+    assert isinstance(found, Settings)
+    assert set(found.cameras) == {"door", "yard"}
+    assert look() is None
+
+
+def test_a_touch_that_changes_nothing_gives_nothing(file: Path) -> None:
+    """Comments and white space are no change of settings."""
+    look = watch(file)
+    file.write_text("# front\n" + file.read_text())
+
+    assert look() is None
+
+
+def test_a_replaced_file_is_seen(file: Path) -> None:
+    """Editors write beside the file and rename: that is an edit too, and a missing file in between is none."""
+    look = watch(file)
+    file.unlink()
+    assert look() is None
+    other = file.with_suffix(".new")
+    other.write_text("cameras: {}")
+    other.rename(file)
+
+    found = look()
+
+    assert found is not None
+    assert not found.cameras
+
+
+def test_a_broken_file_leaves_the_settings_and_is_logged_once(file: Path) -> None:
+    """A typing error while editing must not take the cameras down; the next good edit counts."""
+    look = watch(file)
+    file.write_text("cameras: {door: {urrl: a.mp4}}")
+    with structlog.testing.capture_logs() as logs:
+        assert look() is None
+        assert look() is None
+    assert [line["log_level"] for line in logs] == ["error"]
+    assert "urrl" in logs[0]["reason"]
+    file.write_text("cameras: {}")
+
+    assert look() is not None
