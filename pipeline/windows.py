@@ -64,10 +64,6 @@ class Grid:
         """Longest gap that is filled, in item ticks: half a second, at least one."""
         return max(1, rate // (2 * self.multiple))
 
-    def seconds(self, rate: int) -> float:
-        """Seconds of stream that a restart must read again to fill a window, besides the one frame before."""
-        return self.frames * self.multiple / rate
-
 
 @dataclass(frozen=True, slots=True)
 class Slot(Generic[Item]):

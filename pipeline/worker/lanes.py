@@ -7,7 +7,7 @@ the event machines act on the steps in the same order. `snapshot` is what to com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
@@ -131,7 +131,7 @@ class Lane:
         self._labels.clear()
         return fired
 
-    def take(self, records: Sequence[Decoded], views: Mapping[int, LabelView], dead: list[Dead]) -> Iterator[Taken]:
+    def take(self, records: Sequence[Decoded], views: Callable[[int], LabelView], dead: list[Dead]) -> Iterator[Taken]:
         """Turn the next records into steps; bad ones go to `dead` unless they were dealt with before the restart."""
         for decoded in records:
             live = decoded.offset >= self.streams.position
@@ -142,7 +142,7 @@ class Lane:
                     dead.append(Dead(decoded.raw, decoded.content.reason, str(decoded.content)))
                 continue
             for step in self.streams.take(decoded.offset, decoded.content, decoded.image):
-                yield Taken(decoded.offset, step, views[self.streams.labels])
+                yield Taken(decoded.offset, step, views(self.streams.labels))
 
     def decide(self, taken: Taken) -> list[Fired]:
         """Let the event machines act on one step."""
@@ -179,6 +179,10 @@ class Lane:
         self._touched.clear()
         self._moved = False
         return Snapshot(Committed(streams.position, streams.rewind, self.state_offset, streams.labels), changed)
+
+    def placed(self, committed: Committed) -> Committed:
+        """A snapshot's position, with the offset of the state records that were written for it."""
+        return replace(committed, state=self.state_offset)
 
     def state(self, camera: str) -> CameraState | None:
         """The state of a camera as it stands; None: never seen or removed."""

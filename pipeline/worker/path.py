@@ -12,8 +12,10 @@ Given an engine and label sets it is a pure function of the records: how they we
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +28,8 @@ from pipeline.worker.decoding import Decoded
 from pipeline.worker.lanes import Dead, Fired, LabelView, Lane, Scores, Snapshot, Taken
 from pipeline.worker.streams import Arrived, Frame, Geometry
 
+Work = TypeVar("Work")
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -33,8 +37,8 @@ class Outcome:
 
     fired: list[Fired] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
-    frames: int = 0
-    """Frames encoded."""
+    frames: dict[str, int] = field(default_factory=dict)
+    """Frames encoded, by camera."""
     windows: int = 0
     """Windows scored."""
     newest_ns: dict[str, int] = field(default_factory=dict)
@@ -59,11 +63,12 @@ class Path:
         self,
         engine: Engine,
         geometry: Geometry,
-        views: Mapping[int, LabelView],
+        views: Callable[[int], LabelView],
         *,
         rewind_seconds: float,
         batch: int,
         observe: Callable[[ScoredWindow], None] | None = None,
+        stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._engine = engine
         self._geometry = geometry
@@ -71,6 +76,7 @@ class Path:
         self._rewind_seconds = rewind_seconds
         self._batch = batch
         self._observe = observe
+        self._stage = stage
         self.lanes: dict[Partition, Lane] = {}
         self.dropped: Counter[str] = Counter()
         """Frames that did not count, by reason."""
@@ -81,7 +87,7 @@ class Path:
         model = ModelReference(info.bundle, info.name, info.version, info.space)
         lane = Lane(restored, self._geometry, self._rewind_seconds, model, self.dropped)
         self.lanes[restored.partition] = lane
-        return lane.forsake(self._views[lane.streams.labels]) if restored.fresh else []
+        return lane.forsake(self._views(lane.streams.labels)) if restored.fresh else []
 
     def close(self, partition: Partition) -> None:
         """Take a partition off the path and forget everything about it."""
@@ -103,7 +109,8 @@ class Path:
         outcome.windows = len(windows)
         outcome.newest_ns = {step.camera: step.capture_ns for step in arrived}
         self._score(windows)
-        outcome.fired = [fired for lane, one in taken for fired in lane.decide(one)]
+        with self._stage("decide"):
+            outcome.fired = [fired for lane, one in taken for fired in lane.decide(one)]
         return outcome
 
     def snapshot(self, partitions: Iterable[Partition]) -> dict[Partition, Snapshot]:
@@ -111,25 +118,26 @@ class Path:
         lanes = ((partition, self.lanes.get(partition)) for partition in partitions)
         return {one: taken for one, lane in lanes if lane is not None and (taken := lane.snapshot()) is not None}
 
-    def _encode(self, frames: Sequence[Frame]) -> int:
-        """Encode the frames that have no item yet; return how many that were."""
+    def _encode(self, frames: Sequence[Frame]) -> dict[str, int]:
+        """Encode the frames that have no item yet; return how many that were, by camera."""
         pending = list({id(frame): frame for frame in frames if frame.item is None}.values())
-        for begin in range(0, len(pending), self._batch):
-            some = pending[begin : begin + self._batch]
-            items, _ = self._engine.encode(np.stack([frame.image for frame in some if frame.image is not None]))
+        for some in _chunks(pending, self._batch):
+            with self._stage("encode"):
+                items, _ = self._engine.encode(np.stack([frame.image for frame in some if frame.image is not None]))
             for frame, item in zip(some, items, strict=True):
                 frame.item, frame.image = item.copy(), None
-        return len(pending)
+        return Counter(frame.camera for frame in pending)
 
     def _score(self, windows: Sequence[tuple[Taken, Window[Frame]]]) -> None:
         """Embed all windows and score each against the labels in force at its record."""
-        for begin in range(0, len(windows), self._batch):
-            some = windows[begin : begin + self._batch]
-            head, pooled = self._engine.embed(_stacked([window for _, window in some]))
-            for view in {one.view.version: one.view for one, _ in some}.values():
-                rows = [row for row, (one, _) in enumerate(some) if one.view.version == view.version]
-                for row, scores in zip(rows, view.score(head[rows], pooled[rows]), strict=True):
-                    self._hand(*some[row], head[row], pooled[row], scores)
+        for some in _chunks(windows, self._batch):
+            with self._stage("embed"):
+                head, pooled = self._engine.embed(_stacked([window for _, window in some]))
+            with self._stage("score"):
+                for view in {one.view.version: one.view for one, _ in some}.values():
+                    rows = [row for row, (one, _) in enumerate(some) if one.view.version == view.version]
+                    for row, scores in zip(rows, view.score(head[rows], pooled[rows]), strict=True):
+                        self._hand(*some[row], head[row], pooled[row], scores)
 
     def _hand(self, one: Taken, window: Window[Frame], head: Embeddings, pooled: Embeddings, scores: Scores) -> None:
         one.scored.append(scores)
@@ -141,3 +149,7 @@ def _stacked(windows: Sequence[Window[Frame]]) -> Items:
     """Windows as one array [m, T, ...], oldest item first."""
     items = [[slot.item.item for slot in window.slots] for window in windows]
     return np.array(items)
+
+
+def _chunks(work: Sequence[Work], size: int) -> Iterator[Sequence[Work]]:
+    return (work[begin : begin + size] for begin in range(0, len(work), size))

@@ -28,6 +28,7 @@ _NEVER = -(2**63)
 class Frame:
     """An accepted frame: its pixels until it is encoded, its item from then on."""
 
+    camera: str
     image: Images | None
     item: Items | None = None
 
@@ -194,7 +195,7 @@ class Streams:
         found.trail.add(record.tick, offset)
         if not found.ring.grid.is_item(record.tick):
             return None
-        frame = Frame(image)
+        frame = Frame(record.camera, image)
         return Arrived(
             record.camera,
             record.session,

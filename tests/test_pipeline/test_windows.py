@@ -90,14 +90,14 @@ def test_every_due_tick_is_answered_once(frames: int, multiple: int, stride: int
 
 
 @given(st.integers(1, 5), st.integers(1, 3), st.lists(st.integers(1, 6), min_size=1, max_size=30), st.data())
-def test_a_window_depends_on_its_seconds_and_the_frame_before(
+def test_a_window_depends_on_its_span_and_the_frame_before(
     frames: int, multiple: int, gaps: list[int], data: st.DataObject
 ) -> None:
-    """A ring that starts at the last frame before those seconds gives the windows of one that saw everything."""
+    """A ring that starts at the last frame before its span gives the windows of one that saw everything."""
     grid, rate = Grid(frames, multiple), 4
     ticks = [multiple * sum(gaps[: place + 1]) for place in range(len(gaps))]
     cut = data.draw(st.integers(0, len(ticks) - 1))
-    begin = ticks[cut] - grid.seconds(rate) * rate
+    begin = ticks[cut] - frames * multiple
     first = max((place for place, tick in enumerate(ticks) if tick <= begin), default=0)
     whole: Ring[int] = Ring(grid, rate)
     late: Ring[int] = Ring(grid, rate)

@@ -1,0 +1,168 @@
+"""Label sets on their way into force: read from the control topic, embedded, announced (DESIGN section 5b).
+
+    control record v  ->  embed what is in force then  ->  `labels {v}` marker on every owned partition
+                                                       ->  applied where the marker is read back
+
+So a partition changes its labels at one of its own records, whatever else is going on. A version whose control record
+was compacted away stands for the smallest version above it that still exists.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from pipeline import labels as sets
+from pipeline.broker.contract import Broker, Producer, Reader
+from pipeline.config import LabelSettings
+from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout, TransientError
+from pipeline.labels import LabelSet, LabelSets
+from pipeline.records.frames import LabelsMarker, encode_stream_record
+from pipeline.records.labels import ConfigLabels, decode_control, encode_control
+from pipeline.records.wire import Message, Partition
+from pipeline.worker.lanes import LabelView
+
+EMPTY = -1
+"""Version of the empty set, before the control topic said anything."""
+FOLLOW_SECONDS = 0.25
+
+log = structlog.get_logger(__name__)
+
+
+class Views:
+    """Label sets by version, embedded when they are first needed. Thread-safe."""
+
+    def __init__(self, embed: Callable[[LabelSet], LabelView], wait_seconds: float = 30.0) -> None:
+        self._embed = embed
+        self._wait = wait_seconds
+        self._sets: dict[int, LabelSet] = {EMPTY: LabelSet()}
+        self._views: dict[int, LabelView] = {}
+        self._versions = [EMPTY]
+        self._changed = threading.Condition()
+        self._embedding = threading.Lock()
+
+    def put(self, labels: LabelSet) -> None:
+        """Make a set known; versions come in order."""
+        with self._changed:
+            if labels.version > self._versions[-1]:
+                self._sets[labels.version] = labels
+                self._versions.append(labels.version)
+                self._changed.notify_all()
+
+    @property
+    def newest(self) -> LabelSet:
+        """The newest set that is known."""
+        with self._changed:
+            return self._sets[self._versions[-1]]
+
+    def __call__(self, version: int) -> LabelView:
+        """The view of a version. Raises BrokerTimeout where the control topic does not bring it in time."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._versions[-1] >= version, self._wait):
+                raise BrokerTimeout(f"label set {version} did not come from the control topic in {self._wait:g} s")
+            known = self._versions[bisect.bisect_left(self._versions, version)]
+            view = self._views.get(known)
+        return view or self._made(known)
+
+    def _made(self, version: int) -> LabelView:
+        # Not under the other lock: embedding takes seconds, and nobody who needs an older version should wait for it.
+        with self._embedding:
+            if version not in self._views:
+                self._views[version] = self._embed(self._sets[version])
+            return self._views[version]
+
+
+class Control:
+    """The control topic as it was read so far. Belongs to one thread."""
+
+    def __init__(self, broker: Broker, topic: str, views: Views) -> None:
+        self._partition = Partition(topic, 0)
+        self._reader: Reader = broker.reader([self._partition])
+        self._views = views
+        self.sets = LabelSets()
+
+    def read(self, seconds: float) -> bool:
+        """Wait for records and take them into account; True when some came."""
+        records = self._reader.read(seconds)
+        for record in records:
+            try:
+                self.sets = sets.apply(self.sets, decode_control(record.key, record.value), record.offset)
+            except BadRecordError as error:
+                log.error("ignoring a label record", offset=record.offset, reason=str(error))
+                continue
+            self._views.put(sets.in_force(self.sets))
+        return bool(records)
+
+    def catch_up(self, seconds: float) -> None:
+        """Read to the end. Raises BrokerTimeout when that takes longer."""
+        _, end = self._reader.bounds(seconds)[self._partition]
+        for _ in range(max(1, int(seconds / FOLLOW_SECONDS))):
+            if self._reader.positions()[self._partition] >= end:
+                return
+            self.read(FOLLOW_SECONDS)
+        raise BrokerTimeout(f"the control topic was not read to its end in {seconds:g} s")
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._reader.close()
+
+
+def publish_config(producer: Producer, topic: str, known: LabelSets, labels: tuple[LabelSettings, ...]) -> bool:
+    """Write the labels of a settings file where they differ from what the topic holds; True when they did.
+
+    Raises ConfigurationError for labels that contradict each other, BrokerTimeout.
+    """
+    wanted = sets.collect(sets.make(label.model_dump()) for label in labels)
+    if not wanted or wanted == known.config:
+        return False
+    producer.send(topic, encode_control(ConfigLabels(wanted)))
+    producer.flush(8.0)
+    return True
+
+
+class Announcer:
+    """Tells owned partitions of newer label sets. Repeats are harmless: a version that is in force is ignored."""
+
+    def __init__(self, producer: Producer, topic: str, owned: Callable[[], Mapping[Partition, int]]) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._owned = owned
+        self._told: dict[Partition, tuple[int, int]] = {}
+
+    def announce(self, version: int) -> None:
+        """Append a marker to every owned partition that was not told of this version in its present epoch."""
+        for partition, epoch in self._owned().items():
+            if self._told.get(partition, (0, EMPTY)) < (epoch, version):
+                self._told[partition] = (epoch, version)
+                marker = encode_stream_record(LabelsMarker(version))
+                message = Message(marker.key, marker.value, marker.headers, partition.number)
+                self._producer.send(self._topic, message, self._delivered(partition))
+
+    def _delivered(self, partition: Partition) -> Callable[[Partition | None, int, ActionwireError | None], None]:
+        def note(_: Partition | None, __: int, error: ActionwireError | None) -> None:
+            if error is not None:  # tell it again
+                self._told.pop(partition, None)
+
+        return note
+
+
+def follow(control: Control, views: Views, announcer: Announcer, stop: threading.Event) -> None:
+    """Read, embed and announce until told to stop; the body of a thread."""
+    embedded = EMPTY
+    while not stop.is_set():
+        try:
+            control.read(FOLLOW_SECONDS)
+            newest = views.newest
+            if newest.version > embedded:
+                views(newest.version)
+                embedded = newest.version
+                log.info("labels ready", version=embedded, labels=[label.text for label in newest.labels])
+            if embedded > EMPTY:
+                announcer.announce(embedded)
+        except TransientError as error:
+            log.warning("labels cannot be followed at the moment", reason=str(error))
+            stop.wait(1.0)
+    control.close()

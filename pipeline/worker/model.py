@@ -1,0 +1,133 @@
+"""What a worker needs of a bundle: its engine, its window, its pictures, its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import structlog
+
+from engines import bundle as bundles
+from engines.backends import open_engine
+from engines.bundle import Bundle
+from engines.contract import Embeddings, Engine, Images
+from engines.errors import TextError
+from engines.manifest import Manifest, check_deployment
+from engines.preprocess import prepare
+from engines.textbank import TextEncoder
+from pipeline import rules, scoring
+from pipeline.config import Settings
+from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.frames import decode_jpeg
+from pipeline.labels import LabelSet
+from pipeline.records.labels import Label
+from pipeline.rules import EventRules
+from pipeline.scoring import Scorer, ScoreRule
+from pipeline.worker.lanes import LabelView, Scores
+from pipeline.worker.streams import Geometry
+
+DEMO = "demo"
+"""Name of the bundle that is shipped."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleLabels:
+    """A version of the label set in a bundle's embedding space; a `lanes.LabelView`."""
+
+    version: int
+    labels: tuple[Label, ...]
+    scorer: Scorer
+    manifest: Manifest
+    defaults: Mapping[str, float | None]
+    """The deployment's own thresholds; None: as the bundle was calibrated."""
+    _rules: dict[tuple[str, int], EventRules] = field(default_factory=dict)
+
+    def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
+        """Probabilities by the temporal head's embeddings, float32 [m, L]."""
+        return scoring.score(self.scorer, head)
+
+    def rules(self, camera: str, rate: int) -> EventRules:
+        """Thresholds of one camera; made once. Raises ConfigurationError where they contradict each other."""
+        if (camera, rate) not in self._rules:
+            window = self.manifest.window
+            resolved = rules.resolve(
+                self.labels,
+                rules.calibration(self.manifest.events.model_dump()),
+                self.defaults,
+                rate=rate,
+                multiple=max(1, rate // window.rate),
+                stride=window.stride,
+            )
+            self._rules[camera, rate] = rules.for_camera(resolved, camera)
+        return self._rules[camera, rate]
+
+
+class Model:
+    """A loaded bundle, ready for work. Its engine belongs to one thread; `prepare` may be called from any."""
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        """Load and probe. Raises EngineError."""
+        worker, manifest = settings.worker, bundle.manifest
+        check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
+        self.bundle = bundle
+        self.geometry = Geometry(manifest.window.frames, manifest.window.rate, manifest.window.stride)
+        self.engine: Engine = open_engine(
+            bundle, worker.backend, worker.device, threads=worker.threads or None, precision=worker.precision
+        )
+        if self.engine.info.history:
+            raise ConfigurationError(
+                f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
+                "choose a bundle without memory"
+            )
+        self._texts = TextEncoder(bundle)
+        self._defaults = settings.events.model_dump()
+
+    def prepare(self, jpeg: bytes) -> Images:
+        """JPEG bytes to the engine's input, uint8 [H, W, 3]. Thread-safe. Raises BadRecordError."""
+        image = decode_jpeg(jpeg)
+        try:
+            return prepare(image, self.bundle.manifest.input)
+        except ValueError as error:
+            raise BadRecordError("jpeg", f"a frame that the bundle cannot take: {error}") from error
+
+    def embed(self, labels: LabelSet) -> LabelView:
+        """Make a label set ready for scoring, one call at a time.
+
+        A label that this bundle cannot use (its text is too long, its thresholds contradict each other) is left out and
+        logged: whoever added it must not stop the others.
+        """
+        usable = tuple(label for label in labels.labels if self._usable(label))
+        bank = self._texts.bank([label.text for label in usable])
+        score = self.bundle.manifest.score
+        rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
+        groups = [label.group for label in usable]
+        scorer = scoring.prepare(bank.embeddings, bank.reference_embeddings, bank.left_out, groups, rule)
+        return BundleLabels(labels.version, usable, scorer, self.bundle.manifest, self._defaults)
+
+    def _usable(self, label: Label) -> bool:
+        try:
+            self._texts.bank([label.text])
+            rules.resolve([label], rules.calibration(self.bundle.manifest.events.model_dump()), self._defaults, rate=1)
+        except (TextError, ConfigurationError) as error:
+            log.error("a label cannot be watched for", label=label.text, reason=str(error))
+            return False
+        return True
+
+    def close(self) -> None:
+        """Release the networks."""
+        self.engine.close()
+        self._texts.close()
+
+
+def find_bundle(name: str) -> Path:
+    """Directory of a bundle: the shipped demo, or a path. Whether it is one is seen when it is loaded."""
+    return Path(str(files("engines.bundles") / DEMO)) if name == DEMO else Path(name)
+
+
+def load_model(settings: Settings, *, allow_draft: bool = False) -> Model:
+    """Load the bundle that the settings name. Raises EngineError, ConfigurationError."""
+    return Model(bundles.load(find_bundle(settings.worker.bundle), allow_draft=allow_draft), settings)
