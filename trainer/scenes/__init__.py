@@ -19,6 +19,9 @@ A *scene* is pure data drawn from a seed; frames and truth follow from it, the s
         chunk.frames, chunk.times, chunk.scene                  # uint8 [n, 96, 96, 3], float64 [n], the drawn scene
         chunk.active                                            # bool [n, 16]: actions under way at each frame
 
+A scene's picture is 4:3; another aspect stretches it, so a square model input needs no crop. `encode.compress` damages
+frames as serving's video and JPEG would; `commands.renderer_version()` changes with this source, for caches.
+
 Splits (`vocabulary.split_of`): seeds 0-9999 train, 10000-19999 validate, 20000 and above tests and demo. Scenes of a
 train seed never show a held-out pair of `vocabulary.HELD_OUT` unless asked for (`pairs="unseen"` or `"all"`).
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import zlib
@@ -125,6 +126,20 @@ def parse_size(text: str) -> tuple[int, int]:
     if width < 32 or height < 32 or width % 2 or height % 2:
         raise typer.BadParameter(f"{text}: width and height must be even and at least 32")
     return width, height
+
+
+def renderer_version() -> str:
+    """Twelve hex digits that change with the source of the scenes: equal versions render equal files."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@app.command("version")
+def version_command() -> None:
+    """Print a version that changes with the renderer, for whoever keeps what it rendered."""
+    typer.echo(renderer_version())
 
 
 @app.command("render")

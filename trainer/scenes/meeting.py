@@ -35,8 +35,8 @@ def _together(play: Play, actor: Actor, clock: float, key: str) -> tuple[Actor, 
         if abs(target[0]) > play.wide or not is_open(play, target, actor, other):
             return None
         play.idle_until(actor, clock)
-        speed = play.uniform(1.0, 1.35)
         path = (actor.place, target)
+        speed = min(play.uniform(1.0, 1.35), length(path) / 1.7)
         go(play, actor, "walk", path, length(path) / speed, speed)
         actor.place, actor.home, actor.seat, actor.ladder = target, target, False, False
         clock = actor.free_at

@@ -67,6 +67,14 @@ def test_a_size_that_cannot_be_encoded_is_refused(size, tmp_path):
     assert size.split("x")[0] in result.output
 
 
+def test_the_renderers_version_is_printed():
+    """Twelve hex digits and nothing else, the same every time."""
+    first, second = (CliRunner().invoke(app, ["version"]) for _ in range(2))
+    assert first.exit_code == 0
+    assert first.stdout == second.stdout
+    assert len(bytes.fromhex(first.stdout.strip())) == 6
+
+
 def test_a_size_is_read():
     """WIDTHxHEIGHT becomes a pair."""
     assert parse_size("320x240") == (320, 240)
