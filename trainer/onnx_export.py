@@ -17,11 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-
 from torch import Tensor, nn
 
 from engines.bundle import Golden
-
 from trainer.errors import ParityError
 from trainer.model import VideoTextModel
 
@@ -70,7 +68,14 @@ def write_networks(
     probe = torch.from_numpy(golden.images)
     networks: tuple[tuple[str, nn.Module, Tensor, str, tuple[str, ...], Sequence[npt.NDArray[np.float32]]], ...] = (
         ("image.onnx", _Image(model), probe, "images", ("embeddings",), [golden.items.astype(np.float32)]),
-        ("head.onnx", _Head(model), torch.from_numpy(golden.windows), "windows", ("head", "pooled"), [golden.head, golden.pooled]),
+        (
+            "head.onnx",
+            _Head(model),
+            torch.from_numpy(golden.windows),
+            "windows",
+            ("head", "pooled"),
+            [golden.head, golden.pooled],
+        ),
         ("text.onnx", _Text(model), model.tokens(golden.texts), "tokens", ("embedding",), [golden.text_embeddings]),
     )
     differences = {}
@@ -87,18 +92,24 @@ def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str
     # A batch of one would be taken for a constant.
     example = example if len(example) > 1 else example.repeat(2, *(1 for _ in example.shape[1:]))
     with _quiet(), torch.no_grad():
-        torch.onnx.export(
+        program = torch.onnx.export(
             network,
             (example,),
-            str(path),
             dynamo=True,
             opset_version=OPSET,
             input_names=[given],
             output_names=list(returned),
             dynamic_shapes=({0: batch},),
-            external_data=False,
             verbose=False,
         )
+        assert program is not None
+        # The exporter names values after operators, and `embedding` is one: a name must not stand for two things.
+        outputs = {id(value) for value in program.model.graph.outputs}
+        for node in program.model.graph:
+            for value in node.outputs:
+                if value.name in returned and id(value) not in outputs:
+                    value.name = f"{value.name}_inside"
+        program.save(str(path), external_data=False)
 
 
 def check_parity(path: Path, given: npt.NDArray[np.generic], expected: Sequence[npt.NDArray[np.float32]]) -> float:

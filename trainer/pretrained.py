@@ -1,8 +1,8 @@
 """Pretrained CLIP weights in any form open_clip knows: a tag, a file, a `local-dir:` folder or `hf-hub:` name.
 
 open_clip loads generously: it warns about a wrong activation, resizes position embeddings that do not fit, takes CLIP's
-mean and standard deviation for a file of unknown origin and a missing bias for zero. Each of these gives a model that runs
-and sees badly, so each is an error here.
+mean and standard deviation for a file of unknown origin and a missing bias for zero. Each of these gives a model that
+runs and sees badly, so each is an error here. One slip cannot be seen: a renamed file trained with another activation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from engines.bundle import Input
 from trainer.errors import PretrainedError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 LOCAL = "local-dir:"
 HUB = "hf-hub:"
@@ -38,7 +38,7 @@ class Pretrained:
 
     architecture: str
     source: str
-    clip: nn.Module
+    clip: Any
     tokenizer: Any
     form: Input
     logit_scale: float
@@ -50,8 +50,8 @@ def load(model: str, pretrained: str | None = None, *, like: str | None = None) 
     """Load a model and its weights.
 
     model: a name that open_clip knows, `local-dir:FOLDER` or `hf-hub:NAME`. pretrained: a tag of that model, or a file
-    (.pt, .bin, .pth or .safetensors); not with the two prefixes. like: the tag whose preprocessing a file shares, needed
-    where the model's tags disagree about it.
+    (.pt, .bin, .pth or .safetensors); not with the two prefixes. like: the tag whose preprocessing a file shares,
+    needed where the model's tags disagree about it.
     Raises PretrainedError saying what does not fit, and what to do.
     """
     import open_clip
@@ -75,7 +75,7 @@ def load(model: str, pretrained: str | None = None, *, like: str | None = None) 
     return _described(_fused(clip).eval(), tokenizer, model, pretrained or model)
 
 
-def _described(clip: nn.Module, tokenizer: Any, architecture: str, source: str) -> Pretrained:
+def _described(clip: Any, tokenizer: Any, architecture: str, source: str) -> Pretrained:
     bias = getattr(clip, "logit_bias", None)
     scale = float(clip.logit_scale.detach().exp())
     if architecture.startswith(LOCAL):
@@ -125,7 +125,9 @@ def _folder_config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["model_cfg"]["text_cfg"]
     except OSError as error:
-        raise PretrainedError(f"{path} cannot be read ({error.strerror}); give open_clip's folder of a model") from error
+        raise PretrainedError(
+            f"{path} cannot be read ({error.strerror}); give open_clip's folder of a model"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise PretrainedError(f"{path} is no open_clip configuration: model_cfg with text_cfg is missing") from error
     return config
@@ -217,15 +219,17 @@ def _weights(model: str, pretrained: str | None) -> Path | None:
     return Path(found)
 
 
-def _fill(clip: nn.Module, model: str, path: Path) -> None:
-    """Put a file's tensors into the model, compared first, because open_clip would adapt them. Raises PretrainedError."""
+def _fill(clip: Any, model: str, path: Path) -> None:
+    """Put a file's tensors into the model; compared first, because open_clip would adapt them."""
     import torch
     from open_clip.convert import convert_state_dict
     from open_clip.factory import load_checkpoint, load_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
     if path.suffix in (".npz", ".npy"):
-        raise PretrainedError(f"{path.name} is a big_vision file; convert it with open_clip first, or give a .safetensors")
+        raise PretrainedError(
+            f"{path.name} is a big_vision file; convert it with open_clip first, or give a .safetensors"
+        )
     try:
         found = load_state_dict(str(path))
     except Exception as error:  # torch, pickle and safetensors each have their own
@@ -240,7 +244,9 @@ def _fill(clip: nn.Module, model: str, path: Path) -> None:
         if "positional_embedding" in converted and not hasattr(clip, "positional_embedding"):
             converted = convert_to_custom_text_state_dict(converted)
         if fault := _first_mismatch(clip.state_dict(), converted):
-            raise PretrainedError(f"{path.name} holds no weights of {model}: {fault}; name the model they were made for")
+            raise PretrainedError(
+                f"{path.name} holds no weights of {model}: {fault}; name the model they were made for"
+            )
     with _strictly(f"{path.name} as {model}"):
         load_checkpoint(clip, str(path))
 
@@ -255,7 +261,7 @@ def _first_mismatch(model: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
     return f"{unknown[0]} is not part of the model" if unknown else None
 
 
-def _fused(clip: nn.Module) -> nn.Module:
+def _fused(clip: Any) -> Any:
     """FastViT towers (MobileCLIP) train with parallel branches and run with one."""
     from timm.utils import reparameterize_model
 
@@ -267,7 +273,7 @@ def _fused(clip: nn.Module) -> nn.Module:
 
 @contextmanager
 def _strictly(what: str) -> Iterator[None]:
-    """Translate open_clip's errors, and make one of its warning of a wrong activation; keep its log off the terminal."""
+    """Translate open_clip's errors, make one of its warning of a wrong activation, keep its log off the terminal."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

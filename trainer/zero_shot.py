@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from engines.bundle import (
     Space,
     Text,
     Window,
-    load,
     seal,
     write_draft,
     write_golden,
@@ -82,7 +81,6 @@ def write_bundle(
         progress("sealing")
         write_draft(building, _manifest(source, plan))
         manifest = seal(building)
-        load(building)
         building.chmod(0o755)
         building.replace(out)
     finally:
@@ -90,18 +88,14 @@ def write_bundle(
     return manifest, differences
 
 
-def _write_files(
-    source: Pretrained, plan: Plan, directory: Path, progress: Callable[[str], None]
-) -> dict[str, float]:
+def _write_files(source: Pretrained, plan: Plan, directory: Path, progress: Callable[[str], None]) -> dict[str, float]:
     from trainer import onnx_export
 
     progress("converting the tokenizer")
     model = video_model(source, plan.frames)
     model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
     progress("computing the golden probe")
-    golden = onnx_export.golden_probe(
-        model, source.form.height, source.form.width, PROBE_TEXTS, seed=plan.seed
-    )
+    golden = onnx_export.golden_probe(model, source.form.height, source.form.width, PROBE_TEXTS, seed=plan.seed)
     write_golden(directory, golden)
     differences = onnx_export.write_networks(model, golden, directory, progress=progress)
     write_references(directory, embed_references(model, plan.references, plan.templates, progress))
@@ -109,7 +103,7 @@ def _write_files(
 
 
 def video_model(source: Pretrained, frames: int) -> VideoTextModel:
-    """The pretrained towers with MeanP, in eval mode. Raises PretrainedError for a tokenizer that cannot be converted."""
+    """The pretrained towers with MeanP, in eval mode. Raises PretrainedError where the tokenizer has no such form."""
     from trainer.clip_tokenizer import convert
     from trainer.heads import MeanP
     from trainer.model import VideoTextModel
@@ -152,7 +146,7 @@ def embed_references(
 def _manifest(source: Pretrained, plan: Plan) -> Manifest:
     from trainer.onnx_export import OPSET
 
-    function = "softmax" if source.logit_bias is None else "sigmoid"
+    function: Literal["softmax", "sigmoid"] = "softmax" if source.logit_bias is None else "sigmoid"
     enter, leave = _THRESHOLDS[function]
     return Manifest(
         name=plan.name,
