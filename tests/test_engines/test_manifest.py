@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from engines.bundle import Bundle
+from engines.errors import BundleError, IncompatibleBundle
+from engines.manifest import (
+    EventOverride,
+    Events,
+    EventSettings,
+    Manifest,
+    Score,
+    canonical_json,
+    check_deployment,
+    manifest_id,
+    parse,
+    space_id,
+)
+
+DEFAULTS = EventSettings(
+    enter=0.6, exit=0.4, confirm=2, min_seconds=0.5, merge_seconds=0.5, cooldown_seconds=1, max_seconds=60
+)
+
+plain_json = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
+    max_leaves=12,
+).filter(lambda data: _encodable(data))
+
+
+def _encodable(data: object) -> bool:
+    try:
+        canonical_json(data)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@given(plain_json)
+def test_canonical_json_survives_a_round_trip(data: Any) -> None:
+    """Reading canonical JSON and writing it again gives the same bytes."""
+    assert canonical_json(json.loads(canonical_json(data))) == canonical_json(data)
+
+
+def test_canonical_json_ignores_the_order_of_keys() -> None:
+    """Two dictionaries with the same items have one canonical text."""
+    assert (
+        canonical_json({"b": 1, "a": [1.5, "é"]})
+        == canonical_json({"a": [1.5, "é"], "b": 1})
+        == b'{"a":[1.5,"\xc3\xa9"],"b":1}'
+    )
+
+
+def test_the_id_covers_everything_but_itself(tiny: Bundle) -> None:
+    """A sealed id is the hash of the rest: another id leaves it, any other change moves it."""
+    data = tiny.manifest.data()
+    assert manifest_id(data | {"id": "other"}) == tiny.manifest.id
+    assert manifest_id(data | {"licence": "other"}) != tiny.manifest.id
+
+
+def test_the_space_is_decided_by_networks_and_tokenizer_only(tiny: Bundle) -> None:
+    """New thresholds or probes keep the space, a new head does not."""
+    files = dict(tiny.manifest.files)
+    assert space_id(files | {"golden.npz": "0" * 64}, "frame") == tiny.manifest.space.id
+    assert space_id(files | {"head.onnx": "0" * 64}, "frame") != tiny.manifest.space.id
+
+
+def test_a_manifest_survives_its_json(tiny: Bundle) -> None:
+    """Writing and parsing give an equal manifest."""
+    assert parse(json.dumps(tiny.manifest.data()), "bundle.json")[0] == tiny.manifest
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"input": {"height": 0}}, "input.height"),
+        ({"score": {"logit_scale": -1}}, "score.logit_scale"),
+        ({"score": {"templates": ["no place for the label"]}}, "templates"),
+        ({"score": {"function": "sigmoid"}}, "logit_bias"),
+        ({"events": {"defaults": {"exit": 0.9}}}, "exit must not be above enter"),
+        ({"name": "../elsewhere"}, "name"),
+        ({"files": {"image.onnx": "abc"}}, "files.image.onnx"),
+    ],
+)
+def test_a_wrong_field_is_named(tiny: Bundle, change: dict[str, Any], named: str) -> None:
+    """The error of a bad manifest names the file and the field."""
+    data = _merged(tiny.manifest.data(), change)
+    with pytest.raises(BundleError, match=named) as caught:
+        parse(json.dumps(data), "here/bundle.json")
+    assert "here/bundle.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"bundle"'])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    """Broken JSON, and JSON that is no object, are bundle errors."""
+    with pytest.raises(BundleError, match="export the bundle again"):
+        parse(text, "bundle.json")
+
+
+def test_another_schema_is_incompatible_before_it_is_wrong(tiny: Bundle) -> None:
+    """A manifest of a later schema is told apart from a damaged one, whatever fields it has."""
+    with pytest.raises(IncompatibleBundle, match="schema 2"):
+        parse(json.dumps({"schema": 2, "new": 1}), "bundle.json")
+
+
+def test_label_settings_lie_over_the_defaults() -> None:
+    """A label's own values win, the rest comes from the defaults, and other labels have the defaults."""
+    events = Events(defaults=DEFAULTS, labels={"run": EventOverride(enter=0.9, confirm=3)})
+    assert events.settings("run") == DEFAULTS.model_copy(update={"enter": 0.9, "confirm": 3})
+    assert events.settings("walk") == DEFAULTS
+
+
+def test_an_override_that_contradicts_the_defaults_is_refused() -> None:
+    """A label whose enter falls below the default exit is found when the manifest is read, not when it runs."""
+    with pytest.raises(ValidationError, match="exit must not be above enter"):
+        Events(defaults=DEFAULTS, labels={"run": EventOverride(enter=0.1)})
+
+
+def test_a_manifest_cannot_be_changed(tiny: Bundle) -> None:
+    """Manifests are values."""
+    with pytest.raises(ValidationError, match="frozen"):
+        tiny.manifest.version = "2"  # type: ignore[misc]
+
+
+def test_nan_is_no_setting() -> None:
+    """A scale that is not a number is refused."""
+    with pytest.raises(ValidationError):
+        Score(logit_scale=float("nan"))
+
+
+@pytest.mark.parametrize(("rate", "divisor"), [(4, 1), (8, 2), (12, 3)])
+def test_a_multiple_of_the_rate_is_served(tiny: Bundle, rate: int, divisor: int) -> None:
+    """A bundle trained at 4 frames/s runs in a deployment of 4, 8 or 12, using each 1st, 2nd or 3rd tick."""
+    assert check_deployment(tiny.manifest, rate=rate, rewind_seconds=20) == divisor
+
+
+@pytest.mark.parametrize("rate", [1, 2, 3, 6, 10])
+def test_any_other_rate_is_refused(tiny: Bundle, rate: int) -> None:
+    """A rate that the bundle's does not divide has no ticks for it."""
+    with pytest.raises(IncompatibleBundle, match="multiple of 4"):
+        check_deployment(tiny.manifest, rate=rate, rewind_seconds=20)
+
+
+def test_a_window_longer_than_the_rewind_is_refused(tiny: Bundle) -> None:
+    """8 frames at 4 per second, stretched twice under overload, need 4 s of frames after a restart."""
+    assert check_deployment(tiny.manifest, rate=4, rewind_seconds=4.0) == 1
+    with pytest.raises(IncompatibleBundle, match="rewind_seconds to 4"):
+        check_deployment(tiny.manifest, rate=4, rewind_seconds=3.9)
+
+
+def test_a_manifest_needs_no_hashes_before_it_is_written(tiny: Bundle) -> None:
+    """The trainer builds a manifest by field names, without ids and hashes."""
+    data = tiny.manifest.model_dump(exclude={"schema_version", "id", "sealed", "files"})
+    assert Manifest(**data).id == "draft"
+
+
+def _merged(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        merged[key] = (
+            _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        )
+    return merged
