@@ -91,7 +91,10 @@ class GroupConsumer(Protocol):
         ...
 
     def seek(self, partition: Partition, offset: int) -> None:
-        """Read this partition from `offset` on; what was fetched before is thrown away."""
+        """Read this partition from `offset` on; what was fetched before is thrown away.
+
+        Harmless for a partition that was lost since the last poll. Raises ContractError for one that was never owned.
+        """
         ...
 
     def bounds(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, tuple[int, int]]:

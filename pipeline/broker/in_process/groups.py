@@ -115,9 +115,10 @@ class InProcessConsumer:
     def seek(self, partition: Partition, offset: int) -> None:
         """See the contract."""
         with self._changed:
-            if partition not in self.owned:
+            if partition not in self.owned | self.lost:
                 raise ContractError(f"seek on {partition}, which this member does not own")
-            self._positions[partition] = offset
+            if partition in self.owned:  # else the next poll says that it was lost
+                self._positions[partition] = offset
 
     def bounds(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, tuple[int, int]]:
         """See the contract."""

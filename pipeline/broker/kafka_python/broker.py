@@ -83,7 +83,11 @@ class KafkaBroker:
     def group_consumer(self, topic: str, group: str, session_seconds: float = 10.0) -> consumer.KafkaGroupConsumer:
         """See the contract."""
         made = self._open(KafkaConsumer, "worker", **consumer.group_options(group, session_seconds))
-        return self._keep(consumer.KafkaGroupConsumer(made, topic, group))
+        try:
+            return self._keep(consumer.KafkaGroupConsumer(made, topic, group))
+        except BaseException:
+            consumer.close_consumer(made)
+            raise
 
     def reader(self, partitions: Sequence[Partition]) -> consumer.KafkaReader:
         """See the contract."""

@@ -77,6 +77,22 @@ class NetClient(KafkaNetClient):  # type: ignore[misc]
         delay = float(super().connection_delay(node_id))
         return delay if delay > 0 or self.is_ready(node_id) else _BUSY_DELAY
 
+    def learn_topic(self, topic: str, seconds: float) -> bool:
+        """Ask until the topic's partitions are known, at most for `seconds`; False when they are not.
+
+        A member that joins before it knows its topic is given nothing, and may ask again only seconds later.
+        """
+        cluster, deadline = self._manager.cluster, time.monotonic() + seconds
+        cluster.add_topic(topic)
+        while not cluster.partitions_for_topic(topic):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            with contextlib.suppress(errors.KafkaError):
+                self._net.run(self._manager.wait_for, cluster.request_update(), left * 1000)
+            time.sleep(0.02)
+        return True
+
     def discard(self) -> None:
         """Release sockets and thread of a client whose construction failed."""
         with contextlib.suppress(Exception):
@@ -106,6 +122,8 @@ def common_settings(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
         "reconnect_backoff_ms": 50,
         "reconnect_backoff_max_ms": 1000,
         "bootstrap_timeout_ms": int(BOOTSTRAP_SECONDS * 1000),
+        # A topic that is added while a metadata request is under way is not asked for before the next one is due.
+        "metadata_max_age_ms": 5000,
     }
     if not common["bootstrap_servers"]:
         raise ConfigurationError("kafka.bootstrap is empty; name a broker such as 127.0.0.1:9092")

@@ -18,11 +18,12 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 
 from pipeline.broker.contract import GroupToken, Polled, Position
 from pipeline.broker.kafka_python.translate import translating
-from pipeline.errors import BrokerTimeout, ContractError
+from pipeline.errors import BrokerTimeout, ConfigurationError, ContractError
 from pipeline.records.wire import Partition, Record
 
 _SLICE_SECONDS = 0.1
 """How often a poll that waits for records looks whether the assignment has changed."""
+_LOOKUP_SECONDS = 5.0
 
 COMMON: dict[str, Any] = {
     "isolation_level": "read_committed",
@@ -92,10 +93,14 @@ class KafkaGroupConsumer:
         self._consumer = consumer
         self._group = group
         self._assignment = _Assignment(consumer)
+        self._reported: set[Partition] = set()
+        """What the caller knows that it owns."""
         self._parked: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._closed = False
         with translating(f"joining group {group}"):
+            if not consumer._client.learn_topic(topic, _LOOKUP_SECONDS):
+                raise ConfigurationError(f"topic {topic} was not found; create the topics with `actionwire topics`")
             consumer.subscribe([topic], listener=self._assignment)
 
     def poll(self, seconds: float, max_records: int) -> Polled:
@@ -109,7 +114,8 @@ class KafkaGroupConsumer:
             # The token first: a change after it is noted too late for this poll, and then the token is stale as well.
             token = GroupToken(self._consumer.group_metadata())
             gained, lost, owned = self._assignment.take()
-            self._parked = (self._parked | gained) - (lost - gained)
+            self._reported = (self._reported - lost) | gained
+            self._parked = (self._parked - lost) | gained
             self._paused -= gained | lost
             if fetched or skipped or gained or lost or time.monotonic() >= deadline:
                 break
@@ -146,14 +152,16 @@ class KafkaGroupConsumer:
 
     def seek(self, partition: Partition, offset: int) -> None:
         """See the contract."""
+        if partition not in self._reported:
+            raise ContractError(f"seek on {partition}, which this member does not own")
         target = TopicPartition(*partition)
         try:
             self._consumer.seek(target, offset)
-        except (errors.IllegalStateError, AssertionError, KeyError) as error:
-            raise ContractError(f"seek on {partition}, which this member does not own") from error
+            if partition not in self._paused:
+                self._consumer.resume(target)
+        except ValueError:
+            return  # lost since the last poll; the next one says so
         self._parked.discard(partition)
-        if partition not in self._paused:
-            self._consumer.resume(target)
 
     def bounds(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, tuple[int, int]]:
         """See the contract."""

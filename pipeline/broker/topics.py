@@ -1,0 +1,88 @@
+"""The topics of a deployment: which there are, how each is kept, and whether a cluster has them as they must be.
+
+frames   delete    N partitions   JPEG frames and markers, by arrival time; half an hour
+events   delete    N partitions   events for subscribers; a week
+state    compact   N partitions   one record per camera; partition i belongs to frames partition i
+cameras  compact   1 partition    last status of every camera
+control  compact   1 partition    label sets
+dead     delete    1 partition    records that could not be used; a week
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.broker.contract import Broker, TopicSettings
+from pipeline.config import Settings
+from pipeline.errors import ConfigurationError
+
+_MINUTE_MS = 60_000
+_DAY_MS = 24 * 60 * _MINUTE_MS
+_BATCH_OVERHEAD = 4096
+
+_SMALL_SEGMENTS = {"segment.bytes": str(16 << 20), "segment.ms": str(_MINUTE_MS), "min.cleanable.dirty.ratio": "0.1"}
+"""A reader of a compacted topic reads what is not compacted yet, and never compacts the segment being written."""
+
+_FRAMES_SEGMENTS = 6
+_FRAMES_PARTITION_BYTES = 4 << 30
+"""Where cameras send more than retention by time foresaw, the disk is bounded."""
+
+
+def topic_settings(settings: Settings) -> list[TopicSettings]:
+    """Every topic that a deployment needs."""
+    topics = settings.topics
+    frames_ms = topics.frames_retention_minutes * _MINUTE_MS
+    events_ms = topics.events_retention_days * _DAY_MS
+    largest = {"max.message.bytes": str(settings.kafka.max_message_bytes + _BATCH_OVERHEAD)}
+    frames = {
+        "cleanup.policy": "delete",
+        # A camera's clock must not steer retention.
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(frames_ms),
+        "retention.bytes": str(_FRAMES_PARTITION_BYTES),
+        # Only whole closed segments are deleted.
+        "segment.ms": str(max(_MINUTE_MS, frames_ms // _FRAMES_SEGMENTS)),
+        "segment.bytes": str(64 << 20),
+    }
+    week = {"cleanup.policy": "delete", "retention.ms": str(events_ms)}
+    compacted = {"cleanup.policy": "compact", **_SMALL_SEGMENTS}
+    kept: list[tuple[str, int, Mapping[str, str]]] = [
+        (topics.name("frames"), topics.partitions, frames | largest),
+        (topics.name("events"), topics.partitions, week | largest),
+        (topics.name("state"), topics.partitions, compacted | largest),
+        (topics.name("cameras"), 1, compacted),
+        (topics.name("control"), 1, compacted | largest),
+        (topics.name("dead"), 1, week | largest),
+    ]
+    return [TopicSettings(name, partitions, rules, topics.replication) for name, partitions, rules in kept]
+
+
+def apply_topics(broker: Broker, settings: Settings, seconds: float = 30.0) -> list[str]:
+    """Create what is missing, bring settings in line, and return the names of the topics that were created.
+
+    Raises ConfigurationError when a topic has another partition count: that is never changed.
+    """
+    return broker.ensure_topics(topic_settings(settings), seconds)
+
+
+def check_topics(broker: Broker, settings: Settings, seconds: float = 10.0) -> int:
+    """The partition count that frames, events and state share.
+
+    Raises ConfigurationError when one of the topics is missing or their counts differ: a worker must not start then,
+    because state partition i belongs to frames partition i.
+    """
+    wanted = [topic.name for topic in topic_settings(settings)]
+    counts = broker.partition_counts(wanted, seconds)
+    if missing := [name for name in wanted if name not in counts]:
+        raise ConfigurationError(
+            f"topics are missing: {', '.join(missing)}; create them with `actionwire topics`, "
+            "or correct topics.namespace"
+        )
+    names = [settings.topics.name(topic) for topic in ("frames", "events", "state")]
+    if len({counts[name] for name in names}) > 1:
+        found = ", ".join(f"{name} has {counts[name]}" for name in names)
+        raise ConfigurationError(
+            f"partition counts differ: {found}; state partition i belongs to frames partition i, so they must be "
+            "equal: use another topics.namespace and let `actionwire topics` create them"
+        )
+    return counts[names[0]]
