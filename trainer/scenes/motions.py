@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.scenes.poses import REST, Poses, add, bump, keyed, mirrored, pose, put, smooth
+from trainer.scenes.poses import REST, Poses, add, bump, keyed, pose, put, smooth
 
 Times = NDArray[np.float64]
 Values = Mapping[str, float]
@@ -285,4 +285,3 @@ ACTING: dict[str, Motion] = {
     "punch": punch, "kick": kick, "hug": hug, "shake_hands": shake_hands, "pick_up": pick_up, "throw": throw,
     "crouch": crouch, "climb": climb, "lie_still": lie_still, "sit": sit, "recoil": recoil,
 }  # fmt: skip
-mirror = mirrored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -29,7 +30,13 @@ _OBJECT_COLOURS: tuple[Rgb, ...] = (
     (35, 35, 35),
 )
 _ROWS, _COLUMNS = 61, 67  # how much larger than a frame the stored noise is
-_noise_cache: dict[tuple[int, int], NDArray[np.float32]] = {}
+
+
+@lru_cache(maxsize=4)
+def _tile(size: tuple[int, int]) -> NDArray[np.float32]:
+    """Noise of standard deviation 1, partly the same in all colours."""
+    tile = np.random.default_rng(20_011).standard_normal((size[1] + _ROWS, size[0] + _COLUMNS, 3), dtype=np.float32)
+    return 0.75 * tile + 0.66 * tile[..., :1]
 
 
 def _noise(size: tuple[int, int], level: float) -> tuple[Frames, Frames]:
@@ -37,11 +44,7 @@ def _noise(size: tuple[int, int], level: float) -> tuple[Frames, Frames]:
 
     Every frame takes another part of it.
     """
-    if size not in _noise_cache:
-        rng = np.random.default_rng(20_011)
-        tile = rng.standard_normal((size[1] + _ROWS, size[0] + _COLUMNS, 3), dtype=np.float32)
-        _noise_cache[size] = 0.75 * tile + 0.66 * tile[..., :1]
-    tile = _noise_cache[size]
+    tile = _tile(size)
     return cv2.convertScaleAbs(np.maximum(tile, 0), alpha=level), cv2.convertScaleAbs(np.minimum(tile, 0), alpha=level)
 
 
@@ -101,11 +104,10 @@ def _carried(person: Person, segment: Segment, times: Array) -> tuple[Array, Arr
 
 
 Layer = tuple[Array, Callable[[Frames, int], None]]  # distance from the camera per frame, and what draws it
+Shadow = tuple[NDArray[np.int32], NDArray[np.bool_]]  # polygons per frame, and whether their owner is there
 
 
-def _layers(
-    scene: Scene, times: Array, size: tuple[int, int]
-) -> tuple[list[Layer], list[tuple[NDArray[np.int32], NDArray[np.bool_]]]]:
+def _layers(scene: Scene, times: Array, size: tuple[int, int]) -> tuple[list[Layer], list[Shadow]]:
     """Everything that is drawn over the background, and the shadows' polygons with the presence of their owners."""
     camera, layers, shadows = scene.camera, [], []
     half = (size[0] // 2, size[1] // 2)
@@ -138,7 +140,7 @@ def _layers(
     return layers, shadows
 
 
-def _cast_shadows(picture: Frames, shadows: list, frame: int, strength: float) -> None:
+def _cast_shadows(picture: Frames, shadows: list[Shadow], frame: int, strength: float) -> None:
     height, width = picture.shape[:2]
     mask = np.full((height // 2, width // 2), 255, np.uint8)
     shade = int(255 * (1 - strength))
