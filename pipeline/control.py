@@ -7,7 +7,6 @@ from what is there.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -16,6 +15,7 @@ import structlog
 from pipeline.broker.contract import Broker
 from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout
 from pipeline.labels import LabelSets, apply
+from pipeline.reading import read_to_end
 from pipeline.records.labels import ConfigLabels, ControlRecord, Label, decode_control, encode_control
 from pipeline.records.wire import Partition, Record
 
@@ -33,12 +33,8 @@ class ControlReader:
 
     def catch_up(self, seconds: float) -> LabelSets:
         """Read to the end of the topic as it is now. Raises BrokerTimeout when that takes longer than `seconds`."""
-        deadline = time.monotonic() + seconds
-        _, end = self._reader.bounds(seconds)[self._partition]
-        while self._reader.positions()[self._partition] < end:
-            if time.monotonic() > deadline:
-                raise BrokerTimeout(f"{self._partition.topic} was not read to its end within {seconds:g} s; try again")
-            self.poll(0.2)
+        for record in read_to_end(self._reader, seconds):
+            self._take(record)
         return self.sets
 
     def poll(self, seconds: float) -> bool:

@@ -1,0 +1,98 @@
+"""`actionwire evaluate`: truth against events, as a table or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.evaluation import compare, read_truth, report
+from pipeline.options import Json
+from pipeline.records.events import ActionEvent, decode_event
+
+STDIN = Path("-")
+
+_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("true", "truth_events", "{}"),
+    ("events", "events", "{}"),
+    ("F1", "event_f1", "{:.3f}"),
+    ("precision", "precision", "{:.3f}"),
+    ("recall", "recall", "{:.3f}"),
+    ("start F1", "start_f1", "{:.3f}"),
+    ("false/h", "false_alarms_per_camera_hour", "{:.2f}"),
+    ("onset delay", "onset_delay_median_s", "{:.2f} s"),
+    ("start error", "start_error_median_s", "{:+.2f} s"),
+    ("to clear", "time_to_clear_median_s", "{:.2f} s"),
+)
+
+
+def evaluate(
+    truth: Annotated[Path, typer.Option(help="Truth, as `actionwire-trainer scenes render` writes it.")],
+    events: Annotated[
+        Path, typer.Option(help="Events, one JSON document per line (`actionwire watch --json`); - reads stdin.")
+    ],
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", "--labels", "-l", metavar="TEXT", help="Only this label (text or id); repeatable."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold events against the truth: F1, precision, recall, false alarms, delays."""
+    comparison = compare(read_truth(_document(truth)), _events(events), labels or None)
+    found = report(comparison)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        print_report(found, Console())
+
+
+def print_report(figures: Mapping[str, Any], console: Console) -> None:
+    """Show one line per label and one for all; delays and errors are medians."""
+    table = Table("label", title="truth against events", title_justify="left")
+    for heading, _, _ in _COLUMNS:
+        table.add_column(heading, justify="right")
+    for text, one in sorted(figures["labels"].items()):
+        table.add_row(text, *_cells(one))
+    table.add_section()
+    table.add_row("total", *_cells(figures), style="bold")
+    console.print(table)
+    ignored = figures["ignored_events"]
+    aside = f"; {ignored} events of other cameras or after the end were left out" if ignored else ""
+    console.print(f"{figures['camera_hours']:.3f} camera-hours{aside}")
+
+
+def _cells(figures: Mapping[str, Any]) -> list[str]:
+    return ["-" if figures[name] is None else form.format(figures[name]) for _, name, form in _COLUMNS]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(_text(path))
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path} does not hold a truth document")
+    return document
+
+
+def _events(path: Path) -> Iterator[ActionEvent]:
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        if line.strip():
+            try:
+                yield decode_event(line.encode())
+            except BadRecordError as error:
+                raise ConfigurationError(f"{path}, line {number}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return sys.stdin.read() if path == STDIN else path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error

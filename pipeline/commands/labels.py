@@ -1,0 +1,147 @@
+"""`actionwire labels add | remove | list | apply`: change what is watched for, while everything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import control
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker
+from pipeline.config import load
+from pipeline.labels import LabelSets, added, collect, in_force, make, removed
+from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
+from pipeline.reading import partitions_of
+from pipeline.records.labels import THRESHOLDS, Label, label_document
+
+labels = typer.Typer(
+    help="Which actions are watched for; changes are in force within two seconds.", no_args_is_help=True
+)
+
+SECONDS = 10.0
+"""How long a command waits for the broker."""
+
+
+@labels.command()
+def add(
+    text: Annotated[str, typer.Argument(help='The action in plain words: "a person climbs a fence".')],
+    camera: Annotated[
+        list[str] | None, typer.Option("--camera", help="Camera id or glob; repeatable. Default: all.")
+    ] = None,
+    label_id: Annotated[
+        str | None, typer.Option("--id", help="Stable name in events; made from the text by default.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Labels of one group compete with each other.")] = None,
+    enter: Annotated[float | None, typer.Option(help="Score at which an event may start.")] = None,
+    exit: Annotated[float | None, typer.Option(help="Score below which it ends.")] = None,
+    confirm: Annotated[int | None, typer.Option(help="Windows in a row that must reach `enter`.")] = None,
+    min_seconds: Annotated[float | None, typer.Option(help="Shortest event.")] = None,
+    merge_seconds: Annotated[float | None, typer.Option(help="A shorter gap does not end an event.")] = None,
+    cooldown_seconds: Annotated[float | None, typer.Option(help="Rest after an event.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Longest event.")] = None,
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Watch for an action from now on. Adding a text again changes its settings."""
+    label = make(
+        {
+            "text": text,
+            "id": label_id,
+            "group": group,
+            "cameras": camera or None,
+            "enter": enter,
+            "exit": exit,
+            "confirm": confirm,
+            "min_seconds": min_seconds,
+            "merge_seconds": merge_seconds,
+            "cooldown_seconds": cooldown_seconds,
+            "max_seconds": max_seconds,
+        }
+    )
+    with _control(config, bootstrap) as (broker, topic):
+        version = add_label(broker, topic, label)
+    typer.echo(f"watching for {label.text!r} as {label.id}, label set {version}")
+
+
+@labels.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="Text or id of the label.")],
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Stop watching for an action that was added. Its open events end."""
+    with _control(config, bootstrap) as (broker, topic):
+        version = remove_label(broker, topic, name)
+    typer.echo(f"no longer watching for {name!r}, label set {version}")
+
+
+@labels.command("list")
+def list_labels(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstrap = None) -> None:
+    """Show the labels in force and where each comes from."""
+    with _control(config, bootstrap) as (broker, topic):
+        sets = control.read(broker, topic, SECONDS)
+    if as_json:
+        typer.echo(json.dumps(listing(sets), indent=2, ensure_ascii=False))
+    else:
+        Console().print(table(sets))
+
+
+@labels.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="Settings file; only its `labels` count.", exists=True, dir_okay=False)],
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Put the labels of a settings file in force, in place of those applied before. Labels that were added stay."""
+    wanted = collect(make(label.model_dump()) for label in load(file).labels)
+    with _control(config, bootstrap) as (broker, topic):
+        sets = control.apply_config(broker, topic, wanted, SECONDS)
+    typer.echo(f"{len(wanted)} labels of {file} are in force, label set {sets.version}")
+
+
+def add_label(broker: Broker, topic: str, label: Label) -> int:
+    """Add a label and return the version that is in force with it. Raises ConfigurationError where its id is taken."""
+    return control.write(broker, topic, [added(control.read(broker, topic, SECONDS), label)], SECONDS)
+
+
+def remove_label(broker: Broker, topic: str, name: str) -> int:
+    """Remove a live label by text or id. Raises ConfigurationError where that cannot be."""
+    return control.write(broker, topic, [removed(control.read(broker, topic, SECONDS), name)], SECONDS)
+
+
+def listing(sets: LabelSets) -> dict[str, Any]:
+    """The labels in force as a JSON document; `source` is `config` or `live`."""
+    live = {label.id for label in sets.live}
+    found = in_force(sets)
+    documents = [
+        {**label_document(label), "source": "live" if label.id in live else "config"} for label in found.labels
+    ]
+    return {"version": found.version, "labels": documents}
+
+
+def table(sets: LabelSets) -> Table:
+    """The labels in force for people."""
+    shown = Table("id", "text", "cameras", "group", "settings", "source", title=f"label set {sets.version}")
+    for label in listing(sets)["labels"]:
+        own = ", ".join(f"{name} {label[name]}" for name in THRESHOLDS if name in label)
+        shown.add_row(
+            label["id"], label["text"], " ".join(label["cameras"]), label.get("group", ""), own, label["source"]
+        )
+    return shown
+
+
+@contextmanager
+def _control(config: Path | None, bootstrap: str | None) -> Iterator[tuple[Broker, str]]:
+    """The broker and the name of its control topic, which must exist."""
+    settings = settings_from(config, bootstrap)
+    topic = settings.topics.name("control")
+    with closing(connect(settings.kafka)) as broker:
+        partitions_of(broker, topic, SECONDS)
+        yield broker, topic

@@ -1,0 +1,143 @@
+"""`actionwire status`: cameras, lag, labels, bundle, at one glance."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engines.bundle import load
+from engines.errors import EngineError
+from engines.store import default_store, resolve
+from pipeline import control
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker
+from pipeline.clock import SECOND
+from pipeline.commands import labels
+from pipeline.config import Settings
+from pipeline.errors import BadRecordError
+from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
+from pipeline.reading import newest_by_key, partitions_of
+from pipeline.records.cameras import decode_status
+from pipeline.records.wire import iso, plain
+
+SECONDS = 10.0
+"""How long each question to the broker may take."""
+
+_MILLISECOND = SECOND // 1000
+
+
+def status(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstrap = None) -> None:
+    """Show cameras, lag, labels, and the bundle of these settings."""
+    settings = settings_from(config, bootstrap)
+    with closing(connect(settings.kafka)) as broker:
+        found = collect(broker, settings)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print_status(found, time.time_ns(), Console())
+
+
+def collect(broker: Broker, settings: Settings) -> dict[str, Any]:
+    """Everything that is shown, as a JSON document.
+
+    Raises ConfigurationError where a topic is missing, and as the broker does. A bundle that does not load is said.
+    """
+    topics = settings.topics
+    lag = broker.lag(settings.worker.group, topics.name("frames"), SECONDS)
+    partitions_of(broker, topics.name("control"), SECONDS)
+    return {
+        "cameras": _cameras(broker, topics.name("cameras")),
+        "lag": {
+            "group": settings.worker.group,
+            "records": sum(lag.values()),
+            "partitions": {str(partition.number): count for partition, count in sorted(lag.items()) if count},
+        },
+        "labels": labels.listing(control.read(broker, topics.name("control"), SECONDS)),
+        "bundle": bundle(settings.worker.bundle),
+    }
+
+
+def bundle(reference: str) -> dict[str, Any]:
+    """What is known of the bundle that a worker with these settings would load; `problem` says why it would not."""
+    try:
+        manifest = load(resolve(reference, default_store()), allow_draft=True).manifest
+    except EngineError as error:
+        return {"reference": reference, "problem": str(error)}
+    return {
+        "reference": reference,
+        "id": manifest.id,
+        "name": manifest.name,
+        "version": manifest.version,
+        "sealed": manifest.sealed,
+        "calibrated": manifest.events.calibrated,
+        "kind": manifest.kind,
+        "head": manifest.head.architecture,
+        "window": {"frames": manifest.window.frames, "rate": manifest.window.rate},
+        "space": manifest.space.id,
+    }
+
+
+def print_status(found: Mapping[str, Any], now_ns: int, console: Console) -> None:
+    """Show the document to people."""
+    console.print(_camera_table(found["cameras"], now_ns))
+    lag = found["lag"]
+    console.print(f"lag: {lag['records']} records of group {lag['group']}, on {len(lag['partitions'])} partitions")
+    texts = ", ".join(label["text"] for label in found["labels"]["labels"]) or "none"
+    console.print(f"labels (set {found['labels']['version']}): {texts}")
+    console.print(_bundle_line(found["bundle"]))
+
+
+def _cameras(broker: Broker, topic: str) -> list[dict[str, Any]]:
+    statuses = []
+    for record in newest_by_key(broker, partitions_of(broker, topic, SECONDS), SECONDS):
+        try:
+            statuses.append(plain(decode_status(record.value)))
+        except BadRecordError as error:
+            name = (record.key or b"").decode(errors="replace")
+            statuses.append({"camera": name, "condition": "unknown", "last_error": str(error)})
+    return sorted(statuses, key=lambda one: str(one["camera"]))
+
+
+def _camera_table(cameras: list[dict[str, Any]], now_ns: int) -> Table:
+    shown = Table(
+        "camera", "condition", "since", "source", "clock", "dropped", "notes", title=f"{len(cameras)} cameras"
+    )
+    for one in cameras:
+        since = one.get("since_ms")
+        held = "" if since is None else f"{iso(since * _MILLISECOND)} ({_span(now_ns - since * _MILLISECOND)})"
+        source = f"{one['codec']} {one['width']}x{one['height']} {one['fps']:.3g}/s" if one.get("fps") else ""
+        offset = one.get("clock_offset_seconds")
+        clock = (one.get("clock") or "") + ("" if offset is None else f" {offset:+.2f} s")
+        conflict = one.get("conflict")
+        notes = [f"also published by {conflict}"] if conflict else []
+        notes += [one["last_error"]] if one.get("last_error") else []
+        shown.add_row(
+            one["camera"], one["condition"], held, source, clock, str(one.get("dropped", "")), "; ".join(notes)
+        )
+    return shown
+
+
+def _bundle_line(found: Mapping[str, Any]) -> str:
+    if "problem" in found:
+        return f"bundle {found['reference']}: {found['problem']}"
+    calibrated = "calibrated" if found["calibrated"] else "NOT calibrated: thresholds are set by hand"
+    window = found["window"]
+    return (
+        f"bundle {found['name']}@{found['version']} ({found['id'][:12]}), {found['head']}, "
+        f"{window['frames']} frames at {window['rate']}/s, {calibrated}"
+    )
+
+
+def _span(nanoseconds: int) -> str:
+    seconds = max(nanoseconds, 0) // SECOND
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

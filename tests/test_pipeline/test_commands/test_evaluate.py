@@ -1,0 +1,124 @@
+"""`actionwire evaluate` on files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipeline.clock import REPLAY_EPOCH_NS, SECOND
+from pipeline.commands.evaluate import evaluate
+from pipeline.errors import ConfigurationError
+from pipeline.records.events import ActionEvent, Evidence, ModelReference, event_document
+
+app = typer.Typer()
+app.command()(evaluate)
+
+TRUTH = {
+    "schema": 1,
+    "seed": 20000,
+    "seconds": 1800.0,
+    "fps": 12,
+    "cameras": [
+        {
+            "id": "camera-1",
+            "file": "camera-1.mp4",
+            "actions": [
+                {"label": "a person runs", "key": "run", "start": 3.0, "end": 7.0, "actors": [0]},
+                {"label": "a person falls down", "key": "fall", "start": 20.0, "end": 22.0, "actors": [0]},
+            ],
+        }
+    ],
+}
+
+
+def messages(label: str, start: float, end: float) -> list[dict[str, Any]]:
+    """The documents of one event; it fires 1.5 s after its start."""
+    model = ModelReference("b", "demo", "0.1.0", "s")
+
+    def at(seconds: float) -> int:
+        return REPLAY_EPOCH_NS + round(seconds * SECOND)
+
+    return [
+        event_document(
+            ActionEvent(
+                f"{label}-{start}", sequence, "started" if ended is None else "ended", "camera-1", 1, "x", label,
+                at(start + 1.5 if ended is None else end + 1), at(start), 0, None if ended is None else at(ended),
+                None if ended is None else 0, 0.9, 0.9, at(start + 1.5), None if ended is None else "score", model,
+                model, 0, 8, 4.0, Evidence("t", 0, 0, 7),
+            )
+        )
+        for sequence, ended in enumerate((None, end))
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Arguments that name a truth and an event file: one action found, one missed, one false alarm."""
+    truth, events = tmp_path / "truth.json", tmp_path / "events.jsonl"
+    truth.write_text(json.dumps(TRUTH))
+    documents = [*messages("a person runs", 3.5, 7.0), *messages("a person waves", 50.0, 52.0)]
+    events.write_text("\n".join(json.dumps(document) for document in documents) + "\n\n")
+    return ["--truth", str(truth), "--events", str(events)]
+
+
+def test_json_has_the_stable_names(files: list[str]) -> None:
+    """Figures come under the names that the demo's report has too."""
+    found = json.loads(CliRunner().invoke(app, [*files, "--json"], catch_exceptions=False).stdout)
+
+    assert {name: found[name] for name in ("events", "truth_events", "event_f1", "precision", "recall")} == {
+        "events": 2,
+        "truth_events": 2,
+        "event_f1": 0.5,
+        "precision": 0.5,
+        "recall": 0.5,
+    }
+    assert found["onset_delay_median_s"] == pytest.approx(2.0)
+    assert found["false_alarms_per_camera_hour"] == pytest.approx(2.0)
+
+
+def test_the_table_shows_every_label_and_all_together(files: list[str]) -> None:
+    """One line per label, one for the total."""
+    shown = CliRunner().invoke(app, files, env={"COLUMNS": "160"}, catch_exceptions=False).stdout
+
+    for words in ("a person runs", "a person falls down", "a person waves", "total", "0.500 camera-hours"):
+        assert words in shown
+
+
+def test_labels_can_be_chosen(files: list[str]) -> None:
+    """Only the labels asked for count, by text or id."""
+    chosen = ["--labels", "a person runs", "--label", "a-person-falls-down", "--json"]
+    found = json.loads(CliRunner().invoke(app, [*files, *chosen], catch_exceptions=False).stdout)
+
+    assert (found["events"], found["truth_events"], found["recall"]) == (1, 2, 0.5)
+
+
+def test_events_come_from_a_pipe_too(files: list[str]) -> None:
+    """`-` reads what `actionwire watch --json` prints."""
+    arguments = [*files[:2], "--events", "-", "--json"]
+    found = CliRunner().invoke(app, arguments, input=Path(files[3]).read_text(), catch_exceptions=False).stdout
+
+    assert json.loads(found)["events"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("truth", "{", "truth.json is not JSON"),
+        ("truth", "[]", "does not hold a truth document"),
+        ("truth", '{"schema": 7}', "expected 1"),
+        ("events", '{"schema":1}', r"events.jsonl, line 1: event with a missing"),
+        ("events", None, "cannot read .*events.jsonl"),
+    ],
+)
+def test_a_wrong_file_is_named(files: list[str], name: str, content: str | None, words: str) -> None:
+    """The message names the file, the line and the reason."""
+    path = Path(files[files.index(f"--{name}") + 1])
+    path.write_text(content) if content is not None else path.unlink()
+
+    with pytest.raises(ConfigurationError, match=words):
+        CliRunner().invoke(app, files, catch_exceptions=False)

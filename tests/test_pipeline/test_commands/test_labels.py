@@ -1,0 +1,123 @@
+"""`actionwire labels`, against a real broker where the command line is meant."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipeline import control
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker, TopicSettings
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.commands.labels import add_label, labels, listing, remove_label
+from pipeline.config import KafkaSettings
+from pipeline.errors import ConfigurationError
+from pipeline.labels import added, make
+from pipeline.local.broker_node import BrokerNode
+
+TOPIC = "actionwire.control"
+
+app = typer.Typer()
+app.add_typer(labels, name="labels")
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker inside this process, with an empty control topic."""
+    broker = InProcessBroker()
+    broker.ensure_topics([TopicSettings(TOPIC, 1)], 5)
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def run(broker_node: BrokerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs `actionwire labels` on a namespace of its own and returns what it printed."""
+    namespace = f"labels-{os.getpid()}-{tmp_path.name[-8:].replace('_', '-')}"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACTIONWIRE_TOPICS__NAMESPACE", namespace)
+    broker = connect(KafkaSettings(bootstrap=broker_node.bootstrap))
+    broker.ensure_topics([TopicSettings(f"{namespace}.control", 1)], 20)
+    broker.close()
+
+    def run(*arguments: str) -> str:
+        found = CliRunner().invoke(
+            app,
+            ["labels", *arguments, "--bootstrap", broker_node.bootstrap],
+            env={"COLUMNS": "200"},
+            catch_exceptions=False,
+        )
+        assert found.exit_code == 0, found.output
+        return found.stdout
+
+    return run
+
+
+@pytest.mark.kafka
+def test_labels_are_added_listed_and_removed(run: Callable[..., str], tmp_path: Path) -> None:
+    """What a person types on one line is in force on the next, with its settings and where it comes from."""
+    (tmp_path / "shop.yaml").write_text("labels:\n  - a person falls down\n  - {text: two people fight, group: all}\n")
+
+    assert "as a-dog-runs, label set 0" in run("add", "a dog runs", "--camera", "yard-*", "--enter", "0.8")
+    assert "2 labels of shop.yaml are in force, label set 1" in run("apply", "shop.yaml")
+    assert "label set 1" in run("apply", "shop.yaml")
+
+    found = json.loads(run("list", "--json"))
+    assert found["version"] == 1
+    assert [(label["id"], label["source"]) for label in found["labels"]] == [
+        ("a-dog-runs", "live"),
+        ("a-person-falls-down", "config"),
+        ("two-people-fight", "config"),
+    ]
+    shown = run("list")
+    assert "yard-*" in shown
+    assert "enter 0.8" in shown
+
+    assert "no longer watching" in run("remove", "a dog runs")
+    assert len(json.loads(run("list", "--json"))["labels"]) == 2
+
+
+@pytest.mark.kafka
+def test_mistakes_have_clear_answers(run: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A threshold out of range, an unknown key in a file, an unknown name and a missing topic each say what to do."""
+    (tmp_path / "typo.yaml").write_text("labels:\n  - {text: a person runs, entr: 0.5}\n")
+
+    with pytest.raises(ConfigurationError, match="'enter' of label 'a dog runs' must be between 0 and 1"):
+        run("add", "a dog runs", "--enter", "1.5")
+    with pytest.raises(ConfigurationError, match="did you mean 'enter'"):
+        run("apply", "typo.yaml")
+    with pytest.raises(ConfigurationError, match="no label 'a dog flies'"):
+        run("remove", "a dog flies")
+    monkeypatch.setenv("ACTIONWIRE_TOPICS__NAMESPACE", "nobody-made-this")
+    with pytest.raises(ConfigurationError, match=r"no topic nobody-made-this\.control"):
+        run("list")
+
+
+def test_adding_and_removing_change_the_version(broker: Broker) -> None:
+    """Each change has a version of its own, and adding a text again changes its settings."""
+    run = make({"text": "a person runs"})
+    strict = make({"text": "a person runs", "enter": 0.9})
+
+    assert [add_label(broker, TOPIC, run), add_label(broker, TOPIC, strict)] == [0, 1]
+    assert control.read(broker, TOPIC, 5).live == (strict,)
+    assert remove_label(broker, TOPIC, "a-person-runs") == 2
+    assert listing(control.read(broker, TOPIC, 5)) == {"version": 2, "labels": []}
+
+
+def test_people_who_edit_at_the_same_time_do_not_undo_each_other(broker: Broker) -> None:
+    """Two who read the same set and then add different labels both find theirs in it."""
+    add_label(broker, TOPIC, make({"text": "a person falls"}))
+    mine, theirs = make({"text": "a person runs"}), make({"text": "a person waves"})
+    sets = control.read(broker, TOPIC, 5)
+
+    control.write(broker, TOPIC, [added(sets, mine)], 5)
+    control.write(broker, TOPIC, [added(sets, theirs)], 5)
+
+    assert len(control.read(broker, TOPIC, 5).live) == 3

@@ -1,0 +1,110 @@
+"""`actionwire status`: what a person needs to know at one glance."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from engines.testing import tiny_bundle
+from pipeline import control
+from pipeline.broker.contract import Broker
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.broker.topics import apply_topics
+from pipeline.commands.status import bundle, collect, print_status
+from pipeline.config import Settings
+from pipeline.labels import make
+from pipeline.records.cameras import CameraStatus, encode_status
+from pipeline.records.labels import ConfigLabels
+from pipeline.records.wire import Message
+
+YARD = CameraStatus(
+    "yard", "online", 1_790_000_000_000, 1_790_000_000_000, 12.5, 320, 240, "h264", "rtcp", -0.02, 3, "host-1",
+    "host-2", None,
+)  # fmt: skip
+GATE = CameraStatus(
+    "gate", "offline", 1_790_000_000_000, None, None, None, None, None, None, None, 0, "host-1", None, "no answer"
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings that name a tiny bundle."""
+    tiny_bundle(tmp_path / "tiny")
+    return Settings.model_validate(
+        {
+            "worker": {"bundle": str(tmp_path / "tiny")},
+            "topics": {"partitions": 4},
+            "kafka": {"bootstrap": "in-process"},
+        }
+    )
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[Broker]:
+    """A cluster with two cameras, one that was removed, one garbage status, one label and a lag of three records."""
+    broker = InProcessBroker()
+    apply_topics(broker, settings)
+    producer = broker.producer()
+    for message in (
+        encode_status(replace(YARD, condition="stalled")),
+        encode_status(YARD),
+        encode_status(GATE),
+        encode_status(replace(GATE, camera="old")),
+        Message(b"old", None),
+        Message(b"odd", b"garbage"),
+    ):
+        producer.send("actionwire.cameras", message)
+    for number in range(3):
+        producer.send("actionwire.frames", Message(b"yard", b"jpeg %d" % number))
+    producer.flush(5)
+    producer.close()
+    control.write(broker, "actionwire.control", [ConfigLabels((make({"text": "a person falls"}),))], 5)
+    yield broker
+    broker.close()
+
+
+def test_everything_is_in_the_document(broker: Broker, settings: Settings) -> None:
+    """Cameras as compaction leaves them, lag, labels, and whether the bundle is calibrated; it is JSON throughout."""
+    found = collect(broker, settings)
+
+    assert json.loads(json.dumps(found)) == found
+    assert [(camera["camera"], camera["condition"]) for camera in found["cameras"]] == [
+        ("gate", "offline"),
+        ("odd", "unknown"),
+        ("yard", "online"),
+    ]
+    assert (found["lag"]["records"], len(found["lag"]["partitions"])) == (3, 1)
+    assert [label["text"] for label in found["labels"]["labels"]] == ["a person falls"]
+    assert (found["bundle"]["name"], found["bundle"]["calibrated"]) == ("tiny", True)
+
+
+def test_people_see_what_matters(broker: Broker, settings: Settings) -> None:
+    """Conditions, faults, conflicts, lag, labels, and a warning where thresholds were not measured."""
+    output = io.StringIO()
+    found = collect(broker, settings)
+    by_hand = {**found, "bundle": {**found["bundle"], "calibrated": False}}
+
+    print_status(by_hand, 1_790_000_125_000_000_000, Console(file=output, width=200))
+
+    shown = output.getvalue()
+    for words in (
+        "3 cameras", "online", "(2 min)", "h264 320x240 12.5/s", "rtcp -0.02 s", "also published by host-2",
+        "no answer", "lag: 3 records", "labels (set 0): a person falls", "bundle tiny@0.1.0", "NOT calibrated",
+    ):  # fmt: skip
+        assert words in shown, words
+
+
+def test_a_bundle_that_does_not_load_is_said(tmp_path: Path) -> None:
+    """A missing or damaged bundle does not hide the rest."""
+    path = tmp_path / "tiny"
+    tiny_bundle(path)
+    (path / "head.onnx").write_bytes(b"tampered")
+
+    assert "head.onnx" in bundle(str(path))["problem"]
+    assert "no bundle" in bundle(str(tmp_path / "none"))["problem"]
