@@ -1,0 +1,61 @@
+"""The demo's scenes by replay: many seeds, as fast as they go, pooled into one report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import evaluation
+from pipeline.demo.recordings import Recording
+from pipeline.errors import ActionwireError
+from pipeline.records.events import decode_event
+
+
+def run_replay(
+    recordings: Sequence[Callable[[], Recording]],
+    labels: tuple[str, ...],
+    bundle: str,
+    progress: Callable[[int, str], None],
+) -> dict[str, Any]:
+    """Replay each recording with `actionwire replay` in one process without a broker, and pool the outcome.
+
+    progress: told how many are done and how the last one went. Raises ActionwireError when a replay fails.
+    """
+    outcomes: list[evaluation.Comparison] = []
+    seeds: dict[str, float | None] = {}
+    for number, make in enumerate(recordings, 1):
+        found = make()
+        outcome = _replay(found, labels, bundle)
+        outcomes.append(outcome)
+        f1 = evaluation.report(outcome)["event_f1"]
+        seeds[str(found.truth["seed"])] = f1
+        progress(number, f"seed {found.truth['seed']}: F1 {'-' if f1 is None else f'{f1:.3f}'}")
+    figures = evaluation.report(evaluation.pool(outcomes))
+    known = [f1 for f1 in seeds.values() if f1 is not None]
+    return {**figures, "worst_seed_f1": min(known, default=None), "seeds": seeds, "broker": "in-process"}
+
+
+def replay_command(recording: Recording, labels: tuple[str, ...], bundle: str, events: Path) -> list[str]:
+    """The command line that replays a recording, watching for these labels, into a file of JSON lines."""
+    cameras = [part for camera, file in recording.files.items() for part in ("--camera", f"{camera}={file}")]
+    watched = [part for text in labels for part in ("--label", text)]
+    return [
+        sys.executable, "-m", "pipeline.cli", "replay", *cameras, *watched,
+        "--bundle", bundle, "--bootstrap", "in-process", "--json", str(events),
+    ]  # fmt: skip
+
+
+def _replay(recording: Recording, labels: tuple[str, ...], bundle: str) -> evaluation.Comparison:
+    with tempfile.TemporaryDirectory(prefix="actionwire-replay-") as folder:
+        events = Path(folder) / "events.jsonl"
+        done = subprocess.run(
+            replay_command(recording, labels, bundle, events), capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise ActionwireError(f"the replay of {recording.folder} failed:\n{done.stderr.strip()[-2000:]}")
+        messages = [decode_event(line) for line in events.read_bytes().splitlines()]
+    return evaluation.compare(evaluation.read_truth(recording.truth), messages, labels)
