@@ -7,7 +7,7 @@
                4 another process has taken this one's place
              130 interrupted
 
-Modules that are slow to import are imported by the command that needs them, so that `--help` answers at once.
+Modules that are slow to import are imported inside the command that needs them, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ from typing import Annotated
 import typer
 
 from engines.errors import EngineError
+from pipeline.camera.commands import app as camera_commands
+from pipeline.commands.evaluate import evaluate
+from pipeline.commands.ingest import ingest
+from pipeline.commands.labels import labels as label_commands
+from pipeline.commands.status import status
+from pipeline.commands.topics import topics
+from pipeline.commands.watch import watch
+from pipeline.demo.commands import demo
 from pipeline.errors import ActionwireError, ConfigurationError, FencedError, TransientError, mask
+from pipeline.local.commands import broker as broker_commands
+from pipeline.replay_command import replay
 
 app = typer.Typer(
     name="actionwire",
@@ -28,6 +38,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+for command in (demo, ingest, topics, watch, status, replay, evaluate):
+    app.command()(command)
+app.add_typer(camera_commands, name="camera")
+app.add_typer(label_commands, name="labels")
+app.add_typer(broker_commands, name="broker")
 
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigurationError, 2),

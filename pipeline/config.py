@@ -240,15 +240,22 @@ def watches(patterns: tuple[str, ...], camera: str) -> bool:
     return any(fnmatchcase(camera, pattern) for pattern in patterns)
 
 
+def source_file(path: Path | None = None) -> Path | None:
+    """The settings file in force: `path`, else $ACTIONWIRE_CONFIG, else ./actionwire.yaml where it exists."""
+    if path is None and (named := os.environ.get("ACTIONWIRE_CONFIG")):
+        return Path(named)
+    return path or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+
 def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
-    """Read the settings: `path`, else $ACTIONWIRE_CONFIG, else ./actionwire.yaml where it exists, then the environment.
+    """Read the settings: the file of `source_file`, then the environment.
 
     overrides: values of command-line options by section, for example {"kafka": {"bootstrap": "in-process"}}; they win.
     Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest right one.
     """
-    chosen = path or (Path(found) if (found := os.environ.get("ACTIONWIRE_CONFIG")) else None)
-    document = read_document(chosen) if chosen else read_document(DEFAULT_FILE) if DEFAULT_FILE.exists() else {}
-    where = str(chosen or (DEFAULT_FILE if DEFAULT_FILE.exists() else "the environment"))
+    chosen = source_file(path)
+    document = read_document(chosen) if chosen else {}
+    where = str(chosen or "the environment")
     try:
         settings = Settings(**document)
         for section, values in (overrides or {}).items():

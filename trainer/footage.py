@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from trainer.scenes.commands import renderer_version
 from trainer.scenes.encode import compress
 from trainer.scenes.render import render
 from trainer.scenes.script import draw_clip, draw_stream
@@ -26,7 +27,8 @@ Pictures = npt.NDArray[np.uint8]
 Row = tuple[str, float, float, tuple[str | None, ...]]
 Progress = Callable[[int, int], None]
 
-_SCENES = 2  # version of the stored form; a change of it, or of the plan, renders anew
+_FORM = 3  # version of the stored form; a change of it, of the renderer or of the plan renders anew
+_SCALE = 2  # cameras see more than the model's input: pictures are drawn larger, compressed, then scaled down
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Plan:
 
     def key(self) -> str:
         """A short hash of the plan, by which rendered footage is found again."""
-        text = json.dumps([_SCENES, asdict(self)], sort_keys=True)
+        text = json.dumps([_FORM, renderer_version(), asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -139,8 +141,7 @@ def _render_one(job: tuple[Path, Plan, int]) -> Stretch:
     times = (np.arange(plan.ticks) + phase) / plan.rate
     frames = np.load(path, mmap_mode="r+")
     first = index * plan.ticks
-    scale = int(rng.integers(2, 4))  # cameras differ in resolution, and with it in what scaling leaves of a picture
-    pictures = compress(render(scene, times, (scale * plan.width, scale * plan.height)), rng)
+    pictures = compress(render(scene, times, (_SCALE * plan.width, _SCALE * plan.height)), rng)
     for tick, picture in enumerate(pictures):
         frames[first + tick] = cv2.resize(picture, (plan.width, plan.height), interpolation=cv2.INTER_AREA)
     rows = tuple((event.key, event.start, event.end, tuple(event.actors)) for event in scene.events)

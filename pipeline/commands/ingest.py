@@ -1,0 +1,75 @@
+"""`actionwire ingest`: cameras to the frames topic, until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from pipeline.config import Settings, source_file
+from pipeline.options import Bootstrap, ConfigFile, settings_from
+
+
+def ingest(
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Only this share of the cameras, such as 1/3, by hash of the id."),
+    ] = None,
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Read the cameras of the settings and publish their sampled frames.
+
+    Cameras that are added, changed or removed in the settings file take effect while it runs. Ctrl-C ends it.
+    """
+    from pipeline import logs
+    from pipeline.broker import connect
+    from pipeline.health import HealthServer
+    from pipeline.ingest.ingest import Ingest, run_ingest
+    from pipeline.ingest.ownership import Shard
+    from pipeline.ingest.reload import FileWatch
+    from pipeline.metrics import IngestMetrics, new_registry
+
+    def read() -> Settings:
+        return settings_from(config, bootstrap)
+
+    settings = read()
+    logs.configure(settings.log.format, settings.log.level)
+    stop = stop_on_signals()
+    running: list[Ingest] = []
+    file = source_file(config)
+    registry = new_registry()
+    with ExitStack() as stack:
+        broker = connect(settings.kafka)
+        stack.callback(broker.close)
+        if (port := settings.http.ingest_port) is not None:
+            stack.enter_context(
+                HealthServer(
+                    settings.http.host, port, registry, lambda: None, lambda: None if running else "not started yet"
+                )
+            )
+        run_ingest(
+            settings,
+            broker,
+            stop=stop,
+            shard=None if shard is None else Shard.parse(shard),
+            metrics=IngestMetrics(registry, settings.http.per_camera_metrics),
+            reload=None if file is None else FileWatch(file, read, settings),
+            started=running.append,
+        )
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and the first Ctrl-C set; a second Ctrl-C interrupts."""
+    stop = threading.Event()
+
+    def ask(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return stop
