@@ -1,4 +1,4 @@
-"""`actionwire labels add | remove | list | apply`: change what is watched for, while everything runs."""
+"""`actionwire labels add | remove | list | apply | try`: change what is watched for, while everything runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.table import Table
 from pipeline import control
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
+from pipeline.commands.try_label import try_label
 from pipeline.config import load
 from pipeline.labels import LabelSets, added, collect, in_force, make, removed
 from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
@@ -145,3 +146,6 @@ def _control(config: Path | None, bootstrap: str | None) -> Iterator[tuple[Broke
     with closing(connect(settings.kafka)) as broker:
         partitions_of(broker, topic, SECONDS)
         yield broker, topic
+
+
+labels.command("try")(try_label)

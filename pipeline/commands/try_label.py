@@ -1,0 +1,214 @@
+"""`actionwire labels try TEXT --camera ID`: how a text would score, and what each threshold would have raised.
+
+Reads the newest frames of one camera and sends them along the worker's path, in this process. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engines.contract import EngineInfo
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker, Reader
+from pipeline.broker.messages import partition_of
+from pipeline.clock import SECOND, tick_ns
+from pipeline.config import Settings
+from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.events import EventContext, WindowScores, advance, finish
+from pipeline.labels import LabelSet, make
+from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
+from pipeline.reading import partitions_of
+from pipeline.records.events import ActionEvent, Evidence, ModelReference
+from pipeline.records.frames import FrameRecord, decode_stream_record
+from pipeline.records.wire import Partition, Record, iso
+from pipeline.rules import EventRules
+
+THRESHOLDS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_BAR = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The score of one window."""
+
+    tick: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What one threshold would have raised."""
+
+    enter: float
+    events: tuple[tuple[int, int], ...]
+    """Start and end of each, in ticks; an event that was still open ends with the last window."""
+
+
+def try_label(
+    text: Annotated[str, typer.Argument(help="The action in plain words.")],
+    camera: Annotated[str, typer.Option("--camera", help="Camera id.")],
+    past: Annotated[float, typer.Option(min=1, help="Seconds of the recent past to look at.")] = 30.0,
+    live: Annotated[float, typer.Option(min=0, help="Seconds to go on with what comes in.")] = 10.0,
+    bundle: Annotated[str | None, typer.Option(help="Bundle to use; else that of the settings.")] = None,
+    as_json: Json = False,
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Print how a text scores in front of a camera, and what each threshold would have raised. Changes nothing."""
+    settings = settings_from(config, bootstrap, worker={"bundle": bundle})
+    console = Console()
+
+    def show(score: Score) -> None:
+        instant = iso(tick_ns(score.tick, settings.rate, camera))
+        if as_json:
+            typer.echo(json.dumps({"time": instant, "tick": score.tick, "score": round(score.score, 6)}))
+        else:
+            console.print(f"{instant}  {score.score:.3f}  {'#' * round(score.score * _BAR)}", highlight=False)
+
+    with closing(connect(settings.kafka)) as broker:
+        raised = run(broker, settings, text, camera, past, live, show)
+    if as_json:
+        typer.echo(json.dumps({"thresholds": [_document(one, settings.rate, camera) for one in raised]}))
+    else:
+        console.print(_table(raised, settings.rate, camera))
+
+
+def run(
+    broker: Broker,
+    settings: Settings,
+    text: str,
+    camera: str,
+    past: float,
+    live: float,
+    show: Callable[[Score], None],
+) -> list[Raised]:
+    """Score a camera's newest frames against a text, show each score, and return what each threshold would have raised.
+
+    Raises ConfigurationError for a camera without frames or a text that the bundle cannot take, EngineError.
+    """
+    from pipeline.replay import NO_MARKERS, Replay
+    from pipeline.worker.decoding import decode
+    from pipeline.worker.model import load_model
+    from pipeline.worker.path import ScoredWindow
+
+    partitions = partitions_of(broker, settings.topics.name("frames"))
+    partition = partitions[partition_of(camera.encode(), len(partitions))]
+    with closing(broker.reader([partition])) as reader, closing(load_model(settings)) as model:
+        recent = tail(reader, partition, camera, round(past * settings.rate))
+        if not recent:
+            raise ConfigurationError(
+                f"camera {camera!r} has no frames in {partition.topic}; `actionwire status` lists the cameras"
+            )
+        view = model.embed(LabelSet((make({"text": text}),), 0))
+        rules = view.rules(camera, settings.rate)
+        if not rules.labels:
+            raise ConfigurationError(f"this bundle cannot watch for {text!r}; the line above says why")
+        scores: list[Score] = []
+
+        def observe(window: ScoredWindow) -> None:
+            scores.append(Score(window.tick, float(window.scores[0])))
+            show(scores[-1])
+
+        replay = Replay(model, lambda _: view, settings, observe)
+        replay.open(partition, recent[0].offset, NO_MARKERS)
+        chunks = ([decode(record, model.prepare)] for record in _going_on(reader, camera, recent, live))
+        for _ in replay.run(partition, chunks):
+            pass  # events under the thresholds in force; all thresholds are played through below
+        return raised_by(scores, rules, _context(camera, settings, model.engine.info))
+
+
+def tail(reader: Reader, partition: Partition, camera: str, ticks: int, seconds: float = 10.0) -> list[Record]:
+    """The camera's frames of the last `ticks` ticks, oldest first; the reader stands at the end afterwards."""
+    first, end = reader.bounds(seconds)[partition]
+    reach = 4 * ticks
+    while True:
+        begin = max(first, end - reach)
+        reader.seek(partition, begin)
+        frames: list[tuple[int, Record]] = []
+        deadline = time.monotonic() + seconds
+        while reader.positions()[partition] < end and time.monotonic() < deadline:
+            for record in reader.read(0.2):
+                if (frame := _frame(record, camera)) is not None:
+                    frames.append((frame.tick, record))
+        newest = max((tick for tick, _ in frames), default=0)
+        kept = [record for tick, record in frames if tick > newest - ticks]
+        if begin == first or (frames and len(kept) < len(frames)):
+            return kept
+        reach *= 4
+
+
+def raised_by(scores: Sequence[Score], rules: EventRules, context: EventContext) -> list[Raised]:
+    """What each threshold would have raised, with the label's other settings and `exit` in the same proportion."""
+    own = float(rules.enter[0])
+    return [_raised(scores, enter, rules, context) for enter in sorted({*THRESHOLDS, round(own, 3)})]
+
+
+def _raised(scores: Sequence[Score], enter: float, rules: EventRules, context: EventContext) -> Raised:
+    ratio = float(rules.exit[0] / rules.enter[0])
+    played = replace(rules, enter=np.array([enter]), exit=np.array([enter * ratio]))
+    messages: list[ActionEvent] = []
+    states: dict[str, Any] = {}
+    last: int | None = None
+    for score in scores:
+        if last is not None and score.tick <= last:  # a newer session with another clock
+            states, ended = finish(states, "session", last, played, context)
+            messages += ended
+        window = WindowScores(score.tick, np.array([score.score], np.float32), Evidence("", 0, 0, 0))
+        states, fired = advance(states, window, played, context)
+        messages += fired
+        last = score.tick
+    if last is not None:
+        messages += finish(states, "session", last, played, context)[1]
+    return Raised(enter, tuple((one.start_tick, one.end_tick) for one in messages if one.end_tick is not None))
+
+
+def _going_on(reader: Reader, camera: str, recent: Sequence[Record], seconds: float) -> Iterator[Record]:
+    """The recent frames, then those that come in during the next `seconds`."""
+    yield from recent
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        yield from (record for record in reader.read(min(left, 0.5)) if _frame(record, camera) is not None)
+
+
+def _frame(record: Record, camera: str) -> FrameRecord | None:
+    if record.key != camera.encode():
+        return None
+    try:
+        frame = decode_stream_record(record.key, record.value, record.headers)
+    except BadRecordError:
+        return None
+    return frame if isinstance(frame, FrameRecord) else None
+
+
+def _context(camera: str, settings: Settings, info: EngineInfo) -> EventContext:
+    model = ModelReference(info.bundle, info.name, info.version, info.space)
+    return EventContext(camera, 0, settings.rate, model, 0, info.frames, float(settings.rate))
+
+
+def _document(raised: Raised, rate: int, camera: str) -> dict[str, Any]:
+    spans = [{"start": _iso(start, rate, camera), "end": _iso(end, rate, camera)} for start, end in raised.events]
+    return {"enter": raised.enter, "events": len(spans), "spans": spans}
+
+
+def _table(raised: Sequence[Raised], rate: int, camera: str) -> Table:
+    shown = Table("enter", "events", "seconds", "when", title="what each threshold would have raised")
+    for one in raised:
+        lengths = sum(tick_ns(end, rate, camera) - tick_ns(start, rate, camera) for start, end in one.events)
+        when = ", ".join(_iso(start, rate, camera)[11:19] for start, _ in one.events[:5])
+        more = f" and {len(one.events) - 5} more" if len(one.events) > 5 else ""
+        shown.add_row(f"{one.enter:g}", str(len(one.events)), f"{lengths / SECOND:.1f}", when + more)
+    return shown
+
+
+def _iso(tick: int, rate: int, camera: str) -> str:
+    return iso(tick_ns(tick, rate, camera))
