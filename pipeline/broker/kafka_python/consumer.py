@@ -99,9 +99,10 @@ class KafkaGroupConsumer:
         self._paused: set[Partition] = set()
         self._closed = False
         with translating(f"joining group {group}"):
+            consumer.subscribe([topic], listener=self._assignment)
+            # before the first poll joins: a member that learns of its topic later joins a second time
             if not consumer._client.learn_topic(topic, _LOOKUP_SECONDS):
                 raise ConfigurationError(f"topic {topic} was not found; create the topics with `actionwire topics`")
-            consumer.subscribe([topic], listener=self._assignment)
 
     def poll(self, seconds: float, max_records: int) -> Polled:
         """See the contract."""
