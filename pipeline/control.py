@@ -7,7 +7,7 @@ from what is there.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import structlog
@@ -25,8 +25,10 @@ log = structlog.get_logger()
 class ControlReader:
     """Follows the control topic from its beginning. Belongs to one thread; use it in a `with` block."""
 
-    def __init__(self, broker: Broker, topic: str) -> None:
+    def __init__(self, broker: Broker, topic: str, seen: Callable[[LabelSets], None] | None = None) -> None:
+        """Begin at the topic's beginning. seen: called with what is in force after every single record."""
         self._partition = Partition(topic, 0)
+        self._seen = seen
         self._reader = broker.reader([self._partition])
         self.sets = LabelSets()
         """What the topic said so far."""
@@ -63,6 +65,8 @@ class ControlReader:
             log.warning("control record ignored", offset=record.offset, reason=error.reason, error=str(error))
             return
         self.sets = apply(self.sets, content, record.offset)
+        if self._seen:
+            self._seen(self.sets)
 
 
 def read(broker: Broker, topic: str, seconds: float) -> LabelSets:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.broker.contract import Broker, GroupConsumer
+from pipeline.broker.contract import Broker, GroupConsumer, Reader
 from pipeline.errors import BrokerTimeout
 from pipeline.offsets import NO_STATE, Committed, decode_position
 from pipeline.records.state import CameraState, decode_state
@@ -116,18 +116,20 @@ def _read_states(
         bounds = reader.bounds(max(0.1, deadline - monotonic()))
         upto = {one: bounds[one][1] if last is None else last + 1 for one, last in sought.items()}
         read: dict[Partition, dict[str, CameraState]] = {one: {} for one in sought}
-        missing = set(sought)
-        while missing and monotonic() < deadline:
+        while (missing := _missing(reader, upto)) and monotonic() < deadline:
             for record in reader.read(min(0.5, max(0.01, deadline - monotonic()))):
                 if record.offset < upto[record.source]:
                     _fold(read[record.source], record)
-            positions = reader.positions()
-            missing = {one for one in missing if positions.get(one, 0) < upto[one]}
         return states | {one.number: read[one] for one in sought if one not in missing}
     except BrokerTimeout:
         return states
     finally:
         reader.close()
+
+
+def _missing(reader: Reader, upto: Mapping[Partition, int]) -> set[Partition]:
+    positions = reader.positions()
+    return {one for one, offset in upto.items() if positions.get(one, 0) < offset}
 
 
 def _fold(states: dict[str, CameraState], record: Record) -> None:

@@ -71,20 +71,20 @@ class Commits:
     """Epoch under which each partition was put on the path."""
     pending: Pending = field(default_factory=Pending)
 
-    def commit(self, transactions: Transactions, token: GroupToken | None) -> list[Fired]:
-        """Commit everything pending; return the events that are visible now.
+    def commit(self, transactions: Transactions, token: GroupToken | None) -> list[Fired] | None:
+        """Commit everything pending; return the events that are visible now, None where there was nothing to commit.
 
         Raises TransactionAborted or FencedError; then nothing of it is visible, and the path must be left.
         """
         self.fail("commit:1")
         self._leave_ended_epochs()
         if token is None:
-            return []
+            return None
         fired, dead = self.pending.fired, self.pending.dead
         self.fail("commit:2")
         snapshots = self.path.snapshot(self.opened)
         if not snapshots:
-            return []
+            return None
         self.fail("commit:3")
         transactions.begin()
         self.fail("commit:4")
@@ -107,12 +107,29 @@ class Commits:
         self.pending = Pending()
         return fired
 
+    def open(self, partition: Partition, epoch: int, fired: list[Fired]) -> None:
+        """A partition was put on the path under an epoch; what an older one left pending is decided again."""
+        self.opened.pop(partition, None)
+        self._keep_opened()
+        self.opened[partition] = epoch
+        self.pending.fired += fired
+
+    def leave(self) -> None:
+        """Take everything off the path; nothing pending counts."""
+        for partition in self.opened:
+            self.path.close(partition)
+        self.opened.clear()
+        self.pending = Pending()
+
     def _leave_ended_epochs(self) -> None:
         """Step 1: what belongs to an epoch that has ended is somebody else's now, or will be decided again."""
         ended = {one for one, epoch in self.opened.items() if not self.epochs.is_current(one, epoch)}
         for partition in ended:
             self.path.close(partition)
             del self.opened[partition]
+        self._keep_opened()
+
+    def _keep_opened(self) -> None:
         self.pending.fired = [one for one in self.pending.fired if one.partition in self.opened]
         self.pending.dead = [one for one in self.pending.dead if one.record.source in self.opened]
 

@@ -15,13 +15,11 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from pipeline import labels as sets
-from pipeline.broker.contract import Broker, Producer, Reader
-from pipeline.config import LabelSettings
-from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout, TransientError
-from pipeline.labels import LabelSet, LabelSets
+from pipeline.broker.contract import Producer
+from pipeline.control import ControlReader
+from pipeline.errors import ActionwireError, BrokerTimeout, TransientError
+from pipeline.labels import LabelSet, LabelSets, in_force
 from pipeline.records.frames import LabelsMarker, encode_stream_record
-from pipeline.records.labels import ConfigLabels, decode_control, encode_control
 from pipeline.records.wire import Message, Partition
 from pipeline.worker.lanes import LabelView
 
@@ -52,6 +50,10 @@ class Views:
                 self._versions.append(labels.version)
                 self._changed.notify_all()
 
+    def seen(self, sets: LabelSets) -> None:
+        """Make known what the control topic says after one more record."""
+        self.put(in_force(sets))
+
     @property
     def newest(self) -> LabelSet:
         """The newest set that is known."""
@@ -73,54 +75,6 @@ class Views:
             if version not in self._views:
                 self._views[version] = self._embed(self._sets[version])
             return self._views[version]
-
-
-class Control:
-    """The control topic as it was read so far. Belongs to one thread."""
-
-    def __init__(self, broker: Broker, topic: str, views: Views) -> None:
-        self._partition = Partition(topic, 0)
-        self._reader: Reader = broker.reader([self._partition])
-        self._views = views
-        self.sets = LabelSets()
-
-    def read(self, seconds: float) -> bool:
-        """Wait for records and take them into account; True when some came."""
-        records = self._reader.read(seconds)
-        for record in records:
-            try:
-                self.sets = sets.apply(self.sets, decode_control(record.key, record.value), record.offset)
-            except BadRecordError as error:
-                log.error("ignoring a label record", offset=record.offset, reason=str(error))
-                continue
-            self._views.put(sets.in_force(self.sets))
-        return bool(records)
-
-    def catch_up(self, seconds: float) -> None:
-        """Read to the end. Raises BrokerTimeout when that takes longer."""
-        _, end = self._reader.bounds(seconds)[self._partition]
-        for _ in range(max(1, int(seconds / FOLLOW_SECONDS))):
-            if self._reader.positions()[self._partition] >= end:
-                return
-            self.read(FOLLOW_SECONDS)
-        raise BrokerTimeout(f"the control topic was not read to its end in {seconds:g} s")
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._reader.close()
-
-
-def publish_config(producer: Producer, topic: str, known: LabelSets, labels: tuple[LabelSettings, ...]) -> bool:
-    """Write the labels of a settings file where they differ from what the topic holds; True when they did.
-
-    Raises ConfigurationError for labels that contradict each other, BrokerTimeout.
-    """
-    wanted = sets.collect(sets.make(label.model_dump()) for label in labels)
-    if not wanted or wanted == known.config:
-        return False
-    producer.send(topic, encode_control(ConfigLabels(wanted)))
-    producer.flush(8.0)
-    return True
 
 
 class Announcer:
@@ -149,12 +103,12 @@ class Announcer:
         return note
 
 
-def follow(control: Control, views: Views, announcer: Announcer, stop: threading.Event) -> None:
-    """Read, embed and announce until told to stop; the body of a thread."""
+def follow(control: ControlReader, views: Views, announcer: Announcer, stop: threading.Event) -> None:
+    """Read, embed and announce until told to stop; the body of a thread. `control` puts what it reads into `views`."""
     embedded = EMPTY
     while not stop.is_set():
         try:
-            control.read(FOLLOW_SECONDS)
+            control.poll(FOLLOW_SECONDS)
             newest = views.newest
             if newest.version > embedded:
                 views(newest.version)
@@ -165,4 +119,3 @@ def follow(control: Control, views: Views, announcer: Announcer, stop: threading
         except TransientError as error:
             log.warning("labels cannot be followed at the moment", reason=str(error))
             stop.wait(1.0)
-    control.close()

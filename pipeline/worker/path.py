@@ -43,6 +43,8 @@ class Outcome:
     """Windows scored."""
     newest_ns: dict[str, int] = field(default_factory=dict)
     """Capture time of the newest frame of each camera."""
+    heard: dict[Partition, set[str]] = field(default_factory=dict)
+    """Cameras whose frames counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,9 @@ class Path:
         outcome.frames = self._encode([*(step.frame for step in arrived), *behind])
         outcome.windows = len(windows)
         outcome.newest_ns = {step.camera: step.capture_ns for step in arrived}
+        for lane, one in taken:
+            if isinstance(one.step, Arrived):
+                outcome.heard.setdefault(lane.partition, set()).add(one.step.camera)
         self._score(windows)
         with self._stage("decide"):
             outcome.fired = [fired for lane, one in taken for fired in lane.decide(one)]

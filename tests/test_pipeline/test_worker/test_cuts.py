@@ -101,7 +101,9 @@ class Broker:
 def run(log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1) -> Path:
     """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`."""
     views = {version: replace(view, multiple=multiple, stride=stride) for version, view in VIEWS.items()}
-    path = Path(ColourEngine(), Geometry(4, RATE // multiple, stride), views.__getitem__, rewind_seconds=REWIND, batch=8)
+    path = Path(
+        ColourEngine(), Geometry(4, RATE // multiple, stride), views.__getitem__, rewind_seconds=REWIND, batch=8
+    )
     path.open(broker.restored())
     offset, turn = broker.position.rewind, 0
     while offset < stop:

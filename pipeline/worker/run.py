@@ -1,0 +1,108 @@
+"""A worker process, put together: bundle, labels, metrics, health, and the loop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+import structlog
+
+from pipeline.broker.contract import Broker
+from pipeline.config import Settings
+from pipeline.control import ControlReader, apply_config
+from pipeline.errors import ConfigurationError
+from pipeline.health import HealthServer
+from pipeline.labels import collect, make
+from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
+from pipeline.worker.labelling import Announcer, Views, follow
+from pipeline.worker.loop import Equipment, Worker, no_failure
+from pipeline.worker.model import Model, load_model
+
+BROKER_SECONDS = 10.0
+CONTROL_SECONDS = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+def run_worker(
+    settings: Settings,
+    broker: Broker,
+    *,
+    stop: threading.Event,
+    slot: str | None = None,
+    model: Model | None = None,
+    started: Callable[[Worker, HealthServer | None], None] | None = None,
+    fail: Callable[[str], None] = no_failure,
+) -> None:
+    """Turn frames into events until `stop` is set; then commit, leave the group and return.
+
+    slot: stable name of this worker, which decides whose unfinished transaction it aborts at its start; else that of
+    the settings, else made from host and process. model: a loaded bundle; else that of the settings. started: called
+    with the running worker. fail: called at every numbered step of commit and assignment, for tests.
+    Raises ConfigurationError, TransientError (nothing was reached yet), FencedError, EngineError.
+    """
+    broker.check(BROKER_SECONDS)
+    check_topics(settings, broker)
+    with ExitStack() as stack:
+        model = model or stack.enter_context(closing(load_model(settings)))
+        registry = new_registry()
+        metrics = WorkerMetrics(registry, settings.http.per_camera_metrics)
+        metrics.engine(_engine_labels(model))
+        control = settings.topics.name("control")
+        if wanted := collect(make(one.model_dump()) for one in settings.labels):
+            apply_config(broker, control, wanted, CONTROL_SECONDS)
+        views = Views(model.embed)
+        reader = stack.enter_context(ControlReader(broker, control, views.seen))
+        reader.catch_up(CONTROL_SECONDS)
+        equipment = Equipment(model.engine, model.geometry, model.prepare, views)
+        name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
+        worker = Worker(settings, broker, equipment, metrics, slot=name, fail=fail)
+        producer = broker.producer()
+        stack.callback(producer.close)
+        announcer = Announcer(producer, settings.topics.name("frames"), worker.owned)
+        stack.enter_context(_background("labels", lambda ended: follow(reader, views, announcer, ended)))
+        health = None
+        if settings.http.worker_port is not None:
+            health = HealthServer(settings.http.host, settings.http.worker_port, registry, worker.live, worker.ready)
+            stack.enter_context(health)
+            log.info("health and metrics served", url=health.url)
+        if started:
+            started(worker, health)
+        worker.run(stop)
+
+
+def check_topics(settings: Settings, broker: Broker) -> None:
+    """Refuse to work on topics that do not belong together. Raises ConfigurationError, BrokerUnavailable."""
+    names = [settings.topics.name(topic) for topic in ("frames", "state", "events", "control", "dead")]
+    counts = broker.partition_counts(names, BROKER_SECONDS)
+    missing = [name for name in names if name not in counts]
+    if missing:
+        raise ConfigurationError(f"topics are missing: {', '.join(missing)}; create them with `actionwire topics`")
+    frames, state, events = (counts[name] for name in names[:3])
+    if not frames == state == events:
+        raise ConfigurationError(
+            f"{names[0]}, {names[1]} and {names[2]} have {frames}, {state} and {events} partitions, which must be "
+            "equal; delete the wrong one and create it again with `actionwire topics`"
+        )
+
+
+def _engine_labels(model: Model) -> EngineLabels:
+    info = model.engine.info
+    calibrated = model.bundle.manifest.events.calibrated
+    return EngineLabels(info.bundle, info.name, info.version, info.backend, info.device, info.precision, calibrated)
+
+
+@contextmanager
+def _background(name: str, body: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run a body on a thread of its own inside a `with` block."""
+    ended = threading.Event()
+    thread = threading.Thread(target=body, args=(ended,), name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

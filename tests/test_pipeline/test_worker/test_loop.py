@@ -1,0 +1,290 @@
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from engines.testing import COLOURS, tiny_bundle
+from pipeline.broker.contract import TopicSettings
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.clock import tick_ns
+from pipeline.config import HttpSettings, LabelSettings, Settings, TopicsSettings, WorkerSettings
+from pipeline.control import write
+from pipeline.errors import BrokerTimeout, ConfigurationError, TransactionAborted
+from pipeline.frames import encode_jpeg
+from pipeline.records.frames import FrameRecord, encode_stream_record
+from pipeline.records.labels import Label, LiveLabel
+from pipeline.records.wire import Message, Partition, Record
+from pipeline.worker.loop import Worker
+from pipeline.worker.model import Model, load_model
+from pipeline.worker.run import check_topics, run_worker
+
+PARTITIONS = 2
+JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, colour in COLOURS.items()}
+
+
+class Killed(BaseException):
+    """The worker dies here."""
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A deployment of two partitions that watches for cyan."""
+    path = tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", frames=4)
+    return Settings(
+        topics=TopicsSettings(namespace="test", partitions=PARTITIONS),
+        labels=(LabelSettings(text="cyan"),),
+        worker=WorkerSettings(
+            bundle=str(path), backend="onnxruntime", threads=1, start="begin", commit_seconds=0.05, batch_milliseconds=2
+        ),
+        http=HttpSettings(worker_port=None),
+    )
+
+
+@pytest.fixture(scope="module")
+def model(settings: Settings) -> Model:
+    """The loaded bundle."""
+    return load_model(settings)
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[InProcessBroker]:
+    """A broker with the topics of the deployment."""
+    broker = InProcessBroker()
+    broker.ensure_topics(
+        [
+            TopicSettings(settings.topics.name(name), 1 if name in ("control", "dead") else PARTITIONS)
+            for name in ("frames", "events", "state", "control", "dead")
+        ],
+        1.0,
+    )
+    yield broker
+    broker.close()
+
+
+def show(
+    broker: InProcessBroker, scenes: Sequence[tuple[str, int]], *, camera: str = "door", session: int = 1, tick: int = 0
+) -> int:
+    """Publish scenes of (colour, frames), one frame per tick; return the next tick."""
+    producer = broker.producer()
+    number = 0 if camera == "door" else 1
+    for colour, count in scenes:
+        for _ in range(count):
+            record = FrameRecord(
+                camera, session, tick, tick, 4, tick_ns(tick, 4, camera), "arrival", 32, 32, JPEGS[colour]
+            )
+            message = encode_stream_record(record)
+            producer.send("test.frames", Message(message.key, message.value, message.headers, number))
+            tick += 1
+    return tick
+
+
+SCENES = [("grey", 12), ("cyan", 16), ("grey", 12), ("cyan", 12), ("grey", 16)]
+
+
+def written(broker: InProcessBroker, topic: str, partitions: int = PARTITIONS) -> list[Record]:
+    """Committed records of a topic, by partition."""
+    reader = broker.reader([Partition(topic, number) for number in range(partitions)])
+    ends = {one: end for one, (_, end) in reader.bounds(1.0).items()}
+    records: list[Record] = []
+    while any(reader.positions()[one] < end for one, end in ends.items()):
+        records += reader.read(0.1)
+    reader.close()
+    return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+def events(broker: InProcessBroker) -> list[tuple[int, bytes | None]]:
+    """What subscribers see, without the offsets that an aborted transaction may have used up."""
+    return [(record.partition, record.value) for record in written(broker, "test.events")]
+
+
+def caught_up(broker: InProcessBroker) -> bool:
+    """True when every record was processed and committed."""
+    return not any(broker.lag("actionwire-worker", "test.frames", 1.0).values())
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that must happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@contextmanager
+def running(
+    broker: InProcessBroker,
+    settings: Settings,
+    model: Model,
+    fail: Callable[[str], None] = lambda step: None,
+) -> Iterator[tuple[Worker, list[BaseException]]]:
+    """A worker in a thread; what ended it before its time is in the list."""
+    stop, workers, ends = threading.Event(), [], []
+
+    def body() -> None:
+        try:
+            run_worker(
+                settings,
+                broker,
+                stop=stop,
+                slot="a",
+                model=model,
+                started=lambda worker, _: workers.append(worker),
+                fail=fail,
+            )
+        except BaseException as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    try:
+        until(lambda: bool(workers or ends))
+        yield (workers or [None])[0], ends
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(settings: Settings, model: Model) -> list[tuple[int, bytes | None]]:
+    """The events of a run in which nothing went wrong."""
+    broker = InProcessBroker()
+    names = {"frames": 2, "events": 2, "state": 2, "control": 1, "dead": 1}
+    broker.ensure_topics([TopicSettings(f"test.{name}", count) for name, count in names.items()], 1.0)
+    show(broker, SCENES)
+    show(broker, SCENES, camera="yard")
+    with running(broker, settings, model) as (_, ends):
+        until(lambda: caught_up(broker))
+    assert not ends
+    found = events(broker)
+    broker.close()
+    return found
+
+
+def test_frames_become_events(undisturbed: list[tuple[int, bytes | None]]) -> None:
+    """Two cameras that each show cyan twice give four events, each started and ended, in their cameras' partitions."""
+    starts = [(number, value) for number, value in undisturbed if value and b'"phase":"started"' in value]
+    ends = [(number, value) for number, value in undisturbed if value and b'"phase":"ended"' in value]
+    assert [number for number, _ in starts] == [0, 0, 1, 1] and len(ends) == 4
+
+
+STEPS = [f"commit:{number}" for number in (1, 2, 3, 4, 5, 6, 7, "done")] + [
+    f"assign:{number}" for number in (1, 2, 3, 4)
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_that_dies_at_any_step_loses_and_doubles_nothing(
+    step: str, broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+) -> None:
+    """Killed at a numbered step of its third commit or first assignment, its successor finishes with the same bytes."""
+    show(broker, SCENES)
+    show(broker, SCENES, camera="yard")
+    seen = {"count": 0}
+
+    def die(at: str) -> None:
+        seen["count"] += at == step
+        if at == step and seen["count"] == (1 if step.startswith("assign") else 3):
+            raise Killed(step)
+
+    with running(broker, settings, model, die) as (_, ends):
+        until(lambda: bool(ends))
+    assert isinstance(ends[0], Killed)
+    with running(broker, settings, model) as (_, ends):
+        until(lambda: caught_up(broker))
+    assert not ends and events(broker) == undisturbed
+
+
+@pytest.mark.parametrize("step", ["commit:3", "commit:4", "commit:5", "commit:6", "commit:7", "assign:2"])
+def test_a_failed_transaction_is_done_again(
+    step: str, broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+) -> None:
+    """An aborted transaction, or a state that cannot be read, costs a new assignment and nothing else."""
+    show(broker, SCENES)
+    show(broker, SCENES, camera="yard")
+    left = {"failures": 3}
+
+    def disturb(at: str) -> None:
+        if at == step and left["failures"]:
+            left["failures"] -= 1
+            raise BrokerTimeout("injected") if at.startswith("assign") else TransactionAborted("injected")
+
+    with running(broker, settings, model, disturb) as (_, ends):
+        until(lambda: caught_up(broker) and not left["failures"])
+    assert not ends and events(broker) == undisturbed
+
+
+def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+    """What is not a frame or not a JPEG is kept with its reason, once, and the frames around it count."""
+    tick = show(broker, [("grey", 6)])
+    frame = encode_stream_record(FrameRecord("door", 1, 6, tick, 4, 0, "arrival", 32, 32, b"no picture"))
+    producer = broker.producer()
+    producer.send("test.frames", Message(frame.key, frame.value, frame.headers, 0))
+    producer.send("test.frames", Message(b"door", b"x" * 5000, (("schema", b"9"),), 0))
+    show(broker, [("cyan", 12)], tick=tick)
+    for _ in range(2):
+        with running(broker, settings, model):
+            until(lambda: caught_up(broker))
+    dead = written(broker, "test.dead", 1)
+    found = [dict(record.headers) for record in dead]
+    assert [(one["reason"], one["offset"]) for one in found] == [(b"jpeg", b"6"), (b"schema", b"7")]
+    assert found[1]["original_schema"] == b"9" and dead[1].value == b"x" * 1024 and found[1]["value_bytes"] == b"5000"
+    assert len(events(broker)) >= 1
+
+
+def test_a_label_that_is_added_while_running_is_watched_for(
+    broker: InProcessBroker, settings: Settings, model: Model
+) -> None:
+    """A marker in the partition puts the new set in force; events say under which version they were raised."""
+    with running(broker, settings, model) as (worker, _):
+        tick = show(broker, [("grey", 8), ("magenta", 8)])
+        until(lambda: caught_up(broker) and bool(worker.owned()))
+        version = write(broker, "test.control", [LiveLabel("magenta", Label("magenta", "magenta"))], 5.0)
+
+        def marked() -> bool:
+            return any(dict(record.headers)["kind"] == b"labels" for record in written(broker, "test.frames"))
+
+        until(marked)
+        until(lambda: caught_up(broker))
+        assert not events(broker)
+        show(broker, [("grey", 8), ("magenta", 10), ("grey", 10)], tick=tick)
+        until(lambda: caught_up(broker))
+    found = [value for _, value in events(broker) if value and b'"text":"magenta"' in value]
+    assert len(found) >= 2 and all(f'"labels_version":{version}'.encode() in value for value in found)
+
+
+def test_a_camera_that_falls_silent_is_ended(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+    """When nobody says that a camera is gone, the owner of its partition does, and its open event ends as lost."""
+    worker = settings.worker.model_copy(update={"lost_seconds": 0.3})
+    show(broker, [("grey", 8), ("cyan", 12)])
+    with running(broker, settings.model_copy(update={"worker": worker}), model):
+        until(lambda: any(value is not None and b'"reason":"lost"' in value for _, value in events(broker)))
+    kinds = [dict(record.headers)["kind"] for record in written(broker, "test.frames")]
+    assert kinds.count(b"end") >= 1
+
+
+def test_an_engine_is_swapped_without_losing_an_event(
+    broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+) -> None:
+    """A swap to the same bundle in the middle of everything changes no byte."""
+    with running(broker, settings, model) as (worker, ends):
+        show(broker, SCENES)
+        worker.swap(worker._equipment)
+        show(broker, SCENES, camera="yard")
+        until(lambda: worker._swap is None)
+        until(lambda: caught_up(broker))
+    assert not ends and events(broker) == undisturbed
+
+
+def test_topics_that_do_not_belong_together_are_refused(settings: Settings) -> None:
+    """Missing topics and unequal partition counts are named, with the remedy."""
+    broker = InProcessBroker()
+    with pytest.raises(ConfigurationError, match=r"missing: test\.frames"):
+        check_topics(settings, broker)
+    names = {"frames": 2, "events": 3, "state": 2, "control": 1, "dead": 1}
+    broker.ensure_topics([TopicSettings(f"test.{name}", count) for name, count in names.items()], 1.0)
+    with pytest.raises(ConfigurationError, match="2, 2 and 3 partitions"):
+        check_topics(settings, broker)
+    broker.close()
