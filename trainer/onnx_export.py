@@ -102,7 +102,6 @@ def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str
             dynamic_shapes=({0: batch},),
             verbose=False,
         )
-        assert program is not None
         # The exporter names values after operators, and `embedding` is one: a name must not stand for two things.
         outputs = {id(value) for value in program.model.graph.outputs}
         for node in program.model.graph:

@@ -38,6 +38,8 @@ from trainer.errors import PretrainedError, TrainerError
 from trainer.reference_texts import ReferenceText
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from trainer.model import VideoTextModel
     from trainer.pretrained import Pretrained
 
@@ -245,12 +247,10 @@ def bundle(
 
 
 def _run(
-    model: str, pretrained: str | None, like: str | None, plan: Plan, out: Path, console: object
+    model: str, pretrained: str | None, like: str | None, plan: Plan, out: Path, console: Console
 ) -> tuple[Manifest, dict[str, float]]:
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    assert isinstance(console, Console)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("loading open_clip and the weights")

@@ -13,6 +13,8 @@ import torch
 import typer
 from PIL import Image
 from safetensors.torch import save_file
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
@@ -30,8 +32,8 @@ from trainer.zero_shot import bundle, name_of
 FOOTAGE = Path(__file__).parents[2] / "../shared/data"
 TEXTS = ["a person falls down", "Two people SHAKE hands &amp; smile!", "", "naïve “quotes”  and   spaces", "word " * 90]
 WIDTHS = {
-    "vision_cfg": {"image_size": 224, "layers": 2, "width": 128, "head_width": 64},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+    "vision_cfg": {"image_size": 224, "layers": 1, "width": 128, "head_width": 64},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
 }
 
 
@@ -49,7 +51,7 @@ SIGLIP = {
     "custom_text": True,
     "vision_cfg": {
         "image_size": 160,
-        "timm_model_name": "test_vit3",
+        "timm_model_name": "zero_shot_test_vit",
         "timm_model_pretrained": False,
         "timm_pool": "map",
         "timm_proj": "none",
@@ -61,13 +63,23 @@ SIGLIP = {
         "tokenizer_kwargs": {"clean": "canonicalize"},
         "width": 96,
         "heads": 2,
-        "layers": 2,
+        "layers": 1,
         "no_causal_mask": True,
         "proj_bias": True,
         "pool_type": "last",
         "norm_kwargs": {"eps": 1e-6},
     },
 }
+
+
+@register_model
+def zero_shot_test_vit(pretrained=False, **settings):
+    """SigLIP's tower, a sixth of its depth: no class token, attention pooling."""
+    known = {name: value for name, value in settings.items() if name in ("img_size", "global_pool", "num_classes")}
+    size = {"img_size": 160, "patch_size": 16, "embed_dim": 96, "depth": 2, "num_heads": 2, "class_token": False}
+    tower = VisionTransformer(**{**size, "global_pool": "map", **known})
+    tower.pretrained_cfg = tower.default_cfg = {"input_size": (3, 160, 160), "num_classes": 0}
+    return tower
 
 
 class Family(NamedTuple):
