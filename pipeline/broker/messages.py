@@ -9,7 +9,7 @@ _SEED = 0x9747B28C
 _MULTIPLIER = 0x5BD1E995
 _WORD = 0xFFFFFFFF
 
-_RECORD_OVERHEAD = 61 + 21
+_RECORD_OVERHEAD = 61 + 29
 """Bytes of a record batch header and the upper bound of one record's own fields (Kafka protocol, message format v2)."""
 _HEADER_OVERHEAD = 10
 
