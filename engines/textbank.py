@@ -6,6 +6,7 @@ on disk by embedding space, template set and text: a host pays for a text once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -208,4 +209,5 @@ def _write_cached(path: Path, embeddings: Floats) -> None:
         temporary.replace(path)
     except OSError:
         # A full disk or a read-only home costs time at the next start, not an answer now.
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()

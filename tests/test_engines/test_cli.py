@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from engines.bundle import Bundle, load, write_draft, write_golden
+from engines.cli import app, main
+from engines.testing import tiny_bundle
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """Run a command in this process and return what it printed."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_inspect_shows_what_a_user_asks(tiny: Bundle) -> None:
+    """Name, window, calibration, sizes, and the probe on each backend."""
+    shown = run("inspect", tiny.path)
+    for part in (
+        "tiny@0.1.0",
+        "8 frames at 4 per second (2 s)",
+        "calibrated",
+        "references.npz",
+        "every sha256 matches",
+    ):
+        assert part in shown
+    assert shown.count("passes, off by") == 3
+
+
+def test_inspect_prints_json(tiny: Bundle) -> None:
+    """The JSON holds the manifest, the sizes and the probes."""
+    shown = json.loads(run("inspect", tiny.path, "--json"))
+    assert shown["verified"] and shown["sealed"] and shown["calibrated"]
+    assert shown["manifest"]["id"] == tiny.manifest.id
+    assert shown["bytes"] == sum(path.stat().st_size for path in tiny.path.iterdir())
+    assert set(shown["probes"]) == {"openvino", "onnxruntime", "text"}
+    assert shown["references"] == {"action": 4, "background": 3}
+
+
+def test_inspect_shows_a_draft(tmp_path: Path) -> None:
+    """A draft can be looked at, and is called one."""
+    assert "(not sealed)" in run("inspect", tiny_bundle(tmp_path / "draft", sealed=False))
+
+
+def test_inspect_fails_where_a_probe_does(tiny: Bundle, tmp_path: Path) -> None:
+    """A bundle whose answers differ is shown, with what fails, and the exit code says so."""
+    path = Path(shutil.copytree(tiny.path, tmp_path / "copy"))
+    golden = tiny.golden()
+    write_golden(
+        path, type(golden)(**{name: getattr(golden, name) for name in golden.__slots__} | {"pooled": golden.head})
+    )
+    write_draft(path, tiny.manifest)
+    shown = run("inspect", path, code=1)
+    assert shown.count("FAILED") == 2 and shown.count("passes") == 1
+
+
+def test_publish_list_and_roll_back(tiny: Bundle, tmp_path: Path) -> None:
+    """The store's commands work on one folder and mark what is current."""
+    store = tmp_path / "store"
+    assert "no bundle is published" in run("list", "--store", store)
+    run("publish", tiny.path, "--store", store)
+    run("publish", tiny_bundle(tmp_path / "later", version="0.2.0"), "--store", store)
+    assert "* tiny@0.2.0" in run("list", "--store", store)
+    assert "tiny@0.1.0 is current again" in run("rollback", "tiny", "--store", store)
+    rows = json.loads(run("list", "--store", store, "--json"))
+    assert [(row["version"], row["current"]) for row in rows] == [("0.1.0", True), ("0.2.0", False)]
+    assert load(Path(rows[0]["path"])).manifest == tiny.manifest
+
+
+def test_bench_prints_a_table(tiny: Bundle) -> None:
+    """The table has a row per backend, stage and batch."""
+    shown = run("bench", tiny.path, "--seconds", 0.01)
+    assert "GFLOP/s" in shown and shown.count("onnxruntime") == 6
+
+
+def test_help_names_every_command() -> None:
+    """A stranger finds the commands."""
+    shown = run("--help")
+    for name in ("inspect", "bench", "list", "publish", "rollback"):
+        assert name in shown
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["inspect"], 2), (["nonsense"], 2), (["inspect", "nowhere"], 1)])
+def test_exit_codes_tell_misuse_from_failure(
+    arguments: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong use ends with 2, a bundle that is not there with 1 and one line that says what to do."""
+    monkeypatch.setattr(sys, "argv", ["actionwire-engines", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == code
+    if code == 1:
+        error = capsys.readouterr().err
+        assert error.startswith("error: no bundle nowhere") and error.count("\n") == 1
+
+
+def test_a_tampered_bundle_is_told_on_the_command_line(tiny: Bundle, tmp_path: Path) -> None:
+    """The installed command names the changed file, shows no trace and ends with 1."""
+    path = Path(shutil.copytree(tiny.path, tmp_path / "copy"))
+    (path / "text.onnx").write_bytes(b"changed")
+    command = [sys.executable, "-m", "engines.cli", "inspect", str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "text.onnx does not match the sha256" in ended.stderr and "Traceback" not in ended.stderr

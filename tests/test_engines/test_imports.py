@@ -1,0 +1,61 @@
+"""What serving pulls in: no training framework, and no runtime before it is asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines.bundle import Bundle
+
+SERVING = (
+    "engines, engines.arrays, engines.backends, engines.backends.ort, engines.backends.ov, engines.bench, engines.bundle, "
+    "engines.cli, engines.contract, engines.errors, engines.inspection, engines.manifest, engines.network, "
+    "engines.preprocess, engines.probe, engines.store, engines.testing, engines.textbank"
+)
+FOREIGN = {"torch", "open_clip", "onnx", "trainer", "pipeline", "kafka", "av"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Names of the top-level modules that a fresh interpreter holds after running the code."""
+    command = [sys.executable, "-c", f"{code}\nimport sys\nprint(*(name.split('.')[0] for name in sys.modules))"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stdout.split())
+
+
+def test_no_module_of_engines_pulls_in_torch() -> None:
+    """All of engines imports without torch, open_clip or onnx, and without either sibling."""
+    assert not loaded_after(f"import {SERVING}") & FOREIGN
+
+
+def test_every_module_is_looked_at() -> None:
+    """The list above holds every module of the package."""
+    import engines
+
+    root = Path(engines.__file__).parent
+    modules = {".".join(path.relative_to(root.parent).with_suffix("").parts) for path in root.rglob("*.py")}
+    named = {name.removesuffix(".__init__") for name in modules} - {"engines.bundles"}
+    assert named == set(SERVING.split(", "))
+
+
+def test_running_a_bundle_pulls_in_no_torch(tiny: Bundle) -> None:
+    """An engine and a text bank are made and used without torch or onnx."""
+    loaded = loaded_after(
+        "from pathlib import Path\n"
+        "from engines.backends import open_engine\n"
+        "from engines.bundle import load\n"
+        "from engines.textbank import TextEncoder\n"
+        f"bundle = load(Path({str(tiny.path)!r}))\n"
+        "engine = open_engine(bundle)\n"
+        "engine.embed(engine.encode(bundle.golden().images[:8])[0][None])\n"
+        "TextEncoder(bundle).bank(['red'])"
+    )
+    assert not loaded & FOREIGN and {"openvino", "onnxruntime", "tokenizers"} <= loaded
+
+
+@pytest.mark.parametrize("module", ["engines.backends", "engines.cli", "engines.store"])
+def test_runtimes_are_imported_when_asked_for(module: str) -> None:
+    """Naming the backends, asking for help or listing a store loads no inference runtime."""
+    assert not loaded_after(f"import {module}") & {"openvino", "onnxruntime", "tokenizers", "cv2"}
