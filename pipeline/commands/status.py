@@ -21,11 +21,11 @@ from pipeline.broker.contract import Broker
 from pipeline.clock import SECOND
 from pipeline.commands import labels
 from pipeline.config import Settings
-from pipeline.errors import BadRecordError
+from pipeline.errors import BadRecordError, TransientError
 from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.reading import newest_by_key, partitions_of
 from pipeline.records.cameras import decode_status
-from pipeline.records.wire import iso, plain
+from pipeline.records.wire import Partition, iso, plain
 
 SECONDS = 10.0
 """How long each question to the broker may take."""
@@ -50,7 +50,7 @@ def collect(broker: Broker, settings: Settings) -> dict[str, Any]:
     Raises ConfigurationError where a topic is missing, and as the broker does. A bundle that does not load is said.
     """
     topics = settings.topics
-    lag = broker.lag(settings.worker.group, topics.name("frames"), SECONDS)
+    lag = _lag(broker, settings.worker.group, topics.name("frames"))
     partitions_of(broker, topics.name("control"), SECONDS)
     return {
         "cameras": _cameras(broker, topics.name("cameras")),
@@ -92,6 +92,17 @@ def print_status(found: Mapping[str, Any], now_ns: int, console: Console) -> Non
     texts = ", ".join(label["text"] for label in found["labels"]["labels"]) or "none"
     console.print(f"labels (set {found['labels']['version']}): {texts}")
     console.print(_bundle_line(found["bundle"]))
+
+
+def _lag(broker: Broker, group: str, topic: str) -> Mapping[Partition, int]:
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            return broker.lag(group, topic, SECONDS)
+        except TransientError:  # a young cluster has no group coordinator yet; asking is what makes it
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _cameras(broker: Broker, topic: str) -> list[dict[str, Any]]:

@@ -1,0 +1,65 @@
+"""`actionwire worker`: frames topic to events topic, until it is told to stop."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.ingest import stop_on_signals
+from pipeline.options import Bootstrap, ConfigFile, settings_from
+
+
+def worker(
+    no_supervise: Annotated[
+        bool, typer.Option("--no-supervise", help="Run the work in this process: something else restarts it.")
+    ] = False,
+    slot: Annotated[
+        str | None, typer.Option(help="Stable name of this worker, unique in its group; else made from the host.")
+    ] = None,
+    test_hook: Annotated[str | None, typer.Option(hidden=True, metavar="MODULE:FUNCTION")] = None,
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Turn frames into events. Start as many as you like: they share the partitions.
+
+    The work is done in a child process, which is started again when it ends unasked.
+    """
+    from pipeline import logs
+
+    settings = settings_from(config, bootstrap)
+    logs.configure(settings.log.format, settings.log.level)
+    stop = stop_on_signals()
+    # The child keeps its parent's name: a successor ends what its predecessor left unfinished at once.
+    name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
+    if not no_supervise:
+        from pipeline.supervise import supervise
+
+        code = supervise(_command(name, test_hook, config, bootstrap), stop)
+        raise typer.Exit(code)
+
+    from pipeline.broker import connect
+    from pipeline.worker.loop import no_failure
+    from pipeline.worker.run import run_worker
+
+    with closing(connect(settings.kafka)) as broker:
+        run_worker(settings, broker, stop=stop, slot=name, fail=_hook(test_hook) if test_hook else no_failure)
+
+
+def _command(slot: str, hook: str | None, config: Path | None, bootstrap: str | None) -> list[str]:
+    options = {"--slot": slot, "--config": config and str(config), "--bootstrap": bootstrap, "--test-hook": hook}
+    given = [part for name, value in options.items() if value for part in (name, value)]
+    return [sys.executable, "-m", "pipeline.cli", "worker", "--no-supervise", *given]
+
+
+def _hook(name: str) -> Callable[[str], None]:
+    module, _, function = name.partition(":")
+    found: Callable[[str], None] = getattr(importlib.import_module(module), function)
+    return found

@@ -1,0 +1,86 @@
+"""`actionwire watch` and `actionwire status` on a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.broker import connect
+from pipeline.broker.topics import apply_topics
+from pipeline.cli import app
+from pipeline.config import Settings
+from pipeline.local.broker_node import BrokerNode
+from pipeline.records.cameras import CameraStatus, encode_status
+from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event
+
+pytestmark = pytest.mark.kafka
+
+MODEL = ModelReference("b" * 64, "demo", "0.1.0", "s" * 16)
+STARTED = ActionEvent(
+    "6c0f7f9e-0000-5000-8000-000000000000", 0, "started", "front-door", 1_790_000_000_000, "fall", "a person falls",
+    1_790_000_012_250_000_000, 1_790_000_011_000_000_000, 44, None, None, 0.91, 0.93, 1_790_000_012_000_000_000, None,
+    MODEL, MODEL, 3, 8, 4.0, Evidence("actionwire.frames", 5, 100, 107),
+)  # fmt: skip
+ENDED = replace(STARTED, sequence=1, phase="ended", end_ns=1_790_000_014_500_000_000, end_tick=58, reason="score")
+STATUS = CameraStatus(
+    "front-door", "online", 1_790_000_000_000, None, 12.5, 320, 240, "h264", "rtcp", 0.01, 0, "host-1", None, None
+)
+
+
+@pytest.fixture
+def run(broker_node: BrokerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command on a cluster where two events were committed, one was aborted, and a camera is online."""
+    namespace = f"commands-{os.getpid()}-{tmp_path.name[-12:].replace('_', '-')}"
+    settings = Settings.model_validate(
+        {"kafka": {"bootstrap": broker_node.bootstrap}, "topics": {"namespace": namespace, "partitions": 4}}
+    )
+    broker = connect(settings.kafka)
+    apply_topics(broker, settings)
+    transactions = broker.transactions(namespace, 20)
+    for event, commit in ((STARTED, True), (replace(ENDED, sequence=9), False), (ENDED, True)):
+        transactions.begin()
+        transactions.send(settings.topics.name("events"), encode_event(event, "/test"))
+        transactions.offsets(20)
+        transactions.commit() if commit else transactions.abort()
+    transactions.close()
+    producer = broker.producer()
+    producer.send(settings.topics.name("cameras"), encode_status(STATUS))
+    producer.flush(10)
+    producer.close()
+    broker.close()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACTIONWIRE_TOPICS__NAMESPACE", namespace)
+
+    def run(*arguments: str) -> str:
+        found = CliRunner().invoke(
+            app, [*arguments, "--bootstrap", broker_node.bootstrap], env={"COLUMNS": "200"}, catch_exceptions=False
+        )
+        assert found.exit_code == 0, found.output
+        return found.stdout
+
+    return run
+
+
+def test_watch_shows_committed_events_only(run: Callable[..., str]) -> None:
+    """Both messages of the event come, the aborted one does not; a filter that fits nothing shows nothing."""
+    lines = run("watch", "--begin", "--until-end", "--json").splitlines()
+
+    assert sorted(json.loads(line)["sequence"] for line in lines) == [0, 1]
+    assert "front-door" in run("watch", "--begin", "--until-end", "--label", "a person falls")
+    assert run("watch", "--begin", "--until-end", "--camera", "yard-*") == ""
+
+
+def test_status_answers_about_a_cluster(run: Callable[..., str]) -> None:
+    """Cameras, lag and labels of a cluster on which no worker ever ran."""
+    found = json.loads(run("status", "--json"))
+
+    assert [(camera["camera"], camera["condition"]) for camera in found["cameras"]] == [("front-door", "online")]
+    assert found["lag"]["records"] == 0
+    assert found["labels"] == {"version": -1, "labels": []}
+    assert "front-door" in run("status")
