@@ -69,9 +69,15 @@ def _remarks(report: CheckReport) -> list[tuple[bool, str]]:
             report.clock == "arrival" and offset is not None,
             f"its clock is off by {offset or 0:+.1f} s and is not used; set NTP on the camera",
         ),
-        (offset is None, "it sends no RTCP sender reports: capture times are times of arrival"),
+        (
+            report.clock == "arrival" and offset is None,
+            "it sends no RTCP sender reports: capture times are times of arrival",
+        ),
         (report.sessions > 2, f"capture times began anew {report.sessions - 1} times; its clock or stream is unsteady"),
-        (keys > 4, f"key pictures are {keys:.1f} s apart: a reconnect loses as much; set 1 to 2 s on the camera"),
+        (
+            report.clock is not None and keys > 4,
+            f"key pictures are {keys:.1f} s apart: a reconnect loses as much; set 1 to 2 s on the camera",
+        ),
         (0 < fps < 4, f"{fps:.1f} frames a second are few for actions; raise the frame rate on the camera"),
         (
             (report.height or 0) > 1080 and (report.width or 0) > 1080,

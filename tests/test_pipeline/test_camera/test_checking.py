@@ -52,14 +52,21 @@ def test_what_is_wrong_is_said_with_a_remedy(
 
 
 def test_a_file_is_measured_too(tmp_path: Path) -> None:
-    """A file has no clock and no latency; its rate and key pictures are known, and rare ones are remarked on."""
+    """A file has no clock and no latency; its rate and key pictures are known, and nobody waits for the next one."""
     file = write_test_card(tmp_path / "card.mp4", seconds=12, fps=10, width=160, height=120, gop=50)
 
     report = check(SourceSettings(str(file)), 5)
 
     assert (report.fps, report.key_interval, report.pictures) == (10.0, 5.0, 120)
     assert (report.latency, report.clock_offset, report.jitter, report.clock) == (None, None, None, None)
-    assert any("key pictures are 5.0 s apart" in text for text in report.remarks)
+    assert report.remarks == []
+
+
+def test_rare_key_pictures_are_remarked_on() -> None:
+    """Key pictures far apart make a reconnect slow; the remark names the distance and the remedy."""
+    report = CheckReport("x", 9, 0.1, 0.2, "h264", 1, 1, 25, 8.0, 225, "rtcp", 0, 0, 0, 0, 0, 1, 1, None)
+
+    assert report.remarks == ["key pictures are 8.0 s apart: a reconnect loses as much; set 1 to 2 s on the camera"]
 
 
 def test_a_camera_that_does_not_open_raises(server: RtspServer, card: Media) -> None:
