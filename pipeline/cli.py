@@ -26,6 +26,7 @@ from pipeline.commands.labels import labels as label_commands
 from pipeline.commands.status import status
 from pipeline.commands.topics import topics
 from pipeline.commands.watch import watch
+from pipeline.commands.worker import worker
 from pipeline.demo.commands import demo
 from pipeline.errors import ActionwireError, ConfigurationError, FencedError, TransientError, mask
 from pipeline.local.commands import broker as broker_commands
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (demo, ingest, topics, watch, status, replay, evaluate):
+for command in (demo, ingest, worker, topics, watch, status, replay, evaluate):
     app.command()(command)
 app.add_typer(camera_commands, name="camera")
 app.add_typer(label_commands, name="labels")

@@ -265,6 +265,8 @@ class Worker:
         if isinstance(arrived, list):
             for restored, epoch in arrived:
                 self._open(restored, epoch)
+            if any(restored.fresh for restored, _ in arrived):  # committed before the first record
+                self._commit()
         elif arrived:
             self._advance(arrived)
         now = self._monotonic()
@@ -281,8 +283,6 @@ class Worker:
         fired = self._commits.path.open(restored)
         self._commits.open(restored.partition, epoch, fired)
         self._silence.open(restored.partition, self._monotonic())
-        if restored.fresh:  # its position is committed before its first record
-            self._commit()
 
     def _advance(self, batch: Mapping[Partition, list[Work]]) -> None:
         opened, current = self._commits.opened, self._epochs.is_current

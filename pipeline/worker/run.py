@@ -11,9 +11,9 @@ from contextlib import ExitStack, closing, contextmanager
 import structlog
 
 from pipeline.broker.contract import Broker
+from pipeline.broker.topics import check_topics
 from pipeline.config import Settings
 from pipeline.control import ControlReader, apply_config
-from pipeline.errors import ConfigurationError
 from pipeline.health import HealthServer
 from pipeline.labels import collect, make
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
@@ -45,7 +45,7 @@ def run_worker(
     Raises ConfigurationError, TransientError (nothing was reached yet), FencedError, EngineError.
     """
     broker.check(BROKER_SECONDS)
-    check_topics(settings, broker)
+    check_topics(broker, settings)
     with ExitStack() as stack:
         model = model or stack.enter_context(closing(load_model(settings)))
         registry = new_registry()
@@ -72,21 +72,6 @@ def run_worker(
         if started:
             started(worker, health)
         worker.run(stop)
-
-
-def check_topics(settings: Settings, broker: Broker) -> None:
-    """Refuse to work on topics that do not belong together. Raises ConfigurationError, BrokerUnavailable."""
-    names = [settings.topics.name(topic) for topic in ("frames", "state", "events", "control", "dead")]
-    counts = broker.partition_counts(names, BROKER_SECONDS)
-    missing = [name for name in names if name not in counts]
-    if missing:
-        raise ConfigurationError(f"topics are missing: {', '.join(missing)}; create them with `actionwire topics`")
-    frames, state, events = (counts[name] for name in names[:3])
-    if not frames == state == events:
-        raise ConfigurationError(
-            f"{names[0]}, {names[1]} and {names[2]} have {frames}, {state} and {events} partitions, which must be "
-            "equal; delete the wrong one and create it again with `actionwire topics`"
-        )
 
 
 def _engine_labels(model: Model) -> EngineLabels:

@@ -9,6 +9,7 @@ import pytest
 from engines.testing import COLOURS, tiny_bundle
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker
+from pipeline.broker.topics import apply_topics
 from pipeline.clock import tick_ns
 from pipeline.config import HttpSettings, LabelSettings, Settings, TopicsSettings, WorkerSettings
 from pipeline.control import write
@@ -19,7 +20,7 @@ from pipeline.records.labels import Label, LiveLabel
 from pipeline.records.wire import Message, Partition, Record
 from pipeline.worker.loop import Worker
 from pipeline.worker.model import Model, load_model
-from pipeline.worker.run import check_topics, run_worker
+from pipeline.worker.run import run_worker
 
 PARTITIONS = 2
 JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, colour in COLOURS.items()}
@@ -53,13 +54,7 @@ def model(settings: Settings) -> Model:
 def broker(settings: Settings) -> Iterator[InProcessBroker]:
     """A broker with the topics of the deployment."""
     broker = InProcessBroker()
-    broker.ensure_topics(
-        [
-            TopicSettings(settings.topics.name(name), 1 if name in ("control", "dead") else PARTITIONS)
-            for name in ("frames", "events", "state", "control", "dead")
-        ],
-        1.0,
-    )
+    apply_topics(broker, settings)
     yield broker
     broker.close()
 
@@ -151,8 +146,7 @@ def running(
 def undisturbed(settings: Settings, model: Model) -> list[tuple[int, bytes | None]]:
     """The events of a run in which nothing went wrong."""
     broker = InProcessBroker()
-    names = {"frames": 2, "events": 2, "state": 2, "control": 1, "dead": 1}
-    broker.ensure_topics([TopicSettings(f"test.{name}", count) for name, count in names.items()], 1.0)
+    apply_topics(broker, settings)
     show(broker, SCENES)
     show(broker, SCENES, camera="yard")
     with running(broker, settings, model) as (_, ends):
@@ -278,13 +272,11 @@ def test_an_engine_is_swapped_without_losing_an_event(
     assert not ends and events(broker) == undisturbed
 
 
-def test_topics_that_do_not_belong_together_are_refused(settings: Settings) -> None:
-    """Missing topics and unequal partition counts are named, with the remedy."""
+def test_unequal_topics_are_refused(settings: Settings, model: Model) -> None:
+    """A worker does not start on topics that do not belong together."""
     broker = InProcessBroker()
-    with pytest.raises(ConfigurationError, match=r"missing: test\.frames"):
-        check_topics(settings, broker)
-    names = {"frames": 2, "events": 3, "state": 2, "control": 1, "dead": 1}
+    names = {"frames": 2, "events": 3, "state": 2, "control": 1, "dead": 1, "cameras": 1}
     broker.ensure_topics([TopicSettings(f"test.{name}", count) for name, count in names.items()], 1.0)
-    with pytest.raises(ConfigurationError, match="2, 2 and 3 partitions"):
-        check_topics(settings, broker)
+    with pytest.raises(ConfigurationError, match="partition counts differ"):
+        run_worker(settings, broker, stop=threading.Event(), model=model)
     broker.close()

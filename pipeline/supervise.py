@@ -1,0 +1,92 @@
+"""Keeps a child process running: started again with backoff when it ends, unless starting again cannot help.
+
+child's exit code          what it means                                what the parent does
+0                          it was told to stop                          ends with 0
+2                          a person must change something               ends with 2
+1, in its first seconds    it never worked: a bundle, a bug             ends with 1
+3, 4, 75, signals, 1       broker away, fenced, stuck, killed, crashed  starts it again
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from pipeline.local import child
+
+FAST = frozenset({4, 75, -signal.SIGKILL})
+"""Codes of a child that worked until then: fenced, ended by its watchdog, killed. No reason to wait long."""
+HEALTHY_SECONDS = 30.0
+"""A child that ran this long was well; the backoff begins anew."""
+EARLY_SECONDS = 10.0
+STOP_SECONDS = 20.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended."""
+
+    code: int
+    """Exit code, or minus the number of the signal that killed it."""
+    seconds: float
+    """How long it ran."""
+    first: bool
+    """No child has ever been well."""
+
+
+def decide(ended: Ended, failures: int) -> float | None:
+    """Seconds to wait before the next start, None to give up. failures: ends in a row without a healthy run. Pure."""
+    if ended.code in (0, 2) or (ended.code == 1 and ended.first and ended.seconds < EARLY_SECONDS):
+        return None
+    if ended.code in FAST:
+        return float(min(0.1 * 2 ** min(failures, 8), 10.0))
+    return float(min(0.5 * 2 ** min(failures, 8), 30.0))
+
+
+def supervise(
+    command: Sequence[str],
+    stop: threading.Event,
+    *,
+    start: Callable[[Sequence[str]], subprocess.Popen[bytes]] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> int:
+    """Run `command` until `stop` is set or starting it again cannot help; return the exit code to end with."""
+    start = start or (lambda what: child.start(what))
+    failures, first = 0, True
+    while True:
+        begun = monotonic()
+        process = start(command)
+        code = _wait(process, stop)
+        if stop.is_set():
+            return max(code, 0)
+        ran = monotonic() - begun
+        failures = 0 if ran >= HEALTHY_SECONDS else failures
+        first &= ran < EARLY_SECONDS
+        pause = decide(Ended(code, ran, first), failures)
+        if pause is None:
+            return max(code, 0)
+        log.warning("the worker ended; starting it again", exit_code=code, after=round(ran, 1), in_seconds=pause)
+        failures += 1
+        if stop.wait(pause):
+            return 0
+
+
+def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """Wait for the child to end; when told to stop, ask it to, and insist after a while."""
+    while process.poll() is None:
+        if stop.wait(0.1):
+            process.terminate()
+            try:
+                return process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                log.error("the worker did not stop when asked; killing it", seconds=STOP_SECONDS)
+                process.kill()
+    return process.wait()
