@@ -29,7 +29,7 @@ def test_a_published_bundle_is_a_whole_copy(tiny: Bundle, tmp_path: Path) -> Non
     shutil.rmtree(source)
     assert load(stored.path).manifest == tiny.manifest
     assert listed(tmp_path / "store") == [("tiny@0.1.0", True)]
-    assert not [path for path in (tmp_path / "store").rglob(".*")]
+    assert not list((tmp_path / "store").rglob(".*"))
 
 
 def test_the_last_published_version_is_current(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:

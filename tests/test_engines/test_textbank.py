@@ -187,7 +187,7 @@ def test_a_tokenizer_of_another_length_is_a_bundle_error(tiny: Bundle, copy: Cop
     path = copy(tiny)
     text = tiny.manifest.text.model_copy(update={"context_length": 32})
     write_draft(path, tiny.manifest.model_copy(update={"text": text}))
-    with pytest.raises(BundleError, match="64 tokens, text.onnx takes 32"):
+    with pytest.raises(BundleError, match=r"64 tokens, .* takes 32"):
         TextEncoder(load(path, allow_draft=True))
 
 
