@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,7 @@ def test_inspect_fails_where_a_probe_does(tiny: Bundle, tmp_path: Path) -> None:
     """A bundle whose answers differ is shown, with what fails, and the exit code says so."""
     path = Path(shutil.copytree(tiny.path, tmp_path / "copy"))
     golden = tiny.golden()
-    write_golden(
-        path, type(golden)(**{name: getattr(golden, name) for name in golden.__slots__} | {"pooled": golden.head})
-    )
+    write_golden(path, replace(golden, pooled=golden.head))
     write_draft(path, tiny.manifest)
     shown = run("inspect", path, code=1)
     assert shown.count("FAILED") == 2 and shown.count("passes") == 1
