@@ -1,0 +1,210 @@
+"""The worker as a process, on a real Apache Kafka: what is produced becomes events, whatever is killed on the way."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from engines.testing import COLOURS, tiny_bundle
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker
+from pipeline.broker.topics import apply_topics
+from pipeline.clock import tick_ns
+from pipeline.config import Settings, load
+from pipeline.errors import BrokerTimeout
+from pipeline.frames import encode_jpeg
+from pipeline.local import child
+from pipeline.local.broker_node import BrokerNode
+from pipeline.reading import partitions_of, read_to_end
+from pipeline.records.events import ActionEvent, decode_event, encode_event
+from pipeline.records.frames import FrameRecord, encode_stream_record
+from pipeline.records.wire import Partition, Record
+from pipeline.replay import Replay, known_sets, read_all, replay_topic
+from pipeline.worker.labelling import Views
+from pipeline.worker.model import load_model
+
+pytestmark = pytest.mark.kafka
+
+CAMERAS = ("door", "yard", "gate", "hall")
+JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, colour in COLOURS.items()}
+SCENES = ("grey",) * 8 + ("cyan",) * 14 + ("grey",) * 14 + ("magenta",) * 12
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that knows colours."""
+    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", frames=4)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, broker_node: BrokerNode, bundle: Path) -> Settings:
+    """A deployment of its own on the shared broker; the file is `actionwire.yaml` in the test's folder."""
+    document = {
+        "kafka": {"bootstrap": broker_node.bootstrap},
+        "topics": {"namespace": f"e2e-{os.getpid()}-{next(_numbers)}", "partitions": 4},
+        "labels": ["cyan", "magenta"],
+        "worker": {
+            "bundle": str(bundle),
+            "backend": "onnxruntime",
+            "threads": 1,
+            "start": "begin",
+            "session_seconds": 6,
+            "commit_seconds": 0.2,
+        },
+        "http": {"worker_port": None, "ingest_port": None},
+    }
+    (tmp_path / "actionwire.yaml").write_text(yaml.safe_dump(document))
+    return load(tmp_path / "actionwire.yaml")
+
+
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[Broker]:
+    """A client of the shared broker, the deployment's topics created."""
+    made = connect(settings.kafka)
+    apply_topics(made, settings)
+    yield made
+    made.close()
+
+
+def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
+    """Start a worker process; its log lies in the test's folder."""
+    command = [sys.executable, "-m", "pipeline.cli", "worker", "--config", str(tmp_path / "actionwire.yaml"), *options]
+    with (tmp_path / "worker.log").open("ab") as log:
+        return child.start(command, output=log)
+
+
+def produce(broker: Broker, settings: Settings, ticks: Sequence[int]) -> None:
+    """Publish these ticks of every camera."""
+    producer = broker.producer()
+    for tick in ticks:
+        for place, camera in enumerate(CAMERAS):
+            colour = SCENES[(tick + 3 * place) % len(SCENES)]
+            record = FrameRecord(camera, 1, tick, tick, 4, tick_ns(tick, 4, camera), "arrival", 32, 32, JPEGS[colour])
+            producer.send(settings.topics.name("frames"), encode_stream_record(record))
+    producer.flush(20)
+    producer.close()
+
+
+def read(broker: Broker, topic: str) -> list[Record]:
+    """Committed records of a topic, by partition and offset."""
+    reader = broker.reader(partitions_of(broker, topic))
+    try:
+        return sorted(read_to_end(reader, 20), key=lambda record: (record.partition, record.offset))
+    finally:
+        reader.close()
+
+
+def wait_until_caught_up(broker: Broker, settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until every produced record was processed and committed."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            lag = broker.lag(settings.worker.group, settings.topics.name("frames"), 5.0)
+        except BrokerTimeout:
+            lag = {Partition("", 0): 1}
+        if lag and not any(lag.values()):
+            return
+        assert process.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, f"lag {lag}\n" + log.read_text()[-3000:]
+        time.sleep(0.2)
+
+
+def expected(broker: Broker, settings: Settings) -> list[bytes | None]:
+    """What a replay of the frames topic says, by partition: the run in which nothing went wrong."""
+    model = load_model(settings)
+    control = read_all(broker, Partition(settings.topics.name("control"), 0))
+    views = Views(model.embed, wait_seconds=0.0)
+    known_sets(control, views)
+    events: list[ActionEvent] = list(replay_topic(Replay(model, views, settings), model, broker, settings, control))
+    model.close()
+    return [encode_event(event, settings.source).value for event in events]
+
+
+def test_killed_workers_lose_and_double_nothing(tmp_path: Path, broker: Broker, settings: Settings) -> None:
+    """A worker is killed in the middle, another takes its place; subscribers see each event of a replay exactly once.
+
+    produced   |------ first half ------|------ second half ------|
+    worker     |==== SIGKILL   |=== SIGKILL, away |===============| SIGTERM
+    """
+    log = tmp_path / "worker.log"
+    process = start(tmp_path, "--no-supervise", "--slot", "a")
+    produce(broker, settings, range(40))
+    deadline = time.monotonic() + 60
+    while not read(broker, settings.topics.name("events")):
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+    process.kill()
+    process.wait()
+    process = start(tmp_path, "--no-supervise", "--slot", "a")
+    produce(broker, settings, range(40, 90))
+    time.sleep(1.5)
+    process.kill()
+    process.wait()
+    produce(broker, settings, range(90, 140))
+    process = start(tmp_path, "--no-supervise", "--slot", "a")
+    wait_until_caught_up(broker, settings, process, log)
+    process.terminate()
+    assert process.wait(20) == 0
+    found = read(broker, settings.topics.name("events"))
+    events = [decode_event(record.value) for record in found]
+    assert len({event.message_id for event in events}) == len(events)
+    assert [record.value for record in found] == expected(broker, settings)
+    assert {event.camera for event in events} == set(CAMERAS) and len(events) > 20
+
+
+def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, settings: Settings) -> None:
+    """The command's parent process starts its child again after SIGKILL, and ends it when it is told to stop."""
+    port = _free_port()
+    document = yaml.safe_load((tmp_path / "actionwire.yaml").read_text())
+    document["http"]["worker_port"] = port
+    (tmp_path / "actionwire.yaml").write_text(yaml.safe_dump(document))
+    process = start(tmp_path)
+    try:
+        _wait_ready(port, process, tmp_path / "worker.log")
+        first = _children(process.pid)
+        os.kill(first[0], signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while not (again := _children(process.pid)) or again == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        _wait_ready(port, process, tmp_path / "worker.log")
+    finally:
+        process.terminate()
+    assert process.wait(30) == 0 and not _children(process.pid)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as answer:
+                assert answer.status == 200
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.1)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(one) for one in task.read_text().split()]
+    return found
