@@ -24,6 +24,9 @@ def worker(
     slot: Annotated[
         str | None, typer.Option(help="Stable name of this worker, unique in its group; else made from the host.")
     ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Bundle to run: `demo`, a path, or a name in the store; wins over the settings.")
+    ] = None,
     test_hook: Annotated[str | None, typer.Option(hidden=True, metavar="MODULE:FUNCTION")] = None,
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
@@ -34,7 +37,7 @@ def worker(
     """
     from pipeline import logs
 
-    settings = settings_from(config, bootstrap)
+    settings = settings_from(config, bootstrap, worker={"bundle": bundle})
     logs.configure(settings.log.format, settings.log.level)
     stop = stop_on_signals()
     # The child keeps its parent's name: a successor ends what its predecessor left unfinished at once.
@@ -42,7 +45,7 @@ def worker(
     if not no_supervise:
         from pipeline.supervise import supervise
 
-        code = supervise(_command(name, test_hook, config, bootstrap), stop)
+        code = supervise(_command(name, bundle, test_hook, config, bootstrap), stop)
         raise typer.Exit(code)
 
     from pipeline.broker import connect
@@ -53,8 +56,9 @@ def worker(
         run_worker(settings, broker, stop=stop, slot=name, fail=_hook(test_hook) if test_hook else no_failure)
 
 
-def _command(slot: str, hook: str | None, config: Path | None, bootstrap: str | None) -> list[str]:
-    options = {"--slot": slot, "--config": config and str(config), "--bootstrap": bootstrap, "--test-hook": hook}
+def _command(slot: str, bundle: str | None, hook: str | None, config: Path | None, bootstrap: str | None) -> list[str]:
+    file = config and str(config)
+    options = {"--slot": slot, "--bundle": bundle, "--config": file, "--bootstrap": bootstrap, "--test-hook": hook}
     given = [part for name, value in options.items() if value for part in (name, value)]
     return [sys.executable, "-m", "pipeline.cli", "worker", "--no-supervise", *given]
 

@@ -70,9 +70,9 @@ def _texts(labels: Labels, bundle: str) -> tuple[str, ...]:
     if labels is Labels.WATCHED:
         return WATCHED
     from engines.bundle import load
-    from engines.store import resolve
+    from engines.store import default_store, resolve
 
-    references = load(resolve(bundle)).references()
+    references = load(resolve(bundle, default_store())).references()
     pairs = zip(references.texts, references.kinds, strict=True)
     return tuple(str(text) for text, kind in pairs if kind == "action")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import cache_directory
 from pipeline.errors import ActionwireError, ConfigurationError
 
 FRAMES_PER_SECOND = 12
@@ -33,18 +34,12 @@ class Recording:
         return {camera["id"]: self.folder / camera["file"] for camera in self.truth["cameras"]}
 
 
-def cache_folder() -> Path:
-    """Where recordings are kept: $XDG_CACHE_HOME/actionwire/recordings."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "actionwire" / "recordings"
-
-
 def recording(seed: int, cameras: int, seconds: float, cache: Path | None = None) -> Recording:
     """Take a recording from the cache, or render it with a progress bar.
 
     Raises ConfigurationError when the trainer's command is not installed, ActionwireError when it fails.
     """
-    base = cache or cache_folder()
+    base = cache or cache_directory() / "recordings"
     folder = base / f"{_renderer_version()}-{seed}-{cameras}x{seconds:g}"
     if not (folder / "truth.json").exists():
         base.mkdir(parents=True, exist_ok=True)

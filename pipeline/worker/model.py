@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
 
 import structlog
 
@@ -16,6 +14,7 @@ from engines.contract import Embeddings, Engine, Images
 from engines.errors import TextError
 from engines.manifest import Manifest, check_deployment
 from engines.preprocess import prepare
+from engines.store import default_store, resolve
 from engines.textbank import TextEncoder
 from pipeline import rules, scoring
 from pipeline.config import Settings
@@ -28,7 +27,6 @@ from pipeline.scoring import Scorer, ScoreRule
 from pipeline.worker.lanes import LabelView, Scores
 from pipeline.worker.streams import Geometry
 
-DEMO = "demo"
 """Name of the bundle that is shipped."""
 
 log = structlog.get_logger(__name__)
@@ -123,11 +121,6 @@ class Model:
         self._texts.close()
 
 
-def find_bundle(name: str) -> Path:
-    """Directory of a bundle: the shipped demo, or a path. Whether it is one is seen when it is loaded."""
-    return Path(str(files("engines.bundles") / DEMO)) if name == DEMO else Path(name)
-
-
 def load_model(settings: Settings, *, allow_draft: bool = False) -> Model:
     """Load the bundle that the settings name. Raises EngineError, ConfigurationError."""
-    return Model(bundles.load(find_bundle(settings.worker.bundle), allow_draft=allow_draft), settings)
+    return Model(bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft), settings)
