@@ -8,10 +8,6 @@ sampling.py  sampled pictures of one open source, and of a whole file as fast as
 reader.py    one thread per camera: connect, read, reconnect; the stall watchdog
 checking.py  what a user must know before adding a camera
 commands.py  actionwire camera check | serve
+
+Nothing is imported here, so that the command line does not load PyAV to print its help.
 """
-
-from pipeline.camera.reader import Camera, Health
-from pipeline.camera.sampling import SampledFrame, sample_file
-from pipeline.camera.source import SourceSettings
-
-__all__ = ["Camera", "Health", "SampledFrame", "SourceSettings", "sample_file"]

@@ -60,22 +60,23 @@ class CheckReport:
 
 def _remarks(report: CheckReport) -> list[tuple[bool, str]]:
     offset, fps, keys = report.clock_offset, report.fps or 0.0, report.key_interval or 0.0
+    live, by_arrival = report.clock is not None, report.clock == "arrival"
     share = report.corrupt / max(1, report.pictures)
     return [
         (report.fault is not None, f"it failed while being watched: {report.fault}"),
         (report.pictures == 0, "no picture came; check the stream's settings on the camera"),
         (share > 0.01, f"{share:.0%} of the pictures are damaged; use tcp, or look for a weak network"),
         (
-            report.clock == "arrival" and offset is not None,
+            by_arrival and offset is not None,
             f"its clock is off by {offset or 0:+.1f} s and is not used; set NTP on the camera",
         ),
         (
-            report.clock == "arrival" and offset is None,
+            by_arrival and offset is None,
             "it sends no RTCP sender reports: capture times are times of arrival",
         ),
         (report.sessions > 2, f"capture times began anew {report.sessions - 1} times; its clock or stream is unsteady"),
         (
-            report.clock is not None and keys > 4,
+            live and keys > 4,
             f"key pictures are {keys:.1f} s apart: a reconnect loses as much; set 1 to 2 s on the camera",
         ),
         (0 < fps < 4, f"{fps:.1f} frames a second are few for actions; raise the frame rate on the camera"),

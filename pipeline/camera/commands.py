@@ -6,16 +6,17 @@ import json
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipeline.camera.checking import CheckReport, check
-from pipeline.camera.source import SourceSettings
 from pipeline.config import CameraSettings, Settings
 from pipeline.errors import ConfigurationError
-from pipeline.local.rtsp import Login, RtspServer, load_media
 from pipeline.options import ConfigFile, Json, settings_from
+
+if TYPE_CHECKING:
+    from pipeline.camera.checking import CheckReport
+    from pipeline.local.rtsp import Login
 
 app = typer.Typer(name="camera", help="Look at a camera before adding it, or play a file as one.", no_args_is_help=True)
 
@@ -35,6 +36,9 @@ def check_command(
     Exit code 0: usable. 1: it opened, and then failed or gave no picture. 2: it refuses login, path or transport.
     3: it does not answer. A password may stand in the url as ${NAME} in single quotes; it is read from the environment.
     """
+    from pipeline.camera.checking import check
+    from pipeline.camera.source import SourceSettings
+
     settings = settings_from(config)
     chosen = _camera(settings, camera, transport)
     ingest = settings.ingest
@@ -102,6 +106,8 @@ def serve(
     once: Annotated[bool, typer.Option("--once", help="Play each file once, from the first viewer on.")] = False,
 ) -> None:
     """Play files as RTSP cameras over TCP, with sender reports, until Ctrl-C."""
+    from pipeline.local.rtsp import RtspServer, load_media
+
     if path and len(files) > 1:
         raise ConfigurationError("--path names one camera, but several files were given; leave it out")
     stop = threading.Event()
@@ -118,6 +124,8 @@ def serve(
 
 
 def _login(text: str | None) -> Login | None:
+    from pipeline.local.rtsp import Login
+
     if text is None:
         return None
     user, separator, password = text.partition(":")

@@ -48,7 +48,11 @@ def ingest(
         if (port := settings.http.ingest_port) is not None:
             stack.enter_context(
                 HealthServer(
-                    settings.http.host, port, registry, lambda: None, lambda: None if running else "not started yet"
+                    settings.http.host,
+                    port,
+                    registry,
+                    lambda: running[0].live() if running else None,
+                    lambda: running[0].ready() if running else "not started yet",
                 )
             )
         run_ingest(

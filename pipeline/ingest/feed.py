@@ -6,8 +6,10 @@ import random
 import threading
 from collections.abc import Callable
 
-from pipeline.camera import Camera, SampledFrame, SourceSettings
 from pipeline.camera.backoff import Backoff
+from pipeline.camera.reader import Camera
+from pipeline.camera.sampling import SampledFrame
+from pipeline.camera.source import SourceSettings
 from pipeline.config import CameraSettings, Settings
 from pipeline.frames import encode_jpeg
 from pipeline.metrics import IngestMetrics

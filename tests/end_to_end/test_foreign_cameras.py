@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.camera import Camera, SampledFrame, SourceSettings
 from pipeline.camera.backoff import Backoff
 from pipeline.camera.checking import check
-from pipeline.camera.source import Picture, open_source
+from pipeline.camera.reader import Camera
+from pipeline.camera.sampling import SampledFrame
+from pipeline.camera.source import Picture, SourceSettings, open_source
 from pipeline.errors import AuthenticationError, CameraRefused
 from pipeline.local.test_card import number_of, write_test_card
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import structlog
 
-from pipeline.camera import Camera, Health, SampledFrame, SourceSettings
 from pipeline.camera.backoff import Backoff
+from pipeline.camera.reader import Camera, Health
+from pipeline.camera.sampling import SampledFrame
+from pipeline.camera.source import SourceSettings
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
 
