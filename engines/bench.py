@@ -2,7 +2,8 @@
 
 Absolute figures of a shared machine say little; what lasts is the fraction of the peak of a large matrix product that
 was measured in the same minute by the same process. The best of several rounds is kept, since neighbours only make
-things slower, and the peak is measured anew in every round.
+things slower, and the peak is measured anew before every measurement. A share above 100 % means that the product was
+never undisturbed: measure again on a quieter machine.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Report:
 
 
 def bench(
-    bundle: Bundle, *, batches: Sequence[int] = (1, 8, 32), seconds: float = 0.5, rounds: int = 3, size: int = 2048
+    bundle: Bundle, *, batches: Sequence[int] = (1, 8, 32), seconds: float = 0.5, rounds: int = 3, size: int = 1024
 ) -> Report:
     """Measure every backend that is available.
 
@@ -106,8 +107,8 @@ def bench(
     peaks: list[float] = []
     durations: dict[tuple[str, str, int], list[float]] = {key: [] for key in calls}
     for _ in range(rounds):
-        peaks.append(2 * size**3 / min(_durations(product, seconds)))
         for key, call in calls.items():
+            peaks.append(2 * size**3 / min(_durations(product, seconds / 2)))
             durations[key] += _durations(call, seconds)
     for engine in engines.values():
         engine.close()
