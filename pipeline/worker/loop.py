@@ -119,7 +119,7 @@ class Worker:
             stack.callback(lambda: self._transactions.close())
             producer = self._broker.producer()
             stack.callback(producer.close)
-            consumer = self._broker.group_consumer(self._frames, worker.group)
+            consumer = self._broker.group_consumer(self._frames, worker.group, worker.session_seconds)
             stack.callback(consumer.close)
             pool = stack.enter_context(ThreadPoolExecutor(worker.decode_threads, "decode"))
             inference = threading.Thread(target=self._infer, name="inference", daemon=True)

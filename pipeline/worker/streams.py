@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal, TypeAlias
 
 from engines.contract import Images, Items
@@ -87,7 +88,12 @@ class Geometry:
 
     def grid(self, rate: int) -> Grid | None:
         """The grid in a deployment of this rate; None when it is no multiple of the bundle's."""
-        return Grid(self.frames, rate // self.rate, self.stride) if rate % self.rate == 0 else None
+        return _grid(self, rate) if rate % self.rate == 0 else None
+
+
+@cache
+def _grid(geometry: Geometry, rate: int) -> Grid:
+    return Grid(geometry.frames, rate // geometry.rate, geometry.stride)
 
 
 @dataclass(slots=True)
@@ -191,7 +197,7 @@ class Streams:
         return [*steps, arrived] if arrived else steps
 
     def _accept(self, found: _Camera, offset: int, record: FrameRecord, image: Images | None) -> Arrived | None:
-        found.stream = replace(found.stream, last_tick=record.tick)
+        found.stream = Stream(record.session, record.rate, record.tick)
         found.trail.add(record.tick, offset)
         if not found.ring.grid.is_item(record.tick):
             return None

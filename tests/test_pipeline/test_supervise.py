@@ -1,0 +1,75 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline.supervise import Ended, decide, supervise
+
+
+@pytest.mark.parametrize(
+    ("ended", "failures", "pause"),
+    [
+        (Ended(0, 100, False), 0, None),
+        (Ended(2, 1, True), 0, None),
+        (Ended(2, 9000, False), 0, None),
+        (Ended(1, 1, True), 0, None),
+        (Ended(1, 100, False), 0, 0.5),
+        (Ended(1, 1, False), 3, 4.0),
+        (Ended(3, 1, True), 0, 0.5),
+        (Ended(3, 1, True), 50, 30.0),
+        (Ended(4, 100, False), 0, 0.1),
+        (Ended(75, 100, False), 0, 0.1),
+        (Ended(-9, 100, False), 1, 0.2),
+        (Ended(-9, 1, False), 50, 10.0),
+        (Ended(-11, 100, False), 0, 0.5),
+    ],
+)
+def test_what_an_end_leads_to(ended: Ended, failures: int, pause: float | None) -> None:
+    """The table of the module: a wrong setting ends the parent, everything else starts the child again, ever later."""
+    assert decide(ended, failures) == pause
+
+
+def command(code: str) -> Sequence[str]:
+    """A child that runs this Python code."""
+    return [sys.executable, "-c", code]
+
+
+def test_a_child_that_ends_in_peace_is_not_started_again() -> None:
+    """Exit code 0 is passed on."""
+    assert supervise(command("pass"), threading.Event()) == 0
+
+
+def test_a_wrong_setting_is_passed_on() -> None:
+    """Exit code 2 is passed on at once."""
+    assert supervise(command("raise SystemExit(2)"), threading.Event()) == 2
+
+
+def test_a_killed_child_is_started_again() -> None:
+    """After SIGKILL another child is started, with the same command."""
+    started: list[Sequence[str]] = []
+    codes = ["import os; os.kill(os.getpid(), 9)", "raise SystemExit(75)", "pass"]
+
+    def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
+        started.append(what)
+        return subprocess.Popen(command(codes[len(started) - 1]))
+
+    assert supervise(["worker"], threading.Event(), start=start) == 0
+    assert started == [["worker"]] * 3
+
+
+def test_stopping_reaches_the_child() -> None:
+    """When the parent is told to stop it tells its child, waits for it, and ends with its code."""
+    stop = threading.Event()
+    code = "import signal, time; signal.signal(15, lambda *_: exit(0)); print(flush=True); time.sleep(60)"
+
+    def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(what, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        stop.set()
+        return process
+
+    assert supervise(command(code), stop, start=start) == 0

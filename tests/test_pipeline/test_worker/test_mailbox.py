@@ -1,0 +1,87 @@
+import threading
+from concurrent.futures import Future
+
+from pipeline.broker.contract import GroupToken
+from pipeline.offsets import NO_STATE, Committed
+from pipeline.records.frames import LabelsMarker
+from pipeline.records.wire import Partition
+from pipeline.testing import ManualClock
+from pipeline.worker.assignment import Restored
+from pipeline.worker.decoding import Decoded
+from pipeline.worker.mailbox import Mailbox, Work
+
+P0, P1 = Partition("frames", 0), Partition("frames", 1)
+
+
+def work(offset: int, epoch: int = 1) -> Work:
+    """A record that is decoded already."""
+    done: Future[Decoded] = Future()
+    done.set_result(Decoded(offset, LabelsMarker(offset)))
+    return Work(epoch, done)
+
+
+def restored(partition: Partition) -> Restored:
+    """A partition that starts at its beginning."""
+    return Restored(partition, Committed(0, 0, NO_STATE, -1))
+
+
+def mailbox(size: int = 2, limit: int = 4) -> tuple[Mailbox, ManualClock]:
+    """A mailbox whose time stands still."""
+    clock = ManualClock()
+    return Mailbox(size, 1.0, limit, clock.monotonic), clock
+
+
+def test_assignments_come_before_work() -> None:
+    """The inference thread opens a partition before it sees the first record of it."""
+    box, clock = mailbox()
+    box.assign(restored(P0), 1)
+    box.add(P0, [work(0), work(1)])
+    assert box.next(clock.seconds) == [(restored(P0), 1)]
+    batch = box.next(clock.seconds)
+    assert isinstance(batch, dict) and list(batch) == [P0] and len(batch[P0]) == 2
+
+
+def test_work_of_an_older_assignment_is_dropped() -> None:
+    """Assigning a partition again, or losing it, throws away what was waiting of it and nothing else."""
+    box, clock = mailbox()
+    box.add(P0, [work(0)])
+    box.add(P1, [work(5), work(6)])
+    box.assign(restored(P0), 2)
+    assert box.next(clock.seconds) == [(restored(P0), 2)]
+    batch = box.next(clock.seconds)
+    assert isinstance(batch, dict) and list(batch) == [P1]
+    box.assign(restored(P0), 3)
+    box.add(P0, [work(0, 3)])
+    box.revoke([P0])
+    assert box.next(clock.seconds) is None
+
+
+def test_a_full_mailbox_says_so() -> None:
+    """The poll thread is told to pause at the limit, and may go on once work was taken."""
+    box, clock = mailbox(size=2, limit=2)
+    assert not box.full
+    box.add(P0, [work(0), work(1)])
+    assert box.full
+    box.next(clock.seconds)
+    assert not box.full
+
+
+def test_requests_and_memberships_travel_back_and_forth() -> None:
+    """A request to assign again is seen once; the newest membership is the one to commit with."""
+    box, _ = mailbox()
+    assert not box.take_reassign() and box.token is None
+    box.request_reassign()
+    assert box.take_reassign() and not box.take_reassign()
+    token = GroupToken("member")
+    box.publish(token)
+    assert box.token is token
+
+
+def test_stopping_wakes_whoever_waits() -> None:
+    """The inference thread does not wait for its deadline once nothing more will come."""
+    box, clock = mailbox()
+    waited = threading.Thread(target=box.next, args=(clock.seconds + 1000,))
+    waited.start()
+    box.stop()
+    waited.join(10)
+    assert not waited.is_alive() and box.stopped
