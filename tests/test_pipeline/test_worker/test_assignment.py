@@ -1,0 +1,132 @@
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.broker.contract import Position, TopicSettings
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.errors import BadRecordError
+from pipeline.offsets import NO_STATE, Committed, encode_position
+from pipeline.records.state import CameraState, CoolDown, encode_state
+from pipeline.records.wire import Message, Partition
+from pipeline.testing import ManualClock
+from pipeline.worker.assignment import Restored, restore
+
+P0, P1 = Partition("frames", 0), Partition("frames", 1)
+
+
+@pytest.fixture
+def broker() -> Iterator[InProcessBroker]:
+    """Frames and state, two partitions each; ten records in frames partition 0."""
+    made = InProcessBroker()
+    made.ensure_topics([TopicSettings("frames", 2), TopicSettings("state", 2)], 1.0)
+    producer = made.producer()
+    for _ in range(10):
+        producer.send("frames", Message(b"door", b"x", partition=0))
+    yield made
+    made.close()
+
+
+def state(camera: str, tick: int) -> CameraState:
+    """A camera with a label that is not at rest."""
+    return CameraState(camera, 1, 4, tick, False, (CoolDown("run", tick + 4, tick),))
+
+
+def commit(broker: InProcessBroker, position: Position, states: dict[str, CameraState | None]) -> int:
+    """Commit a position of P0 with states, as a worker does; return the offset of the last state."""
+    consumer = broker.group_consumer("frames", "group")
+    token = consumer.poll(0.1, 1).token
+    assert token is not None
+    transactions = broker.transactions("someone", 1.0)
+    transactions.begin()
+    for camera, one in states.items():
+        message = Message(camera.encode(), None) if one is None else encode_state(one)
+        transactions.send("state", Message(message.key, message.value, message.headers, 0))
+    offsets = transactions.offsets(1.0)
+    transactions.commit_positions({P0: position}, "group", token)
+    transactions.commit()
+    transactions.close()
+    consumer.close()
+    return offsets[-1][1] if offsets else NO_STATE
+
+
+def restored(broker: InProcessBroker, start: str = "live", seconds: float = 1.0) -> dict[Partition, Restored]:
+    """Go through the assignment step with both partitions."""
+    consumer = broker.group_consumer("frames", "group")
+    clock = ManualClock()
+
+    def monotonic() -> float:
+        clock.advance(0.01)
+        return clock.seconds
+
+    try:
+        return restore(
+            broker,
+            consumer,
+            [P0, P1],
+            state_topic="state",
+            labels=7,
+            start="live" if start == "live" else "begin",
+            monotonic=monotonic,
+            fail=lambda step: None,
+            seconds=seconds,
+        )
+    finally:
+        consumer.close()
+
+
+@pytest.mark.parametrize(("start", "position"), [("live", 10), ("begin", 0)])
+def test_without_a_position_a_partition_starts_where_the_settings_say(
+    broker: InProcessBroker, start: str, position: int
+) -> None:
+    """Live starts at the end, begin at the beginning; either way with the newest labels, and as a fresh start."""
+    found = restored(broker, start)
+    assert found[P0] == Restored(P0, Committed(position, position, NO_STATE, 7), {}, fresh=True)
+    assert found[P1].committed.position == 0 and found[P1].fresh
+
+
+def test_a_committed_position_brings_its_states(broker: InProcessBroker) -> None:
+    """P, R, s and v come back, and the newest state of every camera that was not removed."""
+    commit(broker, encode_position(Committed(3, 0, 1, 2)), {"door": state("door", 1), "yard": state("yard", 1)})
+    last = commit(broker, encode_position(Committed(4, 0, 4, 2)), {"yard": None, "door": state("door", 9)})
+    commit(broker, encode_position(Committed(5, 2, last, 3)), {})
+    found = restored(broker)[P0]
+    assert found == Restored(P0, Committed(5, 2, last, 3), {"door": state("door", 9)})
+
+
+def test_states_beyond_the_position_do_not_count(broker: InProcessBroker) -> None:
+    """What was written after s belongs to no committed position."""
+    first = commit(broker, encode_position(Committed(3, 0, 0, 2)), {"door": state("door", 1)})
+    commit(broker, encode_position(Committed(4, 0, first, 2)), {"door": state("door", 9)})
+    assert restored(broker)[P0].cameras == {"door": state("door", 1)}
+
+
+def test_a_state_that_does_not_come_leaves_the_partition_out(broker: InProcessBroker) -> None:
+    """Without all of its states a partition never goes on; others do."""
+    commit(broker, encode_position(Committed(3, 0, 99, 2)), {"door": state("door", 1)})
+    assert set(restored(broker, seconds=0.2)) == {P1}
+
+
+def test_a_position_that_a_tool_moved_is_a_fresh_start_there(broker: InProcessBroker) -> None:
+    """Offsets without our metadata are where to go on, with nothing remembered; open events are found to be ended."""
+    commit(broker, Position(6, ""), {"door": state("door", 1)})
+    found = restored(broker)[P0]
+    assert found.committed == Committed(6, 6, NO_STATE, 7) and found.fresh
+    assert found.cameras == {"door": state("door", 1)}
+
+
+def test_a_state_that_cannot_be_read_is_no_state(broker: InProcessBroker) -> None:
+    """A state of another schema stops the assignment: going on without it would double or lose events."""
+    broker.producer().send("state", Message(b"door", b'{"schema":99}', partition=0))
+    commit(broker, encode_position(Committed(3, 0, 0, 2)), {})
+    with pytest.raises(BadRecordError, match="schema"):
+        restored(broker)
+
+
+def test_expired_records_are_a_hole() -> None:
+    """R below the log's start becomes the log's start; P below it too, and the difference is reported."""
+    from pipeline.worker.assignment import _place
+
+    kept = _place(P0, Committed(50, 20, 3, 2), {}, (40, 90), 7, "live")
+    assert kept.committed == Committed(50, 40, 3, 2) and kept.hole == 0
+    lost = _place(P0, Committed(50, 20, 3, 2), {}, (60, 90), 7, "live")
+    assert lost.committed == Committed(60, 60, 3, 2) and lost.hole == 10
