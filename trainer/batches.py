@@ -1,4 +1,4 @@
-"""Training batches as a pure function of recipe and step: which stretches, how they are changed, what is true of them."""
+"""Training batches as a function of recipe and step: which stretches, how they are changed, what is true of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Checkpoints as safetensors: weights, their moving average, the optimiser's moments and the step. No pickle.
 
-Batches are a function of recipe and step, so a run that goes on from a checkpoint does what the uncut run would have done.
+Batches are a function of recipe and step, so a run that goes on from a checkpoint does what the uncut run would do.
 """
 
 from __future__ import annotations

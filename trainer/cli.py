@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ParamSpec
 
 import typer
 
+from engines.errors import EngineError
+from trainer import zero_shot
 from trainer.errors import TrainerError
 from trainer.scenes.commands import app as scenes
+
+P = ParamSpec("P")
 
 app = typer.Typer(
     name="actionwire-trainer",
@@ -23,49 +30,179 @@ app.add_typer(scenes, name="scenes")
 
 _REMEDY = "this command needs torch and open_clip, which are not installed; pip install 'actionwire[trainer]'"
 
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: dotted.key=value; repeatable.")]
+Footage = Annotated[Path | None, typer.Option(help="Where rendered footage lies; by default in the run folder.")]
+Streams = Annotated[
+    Path | None, typer.Option(help="Where rendered streams are kept; by default in the user's cache folder.")
+]
+
+
+def needs_torch(command: Callable[P, None]) -> Callable[P, None]:
+    """Say what to install, and leave with code 2, where torch or open_clip is missing."""
+
+    @functools.wraps(command)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        if any(importlib.util.find_spec(name) is None for name in ("torch", "open_clip")):
+            typer.echo(_REMEDY, err=True)
+            raise typer.Exit(2)
+        command(*args, **kwargs)
+
+    return checked
+
 
 @app.command()
+@needs_torch
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, YAML; the shipped ones lie in trainer/recipes.")],
     out: Annotated[Path, typer.Option(help="Run folder; a run that lies there goes on.")],
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    device: Device = "cpu",
     workers: Annotated[int, typer.Option(help="Threads that prepare batches.")] = 2,
-    cache: Annotated[
-        Path | None, typer.Option(help="Where rendered footage lies; by default in the run folder.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: dotted.key=value. May be repeated.")
-    ] = None,
+    cache: Footage = None,
+    settings: Settings = None,
 ) -> None:
     """Train a model by a recipe: render its footage, train, validate, draw curves."""
-    _need_torch()
     from trainer import config, loop
     from trainer.progress import Bars
 
+    chosen = config.load(recipe, tuple(settings or ()))
     with Bars() as bars:
-        result = loop.train(
-            config.load(recipe, tuple(settings or ())),
-            out,
-            device=device,
-            cache=cache,
-            workers=workers,
-            report=bars.report,
+        result = loop.train(chosen, out, device=device, cache=cache, workers=workers, report=bars.report)
+    _show(out, result)
+
+
+@app.command()
+@needs_torch
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure the checkpoint anew, also while the run is not finished.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    device: Device = "cpu",
+    cache: Footage = None,
+) -> None:
+    """Show what a training run achieved: captions never seen, actions, events in streams, and how they grew."""
+    from trainer import curves, loop, report
+    from trainer.progress import Bars
+
+    if again:
+        with Bars() as bars:
+            figures = loop.measure(run, device=device, cache=cache, report=bars.report)
+    else:
+        figures = report.read(run)
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    if (run / report.LOG).is_file():
+        curves.draw(run / report.LOG, run / report.CURVES)
+    _show(run, figures)
+
+
+@app.command()
+@needs_torch
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder, or a checkpoint file.")],
+    out: Annotated[Path, typer.Option(help="Directory for the draft bundle; it must not exist.")],
+) -> None:
+    """Write a trained model as a draft bundle: ONNX files compared with torch, tokenizer, reference texts, manifest."""
+    from trainer.export import export as write
+    from trainer.progress import steps
+
+    with steps() as say:
+        manifest, differences = write(run, out, progress=say)
+    worst = max(differences, key=lambda part: differences[part])
+    typer.echo(
+        f"{out}: {manifest.name}@{manifest.version}, draft, {_mebibytes(out):.1f} MiB, torch and ONNX agree to "
+        f"{differences[worst]:.1e} ({worst}); next: actionwire-trainer calibrate {out} --out ..."
+    )
+
+
+@app.command()
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to measure, draft or sealed.")],
+    out: Annotated[Path, typer.Option(help="Directory for the calibrated, sealed bundle; it must not exist.")],
+    seeds: Annotated[str, typer.Option(help="Validation seeds whose streams decide the thresholds.")] = "10100-10119",
+    quiet: Annotated[str, typer.Option(help="The same, for streams in which nothing happens.")] = "10200-10203",
+    held_back: Annotated[str, typer.Option(help="Validation seeds that measure the result.")] = "10120-10127",
+    held_back_quiet: Annotated[str, typer.Option(help="The same, where nothing happens.")] = "10204-10205",
+    cameras: Annotated[int, typer.Option(min=1, help="Cameras per seed.")] = 4,
+    seconds: Annotated[float, typer.Option(min=10, help="Length of each camera's stream.")] = 120.0,
+    beta: Annotated[
+        float, typer.Option(min=0.05, max=5, help="F-beta to maximise: below 1 a false alarm weighs more than a miss.")
+    ] = 1.0,
+    alarms: Annotated[
+        float, typer.Option(min=0, help="False alarms allowed per camera-hour where nothing happens.")
+    ] = 1.0,
+    cache: Streams = None,
+) -> None:
+    """Fit temperature, thresholds and lags to rendered validation streams, by the serving side's replay, and seal."""
+    from trainer import calibrate as calibration
+    from trainer.fitting import Measure
+    from trainer.progress import Bars
+
+    streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
+    with Bars() as bars:
+        manifest = calibration.calibrate(
+            bundle, out, streams, measure=Measure(beta, alarms), cache=cache, report=bars.report
         )
-    for name, value in result.items():
-        typer.echo(f"{name:28} {value:.3f}")
+    _summarise(out, manifest)
 
 
-def _need_torch() -> None:
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "open_clip")):
-        typer.echo(_REMEDY, err=True)
-        raise typer.Exit(2)
+app.command("bundle")(needs_torch(zero_shot.bundle))
+
+
+@app.command("demo-model")
+@needs_torch
+def demo_model(
+    out: Annotated[Path | None, typer.Option(help="Bundle to replace; by default the one the package ships.")] = None,
+    work: Annotated[Path, typer.Option(help="Run folder; a run that lies there goes on.")] = Path("runs/demo"),
+    device: Device = "cpu",
+    cache: Streams = None,
+    settings: Settings = None,
+) -> None:
+    """Train, export and calibrate the demo model, and put it in place of the one that is shipped."""
+    from trainer import demo_model as making
+    from trainer.progress import Bars
+
+    place = out or making.SHIPPED
+    with Bars() as bars:
+        manifest = making.make(
+            work, place, overrides=tuple(settings or ()), device=device, cache=cache, report=bars.report
+        )
+    _summarise(place, manifest)
+
+
+def _show(run: Path, figures: dict[str, float]) -> None:
+    from rich.console import Console
+
+    from trainer import report
+
+    report.show(run, figures, Console())
+
+
+def _summarise(out: Path, manifest: object) -> None:
+    from engines.bundle import Manifest
+
+    assert isinstance(manifest, Manifest) and manifest.events.report is not None
+    held, quiet = manifest.events.report["held_back"], manifest.events.report["held_back_quiet"]
+    typer.echo(
+        f"{out}: {manifest.name}@{manifest.version} {manifest.id[:12]}, sealed, {_mebibytes(out):.1f} MiB\n"
+        f"held-back streams, {held['camera_hours']:.2f} camera-hours: event F1 {held['event_f1'] or 0:.3f}, "
+        f"{held['false_alarms_per_camera_hour']:.2f} false alarms per camera-hour; where nothing happens "
+        f"{quiet['false_alarms_per_camera_hour']:.2f}. All figures: events.report in {out / 'bundle.json'}"
+    )
+
+
+def _mebibytes(folder: Path) -> float:
+    return sum(entry.stat().st_size for entry in folder.iterdir()) / 2**20
 
 
 def main() -> None:
     """The console script: errors of ours become one line and exit code 1."""
     try:
         app()
-    except TrainerError as error:
+    except (TrainerError, EngineError) as error:
         typer.echo(f"actionwire-trainer: {error}", err=True)
         sys.exit(1)
 

@@ -34,7 +34,7 @@ def segment_indices(length: int, frames: int, rng: np.random.Generator | None = 
 
 
 def window_start(length: int, frames: int, rng: np.random.Generator | None = None) -> int:
-    """Where a window of `frames` consecutive frames starts in a clip of `length`: anywhere, or centred without `rng`."""
+    """Where a window of `frames` consecutive frames starts in a clip of `length`: anywhere; without `rng` centred."""
     if length < frames:
         raise ValueError(f"a clip of {length} frames holds no window of {frames}")
     return (length - frames) // 2 if rng is None else int(rng.integers(length - frames + 1))

@@ -5,6 +5,7 @@ The rules are those of DESIGN's event machine in a form that serves a search: wh
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,28 +32,29 @@ class Rules:
 
 def spans(scores: Floats, seconds: Floats, rules: Rules, onset_lag: float, offset_lag: float) -> Spans:
     """Events of one label: `scores` of the windows whose last items were captured at `seconds` (evenly spaced)."""
-    entering = _runs(scores >= rules.enter)
     staying = _runs(scores >= rules.exit)
+    stays_until = [last for _, last in staying]
     found: Spans = []
     ready, previous, place = -np.inf, -np.inf, 0
-    for first, last in entering:
-        first = max(first, int(np.searchsorted(seconds, ready - 1e-9)), place)
+    for first, last in _runs(scores >= rules.enter):
+        first = max(first, place)
+        if seconds[min(first, last)] < ready - 1e-9:
+            first = max(first, int(np.searchsorted(seconds, ready - 1e-9)))
         fired = _fires(first, last, scores, seconds, rules)
         if fired is None:
             continue
-        end = _held_until(fired, staying, seconds, rules)
+        end = _held_until(fired, staying[bisect_left(stays_until, fired) :], seconds, rules)
         begin = max(float(seconds[first]) - onset_lag, previous)
         previous = max(float(seconds[end]) - offset_lag, begin + 1e-3)
         found.append((begin, previous, float(seconds[fired])))
-        closed = float(seconds[end]) + rules.merge_seconds
-        ready, place = closed + rules.cooldown_seconds, end + 1
+        ready, place = float(seconds[end]) + rules.merge_seconds + rules.cooldown_seconds, end + 1
     return found
 
 
 def _runs(high: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First and last index of every stretch of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], high, [False])).astype(np.int8)))
-    return [(int(a), int(b) - 1) for a, b in zip(edges[0::2], edges[1::2], strict=True)]
+    return list(zip(edges[0::2].tolist(), (edges[1::2] - 1).tolist(), strict=True))
 
 
 def _fires(first: int, last: int, scores: Floats, seconds: Floats, rules: Rules) -> int | None:
@@ -67,13 +69,11 @@ def _fires(first: int, last: int, scores: Floats, seconds: Floats, rules: Rules)
     return fired
 
 
-def _held_until(fired: int, staying: list[tuple[int, int]], seconds: Floats, rules: Rules) -> int:
+def _held_until(fired: int, staying: Sequence[tuple[int, int]], seconds: Floats, rules: Rules) -> int:
     """The last window of an event: stretches at or above `exit` that a gap shorter than `merge_seconds` parts."""
     begin, end = seconds[fired], fired
     for first, last in staying:
-        if last < fired:
-            continue
-        if first > fired and seconds[first - 1] - seconds[end] >= rules.merge_seconds:
+        if first > fired and seconds[first - 1] - seconds[end] >= rules.merge_seconds - 1e-9:
             break
         end = last
         if seconds[end] - begin > rules.max_seconds:
@@ -89,8 +89,14 @@ def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 def match(truth: Sequence[tuple[float, float]], found: Spans, least: float = 0.5) -> list[tuple[int, int]]:
     """One-to-one pairs (truth, found) with an overlap of at least `least`, best pairs first."""
-    pairs = [(overlap(t, f[:2]), i, j) for i, t in enumerate(truth) for j, f in enumerate(found)]
-    pairs = sorted((pair for pair in pairs if pair[0] >= least), key=lambda pair: (-pair[0], pair[1], pair[2]))
+    if not truth or not found:
+        return []
+    t, f = np.array(truth), np.array(found)[:, :2]
+    shared = np.minimum(t[:, 1:], f[:, 1]) - np.maximum(t[:, :1], f[:, 0])
+    union = np.maximum(np.maximum(t[:, 1:], f[:, 1]) - np.minimum(t[:, :1], f[:, 0]), 1e-9)
+    overlaps = np.maximum(shared, 0.0) / union
+    rows, columns = np.nonzero(overlaps >= least)
+    pairs = sorted(zip(-overlaps[rows, columns], rows.tolist(), columns.tolist(), strict=True))
     used_truth: set[int] = set()
     used_found: set[int] = set()
     matched = []
@@ -141,3 +147,41 @@ def tally(truth: Sequence[tuple[float, float]], found: Spans) -> Tally:
         starts=tuple(found[j][0] - truth[i][0] for i, j in pairs),
         ends=tuple(found[j][1] - truth[i][1] for i, j in pairs),
     )
+
+
+@dataclass(frozen=True)
+class Series:
+    """Scores of one stream: of n windows, whose last items were captured at `seconds`, for each label [n, A]."""
+
+    seconds: Floats
+    scores: Floats
+    truth: dict[int, list[tuple[float, float]]]
+    """Spans by label."""
+    length: float
+
+
+_APART = 20.0  # seconds of silence between two joined streams: longer than any merging, cool-down or lag
+
+
+def joined(series: Sequence[Series], rate: int) -> Series:
+    """Streams one after the other as a single one, far enough apart that no event reaches from one into the next."""
+    silence = int(_APART * rate)
+    seconds: list[Floats] = []
+    scores: list[Floats] = []
+    truth: dict[int, list[tuple[float, float]]] = {}
+    base = 0.0
+    for one in series:
+        last = float(one.seconds[-1]) if len(one.seconds) else 0.0
+        after = last + np.arange(1, silence + 1) / rate
+        seconds.append(base + np.concatenate((one.seconds, after)))
+        scores.append(np.concatenate((one.scores, np.zeros((silence, one.scores.shape[1])))))
+        for label, events in one.truth.items():
+            truth.setdefault(label, []).extend((base + start, base + end) for start, end in events)
+        base += max(last, one.length) + _APART + 1.0
+    return Series(np.concatenate(seconds), np.concatenate(scores), truth, base)
+
+
+def label_tally(stream: Series, label: int, rules: Rules, onset_lag: float, offset_lag: float) -> Tally:
+    """Counts of one label over a stream."""
+    found = spans(stream.scores[:, label], stream.seconds, rules, onset_lag, offset_lag)
+    return tally(stream.truth.get(label, ()), found)

@@ -4,6 +4,8 @@ TrainerError
 |-- RecipeError (ValueError)      the recipe cannot be read, or does not fit the model
 |-- CheckpointError (ValueError)  a checkpoint that is damaged or belongs to another run
 |-- ParityError (RuntimeError)    the exported network does not compute what the trained one does
+|-- ExportError (ValueError)      a bundle cannot be written there, or from that
+|-- CalibrationError (ValueError) thresholds that cannot be fitted or measured as asked
 |-- PretrainedError (ValueError)  weights that cannot be loaded as the named model
 `-- CommandError (RuntimeError)   a command of the serving side failed
 """
@@ -25,6 +27,14 @@ class CheckpointError(TrainerError, ValueError):
 
 class ParityError(TrainerError, RuntimeError):
     """The exported network does not compute what the trained one does."""
+
+
+class ExportError(TrainerError, ValueError):
+    """A bundle cannot be written there, or from that."""
+
+
+class CalibrationError(TrainerError, ValueError):
+    """Thresholds that cannot be fitted or measured as asked."""
 
 
 class PretrainedError(TrainerError, ValueError):

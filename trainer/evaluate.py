@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainer import prompts, targets
 from trainer.config import Targets
-from trainer.detection import Rules, Tally, spans, tally
+from trainer.detection import Series
 from trainer.footage import Footage, Stretch
 from trainer.model import VideoTextModel, windows_of
 from trainer.prompts import Fact
@@ -73,7 +73,7 @@ def bank(model: VideoTextModel) -> Bank:
 
 
 def clip_report(model: VideoTextModel, footage: Footage, rules: Targets) -> dict[str, float]:
-    """Top-1 over clips: actions, and composed captions among the held-out pairs and among all pairs of colour and action.
+    """Top-1 over clips: actions, and composed captions among the held-out and among all pairs of colour and action.
 
     A clip's score is the mean over its windows that show the action for at least 0.6 of the shorter of both.
     """
@@ -116,17 +116,6 @@ def _shown(model: VideoTextModel, footage: Footage, stretch: Stretch, rules: Tar
     return head[torch.from_numpy(chosen).to(head.device)]
 
 
-@dataclass(frozen=True)
-class Series:
-    """Scores of one stream: of n windows, whose last items were captured at `seconds`, for each label [n, A]."""
-
-    seconds: Floats
-    scores: Floats
-    truth: dict[int, list[tuple[float, float]]]
-    """Spans by label."""
-    length: float
-
-
 def stream_series(model: VideoTextModel, footage: Footage) -> list[Series]:
     """Scores of the trained names over every stream of the footage."""
     names = bank(model)
@@ -145,12 +134,3 @@ def stream_series(model: VideoTextModel, footage: Footage) -> list[Series]:
             )
         )
     return found
-
-
-def label_tally(series: Sequence[Series], label: int, rules: Rules, onset_lag: float, offset_lag: float) -> Tally:
-    """Counts of one label over streams."""
-    total = Tally()
-    for one in series:
-        found = spans(one.scores[:, label], one.seconds, rules, onset_lag, offset_lag)
-        total += tally(one.truth.get(label, ()), found)
-    return total

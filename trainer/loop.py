@@ -17,8 +17,8 @@ from trainer.batches import Batches
 from trainer.checkpoint import Average
 from trainer.config import Recipe
 from trainer.fitting import fit
-from trainer.footage import Footage, open_footage
-from trainer.model import build
+from trainer.footage import Footage, Plan, open_footage
+from trainer.model import VideoTextModel, build
 from trainer.plans import plans
 from trainer.scenes.vocabulary import KEYS
 from trainer.task import Task
@@ -47,12 +47,7 @@ def train(
     report = report or (lambda what, done, of, note: None)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", "utf-8")
-    footage = {
-        name: open_footage(
-            cache or out / "footage", plan, lambda done, of, name=name: report(f"render {name}", done, of, "")
-        )
-        for name, plan in plans(recipe).items()
-    }
+    footage = {name: _footage(out, cache, name, plan, report) for name, plan in plans(recipe).items()}
     torch.manual_seed(recipe.seed)
     task = Task(build(recipe.model, recipe.data.height, recipe.data.width), recipe.loss).to(device)
     model = task.model
@@ -80,11 +75,12 @@ def train(
                     f"{_total(row):.3f} loss, {row['accuracy']:.2f} right, {pace:.2f} s/step",
                 )
             if done % recipe.validate_on.every == 0 and done < recipe.steps:
-                log.write(json.dumps({"step": done, "validation": validate(recipe, average, footage, device)}) + "\n")
+                result = validate(recipe, _averaged(recipe, average, device), footage)
+                log.write(json.dumps({"step": done, "validation": result}) + "\n")
                 log.flush()
             if done % recipe.checkpoint_every == 0 or done == recipe.steps:
                 checkpoint.save(out / checkpoint.NAME, model, average, optimiser, done, recipe)
-        result = validate(recipe, average, footage, device)
+        result = validate(recipe, _averaged(recipe, average, device), footage)
         log.write(json.dumps({"step": recipe.steps, "validation": result}) + "\n")
     (out / "report.json").write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     curves.draw(out / "metrics.jsonl", out / "curves.png")
@@ -104,11 +100,33 @@ def _step(task: Task, batch: object, optimiser: torch.optim.Optimizer, recipe: R
     return {f"loss_{name}": loss.detach() for name, loss in losses.items()}, numbers
 
 
-def validate(recipe: Recipe, average: Average, footage: dict[str, Footage], device: str) -> dict[str, float]:
-    """The averaged model's numbers: top-1 over clips, and event F1 with thresholds fitted on the other half of the streams."""
+def measure(
+    run: Path, *, device: str = "cpu", cache: Path | None = None, report: Report | None = None
+) -> dict[str, float]:
+    """Measure the averaged model of a run's checkpoint anew: the report that training ends with.
+
+    Raises CheckpointError when the folder holds no checkpoint.
+    """
+    report = report or (lambda what, done, of, note: None)
+    model, recipe = checkpoint.load_model(run / checkpoint.NAME)
+    footage = {
+        name: _footage(run, cache, name, plan, report) for name, plan in plans(recipe).items() if name != "train"
+    }
+    return validate(recipe, model.to(device), footage)
+
+
+def _footage(run: Path, cache: Path | None, name: str, plan: Plan, report: Report) -> Footage:
+    return open_footage(cache or run / "footage", plan, lambda done, of: report(f"render {name}", done, of, ""))
+
+
+def _averaged(recipe: Recipe, average: Average, device: str) -> VideoTextModel:
     model = build(recipe.model, recipe.data.height, recipe.data.width).to(device)
     model.load_state_dict(average.state)
-    model.eval()
+    return model.eval()
+
+
+def validate(recipe: Recipe, model: VideoTextModel, footage: dict[str, Footage]) -> dict[str, float]:
+    """A model's numbers: top-1 over clips, and event F1 with thresholds fitted on the other half of the streams."""
     result = {
         f"{name}_{key}": value
         for name in ("seen", "unseen")
@@ -116,8 +134,10 @@ def validate(recipe: Recipe, average: Average, footage: dict[str, Footage], devi
     }
     series = evaluate.stream_series(model, footage["streams"])
     halves = series[0::2], series[1::2]
-    fits = [fit(half, recipe.data.rate, recipe.model.frames) for half in halves]
-    crossed = [fits[0].tallies(halves[1]), fits[1].tallies(halves[0])]
+    rate, rules = recipe.data.rate, recipe.targets
+    lag = (rules.last + 0.5 * (recipe.model.frames - rules.first - rules.last)) / rate
+    fits = [fit(half, rate, lag=lag) for half in halves]
+    crossed = [fits[0].tallies(halves[1], rate), fits[1].tallies(halves[0], rate)]
     by_label = [one + other for one, other in zip(*crossed, strict=True)]
     total = sum(by_label[1:], by_label[0])
     result |= {f"f1_{key}": tally.f1 for key, tally in zip(KEYS, by_label, strict=True)}

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _EVERY = 15.0  # seconds between two lines where the output is no terminal
 
@@ -26,7 +37,7 @@ class Bars:
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._said = 0.0
 
     def __enter__(self) -> Bars:
@@ -46,3 +57,12 @@ class Bars:
         if not self._console.is_terminal and (done == of or time.monotonic() - self._said > _EVERY):
             self._said = time.monotonic()
             self._console.print(f"{what} {done}/{of} {note}".rstrip())
+
+
+@contextmanager
+def steps(console: Console | None = None) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows what is being done now, where no count is known."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console or Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda what: bar.update(task, description=what)

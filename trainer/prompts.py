@@ -170,6 +170,15 @@ def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
     return options[int(rng.integers(len(options)))]
 
 
+def plain_wordings(key: str) -> tuple[str, ...]:
+    """Other wordings of an action, without colours: finite forms of one subject, and of two where both do the same."""
+    phrase = PHRASES[key]
+    return (
+        *(f"a person {form.format(o='someone')}" for form in phrase.finite),
+        *(f"two people {form}" for form in phrase.plural),
+    )
+
+
 def fill(template: str, label: str) -> str:
     """Put a label into a template."""
     return template.replace("{}", label)

@@ -1,0 +1,251 @@
+"""Calibration: validation streams through the serving side's replay, thresholds fitted to them, the bundle sealed.
+
+Fitted on one set of streams and measured on another, both rendered from validation seeds. What is measured is what
+`actionwire replay` and `actionwire evaluate` say about the sealed bundle; the search in between only proposes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines import bundle
+from engines.textbank import TextEncoder
+from trainer import recordings, serving
+from trainer.detection import Rules, Series, Tally
+from trainer.errors import CalibrationError
+from trainer.export import new_directory
+from trainer.fitting import Fit, Measure, fit
+from trainer.recordings import Recorded, seeds_of
+from trainer.scenes.commands import Recording
+from trainer.scenes.vocabulary import ACTIONS
+from trainer.serving import CameraScores, Scores
+from trainer.temperature import ScoreRule, Temperature, Windows, fit_temperature, probabilities
+
+Report = Callable[[str, int, int, str], None]
+
+LABELS = tuple(action.label for action in ACTIONS)
+_SAME = 1e-3  # how far our probabilities may be from the replay's own
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Which rendered streams to use. Seeds are ranges such as 10100-10119, all of the validation split.
+
+    `fit` and `quiet` (nothing happens in those) decide the thresholds, `held_back` and `held_back_quiet` measure them.
+    """
+
+    fit: str = "10100-10119"
+    quiet: str = "10200-10203"
+    held_back: str = "10120-10127"
+    held_back_quiet: str = "10204-10205"
+    cameras: int = 4
+    seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        fitting = {*seeds_of(self.fit), *seeds_of(self.quiet)}
+        if both := sorted(fitting & {*seeds_of(self.held_back), *seeds_of(self.held_back_quiet)}):
+            raise CalibrationError(f"seed {both[0]} would both fit and measure the thresholds; name others")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Streams as a bundle saw them: rendered files, their truth, and the scores and events of a replay."""
+
+    recorded: Recorded
+    scores: Scores
+    events: Path
+
+    def windows(self) -> list[Windows]:
+        found = []
+        for camera in self.recorded.truth["cameras"]:
+            scored: CameraScores = self.scores.cameras[camera["id"]]
+            truth: dict[int, list[tuple[float, float]]] = {}
+            for action in camera["actions"]:
+                truth.setdefault(self.scores.labels.index(action["label"]), []).append((action["start"], action["end"]))
+            found.append(
+                Windows(
+                    scored.seconds(camera["id"], self.scores.rate),
+                    scored.label_cosines,
+                    scored.reference_cosines,
+                    truth,
+                )
+            )
+        return found
+
+
+def calibrate(
+    source: Path,
+    out: Path,
+    streams: Streams,
+    *,
+    measure: Measure | None = None,
+    cache: Path | None = None,
+    report: Report = lambda what, done, of, note: None,
+) -> bundle.Manifest:
+    """Measure the bundle `source` (draft or sealed) and write it, calibrated and sealed, to the new directory `out`.
+
+    streams: which validation streams; they are rendered into `cache` (default: the user's cache folder) unless they lie
+    there. measure: what a good threshold is. Returns the sealed manifest, whose `events.report` holds what the
+    held-back streams gave. Nothing is left at `out` when it fails. Raises CommandError, CalibrationError, EngineError.
+    """
+    manifest = bundle.load(source, allow_draft=True).manifest
+    work = _Work(source, manifest.window.rate, streams, cache or recordings.cache_directory(), report)
+    with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
+        shutil.copytree(source, building, dirs_exist_ok=True)
+        work = replace(work, bundle=building, folder=Path(folder))
+        fitting = work.replay("fit", streams.fit, 1.0)
+        quiet = work.replay("quiet", streams.quiet, 0.0)
+        rule = score_rule(building, manifest, fitting.scores.labels)
+        _check(fitting.scores, rule)
+        report("temperature", 0, 1, "")
+        windows = fitting.windows()
+        temperature = fit_temperature(windows, rule, manifest.window.rate, manifest.window.frames)
+        report("temperature", 1, 1, f"{temperature.value:g}")
+        rule = replace(rule, temperature=temperature.value)
+        report("thresholds", 0, 1, "")
+        found = fit(
+            _series(windows, rule, fitting.recorded),
+            manifest.window.rate,
+            lag=temperature.lag,
+            quiet=_series(quiet.windows(), rule, quiet.recorded),
+            measure=measure,
+        )
+        report("thresholds", 1, 1, "")
+        events = _events(found, fitting.scores.labels, manifest.window.rate)
+        score = manifest.score.model_copy(update={"temperature": temperature.value})
+        bundle.seal(building, score=score, events=events)
+        figures = _measured(work, streams, rule, found, temperature)
+        return bundle.seal(building, events=events.model_copy(update={"report": figures}))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Everything that rendering and replaying streams needs."""
+
+    bundle: Path
+    rate: int
+    streams: Streams
+    cache: Path
+    report: Report
+    folder: Path = Path()
+
+    def replay(self, what: str, seeds: str, density: float) -> _Seen:
+        """Render the streams of some seeds and lead them through the bundle, one replay per seed."""
+        recording = Recording(seconds=self.streams.seconds, density=density)
+        recorded = recordings.record(
+            seeds_of(seeds), self.streams.cameras, recording, self.cache,
+            lambda done, of: self.report(f"render {what}", done, of, ""),
+        )  # fmt: skip
+        events = self.folder / f"{what}.jsonl"
+        cameras: dict[str, CameraScores] = {}
+        batches = _by_seed(recorded.files)
+        with events.open("wb") as stream:
+            for done, files in enumerate(batches, 1):
+                part, scores = self.folder / "part.jsonl", self.folder / "part.npz"
+                serving.replay(self.bundle, self.rate, LABELS, files, part, scores)
+                stream.write(part.read_bytes())
+                told = serving.read_scores(scores)
+                cameras |= told.cameras
+                self.report(f"replay {what}", done, len(batches), "")
+        return _Seen(recorded, Scores(told.rate, told.labels, told.references, cameras), events)
+
+    def evaluate(self, what: str, seen: _Seen) -> dict[str, Any]:
+        """What `actionwire evaluate` says about streams."""
+        return serving.evaluate(seen.recorded.write_truth(self.folder / f"{what}.truth.json"), seen.events)
+
+
+def _by_seed(files: Mapping[str, Path]) -> list[dict[str, Path]]:
+    groups: dict[str, dict[str, Path]] = {}
+    for camera, file in files.items():
+        groups.setdefault(camera.partition("-")[0], {})[camera] = file
+    return list(groups.values())
+
+
+def score_rule(directory: Path, manifest: bundle.Manifest, labels: tuple[str, ...]) -> ScoreRule:
+    """The bundle's scoring rule for some labels: a reference text that means the same as a label is left out for it."""
+    texts = TextEncoder(bundle.load(directory, allow_draft=True))
+    try:
+        left_out = texts.bank(labels).left_out
+    finally:
+        texts.close()
+    # A label for which all would be left out competes with all.
+    competes = np.where(left_out.all(axis=1, keepdims=True), True, ~left_out)
+    score = manifest.score
+    return ScoreRule(score.function, score.logit_scale, score.logit_bias or 0.0, score.temperature, competes)
+
+
+def _check(scores: Scores, rule: ScoreRule) -> None:
+    """Raise CalibrationError where our probabilities are not the replay's: thresholds would be those of other scores."""
+    for camera, one in scores.cameras.items():
+        gap = np.abs(probabilities(one.label_cosines, one.reference_cosines, rule) - one.probabilities)
+        if gap.size and float(gap.max()) > _SAME:
+            raise CalibrationError(
+                f"the replay's probabilities of {camera} differ by {gap.max():.2g} from those of the scoring rule; "
+                f"install actionwire and actionwire-trainer of the same version"
+            )
+
+
+def _series(windows: list[Windows], rule: ScoreRule, recorded: Recorded) -> list[Series]:
+    return [
+        Series(one.seconds, probabilities(one.label_cosines, one.reference_cosines, rule), one.truth, camera["seconds"])
+        for one, camera in zip(windows, recorded.truth["cameras"], strict=True)
+    ]
+
+
+def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundle.Events:
+    defaults = _settings(found.defaults)
+    own = {label: _settings(rules) for label, rules in zip(labels, found.rules, strict=True)}
+    differing = {
+        label: {name: value for name, value in rules.items() if value != defaults[name]}
+        for label, rules in sorted(own.items())
+    }
+    return bundle.Events(
+        defaults=bundle.EventSettings(**defaults),
+        onset_lag_ticks=round(found.onset_lag * rate),
+        offset_lag_ticks=round(found.offset_lag * rate),
+        labels={label: bundle.EventOverride(**values) for label, values in differing.items() if values},
+        calibrated=True,
+    )
+
+
+def _settings(rules: Rules) -> dict[str, Any]:
+    return {
+        "enter": rules.enter,
+        "exit": rules.exit,
+        "confirm": rules.confirm,
+        "min_seconds": rules.min_seconds,
+        "merge_seconds": rules.merge_seconds,
+        "cooldown_seconds": rules.cooldown_seconds,
+        "max_seconds": rules.max_seconds,
+    }
+
+
+def _measured(work: _Work, streams: Streams, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
+    """What the sealed bundle does on streams that decided nothing, by the serving side's own commands."""
+    seen = work.replay("held-back", streams.held_back, 1.0)
+    quiet = work.replay("held-back quiet", streams.held_back_quiet, 0.0)
+    figures = work.evaluate("held-back", seen)
+    silent = work.evaluate("held-back quiet", quiet)
+    searched = sum(found.tallies(_series(seen.windows(), rule, seen.recorded), work.rate), Tally())
+    return {
+        "fitted_on": {"seeds": streams.fit, "quiet_seeds": streams.quiet},
+        "held_back": {"seeds": streams.held_back, **figures, "event_f1_of_the_search": round(searched.f1, 4)},
+        "held_back_quiet": {
+            "seeds": streams.held_back_quiet,
+            "camera_hours": silent["camera_hours"],
+            "false_alarms": silent["false_alarms"],
+            "false_alarms_per_camera_hour": silent["false_alarms_per_camera_hour"],
+        },
+        "temperature": {
+            "lag_s": temperature.lag,
+            "loss": round(temperature.loss, 5),
+            "loss_at_one": round(temperature.loss_at_one, 5),
+        },
+    }

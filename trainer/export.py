@@ -1,0 +1,160 @@
+"""A trained model as a draft bundle: networks, tokenizer, probe, reference texts and a manifest to be calibrated."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from engines import bundle
+from engines.bundle import References
+from trainer import prompts
+from trainer.errors import CheckpointError, ExportError
+from trainer.prompts import Fact
+from trainer.reference_texts import ReferenceText
+from trainer.scenes.vocabulary import KEYS
+
+if TYPE_CHECKING:
+    from trainer.config import Recipe
+    from trainer.model import VideoTextModel
+
+Progress = Callable[[str], None]
+Floats = npt.NDArray[np.float32]
+
+PROBE_TEXTS = ("a person falls down", "Two people shake hands!", "a person in red waves at a zebra")
+UNCALIBRATED = bundle.EventSettings(
+    enter=0.6, exit=0.3, confirm=2, min_seconds=0.0, merge_seconds=0.75, cooldown_seconds=0.0, max_seconds=60.0
+)
+
+
+def export(run: Path, out: Path, *, progress: Progress = lambda step: None) -> tuple[bundle.Manifest, dict[str, float]]:
+    """Write the averaged model of a run folder, or of a checkpoint file, as a draft bundle to the new directory `out`.
+
+    Returns the manifest and each network's greatest difference from torch. Nothing is left at `out` when it fails.
+    Raises CheckpointError, ExportError when `out` exists, ParityError when an ONNX file does not compute what torch
+    does.
+    """
+    from trainer import checkpoint
+    from trainer.zero_shot import embed_references
+
+    model, recipe = checkpoint.load_model(checkpoint_of(run))
+    with new_directory(out) as building:
+        differences = _write_networks(model, recipe, building, progress)
+        references = embed_references(model, reference_texts(), prompts.TEMPLATES, progress)
+        bundle.write_references(building, references)
+        synonym = synonym_threshold(model, references)
+        manifest = bundle.write_draft(building, _manifest(model, recipe, synonym))
+    return manifest, differences
+
+
+def checkpoint_of(run: Path) -> Path:
+    """The checkpoint file of a run folder; a file is taken as it is. Raises CheckpointError when there is none."""
+    from trainer.checkpoint import NAME
+
+    path = run / NAME if run.is_dir() else run
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; train first, or name another run folder")
+    return path
+
+
+@contextmanager
+def new_directory(out: Path) -> Iterator[Path]:
+    """A directory to fill that becomes `out` when all went well, and vanishes otherwise. Raises ExportError."""
+    out = Path(out)
+    if out.exists():
+        raise ExportError(f"{out} exists; name a new directory, or remove it")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield building
+        building.chmod(0o755)
+        building.replace(out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def reference_texts() -> tuple[ReferenceText, ...]:
+    """What every label competes with: the background texts, and the names of the trained actions."""
+    names = (prompts.canonical(Fact(key)) for key in KEYS)
+    return (
+        *(ReferenceText(text, "background") for text in prompts.BACKGROUNDS),
+        *(ReferenceText(name, "action") for name in names),
+    )
+
+
+def synonym_threshold(model: VideoTextModel, references: References) -> float:
+    """The cosine from which on two texts mean the same, for texts averaged over the templates.
+
+    Half-way between the nearest two names of different actions and what nine in ten other wordings of an action reach
+    with its name; where those overlap, just above the nearest names: distinct actions must go on competing.
+    """
+    from trainer.zero_shot import embed_references
+
+    names = _averaged(references)[[kind == "action" for kind in references.kinds]]
+    nearest = float(np.max((names @ names.T)[~np.eye(len(names), dtype=bool)]))
+    wordings = [(key, text) for key in KEYS for text in prompts.plain_wordings(key)]
+    told = embed_references(
+        model, [ReferenceText(text, "action") for _, text in wordings], (prompts.TEMPLATES[prompts.BARE],)
+    )
+    own = names[[KEYS.index(key) for key, _ in wordings]]
+    same = float(np.quantile(np.sum(_averaged(told) * own, axis=-1), 0.1))
+    return round(0.5 * (nearest + same) if same > nearest else min(0.5 * (1.0 + nearest), 0.9999), 4)
+
+
+def _averaged(references: References) -> Floats:
+    total = references.embeddings.sum(axis=1)
+    return total / np.linalg.norm(total, axis=-1, keepdims=True)
+
+
+def _write_networks(model: VideoTextModel, recipe: Recipe, directory: Path, progress: Progress) -> dict[str, float]:
+    from trainer import onnx_export
+
+    model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
+    progress("computing the golden probe")
+    golden = onnx_export.golden_probe(model, recipe.data.height, recipe.data.width, PROBE_TEXTS, seed=recipe.seed)
+    bundle.write_golden(directory, golden)
+    return onnx_export.write_networks(model, golden, directory, progress=progress)
+
+
+def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundle.Manifest:
+    from trainer.onnx_export import OPSET
+
+    settings = recipe.model
+    # How far what a verdict is about lies behind the window's last frame; calibration measures it.
+    lag = recipe.targets.last
+    return bundle.Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        encoder=bundle.Encoder(architecture=settings.tower, parameters=_count(model.clip.visual)),
+        head=bundle.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
+        input=bundle.Input(
+            height=recipe.data.height, width=recipe.data.width, resize="area", crop="squash",
+            mean=settings.mean, std=settings.std,
+        ),
+        # It was trained at one rate only: no other is allowed.
+        window=bundle.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
+        space=bundle.Space(dimensions=settings.dimensions),
+        score=bundle.Score(
+            logit_scale=float(model.scale.detach()),
+            synonym=synonym,
+            templates=prompts.TEMPLATES,
+        ),
+        text=bundle.Text(context_length=settings.text.context),
+        events=bundle.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
+        opset=OPSET,
+        producer=bundle.Producer(
+            actionwire=importlib.metadata.version("actionwire"), recipe=recipe.name, seed=recipe.seed
+        ),
+        licence=recipe.licence,
+    )  # fmt: skip
+
+
+def _count(module: object) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())  # type: ignore[attr-defined]
