@@ -34,7 +34,6 @@ from pipeline.records.wire import Message, Partition
 
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 1.0
 _HUNG_SECONDS = 30.0
 _FRESH_PERIODS = 3
 
@@ -43,6 +42,7 @@ class Ingest:
     """Publishes the cameras of one shard. `step` it until the end, then `close` it.
 
     publisher: name of this process in statuses, made from host and process where None.
+    look_seconds: how often settings, watchdogs, statuses and end markers are looked after.
     Raises ConfigurationError when the topics do not exist.
     """
 
@@ -55,12 +55,14 @@ class Ingest:
         metrics: IngestMetrics | None = None,
         publisher: str | None = None,
         reload: Callable[[], Settings | None] | None = None,
+        look_seconds: float = 1.0,
     ) -> None:
         self.publisher = publisher or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._settings = settings
         self._shard = shard or Shard()
         self._metrics = metrics or IngestMetrics(new_registry())
         self._reload = reload
+        self._look_seconds = look_seconds
         self._frames_topic = settings.topics.name("frames")
         self._cameras_topic = settings.topics.name("cameras")
         if not broker.partition_counts([self._frames_topic], 10.0):
@@ -98,14 +100,14 @@ class Ingest:
         return self._refused
 
     def step(self, seconds: float = 0.1) -> None:
-        """Send what waits; wait up to `seconds` for more. Once a second look after everything else."""
+        """Send what waits; wait up to `seconds` for more. From time to time look after everything else."""
         self._stepped = time.monotonic()
         self._wake.wait(seconds)
         self._wake.clear()
         while frame := self._outbox.take():
             self._send(frame)
         if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._look_at = time.monotonic() + self._look_seconds
             self._look()
 
     def close(self) -> None:

@@ -106,8 +106,10 @@ class RtspServer:
         """Refuse new connections until `start`; those that are open go on."""
         listener, self._listener = self._listener, None
         if listener and self._acceptor:
-            listener.close()
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes the acceptor at once where the system knows that
             self._acceptor.join()
+            listener.close()
 
     def drop(self, mount: Mount | None = None) -> None:
         """Cut every connection, or those that play `mount`."""

@@ -12,14 +12,14 @@ from pipeline.local.test_card import write_test_card
 
 def camera(server: RtspServer) -> SourceSettings:
     """The test camera, with short limits."""
-    return SourceSettings(server.url("door"), open_seconds=2, stall_seconds=1)
+    return SourceSettings(server.url("door"), open_seconds=1, stall_seconds=0.5)
 
 
 def test_a_sound_camera_has_no_remarks(server: RtspServer, card: Media) -> None:
     """Codec, size, rate, key pictures, clock and latency of a good camera are all measured, and nothing is wrong."""
     server.add("door", card, login=Login("ann", "s3cret"))
 
-    report = check(camera(server), 2.5)
+    report = check(camera(server), 1.5)
 
     assert (report.codec, report.width, report.height, report.clock) == ("h264", 320, 240, "rtcp")
     assert report.fps == pytest.approx(25, abs=0.5)
@@ -46,7 +46,7 @@ def test_what_is_wrong_is_said_with_a_remedy(
     """Missing reports, a wrong clock and a silent stream are each remarked on."""
     setattr(server.add("door", card).faults, fault, value)
 
-    report = check(camera(server), 1.5)
+    report = check(camera(server), 0.6)
 
     assert any(remark in text for text in report.remarks), report.remarks
 

@@ -35,10 +35,10 @@ def test_pictures_carry_the_cameras_capture_time(server: RtspServer, card: Media
     """Every picture is there, in order, the first without time stamp, and the camera's clock tells its capture."""
     mount = server.add("door", card)
 
-    pictures = take(camera(server), 30)
+    pictures = take(camera(server), 15)
 
-    assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(30))
-    assert [picture.pts is None for picture in pictures] == [True] + [False] * 29
+    assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(15))
+    assert [picture.pts is None for picture in pictures] == [True] + [False] * 14
     for number, picture in enumerate(pictures):
         assert picture.reference is not None
         assert picture.reference / 1e9 - (mount.zero or 0) == pytest.approx(number / 25, abs=0.002)
@@ -55,20 +55,20 @@ def test_without_reports_there_is_no_reference(server: RtspServer, card: Media) 
 
 def test_a_reference_appears_with_the_first_report(server: RtspServer, card: Media) -> None:
     """When reports begin late, the pictures before have no reference and those after have one."""
-    server.add("door", card).faults.report_delay = 0.6
+    server.add("door", card).faults.report_delay = 0.3
 
-    known = [picture.reference is not None for picture in take(camera(server), 30)]
+    known = [picture.reference is not None for picture in take(camera(server), 15)]
 
     assert known == sorted(known)
     assert (known[0], known[-1]) == (False, True)
 
 
-@pytest.mark.parametrize("first", [2**32 - 90_000, 2**31 - 90_000])
+@pytest.mark.parametrize("first", [2**32 - 25_000, 2**31 - 25_000])
 def test_a_wrap_of_the_rtp_clock_goes_unnoticed(server: RtspServer, card: Media, first: int) -> None:
     """Time stamps run on where the 32-bit RTP clock wraps, or passes its half."""
     server.add("door", card, first_timestamp=first)
 
-    stamps = [picture.pts for picture in take(camera(server), 40) if picture.pts is not None]
+    stamps = [picture.pts for picture in take(camera(server), 15) if picture.pts is not None]
 
     assert all(39_000_000 < later - earlier < 41_000_000 for earlier, later in itertools.pairwise(stamps))
 
@@ -76,9 +76,9 @@ def test_a_wrap_of_the_rtp_clock_goes_unnoticed(server: RtspServer, card: Media,
 def test_damaged_pictures_are_marked(server: RtspServer, card: Media) -> None:
     """With packets missing, some pictures are damaged or missing, and none raises."""
     mount = server.add("door", card, seed=5)
-    mount.faults.loss = 0.05
+    mount.faults.loss = 0.2
 
-    pictures = take(camera(server), 60)
+    pictures = take(camera(server), 25)
 
     stamps = [picture.pts for picture in pictures if picture.pts is not None]
     gaps = [later - earlier for earlier, later in itertools.pairwise(stamps) if later - earlier > 50_000_000]
@@ -89,7 +89,7 @@ def test_reordered_packets_do_not_raise(server: RtspServer, card: Media) -> None
     """Packets that change places, as over UDP, cost pictures at most."""
     server.add("door", card, seed=5).faults.reorder = 0.1
 
-    assert len(take(camera(server), 30)) == 30
+    assert len(take(camera(server), 15)) == 15
 
 
 def test_the_end_of_a_live_stream_is_a_fault(server: RtspServer, card: Media) -> None:
@@ -106,13 +106,13 @@ def test_a_library_call_that_hangs_ends_by_itself(server: RtspServer, card: Medi
     mount = server.add("door", card)
     start = time.monotonic()
     with (
-        open_source(camera(server, stall_seconds=0.5)) as source,
+        open_source(camera(server, stall_seconds=0.3)) as source,
         pytest.raises(CameraUnavailable, match="answer in time"),
     ):
         for number, _ in enumerate(source.pictures()):
             mount.faults.stalled = number >= 5
 
-    assert time.monotonic() - start > 1.0
+    assert time.monotonic() - start > 0.6
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,8 @@ def test_real_clips_give_every_picture() -> None:
         pytest.skip(f"no footage at {FOOTAGE}")
     for row in (FOOTAGE / "MANIFEST.csv").read_text().splitlines()[1:]:
         path, _, _, frames, _, width, height, *_ = row.split(",")
+        if int(frames) * int(width) * int(height) > 25_000_000:
+            continue  # large or long ones only take longer
         with open_source(SourceSettings(str(FOOTAGE / path))) as source:
             pictures = [picture for picture in source.pictures() if picture]
         assert (pictures[0].width, pictures[0].height) == (int(width), int(height))
@@ -243,14 +245,14 @@ def test_real_clips_give_every_picture() -> None:
 
 
 @pytest.mark.footage
-@pytest.mark.parametrize("pattern", ["**/*demo_skeleton.mp4", "**/Punch/*.avi", "**/flipping*/*.mkv"])
+@pytest.mark.parametrize("pattern", ["**/*demo_skeleton.mp4", "**/Punch/*.avi"])
 def test_real_clips_over_rtsp(server: RtspServer, pattern: str) -> None:
     """Real clips, played by our server, arrive whole."""
     if not FOOTAGE.exists():
         pytest.skip(f"no footage at {FOOTAGE}")
     server.add("door", load_media(next(FOOTAGE.glob(pattern))))
 
-    pictures = take(camera(server), 20)
+    pictures = take(camera(server), 10)
 
     assert not any(picture.corrupt for picture in pictures)
     assert all(picture.reference is not None for picture in pictures)

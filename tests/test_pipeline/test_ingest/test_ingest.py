@@ -50,7 +50,7 @@ def settings_for(cameras: dict[str, str], **ingest: Any) -> Settings:
         "backoff_seconds": 0.05,
         "backoff_max_seconds": 0.3,
         "lost_seconds": 3,
-        "status_seconds": 1,
+        "status_seconds": 0.4,
         "short_side": 60,
     }
     return Settings(
@@ -125,7 +125,7 @@ def running(settings: Settings, broker: Broker | None = None, **arguments: Any) 
     broker = broker or InProcessBroker()
     apply_topics(broker, settings)
     registry = CollectorRegistry()
-    ingest = Ingest(settings, broker, metrics=IngestMetrics(registry), **arguments)
+    ingest = Ingest(settings, broker, metrics=IngestMetrics(registry), look_seconds=0.1, **arguments)
     run = Run(settings, broker, ingest, registry)
     try:
         yield run
@@ -246,7 +246,7 @@ def test_changed_rate_restarts_every_camera(server: RtspServer, card: Media) -> 
 def test_a_lost_camera_gets_its_end_and_comes_back(server: RtspServer, card: Media) -> None:
     """A camera that is away for longer than the limit is ended once; when it is back a newer session begins."""
     server.add("door", card)
-    with running(settings_for({"door": server.url("door")}, lost_seconds=1)) as run:
+    with running(settings_for({"door": server.url("door")}, lost_seconds=0.6)) as run:
         assert run.until(lambda: len(run.of("door")) >= 3)
         server.refuse()
         server.drop()
