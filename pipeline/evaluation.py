@@ -145,10 +145,10 @@ def compare(truth: Truth, messages: Iterable[ActionEvent], labels: Sequence[str]
     events, ignored = detections(messages, truth)
     texts = {_plain(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
     if labels is not None:
-        wanted = {slug(label) for label in labels}
-        missing = sorted(wanted - {slug(text) for text in texts.values()})
+        wanted = {slug(label): label for label in labels}
+        absent = wanted.keys() - {slug(text) for text in texts.values()}
         texts = {plain: text for plain, text in texts.items() if slug(text) in wanted}
-        texts |= dict(zip(missing, missing, strict=True))
+        texts |= {_plain(wanted[name]): wanted[name] for name in absent}
     tallies: dict[str, Tally] = {}
     for plain, text in sorted(texts.items()):
         tally = Tally()
