@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 from kafka.record import util
@@ -36,11 +37,30 @@ _REFUSALS = (
 Client = TypeVar("Client")
 
 
+class _Socket(KafkaNetSocket):  # type: ignore[misc]
+    """Closes a socket whose connection failed; the library leaves it to the garbage collector, outage or not."""
+
+    SCHEMES = ("direct",)
+
+    async def connect(self, net: Any, addrinfo: Any, socket_options: Any = (), timeout_at: float | None = None) -> Any:
+        family, kind, protocol, _, address = addrinfo
+        opened = self.socket(family, kind, protocol)
+        try:
+            opened.setblocking(False)
+            for option in socket_options:
+                opened.setsockopt(*option)
+            return await self.sock_connect(net, opened, address, timeout_at=timeout_at)
+        except BaseException:
+            opened.close()
+            raise
+
+
 class _Manager(KafkaConnectionManager):  # type: ignore[misc]
     """Remembers why a connection was refused, and stops a bootstrap that cannot succeed."""
 
     def __init__(self, net: Any, **configs: Any) -> None:
         super().__init__(net, **configs)
+        self.config["proxy_url"] = "direct://"  # chooses `_Socket`; there is no proxy
         self.refusal: Exception | None = None
 
     def get_connection(self, node_id: Any, **options: Any) -> Any:

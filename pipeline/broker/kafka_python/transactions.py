@@ -24,6 +24,8 @@ from pipeline.records.wire import Message, Partition
 
 MAX_METADATA_BYTES = 4096
 _CLOSE_SECONDS = 1.0
+_DELIVERED_SECONDS = 10.0
+"""Longer than the delivery limit, after which every message has either succeeded or failed."""
 
 OPTIONS: dict[str, Any] = {
     "linger_ms": 0,
@@ -106,6 +108,9 @@ class KafkaTransactions:
         """See the contract."""
         self._check_open("commit")
         with self._step("committing a transaction"):
+            # The library commits without a record that has expired, and says nothing.
+            for future in self._sent:
+                future.get(timeout=_DELIVERED_SECONDS)
             self._producer.commit_transaction()
         self._open = False
 
