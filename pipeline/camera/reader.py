@@ -1,8 +1,9 @@
 """One camera, for as long as it is wanted: connect, read, and connect again.
 
-PyAV's calls block and cannot be interrupted, so each camera has a thread of its own. The watchdog is ours: `watch`,
-called about once a second by the owner, abandons a thread that has given no picture for too long and starts another;
-the abandoned one ends by itself when the library's own time-out wakes it, and nothing it does counts any more.
+PyAV's calls block and cannot be interrupted, so each camera has a thread of its own. The watchdog is ours and counts
+from the last picture: the thread itself gives up a connection whose pictures stay away, whatever else arrives on it;
+and `watch`, called about once a second by the owner, abandons a thread that hangs in a call and starts another. An
+abandoned one ends when its call returns, and nothing it does counts any more.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
 from pipeline.camera.backoff import Backoff
+from pipeline.camera.health import Health
 from pipeline.camera.placing import Placed, Placing, SteadyClock
 from pipeline.camera.sampling import SampledFrame, sampled, seen
 from pipeline.camera.source import Picture, SourceSettings, open_source
 from pipeline.clock import SECOND
 from pipeline.errors import ActionwireError, CameraUnavailable, ConfigurationError, mask
 from pipeline.records.cameras import CameraCondition
-from pipeline.records.frames import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -30,31 +31,8 @@ _HEALTHY_SECONDS = 10.0
 """A connection that lasted this long makes the waits short again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What is known of a camera at one moment."""
-
-    condition: CameraCondition = "offline"
-    since_ms: int = 0
-    session: int | None = None
-    last_tick: int | None = None
-    fps: float | None = None
-    width: int | None = None
-    height: int | None = None
-    codec: str | None = None
-    clock: Clock | None = None
-    clock_offset_seconds: float | None = None
-    reconnects: int = 0
-    stalls: int = 0
-    corrupt: int = 0
-    """Pictures that were damaged on their way, and packets that could not be decoded."""
-    untimed: int = 0
-    """Pictures without a time stamp, usually the first of each connection."""
-    silent_seconds: float = 0.0
-    """Seconds since the last picture, or since the start."""
-    ended: bool = False
-    """A file that has played to its end."""
-    last_error: str | None = None
+class _Stalled(CameraUnavailable):
+    """The connection is up, but pictures stay away."""
 
 
 class _Attempt:
@@ -128,7 +106,7 @@ class Camera:
             self._attempt.thread.join(seconds)
 
     def watch(self) -> None:
-        """The stall watchdog: call it about once a second."""
+        """Replace a thread that hangs in a call: call this about once a second."""
         limit = self._source.stall_seconds if self._connected else self._source.open_seconds * 3
         with self._lock:
             if self._attempt.stopped.is_set() or not self._source.live:
@@ -136,8 +114,7 @@ class Camera:
             if time.monotonic() - self._progress < limit:
                 return
             self._attempt.stopped.set()
-            self._health = replace(self._health, stalls=self._health.stalls + 1)
-        self._fault(CameraUnavailable(self._stalled()))
+        self._fault(self._stall())
         self.start(self._backoff.next())
 
     def health(self) -> Health:
@@ -157,8 +134,9 @@ class Camera:
             return None
         return (len(self._stamps) - 1) * SECOND / (self._stamps[-1] - self._stamps[0])
 
-    def _stalled(self) -> str:
-        return f"{self._source.where}: no picture for {self._source.stall_seconds:g} s; is it overloaded or frozen?"
+    def _stall(self) -> _Stalled:
+        silent = self._source.stall_seconds
+        return _Stalled(f"{self._source.where}: no picture for {silent:g} s; is it overloaded or frozen?")
 
     def _run(self, attempt: _Attempt, wait: float) -> None:
         """Body of a reading thread."""
@@ -185,9 +163,11 @@ class Camera:
     def _fault(self, error: ActionwireError) -> None:
         reason = mask(str(error))
         with self._lock:
-            again = reason == self._health.last_error and not self._connected
+            health = self._health
+            again = reason == health.last_error and not self._connected
             self._connected = False
-            self._health = replace(self._health, last_error=reason, reconnects=self._health.reconnects + 1)
+            stalls = health.stalls + isinstance(error, _Stalled)
+            self._health = replace(health, last_error=reason, reconnects=health.reconnects + 1, stalls=stalls)
         (log.debug if again else log.warning)("camera lost", camera=self.name, reason=reason)
 
     def _update(self, attempt: _Attempt, **changes: object) -> None:
@@ -219,6 +199,8 @@ class Camera:
             for picture in source.pictures():
                 if attempt.stopped.is_set():
                     return
+                if self._source.live and time.monotonic() - self._picture_at >= self._source.stall_seconds:
+                    raise self._stall()
                 if picture is not None:
                     self._take(attempt, picture, pace)
                     if self._picture_at - opened > _HEALTHY_SECONDS:
@@ -226,8 +208,6 @@ class Camera:
                 elif source.undecodable > rejected:
                     rejected = source.undecodable
                     self._damaged()
-                if self._source.live and time.monotonic() - self._picture_at > self._source.stall_seconds:
-                    raise CameraUnavailable(self._stalled())
 
     def _damaged(self) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ Measured habits of FFmpeg 8 that shape this file: `analyzeduration` of 0.1 s ope
 `nobuffer` would lose the first key picture; slice threading hands a picture out with the packet that completes it,
 frame threading one or two later; the first packet of an RTSP stream has no time stamp; the camera's wall clock arrives
 as side data `prft` once a sender report has come; when a read times out, the parser first hands out the picture it held
-back, and only the second time-out is an error.
+back, and only the second time-out is an error: a picture after a silence of `stall_seconds` means a stall.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 import av
 import av.error
 import numpy as np
-from av.codec.context import Flags, ThreadType
+from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
@@ -101,8 +101,6 @@ class Source:
         self._stream.thread_type = ThreadType.SLICE if settings.live else ThreadType.AUTO
         context = self._stream.codec_context
         context.copy_opaque = True
-        if settings.live:
-            context.flags |= Flags.low_delay
         self.codec: str = context.name
         self.announced_fps: float | None = float(self._stream.average_rate) if self._stream.average_rate else None
         self.undecodable = 0
@@ -169,8 +167,7 @@ def open_source(settings: SourceSettings, now: Callable[[], int] = time.time_ns)
     fault: ActionwireError | None = None
     container: InputContainer | None = None
     try:
-        # Reading is given longer than our own watchdog, which must be the one that decides.
-        timeout = (settings.open_seconds, 1.5 * settings.stall_seconds) if settings.live else None
+        timeout = (settings.open_seconds, settings.stall_seconds) if settings.live else None
         container = av.open(settings.url, format=kind, options=options, timeout=timeout)
     except av.error.FFmpegError as error:
         fault = translate(error, settings.where, live=settings.live)

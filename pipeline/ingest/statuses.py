@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pipeline.camera.reader import Health
+from pipeline.camera.health import Health
 from pipeline.records.cameras import CameraStatus
 
 

@@ -1,17 +1,20 @@
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
 
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.reader import Camera, Health
+from pipeline.camera.health import Health
+from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import SourceSettings
+from pipeline.camera.source import SourceSettings, open_source
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
 
@@ -112,8 +115,8 @@ def test_a_lost_camera_comes_back_as_a_new_session(server: RtspServer, card: Med
     assert (health.condition, health.last_error) == ("online", None)
 
 
-def test_our_watchdog_ends_a_stall(server: RtspServer, card: Media) -> None:
-    """A camera that stops sending is stalled, then reconnected by our watchdog; the stuck thread gives nothing more."""
+def test_a_stall_ends_after_its_limit(server: RtspServer, card: Media) -> None:
+    """A camera that stops sending is stalled, then given up and tried again; the old connection gives nothing more."""
     mount = server.add("door", card)
     with reading(server.url("door"), stall_seconds=1.5) as door:
         assert door.more(2)
@@ -126,6 +129,31 @@ def test_our_watchdog_ends_a_stall(server: RtspServer, card: Media) -> None:
         assert door.more(3)
 
     assert [frame.sequence for frame in door.frames if frame.session == door.sessions[-1]][:3] == [0, 1, 2]
+
+
+def test_a_thread_that_hangs_is_replaced(server: RtspServer, card: Media, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that never returns, as a name lookup may: the watchdog starts another thread, and what the old one does
+    when it wakes up does not count."""
+    server.add("door", card)
+    woken, calls = threading.Event(), []
+
+    def hanging(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            woken.wait(SECONDS)
+        return open_source(*arguments)
+
+    monkeypatch.setattr("pipeline.camera.reader.open_source", hanging)
+    with reading(server.url("door"), open_seconds=0.2) as door:
+        assert door.more(3)
+        first = next(one for one in threading.enumerate() if one.name == "camera-door")
+        woken.set()
+        assert door.until(lambda: not first.is_alive())
+        assert door.more(3)
+        assert door.health.stalls == 1
+
+    assert len(calls) == 2
+    assert len(door.sessions) == 1
 
 
 def test_packets_without_pictures_are_a_stall_too(server: RtspServer, card: Media) -> None:

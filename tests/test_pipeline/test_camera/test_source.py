@@ -4,12 +4,13 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import pytest
 
 from pipeline.camera.source import Picture, SourceSettings, open_source, scaled
 from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
-from pipeline.local.test_card import number_of, write_test_card
+from pipeline.local.test_card import draw, number_of, write_test_card
 
 FOOTAGE = Path(__file__).parents[3] / "../shared/data/singles"
 
@@ -73,6 +74,26 @@ def test_a_wrap_of_the_rtp_clock_goes_unnoticed(server: RtspServer, card: Media,
     assert all(39_000_000 < later - earlier < 41_000_000 for earlier, later in itertools.pairwise(stamps))
 
 
+def test_pictures_with_b_frames_come_in_order_of_time(server: RtspServer, tmp_path: Path) -> None:
+    """A camera that sends pictures out of order of time, as B-frames need: the decoder puts them right."""
+    file = tmp_path / "b.mp4"
+    with av.open(str(file), "w") as output:
+        stream = output.add_stream("libx264", 25, options={"bf": "3"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(40):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number, 320, 240), format="rgb24")))
+        output.mux(stream.encode(None))
+    media = load_media(file)
+    assert [unit.time for unit in media.units] != sorted(unit.time for unit in media.units)
+    mount = server.add("door", media)
+
+    pictures = take(camera(server), 15)
+
+    assert [number_of(picture.rgb(120)) for picture in pictures] == list(range(15))
+    for number, picture in enumerate(pictures):
+        assert (picture.reference or 0) / 1e9 - (mount.zero or 0) == pytest.approx(number / 25, abs=0.002)
+
+
 def test_damaged_pictures_are_marked(server: RtspServer, card: Media) -> None:
     """With packets missing, some pictures are damaged or missing, and none raises."""
     mount = server.add("door", card, seed=5)
@@ -102,7 +123,7 @@ def test_the_end_of_a_live_stream_is_a_fault(server: RtspServer, card: Media) ->
 
 
 def test_a_library_call_that_hangs_ends_by_itself(server: RtspServer, card: Media) -> None:
-    """An endless stall ends after the library's own time-out, which is only the backstop: three stall times."""
+    """An endless stall ends after the library's own time-out, which is only the backstop: two stall times."""
     mount = server.add("door", card)
     start = time.monotonic()
     with (
@@ -112,7 +133,7 @@ def test_a_library_call_that_hangs_ends_by_itself(server: RtspServer, card: Medi
         for number, _ in enumerate(source.pictures()):
             mount.faults.stalled = number >= 5
 
-    assert time.monotonic() - start > 0.6
+    assert time.monotonic() - start > 0.5
 
 
 @pytest.mark.parametrize(

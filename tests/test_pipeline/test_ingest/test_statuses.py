@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.camera.reader import Health
+from pipeline.camera.health import Health
 from pipeline.ingest.statuses import farewell, status_of, worth_telling
 
 HEALTH = Health(

@@ -1,0 +1,35 @@
+"""What is known of a camera at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.records.cameras import CameraCondition
+from pipeline.records.frames import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of a camera at one moment."""
+
+    condition: CameraCondition = "offline"
+    since_ms: int = 0
+    session: int | None = None
+    last_tick: int | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    codec: str | None = None
+    clock: Clock | None = None
+    clock_offset_seconds: float | None = None
+    reconnects: int = 0
+    stalls: int = 0
+    corrupt: int = 0
+    """Pictures that were damaged on their way, and packets that could not be decoded."""
+    untimed: int = 0
+    """Pictures without a time stamp, usually the first of each connection."""
+    silent_seconds: float = 0.0
+    """Seconds since the last picture, or since the start."""
+    ended: bool = False
+    """A file that has played to its end."""
+    last_error: str | None = None
