@@ -164,6 +164,8 @@ class WorkerSettings(_Frozen):
     lost_seconds: float = Field(default=60.0, gt=0)
     """A camera that is silent for this long while its partition is read to the end is ended by its owner."""
     session_seconds: float = Field(default=10.0, ge=6)
+    overload: Literal["shed", "queue"] = "shed"
+    """When there is more to do than time: analyse less, and count it, or fall behind and analyse everything."""
     start: Literal["live", "begin"] = "live"
     """Where a partition without a committed position starts."""
 

@@ -97,7 +97,7 @@ class Replay:
             summary.cameras |= outcome.newest_ns.keys()
             summary.stream_seconds += sum(isinstance(one.content, FrameRecord) for one in chunk) / self._rate
             yield from (fired.event for fired in outcome.fired)
-        summary.dropped = dict(self._path.dropped)
+        summary.dropped = dict(self._path.tally.dropped)
 
 
 def replay_files(

@@ -22,7 +22,7 @@ from pipeline.local import child
 
 FAST = frozenset({4, 75, -signal.SIGKILL})
 """Codes of a child that worked until then: fenced, ended by its watchdog, killed. No reason to wait long."""
-HEALTHY_SECONDS = 30.0
+HEALTHY_SECONDS = 5.0
 """A child that ran this long was well; the backoff begins anew."""
 EARLY_SECONDS = 10.0
 STOP_SECONDS = 20.0

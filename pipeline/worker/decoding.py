@@ -25,6 +25,8 @@ class Decoded:
     """Pixels of a frame."""
     raw: Record | None = None
     """The record itself, kept where it is bad."""
+    appended_ms: int = 0
+    """When the broker took it, wall time."""
 
 
 def decode(record: Record, prepare: Prepare) -> Decoded:
@@ -32,8 +34,8 @@ def decode(record: Record, prepare: Prepare) -> Decoded:
     try:
         content = decode_stream_record(record.key, record.value, record.headers)
         if not isinstance(content, FrameRecord):
-            return Decoded(record.offset, content)
+            return Decoded(record.offset, content, appended_ms=record.timestamp_ms)
         image = prepare(content.jpeg)
     except BadRecordError as error:
-        return Decoded(record.offset, error, raw=record)
-    return Decoded(record.offset, replace(content, jpeg=b""), image)
+        return Decoded(record.offset, error, raw=record, appended_ms=record.timestamp_ms)
+    return Decoded(record.offset, replace(content, jpeg=b""), image, appended_ms=record.timestamp_ms)

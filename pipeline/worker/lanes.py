@@ -6,7 +6,6 @@ the event machines act on the steps in the same order. `snapshot` is what to com
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
@@ -27,7 +26,7 @@ from pipeline.sessions import Stream
 from pipeline.windows import Window
 from pipeline.worker.assignment import Restored
 from pipeline.worker.decoding import Decoded
-from pipeline.worker.streams import Arrived, Closed, Frame, Geometry, Opened, Relabelled, Step, Streams
+from pipeline.worker.streams import Arrived, Closed, Frame, Geometry, Opened, Relabelled, Step, Streams, Tally
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 """Probabilities, [m windows, L labels]."""
@@ -104,12 +103,12 @@ class Lane:
         geometry: Geometry,
         rewind_seconds: float,
         model: ModelReference,
-        dropped: Counter[str],
+        tally: Tally,
     ) -> None:
         at = restored.committed
         known = {} if restored.fresh else {name: _stream(state) for name, state in restored.cameras.items()}
         self.partition = restored.partition
-        self.streams = Streams(geometry, rewind_seconds, at.position, at.labels, known, dropped)
+        self.streams = Streams(geometry, rewind_seconds, at.position, at.labels, known, tally)
         if at.rewind == at.position:
             self.streams.settle()
         self.state_offset = at.state
@@ -167,6 +166,18 @@ class Lane:
                 ]
         return [Fired(self.partition, taken.offset, message) for message in messages]
 
+    def shed(self, cameras: frozenset[str], view: LabelView) -> list[Fired]:
+        """Leave these cameras out from now on, and take all others back; open events of the former end as `shed`."""
+        added = cameras - self.streams.shed
+        self.streams.shed = cameras
+        fired: list[Fired] = []
+        for camera, stream in sorted(self.streams.streams()):
+            if camera in added and not stream.ended:
+                messages = self._finish(camera, stream, "shed", view)
+                fired += [Fired(self.partition, self.streams.position, message) for message in messages]
+                self._moved |= bool(messages)
+        return fired
+
     def snapshot(self) -> Snapshot | None:
         """What to commit, None where nothing moved since the last snapshot.
 
@@ -202,7 +213,7 @@ class Lane:
                 yield camera, state
 
     def _judge(self, arrived: Arrived, taken: Taken) -> list[ActionEvent]:
-        rules = taken.view.rules(arrived.camera, arrived.rate)
+        rules = self._rules(arrived.camera, arrived.rate, taken.view)
         context = self._context(arrived.camera, arrived.session, arrived.rate, taken.view)
         scores = iter(taken.scored)
         messages: list[ActionEvent] = []
@@ -220,12 +231,22 @@ class Lane:
         return messages
 
     def _finish(self, camera: str, stream: Stream, reason: EndReason, view: LabelView) -> list[ActionEvent]:
-        rules, context = view.rules(camera, stream.rate), self._context(camera, stream.session, stream.rate, view)
+        rules, context = (
+            self._rules(camera, stream.rate, view),
+            self._context(camera, stream.session, stream.rate, view),
+        )
         return self._applied(camera, events.finish(self._states(camera), reason, stream.last_tick, rules, context))
 
     def _relabel(self, camera: str, stream: Stream, view: LabelView) -> list[ActionEvent]:
-        rules, context = view.rules(camera, stream.rate), self._context(camera, stream.session, stream.rate, view)
+        rules, context = (
+            self._rules(camera, stream.rate, view),
+            self._context(camera, stream.session, stream.rate, view),
+        )
         return self._applied(camera, events.relabel(self._states(camera), stream.last_tick, rules, context))
+
+    def _rules(self, camera: str, rate: int, view: LabelView) -> EventRules:
+        rules, grid = view.rules(camera, rate), self._geometry.grid(rate)
+        return rules if grid is None or rules.step == grid.step else replace(rules, step=grid.step)
 
     def _states(self, camera: str) -> LabelStates:
         return self._labels.get(camera, {})
@@ -242,7 +263,7 @@ class Lane:
 
     def _context(self, camera: str, session: int, rate: int, view: LabelView) -> EventContext:
         geometry = self._geometry
-        return EventContext(camera, session, rate, self._model, view.version, geometry.frames, float(geometry.rate))
+        return EventContext(camera, session, rate, self._model, view.version, geometry.frames, geometry.window_rate)
 
 
 def _stream(state: CameraState) -> Stream:

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from engines.contract import Engine
 from pipeline.broker.contract import Broker, GroupConsumer, Polled, Transactions
-from pipeline.clock import SECOND
 from pipeline.config import Settings
 from pipeline.errors import ContractError, FencedError, TransientError
 from pipeline.metrics import WorkerMetrics
@@ -32,13 +30,14 @@ from pipeline.records.frames import encode_stream_record
 from pipeline.records.wire import Message, Partition
 from pipeline.worker.assignment import Restored, restore
 from pipeline.worker.commits import Commits, Destinations
-from pipeline.worker.decoding import Prepare, decode
+from pipeline.worker.decoding import Decoded, Prepare, decode
 from pipeline.worker.labelling import Views
-from pipeline.worker.lanes import Fired
 from pipeline.worker.mailbox import Mailbox, Work
+from pipeline.worker.overload import Pressure, Relief, left_out
 from pipeline.worker.path import Path
 from pipeline.worker.silence import Silence, Suspicion
 from pipeline.worker.streams import Geometry
+from pipeline.worker.telling import Telling
 
 POLL_SECONDS = 0.25
 BUSY_POLL_SECONDS = 0.02
@@ -60,6 +59,8 @@ class Equipment:
     geometry: Geometry
     prepare: Prepare
     views: Views
+    steps: tuple[Relief, ...] = ()
+    """What may be left out under overload, least first; the first leaves out nothing."""
 
 
 def no_failure(step: str) -> None:
@@ -91,13 +92,15 @@ class Worker:
         self._mailbox = Mailbox(worker.batch_frames, worker.batch_milliseconds / 1000, limit, monotonic)
         self._equipment = equipment
         self._swap: Equipment | None = None
+        self._shed = 0.0
         to = Destinations(
             topics.name("events"), topics.name("state"), topics.name("dead"), worker.group, settings.source
         )
         self._commits = Commits(self._path(equipment), self._epochs, to, self._fail)
         self._silence = Silence(worker.lost_seconds)
         self._suspicions: dict[Partition, Suspicion] = {}
-        self._dropped: Counter[str] = Counter()
+        self._telling = Telling(metrics, now_ns)
+        self._pressure = Pressure(len(equipment.steps) - 1 if worker.overload == "shed" else 0)
         self._committed_at = self._looked_at = monotonic()
         self._turned = {"poll": monotonic(), "inference": monotonic()}
         self._failure: BaseException | None = None
@@ -276,6 +279,8 @@ class Worker:
         if now - self._looked_at >= SILENCE_SECONDS:
             self._looked_at = now
             self._suspicions = self._silent(now)
+            if self._shed:  # cameras come and go, and a swap began with all of them
+                self._commits.pending.fired += self._commits.path.shed(self._left_out())
 
     def _open(self, restored: Restored, epoch: int) -> None:
         if not self._epochs.is_current(restored.partition, epoch):
@@ -296,7 +301,27 @@ class Worker:
         now = self._monotonic()
         for partition, cameras in outcome.heard.items():
             self._silence.hear(partition, cameras, now)
-        self._count(outcome.frames, outcome.windows, outcome.newest_ns)
+        self._telling.batch(outcome, self._commits.path.tally)
+        self._relieve(now, records)
+
+    def _relieve(self, now: float, records: Mapping[Partition, list[Decoded]]) -> None:
+        """Leave out more, or less again, by how old the records are that there is time for only now."""
+        oldest = min((one.appended_ms for some in records.values() for one in some), default=0)
+        before = self._pressure.level
+        level = self._pressure.observe(now, self._now_ns() / 1e9 - oldest / 1000) if oldest else before
+        if level == before:
+            return
+        relief = self._equipment.steps[level]
+        log.warning("overload" if level > before else "less overload", level=level, left_out=relief)
+        if relief.geometry != self._commits.path.geometry:
+            self._swap = replace(self._equipment, geometry=relief.geometry)
+        self._shed = relief.share
+        self._commits.pending.fired += self._commits.path.shed(self._left_out())
+
+    def _left_out(self) -> frozenset[str]:
+        cameras = {camera for lane in self._commits.path.lanes.values() for camera, _ in lane.streams.streams()}
+        known = self._settings.cameras
+        return left_out({one: known[one].priority if one in known else 0 for one in cameras}, self._shed)
 
     def _commit(self) -> None:
         self._committed_at = self._monotonic()
@@ -305,7 +330,7 @@ class Worker:
             fired = self._commits.commit(self._transactions, self._mailbox.token)
         if fired is not None:
             self._metrics.transaction("committed")
-            self._told(fired, dead)
+            self._telling.committed(fired, dead)
 
     def _recover(self, error: TransientError) -> None:
         """Nothing of the transaction is visible: leave the path, get a working producer, be assigned again."""
@@ -363,22 +388,3 @@ class Worker:
                 suspicion = self._silence.suspect(partition, streams.position, dict(streams.streams()), now)
                 found |= {partition: suspicion} if suspicion else {}
         return found
-
-    def _count(self, frames: Mapping[str, int], windows: int, newest_ns: Mapping[str, int]) -> None:
-        self._metrics.batch(frames, windows)
-        if newest_ns:
-            self._metrics.lag((self._now_ns() - max(newest_ns.values())) / SECOND)
-        dropped = self._commits.path.dropped
-        for reason, count in (dropped - self._dropped).items():
-            self._metrics.dropped(reason, count)
-        self._dropped = Counter(dropped)
-
-    def _told(self, fired: list[Fired], dead: int) -> None:
-        now = self._now_ns()
-        for one in fired:
-            latency = None if one.capture_ns is None else (now - one.capture_ns) / SECOND
-            self._metrics.event(one.event.phase, one.event.camera, latency)
-            log.info("event", phase=one.event.phase, camera=one.event.camera, label=one.event.label)
-        for _ in range(dead):
-            self._metrics.dead_letter()
-            self._metrics.dropped("bad_record")

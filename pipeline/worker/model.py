@@ -25,6 +25,7 @@ from pipeline.records.labels import Label
 from pipeline.rules import EventRules
 from pipeline.scoring import Scorer, ScoreRule
 from pipeline.worker.lanes import LabelView, Scores
+from pipeline.worker.overload import steps
 from pipeline.worker.streams import Geometry
 
 """Name of the bundle that is shipped."""
@@ -73,6 +74,9 @@ class Model:
         check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
         self.bundle = bundle
         self.geometry = Geometry(manifest.window.frames, manifest.window.rate, manifest.window.stride)
+        window = manifest.window
+        self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
+        """What may be left out under overload."""
         self.engine: Engine = open_engine(
             bundle, worker.backend, worker.device, threads=worker.threads or None, precision=worker.precision
         )

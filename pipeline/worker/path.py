@@ -26,7 +26,7 @@ from pipeline.windows import Window
 from pipeline.worker.assignment import Restored
 from pipeline.worker.decoding import Decoded
 from pipeline.worker.lanes import Dead, Fired, LabelView, Lane, Scores, Snapshot, Taken
-from pipeline.worker.streams import Arrived, Frame, Geometry
+from pipeline.worker.streams import Arrived, Frame, Geometry, Tally
 
 Work = TypeVar("Work")
 
@@ -41,6 +41,8 @@ class Outcome:
     """Frames encoded, by camera."""
     windows: int = 0
     """Windows scored."""
+    seconds: float = 0.0
+    """Stream time that they cover: from each window's due tick back to the one before."""
     newest_ns: dict[str, int] = field(default_factory=dict)
     """Capture time of the newest frame of each camera."""
     heard: dict[Partition, set[str]] = field(default_factory=dict)
@@ -73,21 +75,22 @@ class Path:
         stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self._engine = engine
-        self._geometry = geometry
+        self.geometry = geometry
         self._views = views
         self._rewind_seconds = rewind_seconds
         self._batch = batch
         self._observe = observe
         self._stage = stage
+        self._shed: frozenset[str] = frozenset()
         self.lanes: dict[Partition, Lane] = {}
-        self.dropped: Counter[str] = Counter()
-        """Frames that did not count, by reason."""
+        self.tally = Tally()
 
     def open(self, restored: Restored) -> list[Fired]:
         """Put a partition on the path where it was left; return the events that a fresh start ends as `lost`."""
         info = self._engine.info
         model = ModelReference(info.bundle, info.name, info.version, info.space)
-        lane = Lane(restored, self._geometry, self._rewind_seconds, model, self.dropped)
+        lane = Lane(restored, self.geometry, self._rewind_seconds, model, self.tally)
+        lane.streams.shed = self._shed
         self.lanes[restored.partition] = lane
         return lane.forsake(self._views(lane.streams.labels)) if restored.fresh else []
 
@@ -109,6 +112,7 @@ class Path:
         behind = [slot.item for _, window in windows for slot in window.slots]
         outcome.frames = self._encode([*(step.frame for step in arrived), *behind])
         outcome.windows = len(windows)
+        outcome.seconds = sum(len(one.windows) * self._covered(one) for _, one in taken)
         outcome.newest_ns = {step.camera: step.capture_ns for step in arrived}
         for lane, one in taken:
             if isinstance(one.step, Arrived):
@@ -118,10 +122,20 @@ class Path:
             outcome.fired = [fired for lane, one in taken for fired in lane.decide(one)]
         return outcome
 
+    def shed(self, cameras: frozenset[str]) -> list[Fired]:
+        """Analyse all cameras but these from now on; return what ends because of it."""
+        self._shed = cameras
+        lanes = [lane for lane in self.lanes.values() if not lane.streams.restored]
+        return [fired for lane in lanes for fired in lane.shed(cameras, self._views(lane.streams.labels))]
+
     def snapshot(self, partitions: Iterable[Partition]) -> dict[Partition, Snapshot]:
         """What a commit must say about those of the partitions that moved since their last snapshot."""
         lanes = ((partition, self.lanes.get(partition)) for partition in partitions)
         return {one: taken for one, lane in lanes if lane is not None and (taken := lane.snapshot()) is not None}
+
+    def _covered(self, one: Taken) -> float:
+        grid = self.geometry.grid(one.step.rate) if isinstance(one.step, Arrived) else None
+        return grid.step / one.step.rate if grid and isinstance(one.step, Arrived) else 0.0
 
     def _encode(self, frames: Sequence[Frame]) -> dict[str, int]:
         """Encode the frames that have no item yet; return how many that were, by camera."""

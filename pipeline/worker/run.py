@@ -57,7 +57,7 @@ def run_worker(
         views = Views(model.embed)
         reader = stack.enter_context(ControlReader(broker, control, views.seen))
         reader.catch_up(CONTROL_SECONDS)
-        equipment = Equipment(model.engine, model.geometry, model.prepare, views)
+        equipment = Equipment(model.engine, model.geometry, model.prepare, views, model.steps)
         name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(settings, broker, equipment, metrics, slot=name, fail=fail)
         producer = broker.producer()

@@ -85,6 +85,13 @@ class Geometry:
     frames: int
     rate: int
     stride: int = 1
+    spread: int = 1
+    """Under overload every `spread`-th item is used: the window spans that much more time."""
+
+    @property
+    def window_rate(self) -> float:
+        """Frames per second inside a window."""
+        return self.rate / self.spread
 
     def grid(self, rate: int) -> Grid | None:
         """The grid in a deployment of this rate; None when it is no multiple of the bundle's."""
@@ -93,7 +100,17 @@ class Geometry:
 
 @cache
 def _grid(geometry: Geometry, rate: int) -> Grid:
-    return Grid(geometry.frames, rate // geometry.rate, geometry.stride)
+    return Grid(geometry.frames, rate // geometry.rate * geometry.spread, geometry.stride)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What went by, for metrics; shared by all partitions of a path."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Frames that did not count or were left out, by reason."""
+    live_seconds: float = 0.0
+    """Stream time of cameras that were live."""
 
 
 @dataclass(slots=True)
@@ -114,8 +131,9 @@ class Streams:
     labels: int
     """Version of the label set in force."""
     restored: Mapping[str, Stream] = field(default_factory=dict)
-    dropped: Counter[str] = field(default_factory=Counter)
-    """Frames that did not count, by reason."""
+    tally: Tally = field(default_factory=Tally)
+    shed: frozenset[str] = frozenset()
+    """Cameras whose frames count but are not analysed."""
     _cameras: dict[str, _Camera] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -185,7 +203,7 @@ class Streams:
         usable = self.geometry.grid(record.rate) is not None
         verdict = judge(self.stream(record.camera), record.session, record.tick, record.rate) if usable else "rate"
         if verdict in DROPPED:
-            self.dropped[verdict] += 1
+            self.tally.dropped[verdict] += 1
             return []
         steps: list[Step] = []
         if found is None or verdict == "opens":
@@ -193,6 +211,8 @@ class Streams:
                 steps.append(Closed(record.camera, found.stream, "session"))
             found = self._cameras[record.camera] = self._camera(Stream(record.session, record.rate, _NEVER))
             steps.append(Opened(record.camera, record.session, record.rate))
+        gone = record.tick - found.stream.last_tick if verdict == "continues" else 1
+        self.tally.live_seconds += min(gone, record.rate) / record.rate
         arrived = self._accept(found, offset, record, image)
         return [*steps, arrived] if arrived else steps
 
@@ -201,15 +221,12 @@ class Streams:
         found.trail.add(record.tick, offset)
         if not found.ring.grid.is_item(record.tick):
             return None
+        if record.camera in self.shed:
+            self.tally.dropped["shed"] += 1
+            return None
         frame = Frame(record.camera, image)
-        return Arrived(
-            record.camera,
-            record.session,
-            record.rate,
-            record.capture_ns,
-            frame,
-            tuple(found.ring.push(record.tick, offset, frame)),
-        )
+        due = tuple(found.ring.push(record.tick, offset, frame))
+        return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, due)
 
     def _end(self, marker: EndMarker) -> list[Step]:
         found = self._cameras.get(marker.camera)

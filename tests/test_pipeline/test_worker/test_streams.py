@@ -37,7 +37,7 @@ def test_what_does_not_count_is_counted() -> None:
     lane.take(0, frame("door", 8), GREY)
     for offset, other in enumerate([frame("door", 8), frame("door", 7), frame("door", 9, rate=6)], start=1):
         assert lane.take(offset, other, GREY) == []
-    assert dict(lane.dropped) == {"duplicate": 1, "late": 1, "rate": 1} and lane.position == 4
+    assert dict(lane.tally.dropped) == {"duplicate": 1, "late": 1, "rate": 1} and lane.position == 4
 
 
 def test_an_end_marker_closes_a_session_for_good() -> None:
@@ -46,7 +46,7 @@ def test_an_end_marker_closes_a_session_for_good() -> None:
     lane.take(0, frame("door", 8), GREY)
     (closed,) = lane.take(1, EndMarker("door", 1, 8, "lost"), None)
     assert closed == Closed("door", Stream(1, 4, 8), "lost")
-    assert lane.take(2, frame("door", 9), GREY) == [] and lane.dropped["ended"] == 1
+    assert lane.take(2, frame("door", 9), GREY) == [] and lane.tally.dropped["ended"] == 1
     assert lane.rewind == lane.position == 3
     lane.take(3, frame("door", 1, session=2), GREY)
     (gone,) = lane.take(4, EndMarker("door", 2, 1, "removed"), None)

@@ -1,0 +1,65 @@
+import pytest
+
+from pipeline.worker.overload import FALL_SECONDS, RISE_SECONDS, SHARES, Pressure, Relief, left_out, steps
+from pipeline.worker.streams import Geometry
+
+BASE = Geometry(8, 4)
+
+
+def test_a_frame_bundle_spreads_its_items_first() -> None:
+    """Encoding is what costs, so fewer frames come before fewer windows, and cameras are left out last."""
+    found = steps(BASE, (1, 2), (1, 2, 4), "frame")
+    assert [(one.geometry.spread, one.geometry.stride, one.share) for one in found] == [
+        (1, 1, 0),
+        (2, 1, 0),
+        (2, 2, 0),
+        (2, 4, 0),
+        *((2, 4, share) for share in SHARES),
+    ]
+
+
+def test_a_clip_bundle_stretches_its_stride_first() -> None:
+    """A window is what costs, so fewer windows come before fewer frames."""
+    found = steps(BASE, (1, 2), (1, 2), "clip")
+    assert [(one.geometry.spread, one.geometry.stride) for one in found[:3]] == [(1, 1), (1, 2), (2, 2)]
+
+
+def test_what_the_manifest_does_not_allow_is_not_done() -> None:
+    """Without other multiples and strides only cameras can be left out."""
+    assert steps(BASE, (1,), (1,), "frame") == (Relief(BASE), *(Relief(BASE, share) for share in SHARES))
+
+
+def test_low_priority_goes_first_and_somebody_stays() -> None:
+    """Priority decides, then the id; one camera is never left out."""
+    cameras = {"a": 5, "b": 0, "c": 0, "d": -1}
+    assert left_out(cameras, 0.25) == {"d"}
+    assert left_out(cameras, 0.5) == {"d", "b"}
+    assert left_out({"a": 0}, 0.75) == frozenset() == left_out({}, 0.75)
+
+
+def test_a_growing_backlog_raises_the_level_step_by_step() -> None:
+    """Records that are old and get older cost one step per period, up to the highest."""
+    pressure = Pressure(highest=2)
+    levels = [pressure.observe(second, 3 + second / 10) for second in range(int(RISE_SECONDS * 4))]
+    assert levels[10] == 0 and levels[16] == 1 and levels[-1] == 2
+
+
+def test_catching_up_is_no_overload() -> None:
+    """A backlog that shrinks is left alone, however old it is."""
+    pressure = Pressure(highest=2)
+    assert all(pressure.observe(second, 600 - second) == 0 for second in range(100))
+
+
+def test_a_step_is_taken_back_after_a_long_calm() -> None:
+    """Only a long time without any backlog lowers the level, one step at a time."""
+    pressure = Pressure(highest=3, level=2)
+    calm = [pressure.observe(second, 0.1) for second in range(int(2 * FALL_SECONDS) + 2)]
+    assert calm[0] == 1 or calm[int(FALL_SECONDS)] == 1
+    assert calm[-1] == 0
+
+
+@pytest.mark.parametrize("age", [0.0, 1.5])
+def test_a_worker_that_keeps_up_leaves_nothing_out(age: float) -> None:
+    """Latency below the limit is no reason for anything."""
+    pressure = Pressure(highest=3)
+    assert all(pressure.observe(second / 4, age) == 0 for second in range(1000))
