@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -38,8 +40,10 @@ def run_live(
             metrics = stage.metrics("worker")
         finally:
             follower.close()
+        console.print("replaying the frames that were recorded ...", style="dim")
+        equal = replay_gives_the_same(stage, follower.seen)
         zeros = {camera: mount.zero or 0.0 for camera, mount in stage.mounts.items()}
-        return _figures(stage, follower.seen, recording, zeros, labels, metrics)
+        return {**_figures(stage, follower.seen, recording, zeros, labels, metrics), "replay_equal": equal}
 
 
 def _until_playing(stage: Stage) -> None:
@@ -103,6 +107,16 @@ def _figures(
         "broker": stage.broker_name,
         "seed": recording.truth["seed"],
     }
+
+
+def replay_gives_the_same(stage: Stage, seen: Seen) -> bool:
+    """Whether a replay of the frames topic yields the messages that the subscriber had, byte for byte."""
+    output = stage.folder / "replayed.jsonl"
+    command = [sys.executable, "-m", "pipeline.cli", "replay", "--topic", "--config", str(stage.file)]
+    done = subprocess.run([*command, "--json", str(output)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ActionwireError(f"replaying the recorded frames failed:\n{done.stderr.strip()[-2000:]}")
+    return sorted(output.read_bytes().splitlines()) == sorted(arrival.raw for arrival in seen.arrivals)
 
 
 def counter(page: str, name: str) -> float:

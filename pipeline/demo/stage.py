@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,7 @@ def set_up(
 ) -> Iterator[Stage]:
     """Start broker, RTSP server, worker and ingest; the cameras play from the moment ingest opens them."""
     with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-demo-")))
         if bootstrap is None:
             say("starting Apache Kafka ...")
@@ -99,6 +101,8 @@ def set_up(
         _until_ready(stage)
         say("starting ingest ...")
         processes["ingest"] = _start("ingest", folder)
+        # A second Ctrl-C must not interrupt the taking down, which begins here.
+        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)
         yield stage
 
 
