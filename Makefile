@@ -53,7 +53,7 @@ bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run
 	@$(BIN)/actionwire-engines bench demo
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
-	@$(BIN)/python -m tests.end_to_end.chaos --seed $(SEED)
+	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)
 
 demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (at most 90 minutes on two cores)
 	@$(BIN)/actionwire-trainer demo-model $(ARGS)
