@@ -71,6 +71,16 @@ class Deployment:
         """Records that were not processed yet."""
         return sum(self.broker.lag(self.group, self.frames, 10.0).values())
 
+    def waiting(self) -> list[Record]:
+        """The records that were not processed yet."""
+        lag = {one.number: count for one, count in self.broker.lag(self.group, self.frames, 10.0).items()}
+        frames = self.read("frames")
+        return [
+            one
+            for number, count in lag.items()
+            for one in [found for found in frames if found.partition == number][-count:][:count]
+        ]
+
     def drain(self, seconds: float) -> bool:
         """Wait until everything was processed; False when it takes longer."""
         deadline = time.monotonic() + seconds
