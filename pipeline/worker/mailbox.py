@@ -17,6 +17,7 @@ from pipeline.broker.contract import GroupToken
 from pipeline.records.wire import Partition
 from pipeline.worker.assignment import Restored
 from pipeline.worker.decoding import Decoded
+from pipeline.worker.silence import Suspicion
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Mailbox:
         self._now = monotonic
         self._restored: deque[tuple[Restored, int]] = deque()
         self._reassign = False
+        self._suspicions: Mapping[Partition, Suspicion] = {}
         self._token: GroupToken | None = None
         self._stopped = False
         self._changed = threading.Condition()
@@ -80,6 +82,12 @@ class Mailbox:
             asked, self._reassign = self._reassign, False
             return asked
 
+    def take_suspicions(self) -> Mapping[Partition, Suspicion]:
+        """The newest suspicions, once."""
+        with self._changed:
+            taken, self._suspicions = self._suspicions, {}
+            return taken
+
     def stop(self) -> None:
         """Nothing more will come."""
         with self._changed:
@@ -110,6 +118,11 @@ class Mailbox:
         """Ask the poll thread to go through the assignment again with every partition it owns."""
         with self._changed:
             self._reassign = True
+
+    def suspect(self, suspicions: Mapping[Partition, Suspicion]) -> None:
+        """Ask the poll thread whether these partitions end where they were read to, and to say who is lost."""
+        with self._changed:
+            self._suspicions = suspicions
 
     @property
     def token(self) -> GroupToken | None:

@@ -17,8 +17,9 @@ from pipeline.control import ControlReader, apply_config
 from pipeline.health import HealthServer
 from pipeline.labels import collect, make
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
+from pipeline.worker.equipment import Equipment
 from pipeline.worker.labelling import Announcer, Views, follow
-from pipeline.worker.loop import Equipment, Worker, no_failure
+from pipeline.worker.loop import Worker, no_failure
 from pipeline.worker.model import Model, load_model
 
 BROKER_SECONDS = 10.0

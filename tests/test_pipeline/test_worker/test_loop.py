@@ -265,9 +265,10 @@ def test_an_engine_is_swapped_without_losing_an_event(
     """A swap to the same bundle in the middle of everything changes no byte."""
     with running(broker, settings, model) as (worker, ends):
         show(broker, SCENES)
+        until(lambda: bool(worker.owned()))
         worker.swap(worker._equipment)
         show(broker, SCENES, camera="yard")
-        until(lambda: worker._swap is None)
+        until(lambda: not worker.swapping)
         until(lambda: caught_up(broker))
     assert not ends and events(broker) == undisturbed
 

@@ -1,0 +1,226 @@
+"""The inference thread's half of the worker: lanes opened, batches led along the path, commits.
+
+Only this half touches the engine, the path and the transactions. Whatever goes wrong with a transaction, nothing of it
+is visible: every partition leaves the path, its epoch ends, and the poll thread goes through the assignment step again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import structlog
+
+from pipeline.broker.contract import Broker, Transactions
+from pipeline.clock import SECOND
+from pipeline.config import Settings
+from pipeline.errors import ContractError, FencedError, TransientError
+from pipeline.metrics import WorkerMetrics
+from pipeline.offsets import Epochs
+from pipeline.records.wire import Partition
+from pipeline.worker.assignment import Restored
+from pipeline.worker.commits import Commits, Destinations
+from pipeline.worker.decoding import Decoded
+from pipeline.worker.equipment import Equipment
+from pipeline.worker.mailbox import Mailbox, Work
+from pipeline.worker.overload import Pressure, left_out
+from pipeline.worker.path import Path
+from pipeline.worker.silence import Silence, Suspicion
+from pipeline.worker.telling import Telling
+
+TRANSACTION_SECONDS = 10.0
+SILENCE_SECONDS = 5.0
+"""How often silent cameras are looked for."""
+
+log = structlog.get_logger(__name__)
+
+
+class Inference:
+    """What the inference thread knows. Belongs to that thread; `swap` and `equipment` may be used from any."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        broker: Broker,
+        *,
+        slot: str,
+        equipment: Equipment,
+        mailbox: Mailbox,
+        epochs: Epochs,
+        metrics: WorkerMetrics,
+        monotonic: Callable[[], float],
+        now_ns: Callable[[], int],
+        fail: Callable[[str], None],
+        turned: Callable[[], None],
+    ) -> None:
+        """Begin with a working transactional producer. Raises TransientError, ConfigurationError.
+
+        turned: called while a turn takes long for a reason that is known.
+        """
+        worker, topics = settings.worker, settings.topics
+        self._settings, self._broker, self._mailbox, self._epochs = settings, broker, mailbox, epochs
+        self._metrics, self._monotonic, self._now_ns, self._turned = metrics, monotonic, now_ns, turned
+        self._transactional_id = f"{topics.namespace}.{worker.group}.{slot}"
+        self._transactions = self._begin_transactions()
+        self.equipment = equipment
+        self._swap: Equipment | None = None
+        to = Destinations(
+            topics.name("events"), topics.name("state"), topics.name("dead"), worker.group, settings.source
+        )
+        self._commits = Commits(self._path(equipment), epochs, to, fail)
+        self._silence = Silence(worker.lost_seconds)
+        self._telling = Telling(metrics, now_ns)
+        self._pressure = Pressure(len(equipment.steps) - 1 if worker.overload == "shed" else 0)
+        self._shed = 0.0
+        self._committed_at = self._looked_at = monotonic()
+
+    def swap(self, equipment: Equipment) -> None:
+        """Take another bundle at the next commit; open events go on under their ids."""
+        self._swap = equipment
+
+    @property
+    def swapping(self) -> bool:
+        """True until a swap that was asked for has begun."""
+        return self._swap is not None
+
+    def close(self) -> None:
+        """Release the producer."""
+        self._transactions.close()
+
+    def turn(self) -> None:
+        """Take what waits, and commit when it is time. Raises FencedError."""
+        try:
+            self._turn()
+        except FencedError:
+            self._metrics.transaction("fenced")
+            raise
+        except TransientError as error:
+            self._recover(error)
+
+    def _turn(self) -> None:
+        arrived = self._mailbox.next(self._committed_at + self._settings.worker.commit_seconds)
+        if isinstance(arrived, list):
+            for restored, epoch in arrived:
+                self._open(restored, epoch)
+            if any(restored.fresh for restored, _ in arrived):  # committed before the first record
+                self.commit()
+        elif arrived:
+            self._advance(arrived)
+        now = self._monotonic()
+        if self._commits.pending.urgent or now - self._committed_at >= self._settings.worker.commit_seconds:
+            self.commit()
+            self._take_swap()
+        if now - self._looked_at >= SILENCE_SECONDS:
+            self._looked_at = now
+            self._mailbox.suspect(self._silent(now))
+            if self._shed:  # cameras come and go, and a swap began with all of them
+                self._commits.pending.fired += self._commits.path.shed(self._left_out())
+
+    def _open(self, restored: Restored, epoch: int) -> None:
+        if not self._epochs.is_current(restored.partition, epoch):
+            return
+        fired = self._commits.path.open(restored)
+        self._commits.open(restored.partition, epoch, fired)
+        self._silence.open(restored.partition, self._monotonic())
+
+    def _advance(self, batch: Mapping[Partition, list[Work]]) -> None:
+        opened, current = self._commits.opened, self._epochs.is_current
+        records = {
+            partition: [one.decoded.result() for one in work if one.epoch == opened.get(partition)]
+            for partition, work in batch.items()
+            if current(partition, opened.get(partition, 0))
+        }
+        outcome = self._commits.path.advance(records)
+        self._commits.pending.add(outcome)
+        now = self._monotonic()
+        for partition, cameras in outcome.heard.items():
+            self._silence.hear(partition, cameras, now)
+        self._telling.batch(outcome, self._commits.path.tally)
+        self._relieve(now, records)
+
+    def _relieve(self, now: float, records: Mapping[Partition, list[Decoded]]) -> None:
+        """Leave out more, or less again, by how old the records are that there is time for only now."""
+        oldest = min((one.appended_ms for some in records.values() for one in some), default=0)
+        before = self._pressure.level
+        level = self._pressure.observe(now, self._now_ns() / SECOND - oldest / 1000) if oldest else before
+        if level == before:
+            return
+        relief = self.equipment.steps[level]
+        log.warning("overload" if level > before else "less overload", level=level, left_out=relief)
+        if relief.geometry != self._commits.path.geometry:
+            self._swap = replace(self.equipment, geometry=relief.geometry)
+        self._shed = relief.share
+        self._commits.pending.fired += self._commits.path.shed(self._left_out())
+
+    def _left_out(self) -> frozenset[str]:
+        cameras = {camera for lane in self._commits.path.lanes.values() for camera, _ in lane.streams.streams()}
+        known = self._settings.cameras
+        return left_out({one: known[one].priority if one in known else 0 for one in cameras}, self._shed)
+
+    def commit(self) -> None:
+        """Commit what is decided. Raises FencedError, TransientError."""
+        self._committed_at = self._monotonic()
+        with self._metrics.stage("commit"):
+            dead = len(self._commits.pending.dead)
+            fired = self._commits.commit(self._transactions, self._mailbox.token)
+        if fired is not None:
+            self._metrics.transaction("committed")
+            self._telling.committed(fired, dead)
+
+    def _recover(self, error: TransientError) -> None:
+        """Nothing of the transaction is visible: leave the path, get a working producer, be assigned again."""
+        log.warning("a transaction failed; restoring", reason=str(error))
+        self._metrics.transaction("aborted")
+        self._epochs.revoke(self._commits.opened)
+        self._commits.leave()
+        try:
+            self._transactions.abort()
+        except (TransientError, ContractError):
+            self._renew_transactions()
+        self._mailbox.request_reassign()
+
+    def _renew_transactions(self) -> None:
+        self._transactions.close()
+        while not self._mailbox.stopped:
+            try:
+                self._transactions = self._begin_transactions()
+                return
+            except TransientError as error:
+                log.warning("no transactions at the moment", reason=str(error))
+                self._turned()
+                time.sleep(0.5)
+
+    def _begin_transactions(self) -> Transactions:
+        return self._broker.transactions(self._transactional_id, TRANSACTION_SECONDS)
+
+    def _take_swap(self) -> None:
+        """A swap is an assignment: the rings are dropped, and every partition rewinds under the new engine."""
+        if self._swap is None:
+            return
+        self.equipment, self._swap = self._swap, None
+        self._epochs.revoke(self._commits.opened)
+        self._commits.leave()
+        self._commits.path = self._path(self.equipment)
+        self._mailbox.request_reassign()
+        log.info("engine swapped", bundle=self.equipment.engine.info.name)
+
+    def _path(self, equipment: Equipment) -> Path:
+        worker = self._settings.worker
+        return Path(
+            equipment.engine,
+            equipment.geometry,
+            equipment.views,
+            rewind_seconds=worker.rewind_seconds,
+            batch=worker.batch_frames,
+            stage=self._metrics.stage,
+        )
+
+    def _silent(self, now: float) -> dict[Partition, Suspicion]:
+        found: dict[Partition, Suspicion] = {}
+        for partition, lane in self._commits.path.lanes.items():
+            streams = lane.streams
+            if not streams.restored:  # while warming up nobody knows who is silent
+                suspicion = self._silence.suspect(partition, streams.position, dict(streams.streams()), now)
+                found |= {partition: suspicion} if suspicion else {}
+        return found
