@@ -80,20 +80,25 @@ class Views:
 class Announcer:
     """Tells owned partitions of newer label sets. Repeats are harmless: a version that is in force is ignored."""
 
-    def __init__(self, producer: Producer, topic: str, owned: Callable[[], Mapping[Partition, int]]) -> None:
+    def __init__(
+        self, producer: Producer, topic: str, labelled: Callable[[], Mapping[Partition, tuple[int, int]]]
+    ) -> None:
+        """labelled: epoch of every owned partition, and the version that this epoch began with."""
         self._producer = producer
         self._topic = topic
-        self._owned = owned
+        self._labelled = labelled
         self._told: dict[Partition, tuple[int, int]] = {}
 
     def announce(self, version: int) -> None:
-        """Append a marker to every owned partition that was not told of this version in its present epoch."""
-        for partition, epoch in self._owned().items():
-            if self._told.get(partition, (0, EMPTY)) < (epoch, version):
-                self._told[partition] = (epoch, version)
-                marker = encode_stream_record(LabelsMarker(version))
-                message = Message(marker.key, marker.value, marker.headers, partition.number)
-                self._producer.send(self._topic, message, self._delivered(partition))
+        """Append a marker to every owned partition that neither has this version nor was told of it in its epoch."""
+        for partition, (epoch, began) in self._labelled().items():
+            told_in, told = self._told.get(partition, (0, EMPTY))
+            if version <= (max(began, told) if told_in == epoch else began):
+                continue
+            self._told[partition] = (epoch, version)
+            marker = encode_stream_record(LabelsMarker(version))
+            message = Message(marker.key, marker.value, marker.headers, partition.number)
+            self._producer.send(self._topic, message, self._delivered(partition))
 
     def _delivered(self, partition: Partition) -> Callable[[Partition | None, int, ActionwireError | None], None]:
         def note(_: Partition | None, __: int, error: ActionwireError | None) -> None:

@@ -1,11 +1,12 @@
 """The worker: the one file that knows the whole order (DESIGN section 5).
 
-    poll thread       poll -> ownership -> assignment step -> hand over (decode threads) -> pause or resume   (polling)
+    poll thread       poll -> ownership -> assignment step -> hand over (decode threads) -> pause or resume
                         |  mailbox: assignments, work with its epoch     ^  assign again, silent cameras
-    inference thread    `-> open lanes -> encode, embed, score, decide -> commit                            (inference)
+    inference thread    `-> open lanes -> encode, embed, score, decide -> commit
 
 Starting: the transactional producer first, which aborts what a predecessor left open; then the consumer, so that
-positions are read afterwards; then the inference thread. Stopping: no more polls, a last commit, then the group is left.
+positions are read afterwards; then the inference thread. Stopping: no more polls, a last commit, then the group is
+left.
 """
 
 from __future__ import annotations
@@ -108,6 +109,11 @@ class Worker:
     def owned(self) -> Mapping[Partition, int]:
         """The partitions that are being worked on, and their epochs."""
         return self._epochs.owned()
+
+    def labelled(self) -> Mapping[Partition, tuple[int, int]]:
+        """The partitions that are being worked on: epoch, and version of the labels that it began with."""
+        began = dict(self._polling.labels) if self._polling is not None else {}
+        return {one: (epoch, began[one]) for one, epoch in self._epochs.owned().items() if one in began}
 
     def swap(self, equipment: Equipment) -> None:
         """Take another bundle at the next commit; open events go on under their ids."""

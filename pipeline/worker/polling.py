@@ -55,6 +55,8 @@ class Polling:
         self._need: set[Partition] = set()
         self._paused: frozenset[Partition] = frozenset()
         self._probed_at = monotonic()
+        self.labels: dict[Partition, int] = {}
+        """Version of the labels that each partition's epoch began with."""
         self.connected = False
         """False while the broker is away."""
 
@@ -106,6 +108,7 @@ class Polling:
         for partition, found in restored.items():
             self._consumer.seek(partition, found.committed.rewind)
             self._fail("assign:4")
+            self.labels[partition] = found.committed.labels
             epoch = self._epochs.assign([partition])[partition]
             self._current[partition] = epoch
             self._need.discard(partition)

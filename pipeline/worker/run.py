@@ -63,7 +63,7 @@ def run_worker(
         worker = Worker(settings, broker, equipment, metrics, slot=name, fail=fail)
         producer = broker.producer()
         stack.callback(producer.close)
-        announcer = Announcer(producer, settings.topics.name("frames"), worker.owned)
+        announcer = Announcer(producer, settings.topics.name("frames"), worker.labelled)
         stack.enter_context(_background("labels", lambda ended: follow(reader, views, announcer, ended)))
         health = None
         if settings.http.worker_port is not None:

@@ -47,11 +47,11 @@ def test_a_version_that_is_on_its_way_is_waited_for() -> None:
         Views(embed, wait_seconds=0)(4)
 
 
-def test_every_owned_partition_is_told_once_per_epoch() -> None:
-    """A new set is embedded first, then announced; a partition that was assigned again is told again."""
+def test_every_partition_that_lacks_a_version_is_told_once_per_epoch() -> None:
+    """A new set is announced once; a partition that was assigned again is told again, unless it has the version."""
     broker = InProcessBroker()
     broker.ensure_topics([TopicSettings("frames", 2), TopicSettings("control", 1)], 1.0)
-    owned = {Partition("frames", 0): 1}
+    owned = {Partition("frames", 0): (1, -1)}
     views = Views(embed)
     announcer = Announcer(broker.producer(), "frames", lambda: dict(owned))
     stop = threading.Event()
@@ -61,9 +61,10 @@ def test_every_owned_partition_is_told_once_per_epoch() -> None:
         write(broker, "control", [LiveLabel("red", Label("red", "red"))], 5.0)
         reader = broker.reader([Partition("frames", 0), Partition("frames", 1)])
         records = [_next(reader)]
-        owned[Partition("frames", 1)] = 1
+        owned[Partition("frames", 1)] = (1, -1)
         records.append(_next(reader))
-        owned[Partition("frames", 0)] = 2
+        owned[Partition("frames", 1)] = (2, 0)
+        owned[Partition("frames", 0)] = (2, -1)
         records.append(_next(reader))
         stop.set()
         thread.join()
