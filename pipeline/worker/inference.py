@@ -31,7 +31,7 @@ from pipeline.worker.telling import Telling
 
 TRANSACTION_SECONDS = 10.0
 SILENCE_SECONDS = 5.0
-"""How often silent cameras are looked for."""
+"""How often silent cameras are looked for, at least four times in the time that makes them lost."""
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ class Inference:
         if self._commits.pending.urgent or now - self._committed_at >= self._settings.worker.commit_seconds:
             self.commit()
             self._take_swap()
-        if now - self._looked_at >= SILENCE_SECONDS:
+        if now - self._looked_at >= min(SILENCE_SECONDS, self._settings.worker.lost_seconds / 4):
             self._looked_at = now
             self._mailbox.suspect(self._silent(now))
             if self._shed:  # cameras come and go, and a swap began with all of them

@@ -1,5 +1,6 @@
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,8 +14,9 @@ from pipeline.broker.topics import apply_topics
 from pipeline.clock import tick_ns
 from pipeline.config import HttpSettings, LabelSettings, Settings, TopicsSettings, WorkerSettings
 from pipeline.control import write
-from pipeline.errors import BrokerTimeout, ConfigurationError, TransactionAborted
+from pipeline.errors import BrokerTimeout, ConfigurationError, FencedError, TransactionAborted
 from pipeline.frames import encode_jpeg
+from pipeline.health import HealthServer
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.labels import Label, LiveLabel
 from pipeline.records.wire import Message, Partition, Record
@@ -271,6 +273,48 @@ def test_an_engine_is_swapped_without_losing_an_event(
         until(lambda: not worker.swapping)
         until(lambda: caught_up(broker))
     assert not ends and events(broker) == undisturbed
+
+
+def test_a_fenced_worker_ends(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+    """Whoever was replaced does not try again: its process ends, and its supervisor starts a fresh one."""
+    show(broker, SCENES)
+
+    def fence(at: str) -> None:
+        if at == "commit:6":
+            raise FencedError("injected")
+
+    with running(broker, settings, model, fence) as (_, ends):
+        until(lambda: bool(ends))
+    assert isinstance(ends[0], FencedError) and not events(broker)
+
+
+def test_a_worker_tells_how_it_is(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+    """Probes answer while it runs, and the metrics count what it did."""
+    http = HttpSettings(worker_port=0)
+    served: list[HealthServer] = []
+    stop = threading.Event()
+    show(broker, SCENES)
+    arguments = {"stop": stop, "slot": "a", "model": model, "started": lambda _, health: served.append(health)}
+    thread = threading.Thread(
+        target=run_worker, args=(settings.model_copy(update={"http": http}), broker), kwargs=arguments
+    )
+    thread.start()
+    until(lambda: bool(served) and caught_up(broker))
+    pages = {}
+    for name in ("live", "ready", "metrics"):
+        with urllib.request.urlopen(f"{served[0].url}/{name}", timeout=5) as answer:
+            pages[name] = answer.read().decode()
+    stop.set()
+    thread.join()
+    assert pages["live"] == pages["ready"] == "ok\n"
+    values = dict(line.rsplit(" ", 1) for line in pages["metrics"].splitlines() if not line.startswith("#"))
+    frames = sum(count for _, count in SCENES)
+    assert float(values["actionwire_frames_total"]) == frames
+    assert float(values["actionwire_windows_total"]) == frames - 3
+    assert float(values["actionwire_live_seconds_total"]) == frames / 4
+    assert float(values["actionwire_analysed_seconds_total"]) == (frames - 3) / 4
+    assert float(values['actionwire_events_total{phase="started"}']) == 2
+    assert float(values["actionwire_assigned_partitions"]) == PARTITIONS
 
 
 def test_unequal_topics_are_refused(settings: Settings, model: Model) -> None:
