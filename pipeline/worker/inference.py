@@ -123,6 +123,7 @@ class Inference:
         fired = self._commits.path.open(restored)
         self._commits.open(restored.partition, epoch, fired)
         self._silence.open(restored.partition, self._monotonic())
+        self._pressure.restart(self._monotonic())
 
     def _advance(self, batch: Mapping[Partition, list[Work]]) -> None:
         opened, current = self._commits.opened, self._epochs.is_current

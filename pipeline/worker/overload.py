@@ -14,10 +14,10 @@ from typing import Literal
 
 from pipeline.worker.streams import Geometry
 
-OLD_SECONDS = 2.0
+OLD_SECONDS = 5.0
 """Records older than this when they are taken are a backlog."""
 YOUNG_SECONDS = 1.0
-RISE_SECONDS = 15.0
+RISE_SECONDS = 30.0
 """How long a backlog must last, without shrinking, before the next step is taken."""
 FALL_SECONDS = 60.0
 """How long there must be none before a step is taken back."""
@@ -67,7 +67,13 @@ class Pressure:
     level: int = 0
     _ages: deque[tuple[float, float]] = field(default_factory=deque)
     _changed: float = float("-inf")
+    """When the level changed, or the watch began anew."""
     _troubled: float = float("-inf")
+
+    def restart(self, now: float) -> None:
+        """What was seen so far says nothing any more: other partitions are worked on, with backlogs of their own."""
+        self._ages.clear()
+        self._changed = now
 
     def observe(self, now: float, age_seconds: float) -> int:
         """Take note of the age of the records of a batch; return the level from now on."""

@@ -40,14 +40,23 @@ def test_low_priority_goes_first_and_somebody_stays() -> None:
 def test_a_growing_backlog_raises_the_level_step_by_step() -> None:
     """Records that are old and get older cost one step per period, up to the highest."""
     pressure = Pressure(highest=2)
-    levels = [pressure.observe(second, 3 + second / 10) for second in range(int(RISE_SECONDS * 4))]
-    assert levels[10] == 0 and levels[16] == 1 and levels[-1] == 2
+    levels = [pressure.observe(second, 6 + second / 10) for second in range(int(RISE_SECONDS * 4))]
+    assert levels[20] == 0 and levels[31] == 1 and levels[-1] == 2
 
 
 def test_catching_up_is_no_overload() -> None:
     """A backlog that shrinks is left alone, however old it is."""
     pressure = Pressure(highest=2)
     assert all(pressure.observe(second, 600 - second) == 0 for second in range(100))
+
+
+def test_new_partitions_are_watched_from_the_beginning() -> None:
+    """The backlog that a partition brings with it is no sign of overload until it was given time to shrink."""
+    pressure = Pressure(highest=2)
+    for second in range(29):
+        pressure.observe(second, 10)
+    pressure.restart(29)
+    assert all(pressure.observe(second, 60) == 0 for second in range(29, 55))
 
 
 def test_a_step_is_taken_back_after_a_long_calm() -> None:
