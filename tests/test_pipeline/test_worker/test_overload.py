@@ -53,10 +53,10 @@ def test_catching_up_is_no_overload() -> None:
 def test_new_partitions_are_watched_from_the_beginning() -> None:
     """The backlog that a partition brings with it is no sign of overload until it was given time to shrink."""
     pressure = Pressure(highest=2)
-    for second in range(29):
+    for second in range(26):
         pressure.observe(second, 10)
-    pressure.restart(29)
-    assert all(pressure.observe(second, 60) == 0 for second in range(29, 55))
+    pressure.restart(26)
+    assert all(pressure.observe(second, 60) == 0 for second in range(26, 52))
 
 
 def test_a_step_is_taken_back_after_a_long_calm() -> None:
