@@ -61,6 +61,7 @@ def settings(tmp_path: Path, broker_node: BrokerNode, bundle: Path) -> Settings:
             "start": "begin",
             "session_seconds": 6,
             "commit_seconds": 0.2,
+            "overload": "queue",
         },
         "http": {"worker_port": None, "ingest_port": None},
     }

@@ -47,6 +47,7 @@ class Deployment:
                 "start": "begin",
                 "session_seconds": 6,
                 "lost_seconds": lost_seconds,
+                "overload": "queue",  # what is left out would differ from the undisturbed run
             },
             "http": {"worker_port": None, "ingest_port": None},
             "log": {"format": "json"},
