@@ -185,7 +185,7 @@ class Faults:
             time.sleep(0.3)  # so a transaction is due to begin while nobody answers
         self._node.kill()
         time.sleep(fault.seconds)
-        self._node.start()
+        self._node.start(180.0)
         return True
 
     def _leave(self, fault: Fault) -> bool:

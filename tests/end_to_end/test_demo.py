@@ -1,0 +1,82 @@
+"""The demo as a stranger runs it: every process for real, and nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "pipeline.cli", "demo", "--cameras", "2", "--seconds", "12", "--seed", "20321"]
+NAMES = (
+    "event_f1", "precision", "recall", "onset_delay_median_s", "false_alarms_per_camera_hour", "event_latency_p50_s",
+    "event_latency_p99_s", "coverage", "events", "truth_events", "broker",
+)  # fmt: skip
+
+
+@pytest.fixture
+def surroundings(tmp_path: Path) -> dict[str, str]:
+    """An environment whose temporary files all land in one folder that can be looked at."""
+    (tmp_path / "tmp").mkdir()
+    return {**os.environ, "TMPDIR": str(tmp_path / "tmp"), "COLUMNS": "120"}
+
+
+def children(environment: dict[str, str]) -> list[str]:
+    """Processes whose temporary folder is the demo's: whatever it started and did not end."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TMPDIR={environment['TMPDIR']}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path) -> None:
+    """Kafka, RTSP, ingest and worker start, every captured tick is encoded, the report has its names, all is gone."""
+    report = tmp_path / "report.json"
+
+    done = subprocess.run(
+        [*COMMAND, "--json", str(report)], env=surroundings, capture_output=True, text=True, check=False, timeout=280
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
+    figures = json.loads(report.read_text())
+    assert set(NAMES) <= set(figures)
+    assert figures["coverage"] >= 0.99
+    assert figures["replay_equal"] is True
+    assert "Kafka" in figures["broker"]
+    assert children(surroundings) == []
+    assert list(Path(surroundings["TMPDIR"]).glob("actionwire-*")) == []
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("moment", ["starting Apache Kafka", "starting ingest"])
+def test_ctrl_c_leaves_nothing_behind(surroundings: dict[str, str], moment: str) -> None:
+    """Interrupted while the broker starts or while cameras play, it ends every child and removes every folder."""
+    with subprocess.Popen(
+        COMMAND, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as demo:
+        assert demo.stdout is not None
+        lines = []
+        for line in demo.stdout:
+            lines.append(line)
+            if moment in line:
+                break
+        demo.send_signal(signal.SIGINT)
+        rest = demo.stdout.read()
+        code = demo.wait(timeout=60)
+
+    assert code == 130, "".join(lines) + rest
+    deadline = time.monotonic() + 10
+    while children(surroundings) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert children(surroundings) == []
+    assert list(Path(surroundings["TMPDIR"]).glob("actionwire-*")) == []

@@ -1,0 +1,115 @@
+"""Subscribers that share no code with us: the console consumer of Apache Kafka, in Java."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from pipeline import schemas
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker
+from pipeline.broker.topics import apply_topics
+from pipeline.config import KafkaSettings, Settings, TopicsSettings, cache_directory
+from pipeline.local.broker_node import BrokerNode
+from pipeline.local.broker_node.java import prepare
+from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event
+
+pytestmark = pytest.mark.kafka
+
+MODEL = ModelReference("sha256:0", "tiny", "0.1.0", "colours")
+EVENT = ActionEvent(
+    id="7f0f2a0c-0000-5000-8000-000000000001",
+    sequence=0,
+    phase="started",
+    camera="Tür-1",
+    session=1,
+    label_id="cyan",
+    label="cyan",
+    time_ns=1_767_225_600_250_000_000,
+    start_ns=1_767_225_600_000_000_000,
+    start_tick=1,
+    end_ns=None,
+    end_tick=None,
+    score=0.75,
+    peak=0.75,
+    peak_ns=1_767_225_600_250_000_000,
+    reason=None,
+    model=MODEL,
+    started_by=MODEL,
+    labels_version=0,
+    window_frames=4,
+    window_rate=4.0,
+    evidence=Evidence("x.frames", 0, 3, 6),
+)
+COMMITTED, ABORTED = (0, 1, 4), (2, 3)
+
+
+@pytest.fixture(scope="module")
+def topic(broker_node: BrokerNode) -> Iterator[str]:
+    """An events topic with a committed, an aborted and a committed transaction, all of them in its log."""
+    broker = connect(KafkaSettings(bootstrap=broker_node.bootstrap))
+    settings = Settings(topics=TopicsSettings(namespace=f"foreign-{os.getpid()}", partitions=1))
+    apply_topics(broker, settings)
+    name = settings.topics.name("events")
+    _write(broker, name, COMMITTED[:2], commit=True)
+    _write(broker, name, ABORTED, commit=False)
+    _write(broker, name, COMMITTED[2:], commit=True)
+    yield name
+    broker.close()
+
+
+def _write(broker: Broker, topic: str, sequences: tuple[int, ...], *, commit: bool) -> None:
+    transactions = broker.transactions(f"{topic}-writer", 10.0)
+    transactions.begin()
+    for sequence in sequences:
+        transactions.send(topic, encode_event(replace(EVENT, sequence=sequence), "/actionwire"))
+    transactions.offsets(10.0)  # they are in the log now, whatever becomes of the transaction
+    if commit:
+        transactions.commit()
+    else:
+        transactions.abort()
+    transactions.close()
+
+
+def console_consumer(node: BrokerNode, topic: str, isolation: str, count: int) -> list[tuple[dict[str, str], str, str]]:
+    """(headers, key, value) of what `kafka-console-consumer` prints."""
+    options = {
+        "--bootstrap-server": node.bootstrap,
+        "--topic": topic,
+        "--isolation-level": isolation,
+        "--max-messages": str(count),
+        "--timeout-ms": "30000",
+    }
+    shown = [f"--property=print.{part}=true" for part in ("key", "headers")]
+    arguments = [*(part for pair in options.items() for part in pair), "--from-beginning", *shown]
+    command = prepare(cache_directory()).command(
+        "org.apache.kafka.tools.consumer.ConsoleConsumer", arguments, flags=["-Dfile.encoding=UTF-8"]
+    )
+    done = subprocess.run(command, capture_output=True, timeout=120)
+    lines = [line.split("\t") for line in done.stdout.decode().splitlines() if line.startswith("ce_")]
+    assert lines, done.stderr.decode()[-2000:]
+    return [(dict(part.split(":", 1) for part in headers.split(",")), key, value) for headers, key, value in lines]
+
+
+def test_a_java_console_consumer_reads_our_events(broker_node: BrokerNode, topic: str) -> None:
+    """With read_committed it prints the committed events, in order and by their schema, and no aborted one."""
+    found = console_consumer(broker_node, topic, "read_committed", len(COMMITTED))
+    documents = [json.loads(value) for _, _, value in found]
+    assert [document["sequence"] for document in documents] == list(COMMITTED)
+    assert all(key == EVENT.camera for _, key, _ in found)
+    assert [headers["ce_id"] for headers, _, _ in found] == [f"{EVENT.id}.{sequence}" for sequence in COMMITTED]
+    assert all(headers["ce_type"] == "actionwire.action.started" for headers, _, _ in found)
+    schema = json.loads((Path(schemas.__file__).parent / "event.schema.json").read_text())
+    for document in documents:
+        jsonschema.validate(document, schema)
+
+
+def test_aborted_events_lie_in_the_log_all_the_same(broker_node: BrokerNode, topic: str) -> None:
+    """Without read_committed the aborted events are printed too, so the test above hides nothing by accident."""
+    found = console_consumer(broker_node, topic, "read_uncommitted", len(COMMITTED) + len(ABORTED))
+    assert [json.loads(value)["sequence"] for _, _, value in found] == [0, 1, 2, 3, 4]
