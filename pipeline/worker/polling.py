@@ -13,11 +13,12 @@ import structlog
 
 from pipeline.broker.contract import Broker, GroupConsumer, Polled, Producer
 from pipeline.config import Settings
+from pipeline.errors import ContractError, TransientError
 from pipeline.metrics import WorkerMetrics
 from pipeline.offsets import Epochs
 from pipeline.records.frames import encode_stream_record
 from pipeline.records.wire import Message, Partition
-from pipeline.worker.assignment import restore
+from pipeline.worker.assignment import Restored, restore
 from pipeline.worker.decoding import decode
 from pipeline.worker.equipment import Equipment
 from pipeline.worker.mailbox import Mailbox, Work
@@ -26,6 +27,7 @@ POLL_SECONDS = 0.25
 BUSY_POLL_SECONDS = 0.02
 """While something is waiting for the next poll."""
 PROBE_SECONDS = 5.0
+RETRY_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,7 @@ class Polling:
         self._need: set[Partition] = set()
         self._paused: frozenset[Partition] = frozenset()
         self._probed_at = monotonic()
+        self._retry_at = monotonic()
         self.labels: dict[Partition, int] = {}
         """Version of the labels that each partition's epoch began with."""
         self.connected = False
@@ -65,16 +68,26 @@ class Polling:
         waiting = self._need or self._paused
         polled = self._consumer.poll(BUSY_POLL_SECONDS if waiting else POLL_SECONDS, self._settings.worker.poll_records)
         self._note(polled)
-        restored = self._assign() if self._need else frozenset()
+        # Handed over before anything else may fail: they do not come again. What was fetched of partitions that are
+        # still to be restored is worthless; it comes again from R on.
         for partition, records in polled.records.items():
-            # What was fetched before the seek is worthless: it comes again from R on.
-            if partition in self._current and partition not in restored:
+            if partition in self._current:
                 epoch, prepare = self._current[partition], self._equipment().prepare
-                work = (Work(epoch, pool.submit(decode, record, prepare)) for record in records)
+                work = [Work(epoch, pool.submit(decode, record, prepare)) for record in records]
                 self._mailbox.add(partition, work)
+        if self._need and self._monotonic() >= self._retry_at:
+            self._assign_or_retry()
         self._throttle()
         self._say_lost()
         self._probe()
+
+    def _assign_or_retry(self) -> None:
+        """A state that cannot be read now must not hold up the partitions that are being worked on."""
+        try:
+            self._assign()
+        except TransientError as error:
+            self._retry_at = self._monotonic() + RETRY_SECONDS
+            log.warning("partitions cannot be restored at the moment", reason=str(error), partitions=len(self._need))
 
     def _note(self, polled: Polled) -> None:
         """Ownership first, then the membership to commit with: see `commits`."""
@@ -89,8 +102,8 @@ class Polling:
         for partition, (due, found) in polled.skipped.items():
             self._hole(partition, found - due)
 
-    def _assign(self) -> frozenset[Partition]:
-        """The assignment step for every partition that needs it; those that could not be restored wait for the next."""
+    def _assign(self) -> None:
+        """The assignment step for every partition that needs it; those whose state did not come wait for the next."""
         worker, topics = self._settings.worker, self._settings.topics
         views = self._equipment().views
         views(views.newest.version)  # embedded before a partition starts with it
@@ -105,19 +118,26 @@ class Polling:
                 monotonic=self._monotonic,
                 fail=self._fail,
             )
-        for partition, found in restored.items():
-            self._consumer.seek(partition, found.committed.rewind)
-            self._fail("assign:4")
-            self.labels[partition] = found.committed.labels
-            epoch = self._epochs.assign([partition])[partition]
-            self._current[partition] = epoch
-            self._need.discard(partition)
-            self._mailbox.assign(found, epoch)
-            if found.hole:
-                self._hole(partition, found.hole)
-            log.info("partition assigned", partition=partition.number, position=found.committed.position, epoch=epoch)
+        for found in restored.values():
+            self._begin(found)
         self._metrics.assigned(len(self._current))
-        return frozenset(restored)
+
+    def _begin(self, found: Restored) -> None:
+        """Go to R and start a new epoch."""
+        partition, committed = found.partition, found.committed
+        try:
+            self._consumer.seek(partition, committed.rewind)
+        except ContractError:  # lost a moment ago; the next poll will say so
+            return
+        self._fail("assign:4")
+        self.labels[partition] = committed.labels
+        epoch = self._epochs.assign([partition])[partition]
+        self._current[partition] = epoch
+        self._need.discard(partition)
+        self._mailbox.assign(found, epoch)
+        if found.hole:
+            self._hole(partition, found.hole)
+        log.info("partition assigned", partition=partition.number, position=committed.position, epoch=epoch)
 
     def _throttle(self) -> None:
         """Pause what is owned while enough is waiting; the poll goes on, so the group does not notice."""

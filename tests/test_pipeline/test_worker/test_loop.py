@@ -212,6 +212,38 @@ def test_a_failed_transaction_is_done_again(
     assert not ends and events(broker) == undisturbed
 
 
+def test_a_partition_that_cannot_be_restored_holds_nobody_up(
+    broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+) -> None:
+    """While one partition waits for its state, every record of the others is processed.
+
+    partition 0   |==== owned, frames arrive all the time ===========|
+    partition 1   |==== owned | another's | restoring fails | owned ==|
+    """
+    broken = threading.Event()
+
+    def disturb(at: str) -> None:
+        if at == "assign:2" and broken.is_set():
+            raise BrokerTimeout("injected")
+
+    show(broker, SCENES, camera="yard")
+    with running(broker, settings, model, disturb) as (worker, ends):
+        until(lambda: caught_up(broker) and len(worker.owned()) == PARTITIONS)
+        other = broker.group_consumer("test.frames", "actionwire-worker")
+        until(lambda: bool(other.poll(0.05, 1).assigned))
+        until(lambda: len(worker.owned()) == 1)
+        broken.set()
+        other.close()
+        tick = 0
+        for colour, count in SCENES:
+            for _ in range(count):
+                tick = show(broker, [(colour, 1)], tick=tick)
+                time.sleep(0.01)
+        broken.clear()
+        until(lambda: caught_up(broker))
+    assert not ends and sorted(events(broker)) == sorted(undisturbed)
+
+
 def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings: Settings, model: Model) -> None:
     """What is not a frame or not a JPEG is kept with its reason, once, and the frames around it count."""
     tick = show(broker, [("grey", 6)])
