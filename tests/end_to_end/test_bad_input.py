@@ -49,7 +49,13 @@ def configure(folder: Path, node: BrokerNode, bundle: Path, **more: Any) -> Path
         "kafka": {"bootstrap": node.bootstrap},
         "topics": {"namespace": f"bad-{os.getpid()}-{next(_numbers)}", "partitions": 2},
         "labels": ["cyan"],
-        "worker": {"bundle": str(bundle), "backend": "onnxruntime", "threads": 1, "start": "begin"},
+        "worker": {
+            "bundle": str(bundle),
+            "backend": "onnxruntime",
+            "threads": 1,
+            "start": "begin",
+            "overload": "queue",
+        },
         "http": {"worker_port": None, "ingest_port": None},
     }
     for section, values in more.items():
