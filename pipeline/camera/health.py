@@ -27,7 +27,7 @@ class Health:
     corrupt: int = 0
     """Pictures that were damaged on their way, and packets that could not be decoded."""
     untimed: int = 0
-    """Pictures without a time stamp, usually the first of each connection."""
+    """Pictures without a time stamp: the first of a connection whose first sender report has not come yet."""
     silent_seconds: float = 0.0
     """Seconds since the last picture, or since the start."""
     ended: bool = False

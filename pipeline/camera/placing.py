@@ -32,7 +32,7 @@ class Seen:
     """What is known of a picture when it leaves the decoder."""
 
     pts: int | None
-    """Presentation time stamp; None for the first picture of an RTSP stream."""
+    """Presentation time stamp; None for the first picture of an RTSP stream without sender reports."""
     reference: int | None
     """Capture time by the camera's own clock, from its sender reports; None where it has sent none."""
     arrival: int

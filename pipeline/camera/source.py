@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 import av
@@ -61,7 +61,7 @@ class Picture:
     """A decoded picture, not yet converted."""
 
     pts: int | None
-    """Nanoseconds on the stream's own time line."""
+    """Nanoseconds on the stream's own time line; None where it is unknown."""
     reference: int | None
     """Capture time in nanoseconds since 1970 by the camera's clock."""
     arrival: int
@@ -114,7 +114,7 @@ class Source:
         """
         fault: ActionwireError | None = None
         try:
-            yield from self._pictures()
+            yield from timed_first(self._pictures())
         except av.error.EOFError as error:
             fault = translate(error, self._settings.where, live=True)
         except av.error.FFmpegError as error:
@@ -146,6 +146,30 @@ class Source:
             pts = frame.pts * frame.time_base.numerator * SECOND // frame.time_base.denominator
         damaged = bool(corrupt or frame.is_corrupt)
         return Picture(pts, reference, arrival, frame.width, frame.height, bool(frame.key_frame), damaged, frame)
+
+
+def timed_first(pictures: Iterator[Picture | None]) -> Iterator[Picture | None]:
+    """Give the first picture of an RTSP stream, which has no time stamp, the one that its successor implies.
+
+    Its distance to the successor is known where both carry the camera's clock; without it, it stays without.
+    """
+    held: Picture | None = None
+    for picture in pictures:
+        if picture is not None and picture.pts is None and held is None:
+            held, picture = picture, None
+        elif picture is not None and held is not None:
+            yield _dated(held, picture)
+            held = None
+        yield picture
+    if held is not None:
+        yield held
+
+
+def _dated(first: Picture, second: Picture) -> Picture:
+    if first.reference is None or second.reference is None or second.pts is None:
+        return first
+    distance = second.reference - first.reference
+    return replace(first, pts=second.pts - distance) if 0 < distance < SECOND else first
 
 
 def _reference(packet: Any) -> int | None:

@@ -45,6 +45,8 @@ class Feed:
         """The session whose end was written."""
         self.marking = False
         """An end marker is on its way."""
+        self.oversized = False
+        """A frame exceeded the broker's limit, and that was logged."""
         self._metrics = metrics
         self._quality = ingest.jpeg_quality
         self._outbox = outbox

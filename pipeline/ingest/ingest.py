@@ -136,7 +136,7 @@ class Ingest:
         feed = self._feeds.get(record.camera) or self._leaving[record.camera][0]
 
         def delivered(_partition: Partition | None, _offset: int, error: ActionwireError | None) -> None:
-            self._refused = None if error is None else str(error)
+            self._note_refusal(error)
             if error is None:
                 feed.acknowledged(record)
             else:
@@ -149,7 +149,17 @@ class Ingest:
         except MessageTooLarge as error:
             feed.lost("oversized")
             self._outbox.settle(record.camera)
-            log.warning("frame refused", camera=record.camera, reason=str(error))
+            if not feed.oversized:
+                log.warning("frames refused", camera=record.camera, reason=str(error))
+            feed.oversized = True
+
+    def _note_refusal(self, error: ActionwireError | None) -> None:
+        """Say once that the broker takes no frames, and once that it takes them again."""
+        before, self._refused = self._refused, None if error is None else str(error)
+        if error is not None and before is None:
+            log.warning("the broker takes no frames", reason=str(error))
+        elif error is None and before is not None:
+            log.info("the broker takes frames again")
 
     # -- once a second -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,68 @@
+import time
+from dataclasses import replace
+
+import pytest
+import structlog
+
+from pipeline.broker.contract import TopicSettings
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.errors import ConfigurationError
+from pipeline.ingest.hearing import Hearing
+from pipeline.records.cameras import CameraStatus, encode_status
+from pipeline.records.wire import Message
+
+TOPIC = "test.cameras"
+STATUS = CameraStatus("door", "online", 0, 5, 25.0, 1, 1, "h264", "rtcp", 0.0, 0, "other", None, None)
+
+
+@pytest.fixture
+def broker() -> InProcessBroker:
+    """A broker with the cameras topic."""
+    broker = InProcessBroker()
+    broker.ensure_topics([TopicSettings(TOPIC, 1)], 5.0)
+    return broker
+
+
+def test_what_was_said_before_is_heard_at_once(broker: InProcessBroker) -> None:
+    """The topic is read to its end at the start: the newest session and other publishers are known."""
+    producer = broker.producer()
+    for session in (5, 9, 7):
+        producer.send(TOPIC, encode_status(replace(STATUS, session=session)))
+
+    hearing = Hearing(broker, TOPIC, "me")
+
+    assert hearing.last_session("door") == 7
+    assert hearing.rival("door", 5.0) == "other"
+    assert (hearing.last_session("yard"), hearing.rival("yard", 5.0)) == (0, None)
+
+
+def test_what_is_said_later_is_heard_by_listening(broker: InProcessBroker) -> None:
+    """A new publisher is heard; when its camera is removed, or it falls silent, it is a rival no more."""
+    hearing, producer = Hearing(broker, TOPIC, "me"), broker.producer()
+    producer.send(TOPIC, encode_status(STATUS))
+    hearing.listen()
+    assert hearing.rival("door", 5.0) == "other"
+    time.sleep(0.02)
+    assert hearing.rival("door", 0.001) is None
+    producer.send(TOPIC, Message(b"door", None))
+    hearing.listen()
+
+    assert hearing.rival("door", 5.0) is None
+
+
+def test_an_unusable_status_is_logged_and_left_out(broker: InProcessBroker) -> None:
+    """A status of an unknown schema does not stop listening."""
+    producer = broker.producer()
+    producer.send(TOPIC, Message(b"door", b'{"schema": 99}'))
+    producer.send(TOPIC, encode_status(STATUS))
+    with structlog.testing.capture_logs() as logs:
+        hearing = Hearing(broker, TOPIC, "me")
+
+    assert [line["camera"] for line in logs] == ["door"]
+    assert hearing.last_session("door") == 5
+
+
+def test_a_missing_topic_is_named() -> None:
+    """The message says which topic and which command creates it."""
+    with pytest.raises(ConfigurationError, match=r"test\.cameras.*actionwire topics"):
+        Hearing(InProcessBroker(), TOPIC, "me")
