@@ -29,7 +29,7 @@ from feeder import Feeder
 from footage import RATE, SHOWN, cameras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from stalls import StallWatch
+from stalls import Stall, StallWatch
 from verdict import compare_dead, compare_events, renamed
 
 from engines.testing import tiny_bundle
@@ -133,6 +133,8 @@ def disturb(
         if change := changes.get(number):
             chaos.change_label(change[0], watched=change[1])
         progress.update(task, description=f"{fault.kind} {fault.slot} {fault.step}".ljust(20))
+        if not progress.console.is_terminal:
+            progress.console.print(f"{number + 1}/{len(planned)} {fault.kind} {fault.slot} {fault.step}")
         faults.inflict(fault)
         progress.advance(task)
     progress.update(task, description="draining".ljust(20))
@@ -144,13 +146,9 @@ def disturb(
     # A worker tells partitions that it gets of the labels in force; said once more, that changes nothing.
     drained = drained and all(dict(one.headers).get("kind") == b"labels" for one in chaos.waiting())
     longest = max(watch.clock.longest.values(), default=None)
-    begin = faults.began
     return {
         "longest_stall_s": round(longest.seconds, 1) if longest else 0.0,
-        "stalls_s": [
-            {"partition": one.partition, "seconds": round(one.seconds, 1), "until_s": round(one.until - begin, 1)}
-            for one in sorted(watch.clock.stalls, reverse=True)[:12]
-        ],
+        "stalls_s": [told(one, faults) for one in sorted(watch.clock.stalls, reverse=True)[:12]],
         "drained": drained,
         "sent": feeder.sent,
         "undelivered": feeder.failed,
@@ -159,6 +157,18 @@ def disturb(
         "gave_up": faults.gave_up,
         "worker_exits": exits([worker.log for worker in workers.values()]),
         "faults": faults.record,
+    }
+
+
+def told(stall: Stall, faults: Faults) -> dict[str, Any]:
+    """A stall, and the faults that happened in it or just before."""
+    until = stall.until - faults.began
+    within = [one for one in faults.record if until - stall.seconds - 2.0 <= one["at_s"] <= until]
+    return {
+        "partition": stall.partition,
+        "seconds": round(stall.seconds, 1),
+        "until_s": round(until, 1),
+        "faults": [f"{one['kind']} {one['worker']} {one['step']}".strip() for one in within],
     }
 
 
