@@ -206,7 +206,7 @@ def calm(
     worker.stop()
 
 
-def wait_for_positions(watch: StallWatch, partitions: int, seconds: float = 60.0) -> None:
+def wait_for_positions(watch: StallWatch, partitions: int, seconds: float = 240.0) -> None:
     """Wait until every partition was begun by a worker."""
     deadline = time.monotonic() + seconds
     while len(watch.positions) < partitions:
