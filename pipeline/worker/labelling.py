@@ -17,7 +17,7 @@ import structlog
 
 from pipeline.broker.contract import Producer
 from pipeline.control import ControlReader
-from pipeline.errors import ActionwireError, BrokerTimeout, TransientError
+from pipeline.errors import ActionwireError, TransientError
 from pipeline.labels import LabelSet, LabelSets, in_force
 from pipeline.records.frames import LabelsMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition
@@ -39,6 +39,7 @@ class Views:
         self._sets: dict[int, LabelSet] = {EMPTY: LabelSet()}
         self._views: dict[int, LabelView] = {}
         self._versions = [EMPTY]
+        self._given_up = EMPTY
         self._changed = threading.Condition()
         self._embedding = threading.Lock()
 
@@ -61,11 +62,19 @@ class Views:
             return self._sets[self._versions[-1]]
 
     def __call__(self, version: int) -> LabelView:
-        """The view of a version. Raises BrokerTimeout where the control topic does not bring it in time."""
+        """The view of a version; one that is on its way is waited for.
+
+        A version that does not come was never written, since its marker comes after it: then the newest known stands
+        for it, so that a stray marker stops nobody.
+        """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._versions[-1] >= version, self._wait):
-                raise BrokerTimeout(f"label set {version} did not come from the control topic in {self._wait:g} s")
-            known = self._versions[bisect.bisect_left(self._versions, version)]
+            if version > self._given_up and not self._changed.wait_for(
+                lambda: self._versions[-1] >= version, self._wait
+            ):
+                self._given_up = version
+                log.error("a marker names a label set that does not exist", version=version, newest=self._versions[-1])
+            place = min(bisect.bisect_left(self._versions, version), len(self._versions) - 1)
+            known = self._versions[place]
             view = self._views.get(known)
         return view or self._made(known)
 

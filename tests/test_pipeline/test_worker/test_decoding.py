@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.errors import BadRecordError
+from pipeline.frames import decode_jpeg, encode_jpeg
+from pipeline.records.frames import EndMarker, FrameRecord, LabelsMarker, StreamRecord
+from pipeline.records.wire import Partition
+from pipeline.testing import as_record, frame
+from pipeline.worker.decoding import decode
+
+P = Partition("frames", 2)
+JPEG = encode_jpeg(np.full((8, 8, 3), 200, np.uint8))
+
+
+def test_a_frame_brings_its_picture_and_leaves_its_bytes() -> None:
+    """The JPEG is not kept once it was decoded."""
+    found = decode(as_record(frame("door", 7, jpeg=JPEG), P, 5), decode_jpeg)
+    assert found.content == replace(frame("door", 7), jpeg=b"") and found.offset == 5 and found.raw is None
+    assert found.image is not None and found.image.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("marker", [EndMarker("door", 1, 7, "lost"), LabelsMarker(3)])
+def test_a_marker_has_no_picture(marker: StreamRecord) -> None:
+    """Markers pass as they are."""
+    found = decode(as_record(marker, P, 5), decode_jpeg)
+    assert found.content == marker and found.image is None
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (frame("door", 7, jpeg=b"no picture"), "jpeg"),
+        (frame("door", 10**30, jpeg=JPEG), "range"),
+        (frame("door", -1, jpeg=JPEG), "range"),
+        (frame("door", 7, rate=10**6, jpeg=JPEG), "range"),
+        (frame("door", 7, session=10**40, jpeg=JPEG), "range"),
+        (frame("d" * 5000, 7, jpeg=JPEG), "range"),
+        (LabelsMarker(2**80), "range"),
+        (EndMarker("door", -1, 7, "lost"), "range"),
+    ],
+)
+def test_what_cannot_be_used_says_why(record: FrameRecord, reason: str) -> None:
+    """Pictures that are none and numbers that no camera has are bad records, kept for the dead letters."""
+    raw = as_record(record, P, 5)
+    found = decode(raw, decode_jpeg)
+    assert isinstance(found.content, BadRecordError) and found.content.reason == reason and found.raw is raw
