@@ -62,10 +62,17 @@ class Java:
             self.command("kafka.tools.StorageTool", arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL
         )
         if done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines()[-1:]
             raise ConfigurationError(
-                f"cannot format the broker's data directory: {' '.join(last)}; give it a fresh one with --data"
+                f"cannot format the broker's data directory: {reason(done.stdout + done.stderr)}; "
+                "correct the settings, or give it a fresh directory with --data"
             )
+
+
+def reason(printed: str) -> str:
+    """The line of a Java program's output that says most: the last exception, else the last line."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    causes = [line for line in lines if "Exception" in line or "ERROR" in line]
+    return (causes or lines or ["it printed nothing"])[-1][:300]
 
 
 def random_cluster_id() -> str:

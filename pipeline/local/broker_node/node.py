@@ -17,7 +17,7 @@ from pipeline import config
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
 from pipeline.local import child
 from pipeline.local.broker_node import jars, ports, state
-from pipeline.local.broker_node.java import Java, prepare
+from pipeline.local.broker_node.java import Java, prepare, reason
 from pipeline.local.broker_node.properties import NodeSecurity, Ports, server_properties
 
 _CLASH = "Address already in use"
@@ -76,7 +76,8 @@ class BrokerNode:
     def start(self, seconds: float = 60.0, *, detached: bool = False) -> str:
         """Start and wait until clients can connect; returns the bootstrap address.
 
-        seconds: limit for the broker itself; a first download comes on top. Raises ConfigurationError when the port is
+        seconds: limit for the broker itself; a first download comes on top. detached: it outlives this process, and is
+        ended by `stop_folder`. Raises ConfigurationError when the port is
         taken, another broker runs on this folder or the settings are refused, BrokerTimeout when it does not come up.
         """
         if self.running:
@@ -175,6 +176,9 @@ class BrokerNode:
             self._process.pid, jars.pinned().version, chosen.client, protocol, str(self.log_file), time.time()
         )
         state.write(self.home, written)
+        if detached:
+            self._process.returncode = 0  # not ours to wait for, and no reason for a warning
+            self._process = None
         return True
 
     def _write_properties(self, chosen: Ports) -> Path:
@@ -195,7 +199,7 @@ class BrokerNode:
                     printed = handle.read().decode(errors="replace")
                 if _CLASH in printed:
                     return False
-                raise ConfigurationError(f"the broker ended at once: {_reason(printed)}; see {self.log_file}")
+                raise ConfigurationError(f"the broker ended at once: {reason(printed)}; see {self.log_file}")
             if time.monotonic() > deadline:
                 raise BrokerTimeout(f"the broker did not listen on port {port} in time; see {self.log_file}")
             time.sleep(0.02)
@@ -237,10 +241,3 @@ def _write_secret(path: Path, text: str) -> None:
     path.touch(0o600)
     path.chmod(0o600)
     path.write_text(text)
-
-
-def _reason(printed: str) -> str:
-    """The line of a log that says most: the last exception, else the last line."""
-    lines = [line.strip() for line in printed.splitlines() if line.strip() and not line.lstrip().startswith("at ")]
-    causes = [line for line in lines if "Exception" in line or "ERROR" in line]
-    return (causes or lines or ["it printed nothing"])[-1][:300]
