@@ -17,7 +17,7 @@ import structlog
 
 from pipeline.broker.contract import Producer
 from pipeline.control import ControlReader
-from pipeline.errors import ActionwireError, TransientError
+from pipeline.errors import ActionwireError
 from pipeline.labels import LabelSet, LabelSets, in_force
 from pipeline.records.frames import LabelsMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition
@@ -130,6 +130,6 @@ def follow(control: ControlReader, views: Views, announcer: Announcer, stop: thr
                 log.info("labels ready", version=embedded, labels=[label.text for label in newest.labels])
             if embedded > EMPTY:
                 announcer.announce(embedded)
-        except TransientError as error:
+        except ActionwireError as error:
             log.warning("labels cannot be followed at the moment", reason=str(error))
             stop.wait(1.0)

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.errors import BundleNotFound, IncompatibleBundle
+from engines.testing import COLOURS, tiny_bundle
+from pipeline.config import Settings, WorkerSettings
+from pipeline.frames import encode_jpeg
+from pipeline.labels import LabelSet
+from pipeline.records.labels import Label
+from pipeline.worker.model import BundleLabels, Model, load_model
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that knows colours."""
+    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+def settings(bundle: Path, rate: int = 4, **worker: object) -> Settings:
+    """A deployment with this bundle."""
+    options = {"bundle": str(bundle), "backend": "onnxruntime", "threads": 1, **worker}
+    return Settings(rate=rate, worker=WorkerSettings.model_validate(options))
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Path) -> Model:
+    """The loaded bundle."""
+    return load_model(settings(bundle))
+
+
+def test_a_jpeg_becomes_the_engines_input(model: Model) -> None:
+    """Pictures of any size are brought to the size that the manifest names."""
+    jpeg = encode_jpeg(np.full((100, 180, 3), COLOURS["cyan"], np.uint8))
+    image = model.prepare(jpeg)
+    assert image.shape == (32, 32, 3) and image.dtype == np.uint8
+
+
+def test_a_label_that_cannot_be_watched_for_stops_no_other(model: Model) -> None:
+    """Thresholds that contradict each other and texts that are too long are left out; the rest is scored."""
+    labels = LabelSet(
+        (
+            Label("cyan", "cyan"),
+            Label("long", " ".join(["person"] * 60)),
+            Label("odd", "magenta", enter=0.3, exit=0.8),
+        ),
+        4,
+    )
+    view = model.embed(labels)
+    assert isinstance(view, BundleLabels) and [label.id for label in view.labels] == ["cyan"] and view.version == 4
+    assert view.rules("door", 4).columns == {"cyan": 0} and view.rules("door", 8).step == 2
+
+
+def test_an_empty_set_scores_nothing(model: Model) -> None:
+    """Before the control topic said anything there is nothing to score, and nothing fails."""
+    view = model.embed(LabelSet())
+    head = np.eye(2, 16, dtype=np.float32)
+    assert view.score(head, head).shape == (2, 0) and view.rules("door", 4).columns == {}
+
+
+def test_a_bundle_that_does_not_fit_the_deployment_is_refused(bundle: Path) -> None:
+    """Its rate must divide the deployment's, and its window must fit what a restart reads again."""
+    with pytest.raises(IncompatibleBundle, match="does not divide"):
+        load_model(settings(bundle, rate=6))
+    with pytest.raises(IncompatibleBundle, match="rewinds 1 s only"):
+        load_model(settings(bundle, rewind_seconds=1))
+
+
+def test_a_path_without_a_bundle_is_said_so(tmp_path: Path) -> None:
+    """A folder that holds no bundle is named in the error."""
+    with pytest.raises(BundleNotFound, match=str(tmp_path)):
+        load_model(settings(tmp_path))
