@@ -44,6 +44,8 @@ class Text(Part):
     width: Positive = 128
     heads: Positive = 4
     layers: Positive = 3
+    spread: float = Field(default=0.02, gt=0)
+    """Standard deviation of the word embeddings at the start; larger keeps captions apart from the first step on."""
 
 
 class Head(Part):
@@ -123,9 +125,10 @@ class Stage(Part):
 
 
 class Optimiser(Part):
-    """AdamW with the paper's groups: the head learns `head_ratio` times as fast as the towers."""
+    """AdamW with the paper's groups: text tower, image tower and head each learn at a ratio of `rate`."""
 
     rate: float = Field(default=1e-3, gt=0)
+    text_ratio: float = Field(default=1.0, ge=0)
     image_ratio: float = Field(default=1.0, ge=0)
     head_ratio: float = Field(default=1.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.98)

@@ -86,6 +86,7 @@ def build(settings: Model, height: int, width: int) -> VideoTextModel:
             "layers": settings.text.layers,
         },
     )
+    nn.init.normal_(clip.token_embedding.weight, std=settings.text.spread)
     head = heads.build(
         settings.head.architecture, settings.dimensions, settings.frames, settings.head.layers, settings.head.init
     )

@@ -19,7 +19,7 @@ def learning_rate(position: float, *, base: float, warmup: float, total: float) 
 
 
 def build_optimiser(settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module) -> torch.optim.AdamW:
-    """AdamW over three groups: text tower at the base rate, image tower and head at their ratios (models.md 5).
+    """AdamW over three groups: text tower, image tower and head at their ratios (models.md 5).
 
     Weight decay reaches every parameter, norms and biases included, as in the release.
     """
@@ -27,7 +27,7 @@ def build_optimiser(settings: Optimiser, text: nn.Module, image: nn.Module, head
     ours = {id(parameter) for parameter in visual}
     words = [parameter for parameter in text.parameters() if id(parameter) not in ours]
     groups = [
-        {"params": words, "ratio": 1.0},
+        {"params": words, "ratio": settings.text_ratio},
         {"params": visual, "ratio": settings.image_ratio},
         {"params": list(head.parameters()), "ratio": settings.head_ratio},
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from timm.models import register_model
 from timm.models.resnet import BasicBlock, ResNet
-from torch import nn
+from torch import Tensor, nn
 
 _DEFAULTS = {
     "input_size": (3, 96, 128),
@@ -18,12 +18,28 @@ _DEFAULTS = {
 }
 
 
-def _residual(layers: tuple[int, ...], channels: tuple[int, ...], pretrained: bool, **settings: Any) -> ResNet:
+class CentredResNet(ResNet):
+    """A ResNet whose pooled features are normalised over the batch.
+
+    Pooled activations are positive, so at the start all pictures point the same way (mean cosine 0.93) and a contrastive
+    loss finds nothing to tell apart. At inference this is a fixed linear map.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.centre = nn.BatchNorm1d(self.num_features)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Feature maps [n, C, h, w] to features [n, C]."""
+        return self.centre(super().forward_head(x, pre_logits))
+
+
+def _residual(layers: tuple[int, ...], channels: tuple[int, ...], pretrained: bool, **settings: Any) -> CentredResNet:
     if pretrained:
         raise ValueError("there are no pretrained weights for this tower; it is trained from scratch")
     for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):  # passed by timm, of no use here
         settings.pop(name, None)
-    tower = ResNet(BasicBlock, layers=layers, channels=channels, **settings)
+    tower = CentredResNet(BasicBlock, layers=layers, channels=channels, **settings)
     # One strided convolution in place of the 7x7 stem and its pooling: a third of a slim tower's time went there.
     tower.conv1 = nn.Conv2d(3, tower.bn1.num_features, kernel_size=6, stride=4, padding=1, bias=False)
     nn.init.kaiming_normal_(tower.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -33,12 +49,12 @@ def _residual(layers: tuple[int, ...], channels: tuple[int, ...], pretrained: bo
 
 
 @register_model
-def actionwire_resnet(pretrained: bool = False, **settings: Any) -> ResNet:
+def actionwire_resnet(pretrained: bool = False, **settings: Any) -> CentredResNet:
     """1.7 M parameters; about 300 frames/s forward and backward on two cores at 96 x 96."""
     return _residual((1, 2, 2, 1), (32, 64, 128, 256), pretrained, **settings)
 
 
 @register_model
-def actionwire_resnet_wide(pretrained: bool = False, **settings: Any) -> ResNet:
+def actionwire_resnet_wide(pretrained: bool = False, **settings: Any) -> CentredResNet:
     """Twice the width of the slim one at a third of the speed."""
     return _residual((2, 2, 2, 1), (64, 96, 192, 320), pretrained, **settings)
