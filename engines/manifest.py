@@ -103,7 +103,7 @@ class Text(Part):
 
 
 class EventSettings(Part):
-    """Defaults of the event rules (DESIGN section 4), thresholds as probabilities."""
+    """Defaults of the event rules (ARCHITECTURE 4), thresholds as probabilities."""
 
     enter: Unit
     exit: Unit

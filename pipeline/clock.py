@@ -1,4 +1,4 @@
-"""The tick grid: from capture time to tick and back (DESIGN section 3a).
+"""The tick grid: from capture time to tick and back (ARCHITECTURE 3a).
 
 Tick k of a camera is the instant (k + phase) / rate of capture time. The phase spreads the cameras of a deployment over
 the sampling period, so that they do not all publish at once; it is a function of the camera id alone, so any two

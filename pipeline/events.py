@@ -1,4 +1,4 @@
-r"""From scores to events: one state machine per camera and label (DESIGN section 4).
+r"""From scores to events: one state machine per camera and label (ARCHITECTURE 4).
 
     score  1 |         __.--.__
        enter |- - - - /- - - - \- - - - - - - - - -      two thresholds, so that noise does not cut an event

@@ -1,4 +1,4 @@
-"""Which labels are in force: those of the settings and those added while running (DESIGN section 5b).
+"""Which labels are in force: those of the settings and those added while running (ARCHITECTURE 5b).
 
     control topic   0: config = {fall, fight}    1: live/run added          2: live/run removed
     in force           {fall, fight} v0             {fall, fight, run} v1      {fall, fight} v2

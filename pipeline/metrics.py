@@ -1,4 +1,4 @@
-"""Every Prometheus metric of the serving side, declared once (DESIGN section 8).
+"""Every Prometheus metric of the serving side, declared once (ARCHITECTURE 8).
 
 Base units, bounded labels: a value that is not in a metric's table is counted as `other`. Series per camera are made
 for at most as many cameras as the settings allow, first come, first served, and none by default. The registry is passed

@@ -1,4 +1,4 @@
-"""Positions of a partition: P, the rewind R, what a commit says about them, and epochs (DESIGN section 5).
+"""Positions of a partition: P, the rewind R, what a commit says about them, and epochs (ARCHITECTURE 5).
 
 P is the offset of the next record to process. R is where reading starts after a restart: far enough back that every
 ring can be filled again before P. Frames in [R, P) only fill rings.

@@ -1,4 +1,4 @@
-"""When a score becomes an event: the settings of every label, as arrays (DESIGN section 4).
+"""When a score becomes an event: the settings of every label, as arrays (ARCHITECTURE 4).
 
 Each setting comes from the first of these that names it:
 

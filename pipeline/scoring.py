@@ -1,4 +1,4 @@
-"""From window embeddings to probabilities (DESIGN sections 3e and 3f).
+"""From window embeddings to probabilities (ARCHITECTURE 3e and 3f).
 
 A label competes with the other members of its group and with the bundle's reference texts, one softmax per prompt
 template, and the templates' probabilities are averaged (after ActionCLIP, arXiv 2109.08472, section 3.2):

@@ -1,4 +1,4 @@
-"""Which records of a camera count: sessions, late, duplicate and superseded frames, end markers (DESIGN section 3c).
+"""Which records of a camera count: sessions, late, duplicate and superseded frames, end markers (ARCHITECTURE 3c).
 
 A session is an unbroken stretch of one camera's stream, named by ingest's wall time in ms at its start. Larger is
 newer, and a newer session ends the older. Inside a session ticks only grow.

@@ -1,4 +1,4 @@
-"""Windows of one camera: a ring of items on the tick grid, and the windows that end at due ticks (DESIGN section 3d).
+"""Windows of one camera: a ring of items on the tick grid, and the windows that end at due ticks (ARCHITECTURE 3d).
 
 A bundle trained at r/m uses the ticks with k mod m = 0, its *item ticks*. One window of T items ends at every item tick
 with (k/m) mod s = 0, its *due ticks*. Grid and stride are absolute, so any two runs over the same records cut the same
@@ -87,7 +87,7 @@ class Window(Generic[Item]):
 
 
 Due: TypeAlias = Window[Item] | range
-"""What a due tick brings: a window, or a stretch of due ticks that pass without one (DESIGN section 4)."""
+"""What a due tick brings: a window, or a stretch of due ticks that pass without one (ARCHITECTURE 4)."""
 
 
 class Ring(Generic[Item]):

@@ -1,4 +1,4 @@
-"""One video source: RTSP camera, file or device, as sampled frames with capture times (DESIGN sections 3a to 3c).
+"""One video source: RTSP camera, file or device, as sampled frames with capture times (ARCHITECTURE 3a to 3c).
 
 source.py    PyAV: opens a source, yields decoded pictures, scales the sampled ones; the only part that blocks
 faults.py    what went wrong, in words of ours and without credentials

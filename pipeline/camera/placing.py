@@ -1,4 +1,4 @@
-"""Which session and tick a picture belongs to, and when it was captured (DESIGN sections 3a to 3c). Pure.
+"""Which session and tick a picture belongs to, and when it was captured (ARCHITECTURE 3a to 3c). Pure.
 
     arrival clock     PTS  |a---b---c---d---e|           the picture that travelled fastest (smallest arrival - PTS)
                     arrival  a----b-----c-d---e          fixes the line; a late burst (c, d) keeps its spacing

@@ -1,4 +1,4 @@
-"""Many cameras into the frames topic: sampled, scaled, as JPEG, newest first to be kept (DESIGN sections 2 and 7).
+"""Many cameras into the frames topic: sampled, scaled, as JPEG, newest first to be kept (ARCHITECTURE 2 and 7).
 
     ingest.py     the loop: send what waits; once a second look after cameras, statuses, end markers and settings
     feed.py       one camera: its reader, its JPEGs, and what of it has reached the broker

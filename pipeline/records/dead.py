@@ -1,4 +1,4 @@
-"""The dead-letter topic: records that could not be used, and why (DESIGN section 5e)."""
+"""The dead-letter topic: records that could not be used, and why (ARCHITECTURE 5e)."""
 
 from __future__ import annotations
 

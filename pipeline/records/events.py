@@ -1,4 +1,4 @@
-"""The events topic: what subscribers read (DESIGN sections 4 and 7)."""
+"""The events topic: what subscribers read (ARCHITECTURE 4 and 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames topic: sampled frames and the markers between them (DESIGN section 7)."""
+"""The frames topic: sampled frames and the markers between them (ARCHITECTURE 7)."""
 
 from __future__ import annotations
 

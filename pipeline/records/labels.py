@@ -1,4 +1,4 @@
-"""The control topic: what to watch for, compacted by key (DESIGN section 5b).
+"""The control topic: what to watch for, compacted by key (ARCHITECTURE 5b).
 
     key          value
     config       all labels of the settings file, written by whoever starts with one

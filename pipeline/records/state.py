@@ -1,4 +1,4 @@
-"""The state topic: what a worker must remember of a camera (DESIGN section 5).
+"""The state topic: what a worker must remember of a camera (ARCHITECTURE 5).
 
 A label that is at rest has no state. One that is not is in one of three phases:
 

@@ -1,1 +1,1 @@
-"""From frames topic to events topic: one process, one engine, one consumer (DESIGN section 5)."""
+"""From frames topic to events topic: one process, one engine, one consumer (ARCHITECTURE 5)."""

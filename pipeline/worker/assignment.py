@@ -1,4 +1,4 @@
-"""The assignment step: from a partition's committed position to where work goes on (DESIGN section 5).
+"""The assignment step: from a partition's committed position to where work goes on (ARCHITECTURE 5).
 
 A rebalance, a restart, an aborted transaction and a new engine all go through `restore`:
 

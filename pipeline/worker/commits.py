@@ -1,4 +1,4 @@
-"""Commit, as numbered steps: events, states and offsets move together or not at all (DESIGN section 5).
+"""Commit, as numbered steps: events, states and offsets move together or not at all (ARCHITECTURE 5).
 
     1  collect the events, dead letters and changed camera states of current epochs
     2  per partition: P, the offset of the next record, and R

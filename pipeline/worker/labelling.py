@@ -1,4 +1,4 @@
-"""Label sets on their way into force: read from the control topic, embedded, announced (DESIGN section 5b).
+"""Label sets on their way into force: read from the control topic, embedded, announced (ARCHITECTURE 5b).
 
     control record v  ->  embed what is in force then  ->  `labels {v}` marker on every owned partition
                                                        ->  applied where the marker is read back

@@ -1,4 +1,4 @@
-"""The worker: the one file that knows the whole order (DESIGN section 5).
+"""The worker: the one file that knows the whole order (ARCHITECTURE 5).
 
     poll thread       poll -> ownership -> assignment step -> hand over (decode threads) -> pause or resume
                         |  mailbox: assignments, work with its epoch     ^  assign again, silent cameras

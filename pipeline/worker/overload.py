@@ -1,4 +1,4 @@
-"""What to leave out when there is more to do than time, and when (DESIGN section 5d). Pure.
+"""What to leave out when there is more to do than time, and when (ARCHITECTURE 5d). Pure.
 
 In this order, one step at a time: analyse every other item (a multiple that the bundle allows), judge fewer windows (a
 longer stride; first for clip bundles, where a window is what costs), leave out cameras of low priority. A worker falls

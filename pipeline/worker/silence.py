@@ -1,4 +1,4 @@
-"""Cameras that fell silent: found here, ended by a marker in their own partition (DESIGN section 5c). Pure.
+"""Cameras that fell silent: found here, ended by a marker in their own partition (ARCHITECTURE 5c). Pure.
 
 Ingest writes the end marker of a camera that it lost. When ingest itself dies nobody does, and events would stay open
 for ever. So the owner of the partition says it, once the partition was read to its end and the camera was silent long
