@@ -16,7 +16,10 @@ def main() -> int:
     newest = re.search(r"^## \[?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     if newest is None or newest.group(1) != version:
         found = newest.group(1) if newest else "none"
-        print(f"CHANGELOG.md: newest entry is {found}, pyproject.toml says {version}; bring them together", file=sys.stderr)
+        print(
+            f"CHANGELOG.md: newest entry is {found}, pyproject.toml says {version}; bring them together",
+            file=sys.stderr,
+        )
         return 1
     print(f"changelog and version agree: {version}")
     return 0
