@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from engines.errors import EngineError
+from pipeline import logs
 from pipeline.camera.commands import app as camera_commands
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.ingest import ingest
@@ -67,7 +68,8 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    pass
+    # Before a command has read its settings: what goes wrong until then must not land in its output.
+    logs.configure()
 
 
 def exit_code(error: BaseException) -> int:

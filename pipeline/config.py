@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.errors import ConfigurationError
@@ -138,6 +147,12 @@ class IngestSettings(_Frozen):
     lost_seconds: float = Field(default=60.0, gt=0)
     """A camera that is away for this long is ended."""
     status_seconds: float = Field(default=5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _stalled_before_lost(self) -> IngestSettings:
+        if self.lost_seconds < self.stall_seconds:
+            raise ValueError("lost_seconds is below stall_seconds: a camera would be ended before it is tried again")
+        return self
 
 
 class WorkerSettings(_Frozen):

@@ -27,6 +27,9 @@ _FRAMES_SEGMENTS = 6
 _FRAMES_PARTITION_BYTES = 4 << 30
 """Where cameras send more than retention by time foresaw, the disk is bounded."""
 
+_LABEL_SETS_KEPT = {"min.compaction.lag.ms": str(7 * _DAY_MS)}
+"""A worker that comes back behind a label change must still find the set that its frames were scored with."""
+
 
 def topic_settings(settings: Settings) -> list[TopicSettings]:
     """Every topic that a deployment needs."""
@@ -51,7 +54,7 @@ def topic_settings(settings: Settings) -> list[TopicSettings]:
         (topics.name("events"), topics.partitions, week | largest),
         (topics.name("state"), topics.partitions, compacted | largest),
         (topics.name("cameras"), 1, compacted),
-        (topics.name("control"), 1, compacted | largest),
+        (topics.name("control"), 1, compacted | largest | _LABEL_SETS_KEPT),
         (topics.name("dead"), 1, week | largest),
     ]
     return [TopicSettings(name, partitions, rules, topics.replication) for name, partitions, rules in kept]
