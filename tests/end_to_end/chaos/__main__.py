@@ -24,7 +24,7 @@ from typing import Any
 
 from crew import WorkerProcess
 from deployment import Deployment
-from faults import SLOTS, Faults, plan
+from faults import EXTRA_SLOTS, SLOTS, Faults, plan
 from feeder import Feeder
 from footage import RATE, SHOWN, cameras
 from rich.console import Console
@@ -112,7 +112,7 @@ def disturb(
     chaos: Deployment, node: BrokerNode, seed: int, scale: str, folder: Path, progress: Progress, stack: ExitStack
 ) -> dict[str, Any]:
     """Feed the workers and let everything go wrong; ends with workers stopped and all frames processed."""
-    workers = {slot: WorkerProcess(slot, folder, chaos.config) for slot in (*SLOTS, "c")}
+    workers = {slot: WorkerProcess(slot, folder, chaos.config) for slot in (*SLOTS, *EXTRA_SLOTS)}
     for worker in workers.values():
         stack.callback(worker.crash)
     settings = chaos.settings

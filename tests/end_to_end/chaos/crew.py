@@ -96,6 +96,15 @@ class WorkerProcess:
             time.sleep(0.05)
         return True
 
+    def has_joined(self, seconds: float) -> bool:
+        """Wait until it says that it works on a partition, for the first time in its life."""
+        deadline = time.monotonic() + seconds
+        while "partition assigned" not in self.log.read_text(errors="replace"):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
     def withdraw(self) -> None:
         """Forget an order that was not carried out."""
         self._order.unlink(missing_ok=True)

@@ -21,6 +21,8 @@ from pipeline.local.broker_node import BrokerNode
 COMMIT_STEPS = tuple(f"commit:{number}" for number in (1, 2, 3, 4, 5, 6, 7, "done"))
 ASSIGN_STEPS = tuple(f"assign:{number}" for number in (1, 2, 3, 4))
 SLOTS = ("a", "b")
+EXTRA_SLOTS = ("c", "d")
+"""Workers that join for a while and leave again, each once."""
 ORDER_SECONDS = 45.0
 """Within this time a worker comes to any step that it was told to fail at."""
 
@@ -75,7 +77,7 @@ def plan(seed: int, scale: str, session_seconds: float) -> list[Fault]:
     faults += [Fault("absent", draw.choice(SLOTS), f"assign:{number}") for number in (1, 2)]
     faults += [Fault("fence", draw.choice(SLOTS)) for _ in range(4)]
     faults += [Fault("leave", draw.choice(SLOTS), seconds=draw.uniform(1.0, 4.0)) for _ in range(2)]
-    faults += [Fault("join", "c", seconds=draw.uniform(6.0, 12.0)) for _ in range(2)]
+    faults += [Fault("join", slot, seconds=draw.uniform(2.0, 6.0)) for slot in EXTRA_SLOTS]
     draw.shuffle(faults)
     return [replace(one, gap=draw.uniform(1.0, 7.0)) for one in faults]
 
@@ -198,8 +200,9 @@ class Faults:
     def _join(self, fault: Fault) -> bool:
         worker = self._workers[fault.slot]
         worker.start()
+        joined = worker.has_joined(ORDER_SECONDS)
         time.sleep(fault.seconds)
-        return worker.stop() == 0
+        return worker.stop() == 0 and joined
 
     def _ordered(self, what: str, fault: Fault) -> bool:
         """Have a worker do something at a step; it is brought to an assignment by killing it."""
