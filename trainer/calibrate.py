@@ -182,7 +182,7 @@ def score_rule(directory: Path, manifest: bundle.Manifest, labels: tuple[str, ..
 
 
 def _check(scores: Scores, rule: ScoreRule) -> None:
-    """Raise CalibrationError where our probabilities are not the replay's: thresholds would be those of other scores."""
+    """Raise CalibrationError where our probabilities are not the replay's: the thresholds would not fit its scores."""
     for camera, one in scores.cameras.items():
         gap = np.abs(probabilities(one.label_cosines, one.reference_cosines, rule) - one.probabilities)
         if gap.size and float(gap.max()) > _SAME:

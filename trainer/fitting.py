@@ -1,7 +1,8 @@
 """Thresholds and lags fitted to scored streams with their truth: what calibration writes into a bundle. Pure.
 
-Every candidate rule is tried on every label. With few events the best one for a label is largely luck, so each label's
-counts are laid together with a few events of the average label: where a label says little, the common rule wins.
+Settings are changed a few at a time, and every change is tried on every label. With few events the best one for a label
+is largely luck, so each label's counts are laid together with a few events of the average label: where a label says
+little, what is best for all wins.
 """
 
 from __future__ import annotations
@@ -9,21 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.detection import Rules, Series, Tally, joined, label_tally
 
-_ENTER = (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97)
-_EXIT = (0.2, 0.45, 0.7, 0.9)
-_CONFIRM = (1, 2, 3, 4)
-_MERGE = (0.25, 0.5, 0.75, 1.25)
-CANDIDATES: tuple[Rules, ...] = tuple(
-    Rules(enter=enter, exit=round(enter * share, 4), confirm=confirm, merge_seconds=merge)
-    for enter, share, confirm, merge in product(_ENTER, _EXIT, _CONFIRM, _MERGE)
+Change: TypeAlias = dict[str, Any]
+Chosen: TypeAlias = tuple[Rules, ...]
+
+_START = Rules(enter=0.5, exit=0.25, confirm=2, merge_seconds=0.5)
+_LEVELS = tuple(
+    {"enter": enter, "exit": round(enter * share, 4)}
+    for enter, share in product(
+        (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97), (0.2, 0.45, 0.7, 0.9)
+    )
 )
-_REFINEMENTS = tuple(product((0.0, 0.5, 1.0), (0.0, 1.0, 2.0)))  # min_seconds, cooldown_seconds
+_STREAKS = tuple(
+    {"confirm": confirm, "merge_seconds": merge} for confirm, merge in product((1, 2, 3, 4), (0.25, 0.5, 0.75, 1.25))
+)
+_LIMITS = tuple(
+    {"min_seconds": shortest, "cooldown_seconds": rest} for shortest, rest in product((0.0, 0.5, 1.0), (0.0, 1.0, 2.0))
+)
 
 ALARMS_PER_HOUR = 1.0
 """False alarms that are allowed per hour of streams in which nothing happens."""
@@ -57,7 +66,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class _Counts:
-    """Outcomes of every candidate for every label. [L, C], events in truth [L]."""
+    """Outcomes of C candidates for each of L labels; a column holds the same change of each label's rules.
+
+    hits, found and alarms are [L, C], truth is [L].
+    """
 
     hits: npt.NDArray[np.float64]
     found: npt.NDArray[np.float64]
@@ -112,52 +124,68 @@ def fit(
     series: streams with actions; quiet: streams in which nothing happens, for the limit on false alarms. lag: seconds
     from the instant a window is about to its last item, where the search for the lags begins.
     """
-    measure = measure or Measure()
-    stream, labels = joined(series, rate), range(series[0].scores.shape[1])
-    silent = joined(quiet, rate) if quiet else None
-    hours = sum(one.length for one in quiet) / 3600
-    onset = offset = round(lag * rate) / rate
-    for turn in range(rounds):
-        counts = _count(stream, silent, hours, [CANDIDATES] * len(labels), onset, offset)
-        chosen = [CANDIDATES[index] for index in counts.best(measure)]
-        common = CANDIDATES[counts.best_for_all(measure)]
-        if turn < rounds - 1:
-            total = sum((label_tally(stream, label, chosen[label], onset, offset) for label in labels), Tally())
-            if total.hits:
-                onset = max(0.0, onset + round(float(np.median(total.starts)) * rate) / rate)
-                offset = max(0.0, offset + round(float(np.median(total.ends)) * rate) / rate)
-    refined = _count(stream, silent, hours, [_refinements(rules) for rules in chosen], onset, offset)
-    rules = tuple(_refinements(one)[index] for one, index in zip(chosen, refined.best(measure), strict=True))
-    common_refined = _count(stream, silent, hours, [_refinements(common)] * len(labels), onset, offset)
-    return Fit(rules, _refinements(common)[common_refined.best_for_all(measure)], onset, offset)
-
-
-def _refinements(rules: Rules) -> tuple[Rules, ...]:
-    return tuple(replace(rules, min_seconds=shortest, cooldown_seconds=cooldown) for shortest, cooldown in _REFINEMENTS)
-
-
-def _count(
-    stream: Series,
-    silent: Series | None,
-    hours: float,
-    candidates: Sequence[Sequence[Rules]],
-    onset: float,
-    offset: float,
-) -> _Counts:
-    tallies = [
-        [label_tally(stream, label, rules, onset, offset) for rules in rows] for label, rows in enumerate(candidates)
-    ]
-    alarms = [
-        [label_tally(silent, label, rules, onset, offset).found if silent else 0 for rules in rows]
-        for label, rows in enumerate(candidates)
-    ]
-    return _Counts(
-        hits=_table((one.hits for one in row) for row in tallies),
-        found=_table((one.found for one in row) for row in tallies),
-        truth=np.array([row[0].truth for row in tallies], np.float64),
-        alarms=_table(alarms),
-        hours=hours,
+    search = _Search(
+        stream=joined(series, rate),
+        silent=joined(quiet, rate) if quiet else None,
+        hours=sum(one.length for one in quiet) / 3600,
+        labels=series[0].scores.shape[1],
+        measure=measure or Measure(),
     )
+    onset = offset = round(lag * rate) / rate
+    chosen = (_START,) * search.labels
+    for _ in range(rounds - 1):
+        chosen = search.better(chosen, _LEVELS, onset, offset)
+        total = search.total(chosen, onset, offset)
+        if total.hits:
+            onset = max(0.0, onset + round(float(np.median(total.starts)) * rate) / rate)
+            offset = max(0.0, offset + round(float(np.median(total.ends)) * rate) / rate)
+    common = _START
+    for variants in (_LEVELS, _STREAKS, _LEVELS, _LIMITS):
+        chosen = search.better(chosen, variants, onset, offset)
+        common = search.better_for_all(common, variants, onset, offset)
+    return Fit(chosen, common, onset, offset)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Streams to fit to, and steps of a search that changes a few settings at a time."""
+
+    stream: Series
+    silent: Series | None
+    hours: float
+    labels: int
+    measure: Measure
+
+    def better(self, rules: Sequence[Rules], variants: Sequence[Change], onset: float, offset: float) -> Chosen:
+        """Each label's rules with the best of the changes."""
+        rows = [[replace(one, **change) for change in variants] for one in rules]
+        best = self._count(rows, onset, offset).best(self.measure)
+        return tuple(row[index] for row, index in zip(rows, best, strict=True))
+
+    def better_for_all(self, rules: Rules, variants: Sequence[Change], onset: float, offset: float) -> Rules:
+        """Rules with the change that is best when every label uses it."""
+        row = [replace(rules, **change) for change in variants]
+        return row[self._count([row] * self.labels, onset, offset).best_for_all(self.measure)]
+
+    def total(self, rules: Sequence[Rules], onset: float, offset: float) -> Tally:
+        """Counts over all labels."""
+        return sum((label_tally(self.stream, label, one, onset, offset) for label, one in enumerate(rules)), Tally())
+
+    def _count(self, rows: Sequence[Sequence[Rules]], onset: float, offset: float) -> _Counts:
+        tallies = [
+            [label_tally(self.stream, label, rules, onset, offset) for rules in row] for label, row in enumerate(rows)
+        ]
+        alarms = [
+            [label_tally(self.silent, label, rules, onset, offset).found if self.silent else 0 for rules in row]
+            for label, row in enumerate(rows)
+        ]
+        return _Counts(
+            hits=_table((one.hits for one in row) for row in tallies),
+            found=_table((one.found for one in row) for row in tallies),
+            truth=np.array([row[0].truth for row in tallies], np.float64),
+            alarms=_table(alarms),
+            hours=self.hours,
+        )
 
 
 def _table(rows: Iterable[Iterable[int]]) -> npt.NDArray[np.float64]:

@@ -64,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Stretch:
-    """One scene in the footage: `ticks` frames from frame `first` on, the one at tick j captured at (j + phase)/rate."""
+    """One scene in the footage: `ticks` frames from frame `first` on; that of tick j was captured at (j + phase)/rate."""
 
     seed: int
     first: int
@@ -115,9 +115,12 @@ def _render(home: Path, plan: Plan, progress: Progress | None, workers: int) -> 
     np.lib.format.open_memmap(home / "frames.npy", "w+", np.uint8, shape).flush()
     jobs = [(home / "frames.npy", plan, index) for index in range(plan.count)]
     stretches: list[Stretch] = []
-    # spawn: torch's threads do not survive a fork.
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for stretch in pool.imap(_render_one, jobs):
+    with contextlib.ExitStack() as stack:
+        rendered: Iterable[Stretch] = map(_render_one, jobs)
+        if plan.count * plan.ticks > _FEW:
+            # spawn: torch's threads do not survive a fork.
+            rendered = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers)).imap(_render_one, jobs)
+        for stretch in rendered:
             stretches.append(stretch)
             if progress is not None:
                 progress(len(stretches), plan.count)
