@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ Row = tuple[str, float, float, tuple[str | None, ...]]
 Progress = Callable[[int, int], None]
 
 _FORM = 3  # version of the stored form; a change of it, of the renderer or of the plan renders anew
+_FEW = 1500  # frames that are rendered before other processes would have started
 _SCALE = 2  # cameras see more than the model's input: pictures are drawn larger, compressed, then scaled down
 
 
@@ -64,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Stretch:
-    """One scene in the footage: `ticks` frames from frame `first` on; that of tick j was captured at (j + phase)/rate."""
+    """One scene in the footage: `ticks` frames from frame `first` on; that of tick j is due at (j + phase)/rate."""
 
     seed: int
     first: int
