@@ -1,0 +1,79 @@
+"""Scores to events, drawn as timelines: one digit is a window's score in tenths, four windows a second."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.detection import Rules, Series, joined, label_tally, match, spans, tally
+
+RULES = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5)
+
+
+def found(line: str, rules: Rules = RULES, onset: float = 0.0, offset: float = 0.0) -> list[tuple[float, float, float]]:
+    """Events of a drawn line of scores."""
+    scores = np.array([int(mark) / 10 for mark in line])
+    return spans(scores, np.arange(len(line)) / 4, rules, onset, offset)
+
+
+def test_two_thresholds_hold_an_event_together() -> None:
+    """It begins with the first of two windows above `enter` and lasts to the last one above `exit`."""
+    #              start |    | end
+    assert found("000016845431000000") == [(5 / 4, 10 / 4, 6 / 4)]
+
+
+def test_a_single_high_window_is_not_confirmed() -> None:
+    """One window above `enter` is no event."""
+    assert found("00000900000000") == []
+
+
+def test_short_gaps_are_merged_and_long_ones_part() -> None:
+    """Below `exit` for less than half a second is the same event, for half a second two."""
+    assert len(found("0099099000000")) == 1
+    assert len(found("0099009900000")) == 2
+
+
+def test_a_minimum_length_lets_brief_ones_pass() -> None:
+    """The score must stay above `exit` for the minimum."""
+    brief = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5, min_seconds=1.0)
+    assert found("009900000000", brief) == []
+    assert found("009944400000", brief) == [(2 / 4, 6 / 4, 6 / 4)]
+
+
+def test_nothing_fires_during_the_cool_down() -> None:
+    """After an event the label rests; what lasts beyond the rest begins where the rest is over."""
+    rest = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5, cooldown_seconds=1.0)
+    assert len(found("0099000990000000", rest)) == 1
+    assert found("009900099999999000", rest)[1][0] == pytest.approx(3 / 4 + 1.5)
+
+
+def test_lags_shift_the_ends_but_events_never_overlap() -> None:
+    """Start and end move back by their lags; a start never lies before the end of the event before."""
+    first, second = found("0000999900999900000", onset=1.0, offset=0.25)
+    assert first == (0.0, 1.5, 5 / 4)
+    assert second[0] == pytest.approx(1.5)
+
+
+def test_pairs_are_one_to_one_and_overlap_by_half() -> None:
+    """The better of two detections is matched; the other and one that overlaps too little are not."""
+    #  truth      |-----|          |----|
+    #  found      |----||-----|         |----|
+    truth = [(0.0, 2.0), (5.0, 7.0)]
+    events = [(0.0, 1.8, 0.0), (0.5, 2.6, 0.0), (6.5, 8.5, 0.0)]
+    assert match(truth, events) == [(0, 0)]
+    counts = tally(truth, events)
+    assert (counts.hits, counts.truth, counts.found) == (1, 2, 3)
+    assert counts.f1 == pytest.approx(0.4)
+
+
+def test_joined_streams_count_like_single_ones() -> None:
+    """No event reaches from one stream into the next, even when it is open at the end."""
+    lines = "0000999999", "9999990000", "0009990009"
+    streams = [
+        Series(np.arange(10) / 4, np.array([[int(mark) / 10] for mark in line]), {0: [(1.0, 2.0)]}, 2.5)
+        for line in lines
+    ]
+    single = sum((label_tally(one, 0, RULES, 0.0, 0.0) for one in streams[1:]), label_tally(streams[0], 0, RULES, 0, 0))
+    together = label_tally(joined(streams, 4), 0, RULES, 0.0, 0.0)
+    assert (together.hits, together.truth, together.found) == (single.hits, single.truth, single.found)
+    assert together.delays == pytest.approx(single.delays)
