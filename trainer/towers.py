@@ -21,8 +21,8 @@ _DEFAULTS = {
 class CentredResNet(ResNet):
     """A ResNet whose pooled features are normalised over the batch.
 
-    Pooled activations are positive, so at the start all pictures point the same way (mean cosine 0.93) and a contrastive
-    loss finds nothing to tell apart. At inference this is a fixed linear map.
+    Pooled activations are positive, so at the start all pictures point the same way (mean cosine 0.93) and a
+    contrastive loss finds nothing to tell apart. At inference this is a fixed linear map.
     """
 
     def __init__(self, *arguments: Any, **settings: Any):
@@ -39,7 +39,8 @@ def _residual(layers: tuple[int, ...], channels: tuple[int, ...], pretrained: bo
         raise ValueError("there are no pretrained weights for this tower; it is trained from scratch")
     for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):  # passed by timm, of no use here
         settings.pop(name, None)
-    tower = CentredResNet(BasicBlock, layers=layers, channels=channels, **settings)
+    # Blocks that start as identities (timm's default) leave a tower this slim without features for hundreds of steps.
+    tower = CentredResNet(BasicBlock, layers=layers, channels=channels, zero_init_last=False, **settings)
     # One strided convolution in place of the 7x7 stem and its pooling: a third of a slim tower's time went there.
     tower.conv1 = nn.Conv2d(3, tower.bn1.num_features, kernel_size=6, stride=4, padding=1, bias=False)
     nn.init.kaiming_normal_(tower.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -10,11 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from engines.testing import tiny_bundle
+
 COMMAND = [sys.executable, "-m", "pipeline.cli", "demo", "--cameras", "2", "--seconds", "12", "--seed", "20321"]
 NAMES = (
     "event_f1", "precision", "recall", "onset_delay_median_s", "false_alarms_per_camera_hour", "event_latency_p50_s",
     "event_latency_p99_s", "coverage", "events", "truth_events", "broker",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The demo with a bundle that knows colours: what is looked at here is the processes, not the model."""
+    bundle = tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+    return [*COMMAND, "--bundle", str(bundle)]
 
 
 @pytest.fixture
@@ -38,12 +47,12 @@ def children(environment: dict[str, str]) -> list[str]:
 
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
-def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path) -> None:
+def test_the_demo_runs_and_reports(surroundings: dict[str, str], command: list[str], tmp_path: Path) -> None:
     """Kafka, RTSP, ingest and worker start, every captured tick is encoded, the report has its names, all is gone."""
     report = tmp_path / "report.json"
 
     done = subprocess.run(
-        [*COMMAND, "--json", str(report)], env=surroundings, capture_output=True, text=True, check=False, timeout=280
+        [*command, "--json", str(report)], env=surroundings, capture_output=True, text=True, check=False, timeout=280
     )
 
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
@@ -59,7 +68,7 @@ def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path)
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("moment", ["starting Apache Kafka", "starting ingest"])
-def test_ctrl_c_leaves_nothing_behind(surroundings: dict[str, str], moment: str) -> None:
+def test_ctrl_c_leaves_nothing_behind(surroundings: dict[str, str], command: list[str], moment: str) -> None:
     """Interrupted while the broker starts or while cameras play, it ends every child and removes every folder."""
     with subprocess.Popen(
         COMMAND, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
