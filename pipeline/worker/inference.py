@@ -15,7 +15,7 @@ import structlog
 from pipeline.broker.contract import Broker, Transactions
 from pipeline.clock import SECOND
 from pipeline.config import Settings
-from pipeline.errors import ContractError, FencedError, TransientError
+from pipeline.errors import FencedError, TransientError
 from pipeline.metrics import WorkerMetrics
 from pipeline.offsets import Epochs
 from pipeline.records.wire import Partition
@@ -170,15 +170,16 @@ class Inference:
             self._telling.committed(fired, dead)
 
     def _recover(self, error: TransientError) -> None:
-        """Nothing of the transaction is visible: leave the path, get a working producer, be assigned again."""
+        """Nothing of the transaction is visible: leave the path, get a fresh producer, be assigned again.
+
+        The old producer is never used again, even where it could abort: kafka-python 3.0.12 keeps the positions of a
+        transaction whose `send_offsets` failed, and commits them with the next one, whose events are others.
+        """
         log.warning("a transaction failed; restoring", reason=str(error))
         self._metrics.transaction("aborted")
         self._epochs.revoke(self._commits.opened)
         self._commits.leave()
-        try:
-            self._transactions.abort()
-        except (TransientError, ContractError):
-            self._renew_transactions()
+        self._renew_transactions()
         self._mailbox.request_reassign()
 
     def _renew_transactions(self) -> None:

@@ -119,6 +119,8 @@ class KafkaTransactions:
         self._check_open("abort")
         with self._step("aborting a transaction"):
             self._producer.abort_transaction()
+        # what a failed send_offsets leaves here would be committed with the next transaction
+        self._producer._transaction_manager._pending_txn_offset_commits.clear()
         self._open = False
 
     def close(self) -> None:
