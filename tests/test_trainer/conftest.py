@@ -1,0 +1,57 @@
+"""A tiny recipe, and one run of it that several tests look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer import loop
+from trainer.config import Recipe
+
+TINY = Recipe.model_validate(
+    {
+        "name": "tiny",
+        "data": {"streams": 4, "seconds": 20, "density": 2.0, "height": 48, "width": 64},
+        "model": {
+            "dimensions": 64,
+            "frames": 4,
+            "text": {"width": 64, "heads": 1, "layers": 1},
+            "head": {"architecture": "transf", "layers": 1},
+        },
+        "optimiser": {"warmup_steps": 5, "average": 0.9},
+        "stages": [{"steps": 40, "chunks": 12, "ticks": 1}, {"steps": 10, "chunks": 2, "ticks": 6}],
+        "validate_on": {"streams": 2, "seconds": 20, "clips": 16, "clip_seconds": 3.0},
+        "checkpoint_every": 20,
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """A recipe that trains in seconds."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def footage_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny recipe's footage is rendered once."""
+    return tmp_path_factory.mktemp("footage")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, footage_cache: Path) -> Path:
+    """The run folder of the tiny recipe, trained from beginning to end."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    loop.train(TINY, run, cache=footage_cache)
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_draft(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+    """The tiny run as a draft bundle."""
+    from trainer.export import export
+
+    draft = tmp_path_factory.mktemp("bundles") / "draft"
+    export(tiny_run, draft)
+    return draft

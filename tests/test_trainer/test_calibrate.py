@@ -1,0 +1,70 @@
+"""Calibration with the serving side's real commands, on streams of seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines import bundle
+from trainer.calibrate import LABELS, Streams, calibrate
+from trainer.demo_model import replace
+from trainer.errors import CalibrationError, CommandError, RecipeError
+from trainer.recordings import seeds_of
+from trainer.serving import evaluate
+
+SHORT = Streams("10100", "10200", "10120", "10204", cameras=1, seconds=20.0)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny_draft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny draft, calibrated and sealed."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    calibrate(tiny_draft, folder / "bundle", SHORT, cache=folder / "cache")
+    return folder / "bundle"
+
+
+def test_the_bundle_is_sealed_with_measured_thresholds(calibrated: Path, tiny_draft: Path) -> None:
+    """Networks are the draft's; temperature, thresholds and lags are new; the report is of the held-back streams."""
+    draft = bundle.load(tiny_draft, allow_draft=True).manifest
+    manifest = bundle.load(calibrated).manifest
+    assert manifest.sealed and manifest.events.calibrated
+    assert manifest.files == draft.files and manifest.space == draft.space
+    assert manifest.score.temperature != 1.0
+    assert set(manifest.events.labels) <= set(LABELS)
+    report = manifest.events.report
+    assert report is not None
+    assert report["held_back"]["seeds"] == "10120"
+    assert report["held_back"]["camera_hours"] == pytest.approx(20 / 3600)
+    assert report["held_back"]["truth_events"] > 0
+    # What the search counts is what the event machine does, but for the ticks that rounding moves.
+    assert report["held_back"]["event_f1_of_the_search"] == pytest.approx(report["held_back"]["event_f1"] or 0, abs=0.2)
+    assert report["temperature"]["loss"] <= report["temperature"]["loss_at_one"]
+
+
+def test_a_bundle_replaces_the_shipped_one_as_a_whole(calibrated: Path, tmp_path: Path) -> None:
+    """The place then holds the new bundle and nothing else; a draft is not shipped."""
+    place = tmp_path / "demo"
+    place.mkdir()
+    (place / "old").write_text("old")
+    replace(calibrated, place)
+    assert bundle.load(place).manifest == bundle.load(calibrated).manifest
+    assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]
+
+
+def test_seeds_that_decide_do_not_measure() -> None:
+    """Fitting and held-back seeds must differ, and all are of the validation range."""
+    with pytest.raises(CalibrationError, match="seed 10105"):
+        Streams(fit="10100-10110", held_back="10105-10106")
+    for wrong in ("9999", "20000-20001", "ten", "10005-10001", "19999-20000"):
+        with pytest.raises(RecipeError):
+            seeds_of(wrong)
+    assert list(seeds_of("10100-10102")) == [10100, 10101, 10102]
+
+
+def test_a_command_that_fails_is_quoted(tmp_path: Path) -> None:
+    """What the serving side said is in the error."""
+    (tmp_path / "truth.json").write_text("{}")
+    (tmp_path / "events.jsonl").write_text("")
+    with pytest.raises(CommandError, match=r"evaluate` failed.*\n.*schema"):
+        evaluate(tmp_path / "truth.json", tmp_path / "events.jsonl")

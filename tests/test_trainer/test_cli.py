@@ -1,0 +1,59 @@
+"""The commands of the training side."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from trainer.cli import app
+
+RUNNER = CliRunner()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "recipe.yaml", "--out", "run"],
+        ["evaluate", "run"],
+        ["export", "run", "--out", "draft"],
+        ["bundle", "--model", "ViT-B-32", "--out", "clip"],
+        ["demo-model"],
+    ],
+)
+def test_without_torch_a_command_says_what_to_install(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with the remedy and exit code 2, before anything is read or written."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else real(name, *rest))
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "pip install 'actionwire[trainer]'" in result.output
+
+
+def test_the_commands_load_without_torch() -> None:
+    """Help, scenes and calibration need none of the heavy libraries."""
+    code = (
+        "import sys; import trainer.cli, trainer.calibrate; "
+        "sys.exit(' '.join({'torch', 'open_clip'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_evaluate_shows_the_report_of_a_run(tiny_run: Path) -> None:
+    """As a table with the meaning of the figures, and as JSON."""
+    table = RUNNER.invoke(app, ["evaluate", str(tiny_run)], env={"COLUMNS": "200"})
+    assert table.exit_code == 0 and "unseen_held_out_pairs" in table.output and "step 50" in table.output
+    as_json = RUNNER.invoke(app, ["evaluate", str(tiny_run), "--json"])
+    assert json.loads(as_json.output) == json.loads((tiny_run / "report.json").read_text())
+
+
+def test_the_scenes_have_a_version() -> None:
+    """Twelve hex digits, the same every time."""
+    first, second = (RUNNER.invoke(app, ["scenes", "version"]).output for _ in range(2))
+    assert first == second and len(first.strip()) == 12 and int(first, 16) >= 0

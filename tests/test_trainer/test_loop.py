@@ -1,0 +1,89 @@
+"""Training from beginning to end, interrupted and not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from trainer import checkpoint, loop
+from trainer.batches import Batches
+from trainer.config import Recipe
+from trainer.errors import CheckpointError
+from trainer.footage import open_footage
+from trainer.plans import plans
+from trainer.prompts import Fact, seen_facts
+from trainer.report import history, read
+
+
+class Interrupted(Exception):
+    """The machine was switched off."""
+
+
+def logged(run: Path) -> list[dict]:
+    """The rows of a run's log."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_loss_falls_and_the_run_folder_holds_what_was_learned(tiny_run: Path) -> None:
+    """Twenty steps on, the loss is lower; report, validation, recipe and curves are there."""
+    rows = [row for row in logged(tiny_run) if "validation" not in row]
+    totals = [sum(value for name, value in row.items() if name.startswith("loss_frame")) for row in rows[:2]]
+    assert totals[1] < totals[0]
+    assert history(tiny_run) == [(50, read(tiny_run))]
+    assert {"unseen_held_out_pairs", "unseen_all_pairs", "event_f1"} <= read(tiny_run).keys()
+    assert (tiny_run / "curves.png").stat().st_size > 10_000
+
+
+def test_an_interrupted_run_ends_like_an_uncut_one(
+    tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path, tmp_path: Path
+) -> None:
+    """Cut between two checkpoints and continued, it yields the same weights, log and report, bit for bit."""
+
+    def cut(what: str, done: int, of: int, note: str) -> None:
+        if (what, done) == ("train", 40):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        loop.train(tiny_recipe, tmp_path, cache=footage_cache, report=cut)
+    loop.train(tiny_recipe, tmp_path, cache=footage_cache)
+    assert logged(tmp_path) == logged(tiny_run)
+    assert read(tmp_path) == read(tiny_run)
+    ours, theirs = (load_file(run / checkpoint.NAME) for run in (tmp_path, tiny_run))
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path) -> None:
+    """Going on with another learning rate would make a run that no recipe describes."""
+    other = tiny_recipe.model_copy(update={"seed": 2})
+    kept = (tiny_run / "recipe.json").read_text()
+    with pytest.raises(CheckpointError, match="another recipe"):
+        loop.train(other, tiny_run, cache=footage_cache)
+    (tiny_run / "recipe.json").write_text(kept)
+
+
+def test_the_same_step_gives_the_same_batch(tiny_recipe: Recipe, footage_cache: Path) -> None:
+    """Batches are a function of recipe and step, whatever was drawn before and by however many threads."""
+    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
+    tokenizer = loop.build(tiny_recipe.model, 48, 64).tokenizer
+    batches, again = (Batches(tiny_recipe, footage, tokenizer) for _ in range(2))
+    first = batches.batch(45)
+    batches.batch(3)
+    for other in (batches.batch(45), list(again.ahead(44, 46, 2))[1]):
+        for name in ("images", "tokens", "mass", "positives", "open", "background"):
+            assert np.array_equal(getattr(first, name), getattr(other, name)), name
+    assert not np.array_equal(first.images, batches.batch(46).images)
+
+
+def test_no_training_stream_shows_a_held_out_pair(tiny_recipe: Recipe, footage_cache: Path) -> None:
+    """What is filmed for training is what captions may state."""
+    seen = set(seen_facts())
+    rows = [
+        row for stretch in open_footage(footage_cache, plans(tiny_recipe)["train"]).stretches for row in stretch.rows
+    ]
+    assert rows
+    assert all(Fact(key, who[0]) in seen for key, _, _, who in rows if who and who[0] is not None)
