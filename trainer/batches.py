@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from trainer.config import Recipe, Stage
 from trainer.footage import Footage, Stretch
 from trainer.prompts import Fact
 from trainer.scenes.vocabulary import COLOURS, KEYS, allowed
+
+Made = TypeVar("Made")
 
 _BALANCED = 0.5  # share of the stretches that are drawn around an event of a uniformly drawn action
 _CANONICAL = 0.35  # share of the captions in their plain wording
@@ -86,18 +89,6 @@ class Batches:
             background=np.stack([truth.background for truth in truths]),
         )
 
-    def ahead(self, first: int, last: int, workers: int) -> Iterator[Batch]:
-        """The batches of the steps first to last - 1, in order, made `workers` at a time by threads."""
-        augment.single_threaded()
-        with ThreadPoolExecutor(workers) as pool:
-            waiting: deque[Future[Batch]] = deque()
-            for step in range(first, last):
-                waiting.append(pool.submit(self.batch, step))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
     def _draw(self, ticks: int, rng: np.random.Generator) -> tuple[Stretch, int]:
         choices = self._by_key[int(rng.integers(len(KEYS)))] if rng.random() < _BALANCED else []
         if not choices:
@@ -149,3 +140,16 @@ def stage_of(recipe: Recipe, step: int) -> Stage:
             return stage
         step -= stage.steps
     return recipe.stages[-1]
+
+
+def ahead(make: Callable[[int], Made], first: int, last: int, workers: int) -> Iterator[Made]:
+    """The batches of the steps first to last - 1, in order, made `workers` at a time by threads."""
+    augment.single_threaded()
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Made]] = deque()
+        for step in range(first, last):
+            waiting.append(pool.submit(make, step))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -13,7 +13,7 @@ Pictures = npt.NDArray[np.uint8]
 
 
 def segment_indices(length: int, frames: int, rng: np.random.Generator | None = None) -> npt.NDArray[np.int64]:
-    """One frame of each of `frames` equal segments of a clip of `length` frames (models.md 4.1); 0-based, sorted.
+    """One frame of each of `frames` equal segments of a clip of `length` frames (ActionCLIP release); 0-based, sorted.
 
     With a generator the training rule: a uniform index per segment, or all indices and uniform repeats where the clip
     is shorter. Without one the test rule: the middle of each segment.

@@ -35,6 +35,10 @@ class Data(Part):
     """Sampled frames per second, as in deployment."""
     jitter: Fraction = 0.5
     """Start of the sampling grid within one tick, drawn per stream."""
+    clips: Path | None = None
+    """Your own labelled clips in place of rendered streams: a list, or a folder that holds one (`trainer.labelled`)."""
+    sampling: Literal["segments", "window"] = "segments"
+    """How frames are taken from your clips: one of each equal part, or consecutive ones as serving sees them."""
 
 
 class Text(Part):
@@ -58,6 +62,9 @@ class Head(Part):
 
 class Model(Part):
     """A small CLIP and a head over windows of `frames` items."""
+
+    labels: tuple[str, ...] = ()
+    """Names of your own actions; training fills them in. Empty: those of the scenes."""
 
     tower: str = "actionwire_resnet"
     dimensions: Positive = 256

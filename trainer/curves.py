@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-_VALIDATED = ("seen_actions", "unseen_held_out_pairs", "unseen_all_pairs", "event_f1", "top8_f1")
+_VALIDATED = ("seen_actions", "unseen_held_out_pairs", "unseen_all_pairs", "event_f1", "top8_f1", "clips_top1")
 
 
 def draw(log: Path, picture: Path) -> None:

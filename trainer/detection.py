@@ -1,6 +1,6 @@
 """From a label's scores over a stream to events and how well they meet the truth. For fitting thresholds. Pure.
 
-The rules are those of DESIGN's event machine in a form that serves a search: whole streams at once, plain spans.
+The rules are those of the serving side's event machine in a form made for a search: whole streams, plain spans.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Spans = list[tuple[float, float, float]]
 
 @dataclass(frozen=True)
 class Rules:
-    """Thresholds of one label. Windows and seconds; see DESIGN section 4."""
+    """Thresholds of one label. Windows and seconds; see ARCHITECTURE 4."""
 
     enter: float = 0.5
     exit: float = 0.3

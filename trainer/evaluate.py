@@ -14,6 +14,7 @@ from trainer import prompts, targets
 from trainer.config import Targets
 from trainer.detection import Series
 from trainer.footage import Footage, Stretch
+from trainer.labelled import Clips
 from trainer.model import VideoTextModel, windows_of
 from trainer.prompts import Fact
 from trainer.scenes.vocabulary import HELD_OUT, KEYS
@@ -45,7 +46,7 @@ def window_embeddings(
 
 
 def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale: float) -> Floats:
-    """Serving's rule for the trained names (DESIGN 3e): softmax over all names and the background texts, averaged over
+    """Serving's rule for the trained names (ARCHITECTURE 3e): softmax over names and background texts, averaged over
     templates. embeddings [n, D], labels [P, A, D], backgrounds [R, D] -> [n, A].
     """
     background = (embeddings @ backgrounds.t()).expand(len(labels), -1, -1)
@@ -92,6 +93,24 @@ def clip_report(model: VideoTextModel, footage: Footage, rules: Targets) -> dict
         action = probabilities(clip, names.labels, names.backgrounds, names.scale).mean(axis=0).argmax()
         counts["actions"] += KEYS[int(action)] == facts[want].key
     return {name: count / len(footage.stretches) for name, count in counts.items()}
+
+
+@torch.inference_mode()
+def labelled_report(model: VideoTextModel, clips: Clips, labels: Sequence[str], sampling: str) -> dict[str, float]:
+    """Top-1 over a user's clips among all labels: those to validate on, or all where there are none.
+
+    ActionCLIP's rule: one view, probabilities averaged over the templates.
+    """
+    device = model.mean.device
+    bank = text_embeddings(model, labels, prompts.TEMPLATES)
+    chosen = clips.of("validate") or clips.of("train")
+    right = 0
+    for clip in chosen:
+        pictures = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(device)
+        head, _ = model.embed_windows(model.encode_frames(pictures).float()[None])
+        shares = (model.scale * head @ bank.mT).softmax(dim=-1).mean(dim=0)
+        right += int(shares.argmax()) == clips.labels[clip]
+    return {"clips_top1": right / len(chosen), "clips": float(len(chosen))}
 
 
 def _stated(stretch: Stretch) -> Fact:

@@ -47,7 +47,7 @@ def export(run: Path, out: Path, *, progress: Progress = lambda step: None) -> t
     model, recipe = checkpoint.load_model(checkpoint_of(run))
     with new_directory(out) as building:
         differences = _write_networks(model, recipe, building, progress)
-        references = embed_references(model, reference_texts(), prompts.TEMPLATES, progress)
+        references = embed_references(model, reference_texts(recipe.model.labels), prompts.TEMPLATES, progress)
         bundle.write_references(building, references)
         synonym = synonym_threshold(model, references)
         manifest = bundle.write_draft(building, _manifest(model, recipe, synonym))
@@ -80,9 +80,12 @@ def new_directory(out: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def reference_texts() -> tuple[ReferenceText, ...]:
-    """What every label competes with: the background texts, and the names of the trained actions."""
-    names = (prompts.canonical(Fact(key)) for key in KEYS)
+def reference_texts(labels: tuple[str, ...] = ()) -> tuple[ReferenceText, ...]:
+    """What every label competes with: the background texts, and the names of the trained actions.
+
+    labels: names of a user's own actions; without them those of the scenes.
+    """
+    names = labels or tuple(prompts.canonical(Fact(key)) for key in KEYS)
     return (
         *(ReferenceText(text, "background") for text in prompts.BACKGROUNDS),
         *(ReferenceText(name, "action") for name in names),

@@ -1,6 +1,6 @@
 """Temporal heads: windows of frame embeddings, float32 [m, T, D], to one embedding each, [m, D], not normalised.
 
-ActionCLIP's post-network prompts (models.md 3.3). Heads are built from D; a head has D/64 attention heads.
+ActionCLIP's post-network prompts (section 3.3). Heads are built from D; a head has D/64 attention heads.
 """
 
 from __future__ import annotations

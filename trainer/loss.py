@@ -11,7 +11,7 @@ _SHARPNESS = 10.0
 
 
 def positive_targets(positives: Tensor, *, leak: bool = True) -> Tensor:
-    """Target rows of the KL loss (models.md 2.2).
+    """Target rows of the KL loss (ActionCLIP release).
 
     positives: 0/1, [n, m]. With `leak` the softmax of ten times the positives, as the release has it: positives share
     the mass, every negative keeps e^-10 of a share. Without it exact shares; a row without positives is zero.

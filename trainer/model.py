@@ -62,13 +62,15 @@ class VideoTextModel(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """exp(lambda), clamped to at most 100 (models.md 2.1)."""
+        """exp(lambda), clamped to at most 100 (ActionCLIP release: 100 at test)."""
         return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
 
 
 def build(settings: Model, height: int, width: int) -> VideoTextModel:
     """A fresh model for pictures of height x width; torch's random state decides its weights."""
-    tokenizer = words.build_tokenizer(words.vocabulary(prompts.all_wordings()), settings.text.context)
+    tokenizer = words.build_tokenizer(
+        words.vocabulary((*prompts.all_wordings(), *settings.labels)), settings.text.context
+    )
     clip = open_clip.CLIP(
         embed_dim=settings.dimensions,
         vision_cfg={

@@ -32,7 +32,7 @@ TEMPLATES: tuple[str, ...] = (
     "The man is {}",
     "The woman is {}",
 )
-"""The sixteen templates of the ActionCLIP release, in its order (models.md 1.1)."""
+"""The sixteen templates of the ActionCLIP release, in its order."""
 
 BARE = TEMPLATES.index("{}")
 

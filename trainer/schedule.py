@@ -19,7 +19,7 @@ def learning_rate(position: float, *, base: float, warmup: float, total: float) 
 
 
 def build_optimiser(settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module) -> torch.optim.AdamW:
-    """AdamW over three groups: text tower, image tower and head at their ratios (models.md 5).
+    """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP).
 
     Weight decay reaches every parameter, norms and biases included, as in the release.
     """

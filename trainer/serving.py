@@ -39,7 +39,7 @@ class CameraScores:
     reference_cosines: Floats
 
     def seconds(self, camera: str, rate: int) -> npt.NDArray[np.float64]:
-        """When the windows' last frames were due, in seconds of the file (DESIGN section 3a)."""
+        """When the windows' last frames were due, in seconds of the file (ARCHITECTURE 3a)."""
         phase = crc32(camera.encode()) % 64 / 64
         return (self.ticks - EPOCH_SECONDS * rate + phase) / rate
 

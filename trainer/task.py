@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainer import prompts
 from trainer.batches import Batch
 from trainer.config import Loss
+from trainer.labelled import ClipBatch
 from trainer.loss import label_cross_entropy, multi_positive_kl
 from trainer.model import VideoTextModel, windows_of
 from trainer.scenes.vocabulary import KEYS
@@ -72,6 +73,32 @@ class Task(nn.Module):
             right = (scores.argmax(dim=-1) == truth.mass.argmax(dim=-1)) & clear
             report = {"accuracy": right.sum() / clear.sum().clamp_min(1), "scale": self.model.scale.detach()}
         return losses, report
+
+
+class ClipTask(nn.Module):
+    """ActionCLIP's own training: clips against their captions, those of one label being positives of each other."""
+
+    def __init__(self, model: VideoTextModel, weights: Loss):
+        super().__init__()
+        self.model = model
+        self.weights = weights
+
+    def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses (already weighted) and a report of scalars, as `Task` gives them."""
+        device = self.model.mean.device
+        images = torch.from_numpy(batch.images).to(device, non_blocking=True)
+        items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])
+        texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True)).float()
+        labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
+        if items.shape[1] == 1:
+            embeddings = nn.functional.normalize(items[:, 0], dim=-1)
+        else:
+            embeddings = self.model.embed_windows(items)[0].float()
+        logits = self.model.scale * embeddings @ texts.t()
+        rows, columns = multi_positive_kl(logits, labels[:, None] == labels, leak=self.weights.leak)
+        right = labels[logits.argmax(dim=-1)] == labels
+        losses = {"contrast": self.weights.contrast * 0.5 * (rows + columns)}
+        return losses, {"accuracy": right.float().mean(), "scale": self.model.scale.detach()}
 
 
 def _truth(batch: Batch, device: torch.device) -> _Truth:

@@ -1,4 +1,4 @@
-"""The scoring rule of DESIGN section 3e over stored cosines, and the temperature at which its probabilities are honest.
+"""The scoring rule of ARCHITECTURE 3e over stored cosines, and the temperature at which its probabilities are honest.
 
 Pure. Temperature scaling after Guo et al., "On calibration of modern neural networks", 2017.
 """

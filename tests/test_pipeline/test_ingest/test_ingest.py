@@ -246,7 +246,7 @@ def test_changed_rate_restarts_every_camera(server: RtspServer, card: Media) -> 
 def test_a_lost_camera_gets_its_end_and_comes_back(server: RtspServer, card: Media) -> None:
     """A camera that is away for longer than the limit is ended once; when it is back a newer session begins."""
     server.add("door", card)
-    with running(settings_for({"door": server.url("door")}, lost_seconds=0.6)) as run:
+    with running(settings_for({"door": server.url("door")}, stall_seconds=0.6, lost_seconds=0.6)) as run:
         assert run.until(lambda: len(run.of("door")) >= 3)
         server.refuse()
         server.drop()
