@@ -68,8 +68,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    # Before a command has read its settings: what goes wrong until then must not land in its output.
-    logs.configure()
+    pass
 
 
 def exit_code(error: BaseException) -> int:
@@ -79,6 +78,8 @@ def exit_code(error: BaseException) -> int:
 
 def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
+    # Before a command has read its settings: what goes wrong until then must not land in its output.
+    logs.configure()
     try:
         app()
     except (ActionwireError, EngineError) as error:
