@@ -71,7 +71,7 @@ def test_the_demo_runs_and_reports(surroundings: dict[str, str], command: list[s
 def test_ctrl_c_leaves_nothing_behind(surroundings: dict[str, str], command: list[str], moment: str) -> None:
     """Interrupted while the broker starts or while cameras play, it ends every child and removes every folder."""
     with subprocess.Popen(
-        COMMAND, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as demo:
         assert demo.stdout is not None
         lines = []
