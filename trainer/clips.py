@@ -9,6 +9,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from trainer.errors import RecipeError
+
 Pictures = npt.NDArray[np.uint8]
 
 
@@ -43,8 +45,15 @@ def window_start(length: int, frames: int, rng: np.random.Generator | None = Non
 def read_clip(path: Path, rate: int, phase: float = 0.0) -> Iterator[tuple[float, Pictures]]:
     """Decode a video and yield (seconds, RGB picture) of the first frame at or after each tick (k + phase) / rate.
 
-    Frames before the first tick are skipped. Times count from the first frame.
+    Frames before the first tick are skipped. Times count from the first frame. Raises RecipeError for what is no video.
     """
+    try:
+        yield from _sampled(path, rate, phase)
+    except (av.error.FFmpegError, IndexError) as error:
+        raise RecipeError(f"{path} cannot be decoded as a video: {error}") from error
+
+
+def _sampled(path: Path, rate: int, phase: float) -> Iterator[tuple[float, Pictures]]:
     due = 0
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

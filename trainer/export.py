@@ -49,7 +49,7 @@ def export(run: Path, out: Path, *, progress: Progress = lambda step: None) -> t
         differences = _write_networks(model, recipe, building, progress)
         references = embed_references(model, reference_texts(recipe.model.labels), prompts.TEMPLATES, progress)
         bundle.write_references(building, references)
-        synonym = synonym_threshold(model, references)
+        synonym = synonym_threshold(model, references, recipe.model.labels)
         manifest = bundle.write_draft(building, _manifest(model, recipe, synonym))
     return manifest, differences
 
@@ -92,23 +92,30 @@ def reference_texts(labels: tuple[str, ...] = ()) -> tuple[ReferenceText, ...]:
     )
 
 
-def synonym_threshold(model: VideoTextModel, references: References) -> float:
+def synonym_threshold(model: VideoTextModel, references: References, labels: tuple[str, ...] = ()) -> float:
     """The cosine from which on two texts mean the same, for texts averaged over the templates.
 
     Half-way between the nearest two names of different actions and what nine in ten other wordings of an action reach
-    with its name; where those overlap, just above the nearest names: distinct actions must go on competing.
+    with its name; where those overlap, or a user's labels have no other wordings, above the nearest names: distinct
+    actions must go on competing.
     """
     from trainer.zero_shot import embed_references
 
     names = _averaged(references)[[kind == "action" for kind in references.kinds]]
-    nearest = float(np.max((names @ names.T)[~np.eye(len(names), dtype=bool)]))
+    nearest = float(np.max((names @ names.T)[~np.eye(len(names), dtype=bool)], initial=0.0))
+    if labels:
+        return _between(nearest, 1.0)
     wordings = [(key, text) for key in KEYS for text in prompts.plain_wordings(key)]
     told = embed_references(
         model, [ReferenceText(text, "action") for _, text in wordings], (prompts.TEMPLATES[prompts.BARE],)
     )
     own = names[[KEYS.index(key) for key, _ in wordings]]
     same = float(np.quantile(np.sum(_averaged(told) * own, axis=-1), 0.1))
-    return round(0.5 * (nearest + same) if same > nearest else min(0.5 * (1.0 + nearest), 0.9999), 4)
+    return _between(nearest, same if same > nearest else 1.0)
+
+
+def _between(low: float, high: float) -> float:
+    return round(min(0.5 * (low + high), 0.9999), 4)
 
 
 def _averaged(references: References) -> Floats:

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from trainer import checkpoint, loop
-from trainer.batches import Batches
+from trainer.batches import Batches, ahead
 from trainer.config import Recipe
 from trainer.errors import CheckpointError
 from trainer.footage import open_footage
@@ -73,7 +73,7 @@ def test_the_same_step_gives_the_same_batch(tiny_recipe: Recipe, footage_cache: 
     batches, again = (Batches(tiny_recipe, footage, tokenizer) for _ in range(2))
     first = batches.batch(45)
     batches.batch(3)
-    for other in (batches.batch(45), list(again.ahead(44, 46, 2))[1]):
+    for other in (batches.batch(45), list(ahead(again.batch, 44, 46, 2))[1]):
         for name in ("images", "tokens", "mass", "positives", "open", "background"):
             assert np.array_equal(getattr(first, name), getattr(other, name)), name
     assert not np.array_equal(first.images, batches.batch(46).images)

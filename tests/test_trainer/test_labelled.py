@@ -1,0 +1,133 @@
+"""A user's own labelled clips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer import checkpoint, loop
+from trainer.config import Recipe
+from trainer.errors import RecipeError
+from trainer.export import reference_texts
+from trainer.labelled import Clip, open_clips, read_list, with_labels
+from trainer.scenes.encode import encode_mp4
+
+FOOTAGE = Path(__file__).parents[2] / "../shared/data/ut_interaction"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two clips of three seconds: one grows brighter, one darker; the second is listed twice, once in part."""
+    ramp = range(0, 240, 8)
+    for name, levels in (("up.mp4", ramp), ("down.mp4", reversed(ramp))):
+        encode_mp4((np.full((64, 64, 3), level, np.uint8) for level in levels), tmp_path / name, 10, 400_000)
+    (tmp_path / "labels.csv").write_text(
+        "path,label,start,end,split\nup.mp4,GetsBrighter,,,\ndown.mp4,gets_darker,,,\n"
+        "down.mp4,gets_darker,1.0,2.0,validate\n"
+    )
+    return tmp_path
+
+
+def test_lists_are_read_as_csv_and_as_json(folder: Path) -> None:
+    """Class names become words, missing columns have defaults, paths are relative to the list."""
+    found = read_list(folder)
+    assert found[0] == Clip(str(folder / "up.mp4"), "gets brighter")
+    assert found[2] == Clip(str(folder / "down.mp4"), "gets darker", 1.0, 2.0, "validate")
+    rows = [{"path": "up.mp4", "label": "GetsBrighter"}, {"path": "down.mp4", "label": "gets_darker"}]
+    (folder / "labels.json").write_text(json.dumps(rows))
+    assert read_list(folder / "labels.json") == found[:2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("", "names no clip"),
+        ("up.mp4,\n", "clip 1 lacks path or label"),
+        ("gone.mp4,x\n", "no file"),
+        ("up.mp4,x,two\n", "seconds"),
+        ("up.mp4,x,2,1\n", "does not lie behind"),
+        ("up.mp4,x,,,test\n", "neither train nor validate"),
+        ("up.mp4,x,,,validate\n", "no clip to train on"),
+    ],
+)
+def test_a_wrong_list_is_refused_with_its_row(folder: Path, rows: str, message: str) -> None:
+    """The error names the list, the row and the reason."""
+    (folder / "labels.csv").write_text("path,label,start,end,split\n" + rows)
+    with pytest.raises(RecipeError, match=message):
+        read_list(folder)
+
+
+def test_clips_are_decoded_once_and_sampled_both_ways(folder: Path) -> None:
+    """Brightness tells which frames were taken: segments span the clip, windows are consecutive, parts are parts."""
+
+    def opened(told: list[int]) -> object:
+        return open_clips(
+            folder, ("gets brighter", "gets darker"), folder / "cache", 10, 32, 32, lambda done, of: told.append(done)
+        )
+
+    told: list[int] = []
+    clips = opened(told)
+    assert told == [1, 2, 3] and clips.labels == (0, 1, 1) and clips.of("validate") == [2]
+    assert clips.bounds == ((0, 30), (30, 30), (60, 10))
+    level = clips.sample(0, 3).mean(axis=(1, 2, 3))
+    assert np.diff(level) == pytest.approx([80, 80], abs=6)
+    close = clips.sample(0, 3, "window").mean(axis=(1, 2, 3))
+    assert np.diff(close) == pytest.approx([8, 8], abs=3)
+    again: list[int] = []
+    assert np.array_equal(opened(again).frames, clips.frames) and again == []
+
+
+def test_what_is_no_video_is_named(folder: Path) -> None:
+    """A text file in the list is an error about that file."""
+    (folder / "up.mp4").write_text("not a video")
+    with pytest.raises(RecipeError, match=r"up\.mp4 cannot be decoded"):
+        open_clips(folder, ("gets brighter", "gets darker"), folder / "cache", 10, 32, 32, lambda done, of: None)
+
+
+@pytest.fixture
+def clip_recipe(tiny_recipe: Recipe) -> Callable[[Path], Recipe]:
+    """A tiny recipe over labelled clips."""
+
+    def make(source: Path) -> Recipe:
+        tree = tiny_recipe.model_dump(mode="json")
+        tree["data"] |= {"clips": str(source)}
+        tree["stages"] = [{"steps": 6, "chunks": 6, "ticks": 4}]
+        return Recipe.model_validate(tree)
+
+    return make
+
+
+def test_training_on_clips_learns_their_labels(
+    folder: Path, clip_recipe: Callable[[Path], Recipe], tmp_path: Path
+) -> None:
+    """The checkpoint knows the labels, the tokenizer their words, the export competes with them; top-1 is measured."""
+    recipe = clip_recipe(folder)
+    result = loop.train(recipe, tmp_path / "run")
+    assert result["clips"] == 1.0 and result["clips_top1"] in (0.0, 1.0)
+    model, known = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
+    assert known == with_labels(recipe) and known.model.labels == ("gets brighter", "gets darker")
+    assert model.tokenizer.token_to_id("brighter") is not None
+    assert [text.text for text in reference_texts(known.model.labels) if text.kind == "action"] == list(
+        known.model.labels
+    )
+    assert loop.measure(tmp_path / "run") == result
+
+
+def test_real_clips_train(clip_recipe: Callable[[Path], Recipe], tmp_path: Path) -> None:
+    """Some steps on real footage of six interactions, AVI files of many sizes, run through and are measured."""
+    if not FOOTAGE.is_dir():
+        pytest.skip(f"no footage at {FOOTAGE}: training on real clips was not tested")
+    rows = [
+        {"path": str(path.resolve()), "label": kind.name, "split": "validate" if number == 2 else "train"}
+        for kind in sorted(FOOTAGE.iterdir())
+        if kind.is_dir()
+        for number, path in enumerate(sorted(kind.glob("*.avi"))[:3])
+    ]
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    result = loop.train(clip_recipe(tmp_path / "labels.json"), tmp_path / "run")
+    assert result["clips"] == 6.0 and 0.0 <= result["clips_top1"] <= 1.0
+    assert "hand shaking" in checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)[1].model.labels
