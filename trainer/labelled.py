@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from engines.manifest import Input
+from engines.preprocess import prepare
 from trainer import augment, prompts
 from trainer.batches import stage_of
 from trainer.clips import read_clip, segment_indices, window_start
@@ -188,13 +189,15 @@ def _clip(row: Any, where: str, folder: Path) -> Clip:
 
 def _decode(clips: Sequence[Clip], home: Path, rate: int, height: int, width: int, progress: Progress) -> None:
     home.mkdir(parents=True, exist_ok=True)
+    # As the exported bundle will bring frames to size (`trainer.export`); normalisation is the network's.
+    form = Input(height=height, width=width, resize="area", crop="squash", mean=(0, 0, 0), std=(1, 1, 1))
     bounds: list[tuple[int, int]] = []
     first = 0
     with (home / "frames.rgb").open("wb") as stream:
         for done, clip in enumerate(clips, 1):
             count = 0
             for picture in _pictures(clip, rate):
-                stream.write(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).tobytes())
+                stream.write(prepare(picture, form).tobytes())
                 count += 1
             if not count:
                 raise RecipeError(f"{clip.path} has no picture from {clip.start:g} s on; check `start` and `end`")
