@@ -77,7 +77,7 @@ def set_up(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-demo-")))
         if bootstrap is None:
             say("starting Apache Kafka ...")
-            bootstrap = stack.enter_context(BrokerNode()).bootstrap
+            bootstrap = stack.enter_context(BrokerNode(folder / "broker")).bootstrap
             broker_name = "Apache Kafka 4.1.2 (local)"
         else:
             broker_name = bootstrap
