@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 
 from kafka import errors
 from kafka.net.compat import KafkaNetClient
-from kafka.net.inet import KafkaNetSocket, create_connection
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
-from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.record import util
 
 from pipeline.broker.kafka_python.translate import translated
+from pipeline.broker.kafka_python.transport import PROXY_URL, open_transport
 from pipeline.broker.watchdog import accepts_connections
 from pipeline.config import KafkaSettings
 from pipeline.errors import ActionwireError, AuthenticationError, BrokerUnavailable, ConfigurationError
@@ -38,30 +37,12 @@ _REFUSALS = (
 Client = TypeVar("Client")
 
 
-class _Socket(KafkaNetSocket):  # type: ignore[misc]
-    """Closes a socket whose connection failed; the library leaves it to the garbage collector, outage or not."""
-
-    SCHEMES = ("direct",)
-
-    async def connect(self, net: Any, addrinfo: Any, socket_options: Any = (), timeout_at: float | None = None) -> Any:
-        family, kind, protocol, _, address = addrinfo
-        opened = self.socket(family, kind, protocol)
-        try:
-            opened.setblocking(False)
-            for option in socket_options:
-                opened.setsockopt(*option)
-            return await self.sock_connect(net, opened, address, timeout_at=timeout_at)
-        except BaseException:
-            opened.close()
-            raise
-
-
 class _Manager(KafkaConnectionManager):  # type: ignore[misc]
     """Remembers why a connection was refused, and stops a bootstrap that cannot succeed."""
 
     def __init__(self, net: Any, **configs: Any) -> None:
         super().__init__(net, **configs)
-        self.config["proxy_url"] = "direct://"  # chooses `_Socket`; there is no proxy
+        self.config["proxy_url"] = PROXY_URL
         self.refusal: Exception | None = None
 
     def get_connection(self, node_id: Any, **options: Any) -> Any:
@@ -74,28 +55,7 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
         return connection
 
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
-        """As the library's, but closes what it opened when the handshake fails."""
-        opened = await create_connection(
-            self._net,
-            node.host,
-            node.port,
-            self.config["socket_options"],
-            proxy_url=self.config["proxy_url"],
-            timeout_at=timeout_at,
-        )
-        if self.ssl_enabled:
-            options = {name: value for name, value in self.config.items() if name.startswith("ssl_")}
-            transport = KafkaSSLTransport(self._net, opened, host=node.host, **options)
-        else:
-            transport = KafkaTCPTransport(self._net, opened, host=node.host)
-        try:
-            await transport.handshake()
-        except BaseException as error:
-            transport.close()
-            if isinstance(error, Exception):
-                raise errors.KafkaConnectionError(f"Handshake failed: {error}") from error
-            raise
-        return transport
+        return await open_transport(self._net, node, self.config, self.ssl_enabled, timeout_at)
 
     def _note(self, error: Exception) -> None:
         if isinstance(error, _REFUSALS) or "CERTIFICATE_VERIFY_FAILED" in str(error):

@@ -1,7 +1,11 @@
 """TLS and SASL, on brokers that really ask for them, and what is said when something does not fit."""
 
+import contextlib
 import datetime
 import ipaddress
+import select
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +61,9 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     stranger, _, _ = _certificates(folder, "stranger")
     security = NodeSecurity("SASL_SSL", {"camera": PASSWORD}, certificate, key, ca)
     with BrokerNode(security=security, overrides=TEST_OVERRIDES) as node:
-        yield Secured(node, ca, stranger)
+        made = Secured(node, ca, stranger)
+        connect(made.settings()).check(30)  # what a first handshake costs is no part of any limit below
+        yield made
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
@@ -111,6 +117,35 @@ def test_a_mechanism_that_is_not_offered_is_named(secured: Secured) -> None:
         connect(secured.settings(sasl_mechanism="SCRAM-SHA-256")).check(10)
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"password": "secret-guess"}, r"kafka\.username or kafka\.password"),
+        ({"password": "secret-guess", "sasl_mechanism": "PLAIN"}, r"kafka\.username or kafka\.password"),
+        ({"sasl_mechanism": "SCRAM-SHA-256"}, r"does not offer SCRAM-SHA-256"),
+    ],
+    ids=["SCRAM-SHA-512", "PLAIN", "mechanism"],
+)
+def test_a_refusal_is_seen_however_late_it_is_read(secured: Secured, changes: dict[str, str], named: str) -> None:
+    """A broker answers and hangs up at once; a client that reads both together still learns why, at its first attempt.
+
+    broker  answer | end
+    client               reads both
+    """
+    with _answers_with_their_end(int(secured.node.bootstrap.rpartition(":")[2])) as (port, joined):
+        with pytest.raises(AuthenticationError, match=named):
+            connect(secured.settings(bootstrap=f"127.0.0.1:{port}", **changes)).check(10)
+        assert len(joined) <= 1
+
+
+def test_a_handshake_that_is_not_answered_ends() -> None:
+    """A port that accepts connections and never speaks TLS, as a broker that hangs, holds nobody up for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = KafkaSettings(bootstrap=f"127.0.0.1:{silent.getsockname()[1]}", security_protocol="SSL")
+        with pytest.raises(BrokerUnavailable, match=r"accepts connections but does not answer SSL"):
+            connect(settings).check(0.5)
+
+
 def test_an_untrusted_certificate_is_named(secured: Secured) -> None:
     """With another authority the connection fails, and the setting for the right one is named."""
     with pytest.raises(AuthenticationError, match=r"certificate is not trusted.*kafka\.ca_file"):
@@ -131,8 +166,6 @@ def test_nothing_listens() -> None:
 
 def test_failed_clients_leave_nothing_behind() -> None:
     """An attempt that fails closes its sockets and ends its threads, however often it is repeated."""
-    import threading
-
     broker = connect(KafkaSettings(bootstrap=f"127.0.0.1:{choose().client}"))
     before = threading.active_count()
     for _ in range(3):
@@ -158,6 +191,42 @@ def test_settings_that_cannot_work_are_refused_at_once(changes: dict[str, Any], 
     complete = {"bootstrap": "127.0.0.1:1", "security_protocol": "SASL_SSL", "username": "u", "password": "p"}
     with pytest.raises(ConfigurationError, match=named):
         connect(KafkaSettings(**(complete | changes)))
+
+
+@contextlib.contextmanager
+def _answers_with_their_end(port: int) -> Iterator[tuple[int, list[bytes]]]:
+    """A relay to a broker that sends the last bytes of a connection in one segment with its end.
+
+    Gives its port, and the last bytes of each connection that the broker ended.
+    """
+    joined: list[bytes] = []
+
+    def relay(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as broker, contextlib.suppress(OSError):
+            threading.Thread(target=upwards, args=(client, broker), daemon=True).start()
+            while received := broker.recv(1 << 16):
+                if select.select([broker], [], [], 0.1)[0] and not broker.recv(1, socket.MSG_PEEK):
+                    joined.append(received)
+                    client.send(received, socket.MSG_MORE)  # held back for the end
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(received)
+
+    def upwards(client: socket.socket, broker: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while received := client.recv(1 << 16):
+                broker.sendall(received)
+            broker.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=relay, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        yield server.getsockname()[1], joined
+        server.shutdown(socket.SHUT_RDWR)
 
 
 def _certificates(folder: Path, name: str) -> tuple[Path, Path, Path]:

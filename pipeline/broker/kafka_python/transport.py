@@ -1,0 +1,95 @@
+"""Sockets and transports of kafka-python 3.0.12, with three defects mended.
+
+A broker that refuses credentials sends its reason and hangs up at once. The library throws away what it reads together
+with the end of the stream, so that on a busy machine the reason is lost, attempt after attempt (`_ToTheEnd`). A TLS
+handshake has no limit (`_TLS`), and a socket whose connection failed stays open (`_Socket`).
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from kafka import errors
+from kafka.net.inet import KafkaNetSocket, create_connection
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
+
+PROXY_URL = "direct://"
+"""Chooses `_Socket`, by the library's registry of proxies; there is no proxy."""
+
+
+class _Socket(KafkaNetSocket):  # type: ignore[misc]
+    """Closes a socket whose connection failed; the library leaves it to the garbage collector, outage or not."""
+
+    SCHEMES = ("direct",)
+
+    async def connect(self, net: Any, addrinfo: Any, socket_options: Any = (), timeout_at: float | None = None) -> Any:
+        family, kind, protocol, _, address = addrinfo
+        opened = self.socket(family, kind, protocol)
+        try:
+            opened.setblocking(False)
+            for option in socket_options:
+                opened.setsockopt(*option)
+            return await self.sock_connect(net, opened, address, timeout_at=timeout_at)
+        except BaseException:
+            opened.close()
+            raise
+
+
+class _ToTheEnd:
+    """Hands over what came before the end of the stream, however late it is read; the connection is lost after that."""
+
+    _net: Any
+    abort: Any
+
+    def _sock_recv(self) -> tuple[bytes, Exception | None]:
+        received, error = super()._sock_recv()  # type: ignore[misc]
+        if received and error is not None:
+            # behind the tasks that this data wakes: a refusal is the reason for a loss, not the loss itself
+            self._net.call_later(0, lambda: self.abort(error))
+            return received, None
+        return received, error
+
+
+class _Plain(_ToTheEnd, KafkaTCPTransport):  # type: ignore[misc]
+    pass
+
+
+class _TLS(_ToTheEnd, KafkaSSLTransport):  # type: ignore[misc]
+    """TLS whose handshake ends in time: where a broker hangs, its port still accepts connections."""
+
+    timeout_at: float | None = None
+
+    async def handshake(self) -> None:
+        while True:
+            try:
+                self._sock.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                await self._net.wait_read(self._sock, self.timeout_at)
+            except ssl.SSLWantWriteError:
+                await self._net.wait_write(self._sock, self.timeout_at)
+
+
+async def open_transport(net: Any, node: Any, configs: dict[str, Any], tls: bool, timeout_at: float | None) -> Any:
+    """Connect to a broker, with TLS where asked for, until `timeout_at` (monotonic seconds).
+
+    Raises the library's KafkaConnectionError, and leaves nothing open then.
+    """
+    opened = await create_connection(
+        net, node.host, node.port, configs["socket_options"], proxy_url=configs["proxy_url"], timeout_at=timeout_at
+    )
+    if tls:
+        options = {name: value for name, value in configs.items() if name.startswith("ssl_")}
+        transport: Any = _TLS(net, opened, host=node.host, **options)
+        transport.timeout_at = timeout_at
+    else:
+        transport = _Plain(net, opened, host=node.host)
+    try:
+        await transport.handshake()
+    except BaseException as error:
+        transport.close()
+        if isinstance(error, Exception):
+            raise errors.KafkaConnectionError(f"Handshake failed: {error}") from error
+        raise
+    return transport
