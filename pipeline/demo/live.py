@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
+from engines.bundle import load
+from engines.store import default_store, resolve
 from pipeline import evaluation
-from pipeline.clock import SECOND, tick_at, tick_ns
+from pipeline.clock import SECOND
+from pipeline.demo.coverage import Coverage, coverage
 from pipeline.demo.follow import Follower, Seen
 from pipeline.demo.recordings import Recording
 from pipeline.demo.report import quantile
 from pipeline.demo.screen import Screen
 from pipeline.demo.stage import Stage, set_up
 from pipeline.errors import ActionwireError
+from pipeline.metrics import DROPS
+from pipeline.reading import partitions_of, read_to_end
 from pipeline.records.wire import iso
+from pipeline.worker.streams import Geometry
 
 _JOIN_SECONDS = 20.0
 _DRAIN_SECONDS = 20.0
+_READ_SECONDS = 60.0
 
 
 def run_live(
@@ -37,13 +42,12 @@ def run_live(
             _watch(stage, follower.seen, seconds, console)
             stage.remove_cameras()
             _until_settled(stage, follower.seen)
-            metrics = stage.metrics("worker")
+            covered = _covered(stage)
         finally:
             follower.close()
         console.print("replaying the frames that were recorded ...", style="dim")
         equal = replay_gives_the_same(stage, follower.seen)
-        zeros = {camera: mount.zero or 0.0 for camera, mount in stage.mounts.items()}
-        return {**_figures(stage, follower.seen, recording, zeros, labels, metrics), "replay_equal": equal}
+        return {**_figures(stage, follower.seen, recording, labels, covered), "replay_equal": equal}
 
 
 def _until_playing(stage: Stage) -> None:
@@ -85,28 +89,41 @@ def _until_settled(stage: Stage, seen: Seen) -> None:
 
 
 def _figures(
-    stage: Stage,
-    seen: Seen,
-    recording: Recording,
-    zeros: Mapping[str, float],
-    labels: tuple[str, ...],
-    metrics: str,
+    stage: Stage, seen: Seen, recording: Recording, labels: tuple[str, ...], covered: Coverage
 ) -> dict[str, Any]:
+    zeros = {camera: mount.zero or 0.0 for camera, mount in stage.mounts.items()}
     cameras = [{**camera, "epoch": iso(round(zeros[camera["id"]] * SECOND))} for camera in recording.truth["cameras"]]
     truth = evaluation.read_truth({**recording.truth, "cameras": cameras})
     events = [arrival.event for arrival in seen.arrivals]
     figures = evaluation.report(evaluation.compare(truth, events, labels))
     scored = [one.latency for one in seen.arrivals if one.event.phase != "ended" or one.event.reason == "score"]
-    captured = _ticks(stage, zeros, float(recording.truth["seconds"]))
-    encoded = counter(metrics, "actionwire_frames_total")
     return {
         **figures,
         "event_latency_p50_s": quantile(scored, 0.50),
         "event_latency_p99_s": quantile(scored, 0.99),
-        "coverage": encoded / captured if captured else None,
+        "coverage": covered.share,
+        "ticks_captured": covered.captured,
+        "ticks_encoded": covered.encoded,
         "broker": stage.broker_name,
         "seed": recording.truth["seed"],
     }
+
+
+def _covered(stage: Stage) -> Coverage:
+    """Count what the frames topic holds against what the worker says that it did. Raises ActionwireError."""
+    worker, ingest = stage.metrics("worker"), stage.metrics("ingest")
+    window = load(resolve(stage.settings.worker.bundle, default_store())).manifest.window
+    reader = stage.broker.reader(partitions_of(stage.broker, stage.settings.topics.name("frames")))
+    try:
+        return coverage(
+            read_to_end(reader, _READ_SECONDS),
+            Geometry(window.frames, window.rate, window.stride),
+            encodings=round(counter(worker, "actionwire_frames_total")),
+            worker_dropped=dropped(worker),
+            ingest_dropped=dropped(ingest),
+        )
+    finally:
+        reader.close()
 
 
 def replay_gives_the_same(stage: Stage, seen: Seen) -> bool:
@@ -119,18 +136,12 @@ def replay_gives_the_same(stage: Stage, seen: Seen) -> bool:
     return sorted(output.read_bytes().splitlines()) == sorted(arrival.raw for arrival in seen.arrivals)
 
 
-def counter(page: str, name: str) -> float:
-    """Value of a counter without labels on a /metrics page; 0 where it is absent."""
-    values = [line.split()[1] for line in page.splitlines() if line.startswith(f"{name} ")]
+def counter(page: str, series: str) -> float:
+    """Value of one series on a /metrics page, named with its labels as it stands there; 0 where it is absent."""
+    values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(f"{series} ")]
     return float(values[0]) if values else 0.0
 
 
-def _ticks(stage: Stage, zeros: Mapping[str, float], seconds: float) -> int:
-    """Ticks of the grid while the cameras played: what there was to be captured."""
-    rate, total = stage.settings.rate, 0
-    for camera, zero in zeros.items():
-        begin = round(zero * SECOND)
-        first = tick_at(begin, rate, camera)
-        first += tick_ns(first, rate, camera) < begin
-        total += tick_at(begin + math.floor(seconds * SECOND) - 1, rate, camera) - first + 1
-    return total
+def dropped(page: str) -> dict[str, int]:
+    """Frames that a process left out, by reason, as its /metrics page says."""
+    return {reason: round(counter(page, f'actionwire_dropped_total{{reason="{reason}"}}')) for reason in DROPS}
