@@ -19,6 +19,7 @@ from pathlib import Path
 
 from engines.bundle import Bundle, load
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle
+from engines.folders import data_directory
 from engines.manifest import MANIFEST_FILE
 
 DEMO = "demo"
@@ -117,7 +118,7 @@ def demo_path() -> Path:
 
 def default_store() -> Path:
     """Return the user's own store, which the commands use unless told otherwise."""
-    return Path.home() / ".local" / "share" / "actionwire" / "bundles"
+    return data_directory() / "bundles"
 
 
 def watch(store: Path, name: str) -> Iterator[Path | None]:

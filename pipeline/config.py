@@ -1,4 +1,4 @@
-"""Settings: one frozen tree, read from a YAML file and then the environment. Nothing else in the project reads either.
+"""Settings: one frozen tree, read from a YAML file and then the environment. Nothing else in serving reads either.
 
     actionwire.yaml                        environment (wins)
     ---------------                        ------------------
@@ -10,7 +10,8 @@
     labels:
       - a person falls down
 
-`${NAME}` in a camera's url is replaced from the environment, so a password need not stand in the file.
+`${NAME}` in a camera's url is replaced from the environment, so a password need not stand in the file. Where
+the user's own folders lie is said in `engines.folders`: the trainer keeps its things there too.
 """
 
 from __future__ import annotations
@@ -238,18 +239,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, whose content arrives as arguments."""
         return env_settings, init_settings
-
-
-def cache_directory() -> Path:
-    """Folder for what can be fetched or made again: $ACTIONWIRE_CACHE, else actionwire in the user's XDG cache."""
-    if chosen := os.environ.get("ACTIONWIRE_CACHE"):
-        return Path(chosen).expanduser().resolve()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "actionwire"
-
-
-def state_directory() -> Path:
-    """Folder for what this user's own servers keep: `actionwire` in the XDG state folder."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state").resolve() / "actionwire"
 
 
 def watches(patterns: tuple[str, ...], camera: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engines import folders
 from trainer.errors import RecipeError
 from trainer.scenes.commands import Recording, render_cameras, renderer_version
 from trainer.scenes.vocabulary import split_of
@@ -49,8 +50,7 @@ def seeds_of(text: str) -> range:
 
 def cache_directory() -> Path:
     """Where recordings are kept unless the user says otherwise."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "actionwire" / "validation"
+    return folders.cache_directory() / "validation"
 
 
 def record(

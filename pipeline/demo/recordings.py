@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import cache_directory
+from engines.folders import cache_directory
 from pipeline.errors import ActionwireError, ConfigurationError
 
 FRAMES_PER_SECOND = 12

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline import config
+from engines.folders import state_directory
 from pipeline.errors import ConfigurationError
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, running_on, stop_folder
 
@@ -80,7 +80,7 @@ def status(
 
 
 def _home(data: Path | None) -> Path:
-    return (data or config.state_directory() / "broker").resolve()
+    return (data or state_directory() / "broker").resolve()
 
 
 def _pair(text: str) -> tuple[str, str]:

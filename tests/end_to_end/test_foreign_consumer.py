@@ -10,11 +10,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from engines.folders import cache_directory
 from pipeline import schemas
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import apply_topics
-from pipeline.config import KafkaSettings, Settings, TopicsSettings, cache_directory
+from pipeline.config import KafkaSettings, Settings, TopicsSettings
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.broker_node.java import prepare
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event

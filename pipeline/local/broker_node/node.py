@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from pipeline import config
+from engines.folders import cache_directory
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
 from pipeline.local import child
 from pipeline.local.broker_node import jars, ports, state
@@ -87,7 +87,7 @@ class BrokerNode:
                 f"a broker (process {running.pid}) runs on {self.home} already; use it at {running.bootstrap}, stop it "
                 "with `actionwire broker stop`, or give this one another folder with --data"
             )
-        java = prepare(self._cache or config.cache_directory())
+        java = prepare(self._cache or cache_directory())
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         deadline = time.monotonic() + seconds
         again = self._ports is not None

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import config
 from pipeline.broker import connect
 from pipeline.broker.contract import TopicSettings
 from pipeline.config import KafkaSettings
@@ -206,12 +205,3 @@ class TestLife:
         """A setting that Kafka does not accept ends the start at once, with Kafka's own reason."""
         with pytest.raises(ConfigurationError, match=r"log\.retention\.hours"):
             BrokerNode(tmp_path, overrides={"log.retention.hours": "often"}).start()
-
-
-def test_the_cache_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The cache is the user's XDG cache, or wherever ACTIONWIRE_CACHE says."""
-    monkeypatch.delenv("ACTIONWIRE_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert config.cache_directory() == tmp_path / "actionwire"
-    monkeypatch.setenv("ACTIONWIRE_CACHE", str(tmp_path / "elsewhere"))
-    assert config.cache_directory() == tmp_path / "elsewhere"
