@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -45,7 +45,9 @@ class KafkaBroker:
         common_settings(settings, "check")
         self._settings = settings
         self._watchdog = watchdog or WatchdogThread(addresses(settings))
-        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._clients: list[Any] = []
+        """Open clients. Each keeps a thread and connections, whether or not anybody still holds it."""
+        self._lock = threading.Lock()
 
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
         """See the contract. A cluster that has just started is given time to register its brokers."""
@@ -125,7 +127,9 @@ class KafkaBroker:
 
     def close(self) -> None:
         """See the contract."""
-        for client in list(self._clients):
+        with self._lock:
+            clients, self._clients = self._clients, []
+        for client in clients:
             client.close()
         self._watchdog.stop()
 
@@ -133,7 +137,8 @@ class KafkaBroker:
         return open_client(make, self._settings, f"actionwire-{name}-{os.getpid()}-{next(_numbers)}", **options)
 
     def _keep(self, client: Kept) -> Kept:
-        self._clients.add(client)
+        with self._lock:
+            self._clients = [one for one in self._clients if not one.closed] + [client]
         return client
 
     def _request_bytes(self) -> int:

@@ -97,7 +97,7 @@ class KafkaGroupConsumer:
         """What the caller knows that it owns."""
         self._parked: set[Partition] = set()
         self._paused: set[Partition] = set()
-        self._closed = False
+        self.closed = False
         with translating(f"joining group {group}"):
             consumer.subscribe([topic], listener=self._assignment)
             # before the first poll joins: a member that learns of its topic later joins a second time
@@ -106,7 +106,7 @@ class KafkaGroupConsumer:
 
     def poll(self, seconds: float, max_records: int) -> Polled:
         """See the contract."""
-        if self._closed:
+        if self.closed:
             raise ContractError("poll on a consumer that was closed")
         deadline = time.monotonic() + seconds
         while True:
@@ -184,7 +184,7 @@ class KafkaGroupConsumer:
 
     def close(self) -> None:
         """See the contract."""
-        self._closed = True
+        self.closed = True
         close_consumer(self._consumer)
 
     def _mine(self, partitions: Iterable[Partition]) -> set[Partition]:
@@ -199,7 +199,7 @@ class KafkaReader:
         self._consumer = consumer
         self._partitions = [TopicPartition(*partition) for partition in partitions]
         self._what = ", ".join(sorted({partition.topic for partition in partitions}))
-        self._closed = False
+        self.closed = False
         with translating(f"reading {self._what}"):
             consumer.assign(self._partitions)
             for partition, (first, _) in _bounds(consumer, partitions, 8.0).items():
@@ -207,7 +207,7 @@ class KafkaReader:
 
     def read(self, seconds: float, max_records: int = 500) -> list[Record]:
         """See the contract."""
-        if self._closed:
+        if self.closed:
             raise ContractError("read on a reader that was closed")
         with translating(f"reading {self._what}"):
             try:
@@ -235,7 +235,7 @@ class KafkaReader:
 
     def close(self) -> None:
         """See the contract."""
-        self._closed = True
+        self.closed = True
         close_consumer(self._consumer)
 
 

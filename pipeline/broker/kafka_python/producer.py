@@ -45,13 +45,13 @@ class KafkaFrameProducer:
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._waiting: dict[str, list[tuple[Message, Delivered | None]]] = {}
-        self._closed = False
+        self.closed = False
 
     def send(self, topic: str, message: Message, delivered: Delivered | None = None) -> None:
         """See the contract. Messages for a topic that is not known yet wait for it without blocking the caller."""
         check_size(message, topic, self._limit)
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise ContractError("send on a producer that was closed")
             if topic not in self._known:
                 waiting = self._waiting.setdefault(topic, [])
@@ -76,9 +76,9 @@ class KafkaFrameProducer:
     def close(self, seconds: float = 2.0) -> None:
         """See the contract."""
         with self._lock:
-            if self._closed:
+            if self.closed:
                 return
-            self._closed = True
+            self.closed = True
         with contextlib.suppress(ActionwireError):
             self.flush(seconds)
         close_producer(self._producer, 0.2)

@@ -48,11 +48,11 @@ class KafkaTransactions:
         self._watchdog = watchdog
         self._sent: list[Any] = []
         self._open = False
-        self._closed = False
+        self.closed = False
 
     def begin(self) -> None:
         """See the contract."""
-        if self._closed:
+        if self.closed:
             raise ContractError("begin on a transactional producer that was closed")
         if self._open:
             raise ContractError("begin inside a transaction; commit or abort it first")
@@ -125,13 +125,13 @@ class KafkaTransactions:
 
     def close(self) -> None:
         """See the contract."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         close_producer(self._producer, _CLOSE_SECONDS)
 
     def _check_open(self, call: str) -> None:
-        if not self._open or self._closed:
+        if not self._open or self.closed:
             raise ContractError(f"{call} outside a transaction; call begin first")
 
     @contextmanager

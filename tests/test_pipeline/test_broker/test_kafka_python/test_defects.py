@@ -237,17 +237,16 @@ def test_defect_f_frames_travel_in_batches(broker: Broker, topic: str, monkeypat
 
 def test_defect_g_large_messages(node: BrokerNode, name: str) -> None:
     """A message far over the fetch size of a partition is read; one over our limit is refused before it is sent."""
-    large = connect(KafkaSettings(bootstrap=node.bootstrap, max_message_bytes=6_000_000))
-    large.ensure_topics([TopicSettings(name, 4, {"max.message.bytes": "7000000"})], DEADLINE)
-    client, reports = large.producer(), Reports()
-    client.send(name, message(bytes(5_900_000)), reports)
-    with pytest.raises(MessageTooLarge):
-        client.send(name, message(bytes(6_000_000)), reports)
-    client.send(name, message(b"small"), reports)
-    client.flush(DEADLINE)
+    with contextlib.closing(connect(KafkaSettings(bootstrap=node.bootstrap, max_message_bytes=6_000_000))) as large:
+        large.ensure_topics([TopicSettings(name, 4, {"max.message.bytes": "7000000"})], DEADLINE)
+        client, reports = large.producer(), Reports()
+        client.send(name, message(bytes(5_900_000)), reports)
+        with pytest.raises(MessageTooLarge):
+            client.send(name, message(bytes(6_000_000)), reports)
+        client.send(name, message(b"small"), reports)
+        client.flush(DEADLINE)
 
-    assert [len(record.value or b"") for record in committed_records(large, name, 2)] == [5_900_000, 5]
-    large.close()
+        assert [len(record.value or b"") for record in committed_records(large, name, 2)] == [5_900_000, 5]
 
 
 def test_defect_h_the_log_never_holds_frames(broker: Broker, topic: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -303,7 +302,6 @@ def test_defects_k_and_l_a_broker_that_dies_in_an_idle_moment(
     """
     overdue: list[Overdue] = []
     watchdog = WatchdogThread([], watchdog=Watchdog(hard_limit=25), expire=overdue.append)
-    broker = connect(KafkaSettings(bootstrap=node.bootstrap))
     broker._watchdog = watchdog  # type: ignore[attr-defined]
     client = broker.transactions(name, 8)
     client.begin()
@@ -338,7 +336,6 @@ def test_defects_k_and_l_a_broker_that_dies_in_an_idle_moment(
 
     assert values == ([b"before", b"during", b"after"] if outcome == ["committed"] else [b"before", b"after"])
     assert not overdue
-    broker.close()
 
 
 def test_defect_k_a_step_that_hangs_is_seen_by_the_watchdog(
@@ -413,19 +410,19 @@ def test_defect_n_a_replaced_static_member_is_told(broker: Broker, node: BrokerN
         "bootstrap_servers": node.bootstrap,
         "auto_offset_reset": "latest",
     }
-    members = []
-    for _ in range(2):
-        member = KafkaConsumer(topic, **options)
-        until(lambda member=member: member.poll(100) or member.assignment(), "the assignment")  # type: ignore[misc]
-        members.append((member, member.group_metadata()))
-    client = broker.transactions(f"{name}-id", 8)
-    client.begin()
-    with pytest.raises((FencedError, TransactionAborted)):
-        client.commit_positions({Partition(topic, 0): Position(1)}, name, GroupToken(members[0][1]))
-        client.commit()
-    client.close()
-    for member, _ in members:
-        member.close()
+    memberships = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            member = KafkaConsumer(topic, **options)
+            stack.callback(member.close)
+            until(lambda member=member: member.poll(100) or member.assignment(), "the assignment")  # type: ignore[misc]
+            memberships.append(member.group_metadata())
+        client = broker.transactions(f"{name}-id", 8)
+        client.begin()
+        with pytest.raises((FencedError, TransactionAborted)):
+            client.commit_positions({Partition(topic, 0): Position(1)}, name, GroupToken(memberships[0]))
+            client.commit()
+        client.close()
 
 
 def test_defect_o_positions_carry_no_leader_epoch(

@@ -69,29 +69,28 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])
 def test_every_client_reaches_a_secured_broker(secured: Secured, name: str, mechanism: str) -> None:
     """Admin, producer, reader, group member and transactions all use TLS, user and password."""
-    broker = connect(secured.settings(sasl_mechanism=mechanism))
-    broker.check(10)
-    broker.ensure_topics([TopicSettings(name, 1)], 30)
-    producer = broker.producer()
-    producer.send(name, Message(b"k", b"v"))
-    producer.flush(20)
-    member = broker.group_consumer(name, name)
-    polled = member.poll(0.1, 1)
-    deadline = time.monotonic() + 20
-    while not polled.assigned:
-        assert time.monotonic() < deadline
+    with contextlib.closing(connect(secured.settings(sasl_mechanism=mechanism))) as broker:
+        broker.check(10)
+        broker.ensure_topics([TopicSettings(name, 1)], 30)
+        producer = broker.producer()
+        producer.send(name, Message(b"k", b"v"))
+        producer.flush(20)
+        member = broker.group_consumer(name, name)
         polled = member.poll(0.1, 1)
-    assert polled.token is not None
-    transactions = broker.transactions(name, 10)
-    transactions.begin()
-    transactions.commit_positions({Partition(name, 0): Position(1)}, name, polled.token)
-    transactions.commit()
-    reader = broker.reader([Partition(name, 0)])
-    records = reader.read(10)
+        deadline = time.monotonic() + 20
+        while not polled.assigned:
+            assert time.monotonic() < deadline
+            polled = member.poll(0.1, 1)
+        assert polled.token is not None
+        transactions = broker.transactions(name, 10)
+        transactions.begin()
+        transactions.commit_positions({Partition(name, 0): Position(1)}, name, polled.token)
+        transactions.commit()
+        reader = broker.reader([Partition(name, 0)])
+        records = reader.read(10)
 
-    assert [record.value for record in records] == [b"v"]
-    assert broker.lag(name, name, 10) == {Partition(name, 0): 0}
-    broker.close()
+        assert [record.value for record in records] == [b"v"]
+        assert broker.lag(name, name, 10) == {Partition(name, 0): 0}
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-512", "PLAIN"])

@@ -1,0 +1,36 @@
+"""What `KafkaBroker` adds to its clients, on the shared broker."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.broker.contract import Broker, TopicSettings
+from pipeline.records.wire import Partition
+
+pytestmark = pytest.mark.kafka
+
+
+def client_threads() -> set[threading.Thread]:
+    """Threads of Kafka clients that are running."""
+    return {thread for thread in threading.enumerate() if "kafka" in thread.name.lower()}
+
+
+def test_closing_ends_the_clients_that_nobody_holds(kafka: Callable[..., Broker], name: str) -> None:
+    """A client that was dropped without being closed has a thread all the same; closing the broker ends it."""
+    before, broker = client_threads(), kafka()
+    broker.ensure_topics([TopicSettings(name, 1)], 20)
+    broker.producer()
+    broker.transactions(name, 20)
+    broker.group_consumer(name, name)
+    broker.reader([Partition(name, 0)])
+    gc.collect()
+    assert client_threads() - before
+
+    broker.close()
+    deadline = time.monotonic() + 20
+    while left := client_threads() - before:
+        assert time.monotonic() < deadline, [thread.name for thread in left]
+        time.sleep(0.02)
