@@ -2,7 +2,7 @@
 
     exit code  0 done
                1 failed
-               2 a person must change something: a setting, an argument, a credential
+               2 a person must change something: a setting, an argument, a credential, a worker's bundle
                3 something outside is not there at the moment: try again
                4 another process has taken this one's place
              130 interrupted

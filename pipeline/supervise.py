@@ -2,9 +2,11 @@
 
 child's exit code          what it means                                what the parent does
 0                          it was told to stop                          ends with 0
-2                          a person must change something               ends with 2
-1, in its first seconds    it never worked: a bundle, a bug             ends with 1
-3, 4, 75, signals, 1       broker away, fenced, stuck, killed, crashed  starts it again
+2                          a person must change something, such as      ends with 2
+                           a bundle that cannot be loaded
+1, in its first seconds    it never worked: a bug                       ends with 1
+3                          the broker is away                           starts it again, within seconds
+4, 75, signals, 1          fenced, stuck, killed, crashed               starts it again
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from pipeline.local import child
 
 FAST = frozenset({4, 75, -signal.SIGKILL})
 """Codes of a child that worked until then: fenced, ended by its watchdog, killed. No reason to wait long."""
+AWAY = 3
+"""Code of a child that found no broker. It will be back, and every second of waiting then makes events late."""
 HEALTHY_SECONDS = 5.0
 """A child that ran this long was well; the backoff begins anew."""
 EARLY_SECONDS = 10.0
@@ -48,7 +52,7 @@ def decide(ended: Ended, failures: int) -> float | None:
         return None
     if ended.code in FAST:
         return float(min(0.1 * 2 ** min(failures, 8), 10.0))
-    return float(min(0.5 * 2 ** min(failures, 8), 30.0))
+    return float(min(0.5 * 2 ** min(failures, 8), 5.0 if ended.code == AWAY else 30.0))
 
 
 def supervise(

@@ -10,10 +10,12 @@ from contextlib import ExitStack, closing, contextmanager
 
 import structlog
 
+from engines.errors import EngineError
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import check_topics
 from pipeline.config import Settings
 from pipeline.control import ControlReader, apply_config
+from pipeline.errors import ConfigurationError
 from pipeline.health import HealthServer
 from pipeline.labels import collect, make
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
@@ -43,12 +45,13 @@ def run_worker(
     slot: stable name of this worker, which decides whose unfinished transaction it aborts at its start; else that of
     the settings, else made from host and process. model: a loaded bundle; else that of the settings. started: called
     with the running worker. fail: called at every numbered step of commit and assignment, for tests.
-    Raises ConfigurationError, TransientError (nothing was reached yet), FencedError, EngineError.
+    Raises ConfigurationError, for a bundle that cannot be loaded too, TransientError (nothing was reached yet),
+    FencedError.
     """
     broker.check(BROKER_SECONDS)
     check_topics(broker, settings)
     with ExitStack() as stack:
-        model = model or stack.enter_context(closing(load_model(settings)))
+        model = model or stack.enter_context(closing(_load(settings)))
         registry = new_registry()
         metrics = WorkerMetrics(registry, settings.http.per_camera_metrics)
         metrics.engine(_engine_labels(model))
@@ -73,6 +76,15 @@ def run_worker(
         if started:
             started(worker, health)
         worker.run(stop)
+
+
+def _load(settings: Settings) -> Model:
+    """The bundle of the settings. What is wrong with it is wrong at every start: only a person can mend it."""
+    try:
+        return load_model(settings)
+    except EngineError as error:
+        named = settings.worker.bundle
+        raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
 
 
 def _engine_labels(model: Model) -> EngineLabels:

@@ -218,7 +218,10 @@ def run_to_its_end(folder: Path, *options: str) -> tuple[int, list[str]]:
 
 
 def test_a_tampered_bundle_is_refused(tmp_path: Path, broker_node: BrokerNode) -> None:
-    """One changed byte of a network: the command ends with 1 and a line that names the file and the reason."""
+    """One changed byte of a network: the command and its supervisor end with 2; a line names bundle, file and reason.
+
+    The supervisor starts no second child: a bundle is not mended by loading it again.
+    """
     bundle = tiny_bundle(tmp_path / "tiny", frames=4)
     network = bytearray((bundle / "image.onnx").read_bytes())
     network[-1] ^= 1
@@ -227,9 +230,10 @@ def test_a_tampered_bundle_is_refused(tmp_path: Path, broker_node: BrokerNode) -
     broker = connect(settings.kafka)
     apply_topics(broker, settings)
     broker.close()
-    code, lines = run_to_its_end(tmp_path, "--no-supervise")
+    code, lines = run_to_its_end(tmp_path)
     errors = [line for line in lines if line.startswith("error:")]
-    assert code == 1 and len(errors) == 1 and lines[-1] == errors[0], lines
+    assert code == 2 and len(errors) == 1 and lines[-1] == errors[0], lines
+    assert f"the bundle {bundle} (worker.bundle) cannot be loaded" in errors[0]
     assert "image.onnx" in errors[0] and "sha256" in errors[0]
 
 
