@@ -6,16 +6,22 @@ Shipped, because whoever builds on the records wants to test without cameras and
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
 from pipeline.clock import SECOND, tick_ns
+from pipeline.records.events import ActionEvent, Evidence, ModelReference, Phase
 from pipeline.records.frames import FrameRecord, StreamRecord, encode_stream_record
 from pipeline.records.labels import THRESHOLDS, Label
 from pipeline.records.wire import Partition, Record
 from pipeline.rules import Calibration, EventRules, for_camera, resolve
+
+if TYPE_CHECKING:
+    from pipeline.camera.source import Picture, SourceSettings
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "red": (255, 0, 0),
@@ -64,6 +70,58 @@ def as_record(record: StreamRecord, partition: Partition, offset: int) -> Record
     """A record as it would be read from the frames topic."""
     message = encode_stream_record(record)
     return Record(partition.topic, partition.number, offset, message.key, message.value, message.headers)
+
+
+_MODEL = ModelReference("b" * 64, "demo", "0.1.0", "s" * 16)
+_STARTED = ActionEvent(
+    id="6c0f7f9e-0000-5000-8000-000000000000",
+    sequence=0,
+    phase="started",
+    camera="front-door",
+    session=EPOCH * 1000,
+    label_id="fall",
+    label="a person falls",
+    time_ns=EPOCH * SECOND + 12_250_000_000,
+    start_ns=EPOCH * SECOND + 11_000_000_000,
+    start_tick=EPOCH * 4 + 44,
+    end_ns=None,
+    end_tick=None,
+    score=0.91,
+    peak=0.93,
+    peak_ns=EPOCH * SECOND + 12_000_000_000,
+    reason=None,
+    model=_MODEL,
+    started_by=_MODEL,
+    labels_version=3,
+    window_frames=8,
+    window_rate=4.0,
+    evidence=Evidence("actionwire.frames", 5, 100, 107),
+)
+_ENDED: Mapping[str, Any] = {
+    "sequence": 1,
+    "phase": "ended",
+    "time_ns": EPOCH * SECOND + 16_250_000_000,
+    "end_ns": EPOCH * SECOND + 14_500_000_000,
+    "end_tick": EPOCH * 4 + 58,
+    "reason": "score",
+}
+
+
+def sample_event(phase: Phase = "started", **changes: Any) -> ActionEvent:
+    """A message about somebody who falls at the front door, 11 s into the test stream and for 3.5 s.
+
+    changes: fields of `ActionEvent` that are to be different.
+    """
+    fields = _ENDED if phase == "ended" else {"phase": phase, "sequence": int(phase == "updated")}
+    return replace(_STARTED, **{**fields, **changes})
+
+
+def first_pictures(settings: SourceSettings, count: int) -> list[Picture]:
+    """The first `count` pictures that a video source really gives. Raises what `open_source` and `pictures` raise."""
+    from pipeline.camera.source import open_source  # whoever tests without cameras needs no video library
+
+    with open_source(settings) as source:
+        return list(islice((picture for picture in source.pictures() if picture), count))
 
 
 @dataclass(slots=True)

@@ -17,9 +17,10 @@ from pipeline.camera.backoff import Backoff
 from pipeline.camera.checking import check
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import Picture, SourceSettings, open_source
+from pipeline.camera.source import Picture, SourceSettings
 from pipeline.errors import AuthenticationError, CameraRefused
 from pipeline.local.test_card import number_of, write_test_card
+from pipeline.testing import first_pictures
 
 ROOT = Path(__file__).parents[2]
 SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -123,18 +124,6 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def take(settings: SourceSettings, count: int) -> list[Picture]:
-    """The first pictures of a source."""
-    found: list[Picture] = []
-    with open_source(settings) as source:
-        for picture in source.pictures():
-            if picture:
-                found.append(picture)
-            if len(found) == count:
-                break
-    return found
-
-
 @dataclass
 class Reading:
     """A camera that is being read."""
@@ -179,7 +168,7 @@ def check_order(pictures: list[Picture]) -> None:
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_gst_plays_over_tcp_and_udp(gst_server: Server, transport: str) -> None:
     """Every picture in order, with time stamps that fit."""
-    pictures = take(SourceSettings(gst_server.url("door"), transport), 50)  # type: ignore[arg-type]
+    pictures = first_pictures(SourceSettings(gst_server.url("door"), transport), 50)  # type: ignore[arg-type]
 
     check_order(pictures)
     assert not any(picture.corrupt for picture in pictures)
@@ -191,10 +180,10 @@ def test_gst_asks_for_a_digest_login(gst_server: Server, film: Path, transport: 
     closed = gst(film, USER, PASSWORD)
     try:
         right, wrong = "an%20n:p%40ss%3Aword@", "an%20n:wr0ng@"
-        assert len(take(SourceSettings(closed.url("door", right), transport), 3)) == 3  # type: ignore[arg-type]
+        assert len(first_pictures(SourceSettings(closed.url("door", right), transport), 3)) == 3  # type: ignore[arg-type]
         for login in (wrong, ""):
             with pytest.raises(AuthenticationError, match="refused the login") as caught:
-                take(SourceSettings(closed.url("door", login), transport), 1)  # type: ignore[arg-type]
+                first_pictures(SourceSettings(closed.url("door", login), transport), 1)  # type: ignore[arg-type]
             assert "wr0ng" not in str(caught.value)
     finally:
         closed.end()
@@ -203,7 +192,7 @@ def test_gst_asks_for_a_digest_login(gst_server: Server, film: Path, transport: 
 def test_gst_names_no_such_path(gst_server: Server) -> None:
     """An unknown path is refused as one."""
     with pytest.raises(CameraRefused, match="no stream of this path"):
-        take(SourceSettings(gst_server.url("nothing")), 1)
+        first_pictures(SourceSettings(gst_server.url("nothing")), 1)
 
 
 def test_the_cameras_clock_is_taken_up_with_the_first_report(gst_server: Server) -> None:
@@ -249,7 +238,7 @@ def test_check_describes_a_foreign_camera(gst_server: Server) -> None:
 
 def test_a_python_server_plays(python_server: Server) -> None:
     """A server in pure Python, by others: every picture in order, with the capture time of its first report."""
-    pictures = take(SourceSettings(python_server.url("card.mp4")), 50)
+    pictures = first_pictures(SourceSettings(python_server.url("card.mp4")), 50)
 
     check_order(pictures)
     assert not any(picture.corrupt for picture in pictures)

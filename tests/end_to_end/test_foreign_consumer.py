@@ -18,35 +18,12 @@ from pipeline.broker.topics import apply_topics
 from pipeline.config import KafkaSettings, Settings, TopicsSettings
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.broker_node.java import prepare
-from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event
+from pipeline.records.events import encode_event
+from pipeline.testing import sample_event
 
 pytestmark = pytest.mark.kafka
 
-MODEL = ModelReference("sha256:0", "tiny", "0.1.0", "colours")
-EVENT = ActionEvent(
-    id="7f0f2a0c-0000-5000-8000-000000000001",
-    sequence=0,
-    phase="started",
-    camera="Tür-1",
-    session=1,
-    label_id="cyan",
-    label="cyan",
-    time_ns=1_767_225_600_250_000_000,
-    start_ns=1_767_225_600_000_000_000,
-    start_tick=1,
-    end_ns=None,
-    end_tick=None,
-    score=0.75,
-    peak=0.75,
-    peak_ns=1_767_225_600_250_000_000,
-    reason=None,
-    model=MODEL,
-    started_by=MODEL,
-    labels_version=0,
-    window_frames=4,
-    window_rate=4.0,
-    evidence=Evidence("x.frames", 0, 3, 6),
-)
+EVENT = sample_event(camera="Tür-1")
 COMMITTED, ABORTED = (0, 1, 4), (2, 3)
 
 

@@ -27,9 +27,9 @@ from pipeline.evaluation import (
     read_truth,
     report,
 )
-from pipeline.records.events import ActionEvent, Evidence, ModelReference
+from pipeline.records.events import ActionEvent
+from pipeline.testing import sample_event
 
-MODEL = ModelReference("b", "demo", "0.1.0", "s")
 TEXTS = {"f": "a person falls", "r": "a person runs", "w": "a person waves"}
 
 
@@ -60,20 +60,9 @@ def messages_of(late: float = 1.5, **cameras: str) -> list[ActionEvent]:
     made = []
     for camera, drawn in cameras.items():
         for number, (text, start, end) in enumerate(spans(drawn)):
-            started = ActionEvent(
-                f"{camera}-{number}", 0, "started", camera, 1, text, text, instant(start + late), instant(start), 0,
-                None, None, 0.9, 0.9, instant(start + late), None, MODEL, MODEL, 0, 8, 4.0, Evidence("t", 0, 0, 7),
-            )  # fmt: skip
-            ended = replace(
-                started,
-                sequence=1,
-                phase="ended",
-                time_ns=instant(end + 2),
-                end_ns=instant(end),
-                end_tick=0,
-                reason="score",
-            )
-            made += [started, ended]
+            same = {"id": f"{camera}-{number}", "camera": camera, "label": text, "start_ns": instant(start)}
+            made.append(sample_event("started", **same, time_ns=instant(start + late)))
+            made.append(sample_event("ended", **same, time_ns=instant(end + 2), end_ns=instant(end)))
     return made
 
 

@@ -7,24 +7,13 @@ from pathlib import Path
 import av
 import pytest
 
-from pipeline.camera.source import Picture, SourceSettings, open_source, scaled
+from pipeline.camera.source import SourceSettings, open_source, scaled
 from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import draw, number_of, write_test_card
+from pipeline.testing import first_pictures
 
 FOOTAGE = Path(__file__).parents[3] / "../shared/data/singles"
-
-
-def take(settings: SourceSettings, count: int) -> list[Picture]:
-    """The first pictures of a source."""
-    found: list[Picture] = []
-    with open_source(settings) as source:
-        for picture in source.pictures():
-            if picture:
-                found.append(picture)
-            if len(found) == count:
-                break
-    return found
 
 
 def camera(server: RtspServer, name: str = "door", **settings: object) -> SourceSettings:
@@ -36,7 +25,7 @@ def test_pictures_carry_the_cameras_capture_time(server: RtspServer, card: Media
     """Every picture is there, in order, with a time stamp, and the camera's clock tells its capture."""
     mount = server.add("door", card)
 
-    pictures = take(camera(server), 15)
+    pictures = first_pictures(camera(server), 15)
 
     assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(15))
     stamps = [picture.pts for picture in pictures if picture.pts is not None]
@@ -53,7 +42,7 @@ def test_without_reports_there_is_no_reference(server: RtspServer, card: Media) 
     """A camera that sends no sender reports gives no capture times of its own, and its first picture no time stamp."""
     server.add("door", card).faults.reports = False
 
-    pictures = take(camera(server), 5)
+    pictures = first_pictures(camera(server), 5)
 
     assert {picture.reference for picture in pictures} == {None}
     assert [picture.pts is None for picture in pictures] == [True] + [False] * 4
@@ -63,7 +52,7 @@ def test_a_reference_appears_with_the_first_report(server: RtspServer, card: Med
     """When reports begin late, the pictures before have no reference and those after have one."""
     server.add("door", card).faults.report_delay = 0.3
 
-    known = [picture.reference is not None for picture in take(camera(server), 15)]
+    known = [picture.reference is not None for picture in first_pictures(camera(server), 15)]
 
     assert known == sorted(known)
     assert (known[0], known[-1]) == (False, True)
@@ -74,7 +63,7 @@ def test_a_wrap_of_the_rtp_clock_goes_unnoticed(server: RtspServer, card: Media,
     """Time stamps run on where the 32-bit RTP clock wraps, or passes its half."""
     server.add("door", card, first_timestamp=first)
 
-    stamps = [picture.pts for picture in take(camera(server), 15) if picture.pts is not None]
+    stamps = [picture.pts for picture in first_pictures(camera(server), 15) if picture.pts is not None]
 
     assert all(39_000_000 < later - earlier < 41_000_000 for earlier, later in pairwise(stamps))
 
@@ -92,7 +81,7 @@ def test_pictures_with_b_frames_come_in_order_of_time(server: RtspServer, tmp_pa
     assert [unit.time for unit in media.units] != sorted(unit.time for unit in media.units)
     mount = server.add("door", media)
 
-    pictures = take(camera(server), 15)
+    pictures = first_pictures(camera(server), 15)
 
     assert [number_of(picture.rgb(120)) for picture in pictures] == list(range(15))
     for number, picture in enumerate(pictures):
@@ -104,7 +93,7 @@ def test_damaged_pictures_are_marked(server: RtspServer, card: Media) -> None:
     mount = server.add("door", card, seed=5)
     mount.faults.loss = 0.2
 
-    pictures = take(camera(server), 25)
+    pictures = first_pictures(camera(server), 25)
 
     stamps = [picture.pts for picture in pictures if picture.pts is not None]
     gaps = [later - earlier for earlier, later in pairwise(stamps) if later - earlier > 50_000_000]
@@ -115,7 +104,7 @@ def test_reordered_packets_do_not_raise(server: RtspServer, card: Media) -> None
     """Packets that change places, as over UDP, cost pictures at most."""
     server.add("door", card, seed=5).faults.reorder = 0.1
 
-    assert len(take(camera(server), 15)) == 15
+    assert len(first_pictures(camera(server), 15)) == 15
 
 
 def test_the_end_of_a_live_stream_is_a_fault(server: RtspServer, card: Media) -> None:
@@ -278,7 +267,7 @@ def test_real_clips_over_rtsp(server: RtspServer, pattern: str) -> None:
         pytest.skip(f"no footage at {FOOTAGE}")
     server.add("door", load_media(next(FOOTAGE.glob(pattern))))
 
-    pictures = take(camera(server), 10)
+    pictures = first_pictures(camera(server), 10)
 
     assert not any(picture.corrupt for picture in pictures)
     assert all(picture.reference is not None for picture in pictures)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from pipeline.clock import REPLAY_EPOCH_NS, SECOND
 from pipeline.commands.evaluate import evaluate
 from pipeline.errors import ConfigurationError
-from pipeline.records.events import ActionEvent, Evidence, ModelReference, event_document
+from pipeline.records.events import event_document
+from pipeline.testing import sample_event
 
 app = typer.Typer()
 app.command()(evaluate)
@@ -38,22 +39,19 @@ TRUTH = {
 
 def messages(label: str, start: float, end: float) -> list[dict[str, Any]]:
     """The documents of one event; it fires 1.5 s after its start."""
-    model = ModelReference("b", "demo", "0.1.0", "s")
 
     def at(seconds: float) -> int:
         return REPLAY_EPOCH_NS + round(seconds * SECOND)
 
     return [
         event_document(
-            ActionEvent(
-                f"{label}-{start}", sequence, "started" if ended is None else "ended", "camera-1", 1, "x", label,
-                at(start + 1.5 if ended is None else end + 1), at(start), 0, None if ended is None else at(ended),
-                None if ended is None else 0, 0.9, 0.9, at(start + 1.5), None if ended is None else "score", model,
-                model, 0, 8, 4.0, Evidence("t", 0, 0, 7),
-            )
+            sample_event(phase, id=f"{label}-{start}", camera="camera-1", label=label, start_ns=at(start), **changes)
         )
-        for sequence, ended in enumerate((None, end))
-    ]  # fmt: skip
+        for phase, changes in (
+            ("started", {"time_ns": at(start + 1.5)}),
+            ("ended", {"time_ns": at(end + 1), "end_ns": at(end)}),
+        )
+    ]
 
 
 @pytest.fixture

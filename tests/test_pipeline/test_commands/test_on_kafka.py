@@ -17,17 +17,12 @@ from pipeline.cli import app
 from pipeline.config import Settings
 from pipeline.local.broker_node import BrokerNode
 from pipeline.records.cameras import CameraStatus, encode_status
-from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event
+from pipeline.records.events import encode_event
+from pipeline.testing import sample_event
 
 pytestmark = pytest.mark.kafka
 
-MODEL = ModelReference("b" * 64, "demo", "0.1.0", "s" * 16)
-STARTED = ActionEvent(
-    "6c0f7f9e-0000-5000-8000-000000000000", 0, "started", "front-door", 1_790_000_000_000, "fall", "a person falls",
-    1_790_000_012_250_000_000, 1_790_000_011_000_000_000, 44, None, None, 0.91, 0.93, 1_790_000_012_000_000_000, None,
-    MODEL, MODEL, 3, 8, 4.0, Evidence("actionwire.frames", 5, 100, 107),
-)  # fmt: skip
-ENDED = replace(STARTED, sequence=1, phase="ended", end_ns=1_790_000_014_500_000_000, end_tick=58, reason="score")
+STARTED, ENDED = sample_event("started"), sample_event("ended")
 STATUS = CameraStatus(
     "front-door", "online", 1_790_000_000_000, None, 12.5, 320, 240, "h264", "rtcp", 0.01, 0, "host-1", None, None
 )

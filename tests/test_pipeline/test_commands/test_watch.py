@@ -12,19 +12,12 @@ import pytest
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.commands.watch import Choice, follow, line
-from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event
+from pipeline.records.events import ActionEvent, encode_event
 from pipeline.records.wire import Message
+from pipeline.testing import sample_event
 
 TOPIC = "actionwire.events"
-MODEL = ModelReference("b" * 64, "demo", "0.1.0", "s" * 16)
-STARTED = ActionEvent(
-    "6c0f7f9e-0000-5000-8000-000000000000", 0, "started", "front-door", 1_790_000_000_000, "fall", "a person falls",
-    1_790_000_012_250_000_000, 1_790_000_011_000_000_000, 44, None, None, 0.91, 0.93, 1_790_000_012_000_000_000, None,
-    MODEL, MODEL, 3, 8, 4.0, Evidence("actionwire.frames", 5, 100, 107),
-)  # fmt: skip
-ENDED = replace(
-    STARTED, sequence=1, phase="ended", end_ns=1_790_000_014_500_000_000, end_tick=58, reason="score", peak=0.97
-)
+STARTED, ENDED = sample_event("started"), sample_event("ended", peak=0.97)
 
 
 @pytest.fixture
@@ -107,6 +100,6 @@ def test_without_begin_only_new_events_come(broker: Broker) -> None:
 def test_a_line_says_when_where_what_and_how_it_ended() -> None:
     """One line per message, for people."""
     assert line(STARTED).plain == (
-        "2026-09-21T14:13:32.250Z  front-door       started  a person falls  peak 0.93  since 2026-09-21T14:13:31.000Z"
+        "2023-11-14T22:13:32.250Z  front-door       started  a person falls  peak 0.93  since 2023-11-14T22:13:31.000Z"
     )
     assert line(ENDED).plain.endswith("for 3.5 s  (score)")

@@ -8,37 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadRecordError
-from pipeline.records.events import ActionEvent, Evidence, ModelReference, decode_event, encode_event
+from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.wire import iso, nanoseconds
+from pipeline.testing import sample_event
 
-MODEL = ModelReference("b" * 64, "demo", "0.1.0", "s" * 16)
-STARTED = ActionEvent(
-    id="6c0f7f9e-0000-5000-8000-000000000000",
-    sequence=0,
-    phase="started",
-    camera="front-door",
-    session=1_790_000_000_000,
-    label_id="a-person-falls-down",
-    label="a person falls down",
-    time_ns=1_790_000_012_250_000_000,
-    start_ns=1_790_000_011_000_000_000,
-    start_tick=7_160_000_044,
-    end_ns=None,
-    end_tick=None,
-    score=0.91,
-    peak=0.93,
-    peak_ns=1_790_000_012_000_000_000,
-    reason=None,
-    model=MODEL,
-    started_by=MODEL,
-    labels_version=3,
-    window_frames=8,
-    window_rate=4.0,
-    evidence=Evidence("actionwire.frames", 5, 100, 107),
-)
-ENDED = replace(
-    STARTED, sequence=2, phase="ended", end_ns=1_790_000_014_000_000_000, end_tick=7_160_000_056, reason="score"
-)
+STARTED, ENDED = sample_event("started"), sample_event("ended", sequence=2)
 
 
 @pytest.mark.parametrize("event", [STARTED, ENDED])
@@ -57,7 +31,7 @@ def test_headers_are_cloudevents_in_binary_mode() -> None:
         "ce_source": b"/plant-7",
         "ce_id": ENDED.id.encode() + b".2",
         "ce_subject": ENDED.id.encode(),
-        "ce_time": b"2026-09-21T14:13:32.250Z",
+        "ce_time": b"2023-11-14T22:13:36.250Z",
         "content-type": b"application/json",
     }
 
