@@ -117,8 +117,9 @@ def demo_path() -> Path:
 
 
 def default_store() -> Path:
-    """Return the user's own store, which the commands use unless told otherwise."""
-    return data_directory() / "bundles"
+    """Return the user's own store, which all commands use unless told otherwise; $ACTIONWIRE_STORE names another."""
+    chosen = os.environ.get("ACTIONWIRE_STORE")
+    return Path(chosen).expanduser().resolve() if chosen else data_directory() / "bundles"
 
 
 def watch(store: Path, name: str) -> Iterator[Path | None]:

@@ -47,6 +47,9 @@ def test_the_cache_can_be_moved_as_a_whole(home: Path, monkeypatch: pytest.Monke
     assert cache_directory() == home / "of-mine"
 
 
-def test_the_store_is_the_users_data(home: Path) -> None:
-    """Published bundles are data, not cache: nothing makes them again."""
+def test_the_store_is_the_users_data(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published bundles are data: nothing makes them again. ACTIONWIRE_STORE moves them for every command."""
+    monkeypatch.delenv("ACTIONWIRE_STORE", raising=False)
     assert default_store() == home / ".local/share/actionwire/bundles"
+    monkeypatch.setenv("ACTIONWIRE_STORE", "~/shared")
+    assert default_store() == home / "shared"
