@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -31,14 +29,6 @@ def prepare(image: Image, form: Input) -> Image:
     if image.shape[:2] != (form.height, form.width):
         image = _resize(image, form)
     return np.ascontiguousarray(image)
-
-
-def prepare_batch(images: Sequence[Image], form: Input) -> Image:
-    """Return the frames, each prepared, as RGB uint8 [n, form.height, form.width, 3]; n may be 0."""
-    batch = np.empty((len(images), form.height, form.width, 3), np.uint8)
-    for index, image in enumerate(images):
-        batch[index] = prepare(image, form)
-    return batch
 
 
 def _centre(image: Image, ratio: float) -> Image:

@@ -52,10 +52,6 @@ def probe(engine: Engine, bundle: Bundle) -> Probe:
     return measured
 
 
-def _angle(found: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:
-    return _difference(normalise(found), normalise(golden))
-
-
 def _difference(found: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:
     # A network of another width cannot be compared; infinitely far is the honest answer.
     if found.shape != golden.shape:

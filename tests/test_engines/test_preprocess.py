@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.manifest import Input
-from engines.preprocess import prepare, prepare_batch
+from engines.preprocess import prepare
 
 
 def form(height: int = 32, width: int = 32, resize: str = "area", crop: str = "squash") -> Input:
@@ -87,11 +87,3 @@ def test_what_is_no_rgb_frame_is_refused(image: npt.NDArray[np.uint8]) -> None:
     """Floats, grey pictures, alpha channels and empty pictures are programmers' errors."""
     with pytest.raises(ValueError, match="RGB uint8"):
         prepare(image, form())
-
-
-def test_a_batch_is_its_frames() -> None:
-    """Frames of different sizes become one array, each as it would be alone; no frames give an empty batch."""
-    images = [striped(48, 96), striped(32, 32), striped(99, 17)]
-    batch = prepare_batch(images, form())
-    np.testing.assert_array_equal(batch, [prepare(image, form()) for image in images])
-    assert prepare_batch([], form()).shape == (0, 32, 32, 3)
