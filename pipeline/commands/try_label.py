@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.contract import EngineInfo
+from engines.folders import cache_directory
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, Reader
 from pipeline.broker.messages import partition_of
@@ -103,7 +104,8 @@ def run(
 
     partitions = partitions_of(broker, settings.topics.name("frames"))
     partition = partitions[partition_of(camera.encode(), len(partitions))]
-    with closing(broker.reader([partition])) as reader, closing(load_model(settings)) as model:
+    cache = cache_directory()
+    with closing(broker.reader([partition])) as reader, closing(load_model(settings, cache=cache)) as model:
         recent = tail(reader, partition, camera, round(past * settings.rate))
         if not recent:
             raise ConfigurationError(

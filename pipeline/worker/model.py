@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import structlog
 
 from engines import bundle as bundles
@@ -12,23 +14,21 @@ from engines.backends import open_engine
 from engines.bundle import Bundle
 from engines.contract import Embeddings, Engine, Images
 from engines.errors import TextError
-from engines.manifest import Manifest, check_deployment
+from engines.manifest import Window, check_deployment
 from engines.preprocess import prepare
 from engines.store import default_store, resolve
-from engines.textbank import TextEncoder
+from engines.textbank import TextEncoder, assemble
 from pipeline import rules, scoring
 from pipeline.config import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.frames import decode_jpeg
 from pipeline.labels import LabelSet
 from pipeline.records.labels import Label
-from pipeline.rules import EventRules
+from pipeline.rules import Calibration, EventRules
 from pipeline.scoring import Scorer, ScoreRule
 from pipeline.worker.lanes import LabelView, Scores
 from pipeline.worker.overload import steps
 from pipeline.worker.streams import Geometry
-
-"""Name of the bundle that is shipped."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,8 @@ class BundleLabels:
     version: int
     labels: tuple[Label, ...]
     scorer: Scorer
-    manifest: Manifest
+    window: Window
+    calibrated: Calibration
     defaults: Mapping[str, float | None]
     """The deployment's own thresholds; None: as the bundle was calibrated."""
     _rules: dict[tuple[str, int], EventRules] = field(default_factory=dict)
@@ -52,14 +53,13 @@ class BundleLabels:
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds of one camera; made once. Raises ConfigurationError where they contradict each other."""
         if (camera, rate) not in self._rules:
-            window = self.manifest.window
             resolved = rules.resolve(
                 self.labels,
-                rules.calibration(self.manifest.events.model_dump()),
+                self.calibrated,
                 self.defaults,
                 rate=rate,
-                multiple=max(1, rate // window.rate),
-                stride=window.stride,
+                multiple=max(1, rate // self.window.rate),
+                stride=self.window.stride,
             )
             self._rules[camera, rate] = rules.for_camera(resolved, camera)
         return self._rules[camera, rate]
@@ -68,8 +68,8 @@ class BundleLabels:
 class Model:
     """A loaded bundle, ready for work. Its engine belongs to one thread; `prepare` may be called from any."""
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
-        """Load and probe. Raises EngineError."""
+    def __init__(self, bundle: Bundle, settings: Settings, *, cache: Path | None = None) -> None:
+        """Load and probe. cache: folder for the embeddings of labels; None keeps none. Raises EngineError."""
         worker, manifest = settings.worker, bundle.manifest
         check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
         self.bundle = bundle
@@ -85,7 +85,9 @@ class Model:
                 f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
                 "choose a bundle without memory"
             )
-        self._texts = TextEncoder(bundle)
+        self._texts = TextEncoder(bundle, cache=cache)
+        self._references = bundle.references()
+        self._calibrated = rules.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
     def prepare(self, jpeg: bytes) -> Images:
@@ -102,22 +104,25 @@ class Model:
         A label that this bundle cannot use (its text is too long, its thresholds contradict each other) is left out and
         logged: whoever added it must not stop the others.
         """
-        usable = tuple(label for label in labels.labels if self._usable(label))
-        bank = self._texts.bank([label.text for label in usable])
-        score = self.bundle.manifest.score
+        embedded = [(label, found) for label in labels.labels if (found := self._embedded(label)) is not None]
+        usable = tuple(label for label, _ in embedded)
+        manifest = self.bundle.manifest
+        score, texts = manifest.score, [label.text for label in usable]
+        embeddings = np.concatenate([self._texts.embed_labels([]), *(found for _, found in embedded)])
+        bank = assemble(manifest.space.id, texts, embeddings, self._references, score)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
         scorer = scoring.prepare(bank.embeddings, bank.reference_embeddings, bank.left_out, groups, rule)
-        return BundleLabels(labels.version, usable, scorer, self.bundle.manifest, self._defaults)
+        return BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
 
-    def _usable(self, label: Label) -> bool:
+    def _embedded(self, label: Label) -> Embeddings | None:
+        """A label's embeddings, float32 [1, P, D]; None for one that cannot be watched for."""
         try:
-            self._texts.bank([label.text])
-            rules.resolve([label], rules.calibration(self.bundle.manifest.events.model_dump()), self._defaults, rate=1)
+            rules.resolve([label], self._calibrated, self._defaults, rate=1)
+            return self._texts.embed_labels([label.text])
         except (TextError, ConfigurationError) as error:
             log.error("a label cannot be watched for", label=label.text, reason=str(error))
-            return False
-        return True
+            return None
 
     def close(self) -> None:
         """Release the networks."""
@@ -125,6 +130,10 @@ class Model:
         self._texts.close()
 
 
-def load_model(settings: Settings, *, allow_draft: bool = False) -> Model:
-    """Load the bundle that the settings name. Raises EngineError, ConfigurationError."""
-    return Model(bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft), settings)
+def load_model(settings: Settings, *, allow_draft: bool = False, cache: Path | None = None) -> Model:
+    """Load the bundle that the settings name. Raises EngineError, ConfigurationError.
+
+    cache: folder in which embeddings of labels are kept from run to run, by embedding space; None keeps none.
+    """
+    bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
+    return Model(bundle, settings, cache=cache)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,25 @@ def test_a_label_that_cannot_be_watched_for_stops_no_other(model: Model) -> None
     view = model.embed(labels)
     assert isinstance(view, BundleLabels) and [label.id for label in view.labels] == ["cyan"] and view.version == 4
     assert view.rules("door", 4).columns == {"cyan": 0} and view.rules("door", 8).step == 2
+
+
+def test_a_text_is_embedded_once(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text network runs once per label, and with a cache folder not at all for a label that was watched before."""
+    labels = LabelSet((Label("cyan", "cyan"), Label("red", "red")), 0)
+    runs: list[int] = []
+    for expected in (2, 2):
+        model = load_model(settings(bundle), cache=tmp_path)
+        run = model._texts._network.run
+
+        def counted(*inputs: Any, run: Any = run) -> Any:
+            runs.append(len(inputs))
+            return run(*inputs)
+
+        monkeypatch.setattr(model._texts._network, "run", counted)
+        view = model.embed(labels)
+        assert isinstance(view, BundleLabels) and len(view.labels) == 2
+        assert len(runs) == expected
+        model.close()
 
 
 def test_an_empty_set_scores_nothing(model: Model) -> None:
