@@ -46,6 +46,11 @@ class ControlReader:
             self._take(record)
         return self.sets.version != before
 
+    @property
+    def position(self) -> int:
+        """Offset up to which the topic was read."""
+        return self._reader.positions()[self._partition]
+
     def close(self) -> None:
         """Release the connection."""
         self._reader.close()

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from engines.folders import cache_directory
 from pipeline.clock import REPLAY_EPOCH_NS
 from pipeline.config import Settings, read_document
 from pipeline.errors import ConfigurationError
@@ -72,7 +73,7 @@ def replay(
     asked = _labels(label or [], labels, settings)
     begun = perf_counter()
     with ExitStack() as stack:
-        model = load_model(settings, allow_draft=draft)
+        model = load_model(settings, allow_draft=draft, cache=cache_directory())
         stack.callback(model.close)
         table = ScoreTable() if scores else None
         observe = table.note if table else None
@@ -117,7 +118,7 @@ def _topic(
         running = Replay(model, fixed(model, LabelSet(given, 0)), settings, observe)
         return running, replay_topic(running, model, broker, settings, None, since_ms=since_ms, until_ms=until_ms)
     control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, wait_seconds=0.0)
+    views = Views(model.embed, complete=True)
     known_sets(control, views)
     running = Replay(model, views, settings, observe)
     return running, replay_topic(running, model, broker, settings, control, since_ms=since_ms, until_ms=until_ms)

@@ -11,13 +11,14 @@ from contextlib import ExitStack, closing, contextmanager
 import structlog
 
 from engines.errors import EngineError
+from engines.folders import cache_directory
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import check_topics
 from pipeline.config import Settings
 from pipeline.control import ControlReader, apply_config
 from pipeline.errors import ConfigurationError
 from pipeline.health import HealthServer
-from pipeline.labels import collect, make
+from pipeline.labels import LabelSet, collect, make
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
 from pipeline.worker.equipment import Equipment
 from pipeline.worker.labelling import Announcer, Views, follow
@@ -61,13 +62,18 @@ def run_worker(
         views = Views(model.embed)
         reader = stack.enter_context(ControlReader(broker, control, views.seen))
         reader.catch_up(CONTROL_SECONDS)
+        views.answer(0, reader.position)
         equipment = Equipment(model.engine, model.geometry, model.prepare, views, model.steps)
         name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(settings, broker, equipment, metrics, slot=name, fail=fail)
         producer = broker.producer()
         stack.callback(producer.close)
         announcer = Announcer(producer, settings.topics.name("frames"), worker.labelled)
-        stack.enter_context(_background("labels", lambda ended: follow(reader, views, announcer, ended)))
+
+        def watching(labels: LabelSet) -> None:
+            metrics.labels(len(labels.labels))
+
+        stack.enter_context(_background("labels", lambda ended: follow(reader, views, announcer, ended, watching)))
         health = None
         if settings.http.worker_port is not None:
             health = HealthServer(settings.http.host, settings.http.worker_port, registry, worker.live, worker.ready)
@@ -81,7 +87,7 @@ def run_worker(
 def _load(settings: Settings) -> Model:
     """The bundle of the settings. What is wrong with it is wrong at every start: only a person can mend it."""
     try:
-        return load_model(settings)
+        return load_model(settings, cache=cache_directory())
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error

@@ -125,7 +125,7 @@ def expected(broker: Broker, settings: Settings) -> list[bytes | None]:
     """What a replay of the frames topic says, by partition: the run in which nothing went wrong."""
     model = load_model(settings)
     control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, wait_seconds=0.0)
+    views = Views(model.embed, complete=True)
     known_sets(control, views)
     events: list[ActionEvent] = list(replay_topic(Replay(model, views, settings), model, broker, settings, control))
     model.close()

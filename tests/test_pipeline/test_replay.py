@@ -121,7 +121,7 @@ def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings:
     producer.send(names["frames"], Message(b"door", b"not a frame", (), 1))
     producer.send(names["control"], encode_control(ConfigLabels(())))
     control = read_all(broker, Partition(names["control"], 0))
-    views = Views(model.embed, wait_seconds=0.0)
+    views = Views(model.embed, complete=True)
     known_sets(control, views)
     running = Replay(model, views, settings)
     events = list(replay_topic(running, model, broker, settings, control))
