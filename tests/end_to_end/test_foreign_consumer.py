@@ -1,8 +1,10 @@
-"""Subscribers that share no code with us: the console consumer of Apache Kafka, in Java."""
+"""Subscribers that share no code with us: the console consumer of Apache Kafka, in Java, and the README's few lines."""
 
 import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +21,13 @@ from pipeline.config import KafkaSettings, Settings, TopicsSettings
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.broker_node.java import prepare
 from pipeline.records.events import encode_event
+from pipeline.records.wire import iso
 from pipeline.testing import sample_event
 
 pytestmark = pytest.mark.kafka
 
 EVENT = sample_event(camera="Tür-1")
+README = Path(__file__).parents[2] / "README.md"
 COMMITTED, ABORTED = (0, 1, 4), (2, 3)
 
 
@@ -91,3 +95,25 @@ def test_aborted_events_lie_in_the_log_all_the_same(broker_node: BrokerNode, top
     """Without read_committed the aborted events are printed too, so the test above hides nothing by accident."""
     found = console_consumer(broker_node, topic, "read_uncommitted", len(COMMITTED) + len(ABORTED))
     assert [json.loads(value)["sequence"] for _, _, value in found] == [0, 1, 2, 3, 4]
+
+
+def test_the_subscriber_of_the_readme_reads_our_events(broker_node: BrokerNode, topic: str) -> None:
+    """The Python lines that the README shows print one line per committed event."""
+    (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    for shown, here in (
+        ("actionwire.events", topic),
+        ("127.0.0.1:9092", broker_node.bootstrap),
+        ('"read_committed"', '"read_committed", auto_offset_reset="earliest"'),
+    ):
+        assert shown in code
+        code = code.replace(shown, here)
+
+    command = [sys.executable, "-u", "-X", "utf8", "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as subscriber:
+        try:
+            assert subscriber.stdout is not None
+            lines = [subscriber.stdout.readline() for _ in COMMITTED]
+        finally:
+            subscriber.kill()
+
+    assert lines == [f"started {EVENT.camera} {EVENT.label} {iso(EVENT.start_ns)} {EVENT.peak}\n"] * len(COMMITTED)
