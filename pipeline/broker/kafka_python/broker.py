@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ _HEADROOM = 65_536
 _numbers = itertools.count(1)
 
 Kept = TypeVar("Kept")
+Answer = TypeVar("Answer")
 
 
 class KafkaBroker:
@@ -51,16 +52,7 @@ class KafkaBroker:
 
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
         """See the contract. A cluster that has just started is given time to register its brokers."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                with self._admin(max(1.0, deadline - time.monotonic())) as admin:
-                    return _ensure(admin, topics)
-            except errors.KafkaError as error:
-                again = error.retriable or meaning_of(error) in (Meaning.AWAY, Meaning.LATE)
-                if not again or time.monotonic() > deadline:
-                    raise translated(error, "creating topics") from error
-                time.sleep(0.2)
+        return self._patiently("creating topics", seconds, lambda admin: _ensure(admin, topics))
 
     def partition_counts(self, topics: Sequence[str], seconds: float) -> dict[str, int]:
         """See the contract."""
@@ -68,19 +60,9 @@ class KafkaBroker:
             return _partition_counts(admin, topics)
 
     def lag(self, group: str, topic: str, seconds: float) -> dict[Partition, int]:
-        """See the contract."""
-        with self._admin(seconds) as admin, translating(f"looking up the lag of group {group}"):
-            count = _partition_counts(admin, [topic]).get(topic)
-            if count is None:
-                raise ConfigurationError(f"topic {topic} does not exist; create the topics with `actionwire topics`")
-            asked = [TopicPartition(topic, number) for number in range(count)]
-            committed = admin.list_group_offsets({group: asked})[group]
-            first, end = (
-                admin.list_partition_offsets(dict.fromkeys(asked, spec), IsolationLevel.READ_COMMITTED)
-                for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
-            )
-        position = {at: found.offset for at, found in committed.items() if found.offset >= 0}
-        return {Partition(*at): max(0, end[at].offset - max(first[at].offset, position.get(at, 0))) for at in asked}
+        """See the contract. A cluster that has just started is given time to make the topic of its groups."""
+        doing = f"looking up the lag of group {group}"
+        return self._patiently(doing, seconds, lambda admin: _lag(admin, group, topic))
 
     def group_consumer(self, topic: str, group: str, session_seconds: float = 10.0) -> consumer.KafkaGroupConsumer:
         """See the contract."""
@@ -144,6 +126,19 @@ class KafkaBroker:
     def _request_bytes(self) -> int:
         return max(1 << 20, self._settings.max_message_bytes + _HEADROOM)
 
+    def _patiently(self, doing: str, seconds: float, ask: Callable[[KafkaAdminClient], Answer]) -> Answer:
+        """Ask until there is an answer, for as long as another attempt may help."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with self._admin(max(1.0, deadline - time.monotonic())) as admin:
+                    return ask(admin)
+            except errors.KafkaError as error:
+                again = error.retriable or meaning_of(error) in (Meaning.AWAY, Meaning.LATE)
+                if not again or time.monotonic() > deadline:
+                    raise translated(error, doing) from error
+                time.sleep(0.2)
+
     @contextmanager
     def _admin(self, seconds: float) -> Iterator[KafkaAdminClient]:
         """A short-lived client: these calls are rare, and a fresh one honours the limit of each."""
@@ -165,6 +160,20 @@ class KafkaBroker:
 def _partition_counts(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
     described = admin.describe_topics(list(topics)) if topics else []
     return {topic["name"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
+def _lag(admin: KafkaAdminClient, group: str, topic: str) -> dict[Partition, int]:
+    count = _partition_counts(admin, [topic]).get(topic)
+    if count is None:
+        raise ConfigurationError(f"topic {topic} does not exist; create the topics with `actionwire topics`")
+    asked = [TopicPartition(topic, number) for number in range(count)]
+    committed = admin.list_group_offsets({group: asked})[group]
+    first, end = (
+        admin.list_partition_offsets(dict.fromkeys(asked, spec), IsolationLevel.READ_COMMITTED)
+        for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+    )
+    position = {at: found.offset for at, found in committed.items() if found.offset >= 0}
+    return {Partition(*at): max(0, end[at].offset - max(first[at].offset, position.get(at, 0))) for at in asked}
 
 
 def _ensure(admin: KafkaAdminClient, topics: Sequence[TopicSettings]) -> list[str]:

@@ -1,5 +1,6 @@
 """What `KafkaBroker` adds to its clients, on the shared broker."""
 
+import contextlib
 import gc
 import threading
 import time
@@ -7,10 +8,23 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeline.broker import connect
 from pipeline.broker.contract import Broker, TopicSettings
+from pipeline.config import KafkaSettings
+from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
 from pipeline.records.wire import Partition
 
 pytestmark = pytest.mark.kafka
+
+
+def test_the_lag_of_a_group_is_known_from_the_first_moment(name: str) -> None:
+    """A cluster that nobody has used yet has no place for groups; asking makes one, and waits until it is there."""
+    with (
+        BrokerNode(overrides=TEST_OVERRIDES) as young,
+        contextlib.closing(connect(KafkaSettings(bootstrap=young.bootstrap))) as broker,
+    ):
+        broker.ensure_topics([TopicSettings(name, 1)], 30)
+        assert broker.lag(name, name, 30) == {Partition(name, 0): 0}
 
 
 def client_threads() -> set[threading.Thread]:
