@@ -20,7 +20,7 @@ def augment(pictures: Pictures, rules: Augment, rng: np.random.Generator) -> Pic
     """Flip, shift, zoom, gain, noise, held frames and compression, in that order. uint8 [n, H, W, 3], RGB, a copy."""
     matrix = _affine(pictures.shape[2], pictures.shape[1], rules, rng)
     table = _gain(rules, rng)
-    noise = _noise(pictures.shape[1:], rules, rng)
+    noise = _noise(pictures.shape, rules, rng)
     quality = int(rng.integers(35, 85)) if rng.random() < rules.jpeg else None
     held = _held(len(pictures), rules, rng)
     changed = np.empty_like(pictures)
@@ -53,8 +53,9 @@ def _noise(shape: tuple[int, ...], rules: Augment, rng: np.random.Generator) -> 
     strength = rules.noise * rng.random()
     if strength < 0.5:
         return None
-    # Twice the area: every frame cuts its own piece, which is cheaper than fresh noise and as unpredictable.
-    size = (2 * shape[0], 2 * shape[1], shape[2])
+    # Twice the sides: every frame cuts its own piece, which is cheaper than fresh noise and as unpredictable.
+    sides = 2 if shape[0] > 1 else 1
+    size = (sides * shape[1], sides * shape[2], shape[3])
     return np.rint(strength * rng.standard_normal(size, np.float32)).astype(np.int16)
 
 
@@ -82,7 +83,7 @@ def _change(
     )
     changed = cv2.LUT(changed, table)
     if noise is not None:
-        y, x = int(rng.integers(height + 1)), int(rng.integers(width + 1))
+        y, x = (int(rng.integers(1 + there - here)) for there, here in zip(noise.shape, (height, width), strict=False))
         changed = cv2.add(changed, noise[y : y + height, x : x + width], dtype=cv2.CV_8U)
     if quality is not None:
         packed = cv2.imencode(".jpg", changed, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from trainer import augment, prompts, targets
-from trainer.config import Recipe, Stage
+from trainer.config import Recipe, Stage, Targets
 from trainer.footage import Footage, Stretch
 from trainer.prompts import Fact
 from trainer.scenes.vocabulary import COLOURS, KEYS, allowed
 
 Made = TypeVar("Made")
 
-_BALANCED = 0.5  # share of the stretches that are drawn around an event of a uniformly drawn action
 _CANONICAL = 0.35  # share of the captions in their plain wording
 _DOUBLE = 24  # captions per batch that name both people
 
 
 @dataclass(frozen=True)
 class Batch:
-    """b stretches of c frames; n windows each; F facts, R background texts, A actions. See `targets.Truth`."""
+    """b stretches of c frames; n windows each; F facts, R background texts, A actions, C colours.
 
-    images: npt.NDArray[np.uint8]
-    """[b, c, H, W, 3]."""
+    See `targets.Truth`. In a stage without texts there are no tokens, and nothing is said of windows.
+    """
+
+    images: npt.NDArray[Any]
+    """[b, c, H, W, 3]; in a frozen stage the items of the frames, float16 [b, c, D]."""
     frames: int
     """Items per window: the model's, or 1 in a stage of single frames."""
     tokens: npt.NDArray[np.int64]
@@ -40,72 +42,83 @@ class Batch:
     positives: npt.NDArray[np.bool_]
     open: npt.NDArray[np.bool_]
     background: npt.NDArray[np.bool_]
+    frame_mass: npt.NDArray[np.float32]
+    """What every single frame shows, [b, c, A + 1]."""
+    frame_colours: npt.NDArray[np.float32]
+    """In which colours, [b, c, C]."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A stretch and the footage that holds its pictures."""
+
+    footage: Footage
+    stretch: Stretch
 
 
 class Batches:
     """The batches of a recipe over given footage. Thread-safe: every batch has its own random numbers."""
 
-    def __init__(self, recipe: Recipe, footage: Footage, tokenizer: Tokenizer):
+    def __init__(self, recipe: Recipe, footage: Sequence[Footage], tokenizer: Tokenizer):
         self._recipe = recipe
-        self._footage = footage
         self._tokenizer = tokenizer
         self._facts = prompts.seen_facts()
-        self._by_key: list[list[tuple[Stretch, float]]] = [[] for _ in KEYS]
-        for stretch in footage.stretches:
-            for key, start, end, _ in stretch.rows:
-                self._by_key[KEYS.index(key)].append((stretch, 0.5 * (start + end)))
+        self._stretches = [_Piece(part, stretch) for part in footage for stretch in part.stretches]
+        self._frames = np.cumsum([piece.stretch.ticks for piece in self._stretches])
+        self._by_key: list[list[tuple[_Piece, float, float]]] = [[] for _ in KEYS]
+        for piece in self._stretches:
+            for key, start, end, _ in piece.stretch.rows:
+                self._by_key[KEYS.index(key)].append((piece, start, end))
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all stages."""
         rng = np.random.default_rng([self._recipe.seed, step])
         stage = stage_of(self._recipe, step)
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
-        drawn = [self._draw(stage.ticks, rng) for _ in range(stage.chunks)]
-        facts = (*self._facts, *self._double(drawn, stage.ticks, rng))
-        rules = self._recipe.targets if frames > 1 else self._recipe.targets.model_copy(update={"first": 0, "last": 0})
-        truths = [
-            targets.describe(
-                stretch.seconds(np.arange(tick + frames - 1, tick + stage.ticks)),
-                frames,
-                stretch.rate,
-                stretch.events,
-                facts,
-                rules,
-            )
-            for stretch, tick in drawn
-        ]
+        drawn = [self._draw(stage, rng) for _ in range(stage.chunks)]
+        facts = (*self._facts, *self._double(drawn, stage.ticks, rng)) if stage.texts else ()
+        single = self._recipe.targets.model_copy(update={"first": 0, "last": 0})
+        truths = _truths(drawn, stage.ticks, frames, facts, self._recipe.targets if frames > 1 else single)
+        shown = _truths(drawn, stage.ticks, 1, (), single)
         images = [
-            augment.augment(self._footage.pictures(stretch, tick, stage.ticks), self._recipe.augment, rng)
-            for stretch, tick in drawn
+            pictures if stage.frozen else augment.augment(pictures, self._recipe.augment, rng)
+            for pictures in (piece.footage.pictures(piece.stretch, tick, stage.ticks) for piece, tick in drawn)
         ]
         return Batch(
             images=np.stack(images),
             frames=frames,
-            tokens=self._tokens(facts, rng),
+            tokens=self._tokens(facts, rng) if stage.texts else np.zeros((0, 0), np.int64),
             mass=np.stack([truth.mass for truth in truths]),
             undecided=np.stack([truth.undecided for truth in truths]),
             positives=np.stack([truth.positives for truth in truths]),
             open=np.stack([truth.open for truth in truths]),
             background=np.stack([truth.background for truth in truths]),
+            frame_mass=np.stack([truth.mass for truth in shown]),
+            frame_colours=np.stack([truth.colours for truth in shown]),
         )
 
-    def _draw(self, ticks: int, rng: np.random.Generator) -> tuple[Stretch, int]:
-        choices = self._by_key[int(rng.integers(len(KEYS)))] if rng.random() < _BALANCED else []
+    def _draw(self, stage: Stage, rng: np.random.Generator) -> tuple[_Piece, int]:
+        ticks = stage.ticks
+        choices = self._by_key[int(rng.integers(len(KEYS)))] if rng.random() < stage.balanced else []
         if not choices:
-            stretch = self._footage.stretches[int(rng.integers(len(self._footage.stretches)))]
-            return stretch, int(rng.integers(stretch.ticks - ticks + 1))
-        stretch, middle = choices[int(rng.integers(len(choices)))]
-        # Somewhere between "the event is just over" and "it has just begun".
-        tick = int(middle * stretch.rate - stretch.phase) - int(rng.integers(ticks))
-        return stretch, min(max(tick, 0), stretch.ticks - ticks)
+            piece = self._stretches[int(np.searchsorted(self._frames, rng.integers(self._frames[-1]), "right"))]
+            return piece, int(rng.integers(piece.stretch.ticks - ticks + 1))
+        piece, start, end = choices[int(rng.integers(len(choices)))]
+        stretch = piece.stretch
+        # A moment of the event lies anywhere in the stretch, so that some windows see it begin and others see it over.
+        tick = round(rng.uniform(start, end) * stretch.rate - stretch.phase) - int(rng.integers(ticks))
+        return piece, min(max(tick, 0), stretch.ticks - ticks)
 
-    def _double(self, drawn: list[tuple[Stretch, int]], ticks: int, rng: np.random.Generator) -> list[Fact]:
+    def _double(self, drawn: list[tuple[_Piece, int]], ticks: int, rng: np.random.Generator) -> list[Fact]:
         """Captions that name both people: true ones of this batch, and false ones that differ in a colour."""
         pairs = [
             (key, who)
-            for stretch, tick in drawn
-            for key, start, end, who in stretch.rows
-            if len(who) == 2 and None not in who and end > tick / stretch.rate and start < (tick + ticks) / stretch.rate
+            for piece, tick in drawn
+            for key, start, end, who in piece.stretch.rows
+            if len(who) == 2
+            and None not in who
+            and end > tick / piece.stretch.rate
+            and start < (tick + ticks) / piece.stretch.rate
         ]
         names = list(COLOURS)
         two = [key for key in KEYS if len(prompts.PHRASES[key].finite) and "{o}" in prompts.PHRASES[key].finite[0]]
@@ -131,6 +144,23 @@ class Batches:
             texts.append(prompts.fill(prompts.TEMPLATES[which], words))
         texts.extend(prompts.BACKGROUNDS)
         return np.array([entry.ids for entry in self._tokenizer.encode_batch(texts)], np.int64)
+
+
+def _truths(
+    drawn: list[tuple[_Piece, int]], ticks: int, frames: int, facts: tuple[Fact, ...], rules: Targets
+) -> list[targets.Truth]:
+    """What is true of all windows of `frames` items in each stretch of `ticks` frames."""
+    return [
+        targets.describe(
+            piece.stretch.seconds(np.arange(tick + frames - 1, tick + ticks)),
+            frames,
+            piece.stretch.rate,
+            piece.stretch.events,
+            facts,
+            rules,
+        )
+        for piece, tick in drawn
+    ]
 
 
 def stage_of(recipe: Recipe, step: int) -> Stage:

@@ -18,7 +18,7 @@ from trainer.errors import CheckpointError
 from trainer.model import VideoTextModel, build
 
 NAME = "checkpoint.safetensors"
-_MODEL, _AVERAGE, _MOMENTS = "model.", "average.", "moments."
+_AVERAGE, _MOMENTS = "average.", "moments."
 
 
 class Average:
@@ -43,10 +43,10 @@ class Average:
 
 
 def save(
-    path: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, step: int, recipe: Recipe
+    path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, step: int, recipe: Recipe
 ) -> None:
     """Write a checkpoint of the state after `step` steps; the old one is replaced only when the new one is whole."""
-    tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    tensors = dict(task.state_dict())
     tensors |= {_AVERAGE + name: tensor for name, tensor in average.state.items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"{_MOMENTS}{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -56,13 +56,14 @@ def save(
     partial.replace(path)
 
 
-def restore(path: Path, model: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: Recipe) -> int:
+def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: Recipe) -> int:
     """Load a checkpoint into a run's parts and return its step. Raises CheckpointError for another recipe's."""
     tensors, metadata = _read(path)
     if Recipe.model_validate_json(metadata["recipe"]) != recipe:
         raise CheckpointError(f"{path} was written by another recipe; train into an empty folder or restore the recipe")
-    model.load_state_dict(_part(tensors, _MODEL))
-    device = next(model.parameters()).device
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith((_AVERAGE, _MOMENTS))}
+    task.load_state_dict(kept)
+    device = next(task.parameters()).device
     average.state = {name: tensor.to(device) for name, tensor in _part(tensors, _AVERAGE).items()}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in _part(tensors, _MOMENTS).items():

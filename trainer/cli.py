@@ -158,6 +158,9 @@ def demo_model(
     out: Annotated[Path | None, typer.Option(help="Bundle to replace; by default the one the package ships.")] = None,
     work: Annotated[Path, typer.Option(help="Run folder; a run that lies there goes on.")] = Path("runs/demo"),
     device: Device = "cpu",
+    beta: Annotated[
+        float, typer.Option(min=0.05, max=5, help="F-beta the thresholds maximise; below 1 false alarms weigh more.")
+    ] = 0.5,
     cache: Streams = None,
     settings: Settings = None,
 ) -> None:
@@ -168,7 +171,7 @@ def demo_model(
     place = out or making.SHIPPED
     with Bars() as bars:
         manifest = making.make(
-            work, place, overrides=tuple(settings or ()), device=device, cache=cache, report=bars.report
+            work, place, overrides=tuple(settings or ()), device=device, beta=beta, cache=cache, report=bars.report
         )
     _summarise(place, manifest)
 

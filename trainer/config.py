@@ -24,11 +24,14 @@ class Data(Part):
     """What is rendered for training. Seeds come from the trainer's own range and never overlap validation."""
 
     first_seed: int = Field(default=0, ge=0, lt=10_000)
-    streams: Positive = 400
+    streams: int = Field(default=400, gt=0, le=1_000)
     seconds: float = Field(default=120.0, gt=0)
     """Length of one stream."""
     density: float = Field(default=1.5, gt=0)
     """How close the actions of a stream follow each other; 1 as in the streams that are measured."""
+    rendered_clips: int = Field(default=0, ge=0, le=9_000)
+    """Scenes of one action each beside the streams: more people and places per frame than a stream has."""
+    clip_seconds: float = Field(default=5.0, gt=0)
     height: Positive = 96
     width: Positive = 128
     rate: Positive = 4
@@ -117,6 +120,8 @@ class Loss(Part):
     """Cross-entropy over action names and background texts, the question serving asks."""
     pooled: float = Field(default=0.25, ge=0)
     """The same two losses on the plain mean of the items."""
+    words: float = Field(default=0.0, ge=0)
+    """Linear readouts of action and colour from every single frame, which are thrown away after training."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
 
@@ -129,6 +134,19 @@ class Stage(Part):
     """Stretches of video per step."""
     ticks: Positive
     """Frames per stretch; one below the window's length trains single frames."""
+    texts: bool = True
+    """Whether the captions take part; without them only `loss.words` trains, and only the image tower."""
+    balanced: Fraction = 0.75
+    """Share of the stretches that are drawn around an event of a uniformly drawn action; the others from anywhere."""
+    frozen: bool = False
+    """The image tower rests: stretches come from items that it computed once, which makes steps many times cheaper.
+
+    Such stages come last and have a learning rate of their own, which begins at `rate` anew.
+    """
+    rate: float = Field(default=1e-3, gt=0)
+    """Learning rate of a frozen stage; the others share that of the optimiser."""
+    items: Positive = 60_000
+    """Frames of each footage, at most, that are encoded for a frozen stage."""
 
 
 class Optimiser(Part):
@@ -181,6 +199,20 @@ class Recipe(Part):
     def steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def thawed_steps(self) -> int:
+        """Steps in which the image tower learns; frozen ones follow."""
+        return sum(stage.steps for stage in self.stages if not stage.frozen)
+
+    @model_validator(mode="after")
+    def _frozen_last(self) -> Recipe:
+        frozen = [stage.frozen for stage in self.stages]
+        if frozen != sorted(frozen):
+            raise ValueError("stages: one that is not frozen follows a frozen one; put the frozen stages last")
+        if any(frozen) and self.data.clips is not None:
+            raise ValueError("stages: frozen stages draw from rendered scenes; leave them out for clips of your own")
+        return self
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -16,8 +16,10 @@ from trainer import evaluate
 from trainer.batches import Batches
 from trainer.config import Recipe
 from trainer.detection import Tally
+from trainer.errors import RecipeError
 from trainer.fitting import fit
 from trainer.footage import Footage, open_footage
+from trainer.items import encode
 from trainer.labelled import ClipBatches, open_clips
 from trainer.model import VideoTextModel
 from trainer.plans import plans
@@ -39,6 +41,8 @@ class Course:
     task: Callable[..., nn.Module]
     batches: Callable[[Tokenizer], Callable[[int], Any]]
     validate: Callable[[VideoTextModel], dict[str, float]]
+    frozen: Callable[[VideoTextModel], Callable[[int], Any]]
+    """The batches by step of the frozen stages, from items of a model as it is now."""
 
 
 def open_course(recipe: Recipe, cache: Path, report: Report = silent, *, training: bool = True) -> Course:
@@ -57,17 +61,30 @@ def open_course(recipe: Recipe, cache: Path, report: Report = silent, *, trainin
             task=ClipTask,
             batches=lambda tokenizer: ClipBatches(recipe, clips, tokenizer).batch,
             validate=lambda model: _rounded(evaluate.labelled_report(model, clips, labels, data.sampling)),
+            frozen=_refused,
         )
     footage = {
         name: open_footage(cache, plan, partial(_told, report, f"render {name}"))
         for name, plan in plans(recipe).items()
-        if training or name != "train"
+        if training or not name.startswith("train")
     }
+    parts = [part for name, part in footage.items() if name.startswith("train")]
+    most = max((stage.items for stage in recipe.stages if stage.frozen), default=0)
+
+    def frozen(model: VideoTextModel) -> Callable[[int], Any]:
+        encoded = [encode(model, part, most, lambda done, of: report("encode", done, of, "")) for part in parts]
+        return Batches(recipe, encoded, model.tokenizer).batch
+
     return Course(
         task=Task,
-        batches=lambda tokenizer: Batches(recipe, footage["train"], tokenizer).batch,
+        batches=lambda tokenizer: Batches(recipe, parts, tokenizer).batch,
         validate=lambda model: _rounded(_validate(recipe, model, footage)),
+        frozen=frozen,
     )
+
+
+def _refused(model: VideoTextModel) -> Callable[[int], Any]:
+    raise RecipeError("frozen stages draw from rendered scenes; leave them out for clips of your own")
 
 
 def _told(report: Report, what: str, done: int, of: int) -> None:

@@ -16,7 +16,7 @@ from trainer import checkpoint, curves, schedule
 from trainer.batches import ahead
 from trainer.checkpoint import Average
 from trainer.config import Recipe
-from trainer.course import Report, open_course, silent
+from trainer.course import Course, Report, open_course, silent
 from trainer.labelled import with_labels
 from trainer.model import VideoTextModel, build
 
@@ -46,16 +46,17 @@ def train(
     torch.manual_seed(recipe.seed)
     task = course.task(build(recipe.model, recipe.data.height, recipe.data.width), recipe.loss).to(device)
     model = task.model
-    optimiser = schedule.build_optimiser(recipe.optimiser, model.clip, model.clip.visual, model.head)
+    optimiser = schedule.build_optimiser(
+        recipe.optimiser, model.clip, model.clip.visual, model.head, getattr(task, "readouts", None)
+    )
     average = Average(model, recipe.optimiser.average)
     first = 0
     if (out / checkpoint.NAME).exists():
-        first = checkpoint.restore(out / checkpoint.NAME, model, average, optimiser, recipe)
+        first = checkpoint.restore(out / checkpoint.NAME, task, average, optimiser, recipe)
         _forget_after(out / "metrics.jsonl", first)
-    make = course.batches(model.tokenizer)
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as log, _precision(device):
         began, since = time.monotonic(), first
-        for step, batch in enumerate(ahead(make, first, recipe.steps, workers), first):
+        for step, batch in enumerate(_batches(course, model, recipe, first, workers), first):
             losses, numbers = _step(task, batch, optimiser, recipe, step)
             average.update(model, step)
             done = step + 1
@@ -63,6 +64,7 @@ def train(
                 row = {name: round(float(value), 5) for name, value in (losses | numbers).items()}
                 pace = (time.monotonic() - began) / (done - since)
                 log.write(json.dumps({"step": done, **row}) + "\n")
+                log.flush()
                 report(
                     "train",
                     done,
@@ -74,7 +76,7 @@ def train(
                 log.write(json.dumps({"step": done, "validation": result}) + "\n")
             if done % recipe.checkpoint_every == 0 or done == recipe.steps:
                 log.flush()
-                checkpoint.save(out / checkpoint.NAME, model, average, optimiser, done, recipe)
+                checkpoint.save(out / checkpoint.NAME, task, average, optimiser, done, recipe)
         result = course.validate(_averaged(recipe, average, device))
         log.write(json.dumps({"step": recipe.steps, "validation": result}) + "\n")
     (out / "report.json").write_text(json.dumps(result, indent=2) + "\n", "utf-8")
@@ -82,17 +84,24 @@ def train(
     return result
 
 
+def _batches(course: Course, model: VideoTextModel, recipe: Recipe, first: int, workers: int) -> Iterator[object]:
+    """The batches of the steps from `first` on. The tower encodes for the frozen stages when it has learnt its last."""
+    thawed = recipe.thawed_steps
+    if first < thawed:
+        yield from ahead(course.batches(model.tokenizer), first, thawed, workers)
+    if thawed < recipe.steps:
+        yield from ahead(course.frozen(model), max(first, thawed), recipe.steps, workers)
+
+
 def _step(
     task: nn.Module, batch: object, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int
 ) -> tuple[dict, dict]:
-    settings = recipe.optimiser
-    rate = schedule.learning_rate(step + 1, base=settings.rate, warmup=settings.warmup_steps, total=recipe.steps + 1)
-    schedule.set_rate(optimiser, rate)
+    schedule.set_rate(optimiser, schedule.rate_at(recipe, step))
     losses, numbers = task(batch)
     optimiser.zero_grad(set_to_none=True)
     sum(losses.values()).backward()
-    if settings.clip:
-        nn.utils.clip_grad_norm_(task.parameters(), settings.clip)
+    if recipe.optimiser.clip:
+        nn.utils.clip_grad_norm_(task.parameters(), recipe.optimiser.clip)
     optimiser.step()
     return {f"loss_{name}": loss.detach() for name, loss in losses.items()}, numbers
 

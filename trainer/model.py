@@ -42,6 +42,11 @@ class VideoTextModel(nn.Module):
         self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+    @property
+    def dimensions(self) -> int:
+        """D."""
+        return int(self.clip.text_projection.shape[-1])
+
     def encode_frames(self, images: Tensor) -> Tensor:
         """Pictures to items, [n, D], not normalised. Takes uint8, or float in the same range."""
         pixels = images.permute(0, 3, 1, 2).float()

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from trainer.config import Optimiser
+from trainer.config import Optimiser, Recipe
 
 
 def learning_rate(position: float, *, base: float, warmup: float, total: float) -> float:
@@ -18,8 +18,23 @@ def learning_rate(position: float, *, base: float, warmup: float, total: float) 
     return base * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def build_optimiser(settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module) -> torch.optim.AdamW:
-    """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP).
+def rate_at(recipe: Recipe, step: int) -> float:
+    """The rate of a step, counted from 0: one curve while the image tower learns, then one for every frozen stage."""
+    settings = recipe.optimiser
+    if step < recipe.thawed_steps:
+        return learning_rate(step + 1, base=settings.rate, warmup=settings.warmup_steps, total=recipe.thawed_steps + 1)
+    step -= recipe.thawed_steps
+    for stage in recipe.stages:
+        if stage.frozen and step < stage.steps:
+            break
+        step -= stage.steps if stage.frozen else 0
+    return learning_rate(step + 1, base=stage.rate, warmup=settings.warmup_steps, total=stage.steps + 1)
+
+
+def build_optimiser(
+    settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module, readouts: nn.Module | None = None
+) -> torch.optim.AdamW:
+    """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP); readouts at the rate.
 
     Weight decay reaches every parameter, norms and biases included, as in the release.
     """
@@ -30,6 +45,7 @@ def build_optimiser(settings: Optimiser, text: nn.Module, image: nn.Module, head
         {"params": words, "ratio": settings.text_ratio},
         {"params": visual, "ratio": settings.image_ratio},
         {"params": list(head.parameters()), "ratio": settings.head_ratio},
+        {"params": list(readouts.parameters()) if readouts is not None else [], "ratio": 1.0},
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

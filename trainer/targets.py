@@ -67,6 +67,8 @@ class Truth:
     """Facts that are neither true nor false, [n, F]."""
     background: Flags
     """Windows that show none of the actions, [n]."""
+    colours: Floats
+    """Shares of the named colours among those who act, [n, C]; zero rows where nobody in a named colour does."""
 
 
 def overlaps(ends: npt.NDArray[np.float64], length: float, events: Events) -> npt.NDArray[np.float64]:
@@ -118,4 +120,14 @@ def describe(
     positives = (sure.astype(np.float32) @ true_of.astype(np.float32)) > 0
     touched = ((weight > 0).astype(np.float32) @ true_of.astype(np.float32)) > 0
     background = by_key.max(axis=1) == 0
-    return Truth(mass.astype(np.float32), undecided, positives, touched & ~positives, background)
+    colours = sure.astype(np.float32) @ _worn(events)
+    colours /= np.maximum(colours.sum(axis=1, keepdims=True), 1.0)
+    return Truth(mass.astype(np.float32), undecided, positives, touched & ~positives, background, colours)
+
+
+def _worn(events: Events) -> Floats:
+    """Named colours of those who act in each event, [E, C]: whoever is acted on does not, unless both do the same."""
+    palette = np.arange(len(COLOURS))
+    both = (_MUTUAL[events.key] if len(events) else np.zeros(0, bool))[:, None]
+    worn = (events.actor[:, None] == palette) | (both & (events.other[:, None] == palette))
+    return worn.astype(np.float32)

@@ -14,7 +14,7 @@ from trainer.config import Loss
 from trainer.labelled import ClipBatch
 from trainer.loss import label_cross_entropy, multi_positive_kl
 from trainer.model import VideoTextModel, windows_of
-from trainer.scenes.vocabulary import KEYS
+from trainer.scenes.vocabulary import COLOURS, KEYS
 
 _ACTIONS, _BACKGROUNDS = len(KEYS), len(prompts.BACKGROUNDS)
 
@@ -29,19 +29,58 @@ class _Truth:
     open: Tensor
 
 
+class Readouts(nn.Module):
+    """Linear readouts of single frames: the action, and the colour of whoever acts.
+
+    An untrained tower gives captions nothing to hold on to, and a contrast then pulls all texts together; a few hundred
+    steps on the words alone first, and the texts find pictures that differ.
+    """
+
+    def __init__(self, dimensions: int):
+        super().__init__()
+        self.action = nn.Linear(dimensions, _ACTIONS + 1)
+        self.colour = nn.Linear(dimensions, len(COLOURS))
+
+    def forward(self, items: Tensor, mass: Tensor, colours: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Items [n, D] with the shares of actions [n, A + 1] and colours [n, C] to the losses and the share right."""
+        actions = self.action(items)
+        losses = {"word_action": _shared(actions, mass), "word_colour": _shared(self.colour(items), colours)}
+        clear = mass.amax(dim=-1) > 0.75
+        right = (actions.argmax(dim=-1) == mass.argmax(dim=-1)) & clear
+        return losses, right.sum() / clear.sum().clamp_min(1)
+
+
 class Task(nn.Module):
     """ActionCLIP's contrast of windows with captions, and the cross-entropy that serving's scoring rule implies."""
 
     def __init__(self, model: VideoTextModel, weights: Loss):
         super().__init__()
         self.model = model
+        self.readouts = Readouts(model.dimensions)
         self.weights = weights
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses (already weighted; their sum is to be minimised) and a report of scalars for the log."""
         device = self.model.mean.device
         images = torch.from_numpy(batch.images).to(device, non_blocking=True)
-        items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])
+        if images.is_floating_point():  # a frozen stage: the tower has seen them already
+            items = images.float()
+        else:
+            items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])
+        words, right = self.readouts(
+            items.flatten(0, 1),
+            torch.from_numpy(batch.frame_mass).to(device, non_blocking=True).flatten(0, 1),
+            torch.from_numpy(batch.frame_colours).to(device, non_blocking=True).flatten(0, 1),
+        )
+        words = {name: self.weights.words * loss for name, loss in words.items()}
+        if not batch.tokens.size:
+            return words, {"accuracy": right.detach()}
+        losses, report = self._contrast(batch, items, device)
+        return losses | words, report | {"word_accuracy": right.detach()}
+
+    def _contrast(
+        self, batch: Batch, items: Tensor, device: torch.device
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         windows = windows_of(items, batch.frames).flatten(0, 1)
         texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True)).float()
         truth = _truth(batch, device)
@@ -99,6 +138,11 @@ class ClipTask(nn.Module):
         right = labels[logits.argmax(dim=-1)] == labels
         losses = {"contrast": self.weights.contrast * 0.5 * (rows + columns)}
         return losses, {"accuracy": right.float().mean(), "scale": self.model.scale.detach()}
+
+
+def _shared(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy with soft targets; rows of zeros take no part."""
+    return -(target * logits.log_softmax(dim=-1)).sum() / target.sum().clamp_min(1)
 
 
 def _truth(batch: Batch, device: torch.device) -> _Truth:

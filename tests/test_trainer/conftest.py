@@ -12,7 +12,15 @@ from trainer.config import Recipe
 TINY = Recipe.model_validate(
     {
         "name": "tiny",
-        "data": {"streams": 4, "seconds": 20, "density": 2.0, "height": 48, "width": 64},
+        "data": {
+            "streams": 4,
+            "seconds": 20,
+            "density": 2.0,
+            "rendered_clips": 6,
+            "clip_seconds": 3,
+            "height": 48,
+            "width": 64,
+        },
         "model": {
             "dimensions": 64,
             "frames": 4,
@@ -20,7 +28,13 @@ TINY = Recipe.model_validate(
             "head": {"architecture": "transf", "layers": 1},
         },
         "optimiser": {"warmup_steps": 5, "average": 0.9},
-        "stages": [{"steps": 40, "chunks": 12, "ticks": 1}, {"steps": 10, "chunks": 2, "ticks": 6}],
+        "loss": {"words": 0.5},
+        "stages": [
+            {"steps": 15, "chunks": 12, "ticks": 1, "texts": False},
+            {"steps": 25, "chunks": 12, "ticks": 1},
+            {"steps": 10, "chunks": 2, "ticks": 6},
+            {"steps": 15, "chunks": 4, "ticks": 6, "frozen": True, "items": 200},
+        ],
         "validate_on": {"streams": 2, "seconds": 20, "clips": 16, "clip_seconds": 3.0},
         "checkpoint_every": 20,
     }

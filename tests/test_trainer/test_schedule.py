@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from trainer import schedule
-from trainer.config import Optimiser
+from trainer.config import Optimiser, Recipe
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,17 @@ def test_groups_learn_at_their_ratios() -> None:
     sizes = {group["lr"]: sum(parameter.numel() for parameter in group["params"]) for group in optimiser.param_groups}
     ratio = Optimiser().text_ratio
     assert sizes == pytest.approx({1e-3 * ratio: 42, 5e-4: 9, 1e-2: 25})
+
+
+def test_a_frozen_stage_begins_its_own_curve(tiny_recipe: Recipe) -> None:
+    """While the tower learns the rate goes down once over all stages; a frozen stage warms up and goes down anew.
+
+    rate  /\\__      /\\_
+    step  0     49 50  64
+    """
+    rates = [schedule.rate_at(tiny_recipe, step) for step in range(tiny_recipe.steps)]
+    warmup = tiny_recipe.optimiser.warmup_steps
+    assert rates[warmup - 1] == pytest.approx(tiny_recipe.optimiser.rate)
+    assert all(later < earlier for earlier, later in zip(rates[warmup - 1 : 49], rates[warmup:50], strict=True))
+    assert rates[49] < 1e-5 and rates[50] == pytest.approx(tiny_recipe.stages[-1].rate / warmup)
+    assert max(rates[50:]) == pytest.approx(tiny_recipe.stages[-1].rate) and rates[-1] < 1e-4

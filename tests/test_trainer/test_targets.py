@@ -100,3 +100,16 @@ def test_either_of_two_who_hug_may_be_named_first() -> None:
     for key, expected in (("hug", True), ("kick", False)):
         columns = events_of([(key, 0.0, 1.0, ("red", "blue"))])
         assert bool(matches(columns, (Fact(key, "blue", "red"),))[0, 0]) is expected
+
+
+def test_the_colours_of_a_frame_are_those_of_who_acts() -> None:
+    """Who is kicked does not count, both who hug do, and a top without a name leaves the row empty."""
+    palette = list(COLOURS)
+    for key, who, worn in (
+        ("kick", ("red", "blue"), {"red": 1.0}),
+        ("hug", ("red", "blue"), {"red": 0.5, "blue": 0.5}),
+        ("fall", (None,), {}),
+    ):
+        found = describe(np.array([1.0]), 1, 4, events_of([(key, 0.0, 2.0, who)]), (), Targets()).colours[0]
+        assert found.tolist() == [worn.get(colour, 0.0) for colour in palette]
+    assert not describe(np.array([1.0]), 1, 4, events_of([]), (), Targets()).colours.any()
