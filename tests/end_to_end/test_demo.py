@@ -21,7 +21,7 @@ NAMES = (
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The demo with a bundle that knows colours: what is looked at here is the processes, not the model."""
+    """The demo with a bundle that knows colours: where it is interrupted before its model has said anything."""
     bundle = tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
     return [*COMMAND, "--bundle", str(bundle)]
 
@@ -47,12 +47,12 @@ def children(environment: dict[str, str]) -> list[str]:
 
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
-def test_the_demo_runs_and_reports(surroundings: dict[str, str], command: list[str], tmp_path: Path) -> None:
+def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path) -> None:
     """Kafka, RTSP, ingest and worker start, every captured tick is encoded, the report has its names, all is gone."""
     report = tmp_path / "report.json"
 
     done = subprocess.run(
-        [*command, "--json", str(report)], env=surroundings, capture_output=True, text=True, check=False, timeout=280
+        [*COMMAND, "--json", str(report)], env=surroundings, capture_output=True, text=True, check=False, timeout=280
     )
 
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
