@@ -1,10 +1,15 @@
 """What all tests share: one real Apache Kafka for the whole run, started by the first test that asks for it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; some tests send it to them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

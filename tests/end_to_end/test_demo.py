@@ -66,18 +66,13 @@ def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path)
     assert list(Path(surroundings["TMPDIR"]).glob("actionwire-*")) == []
 
 
-def heed_ctrl_c() -> None:
-    """A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; the demo here does not."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("moment", ["starting Apache Kafka", "starting ingest"])
 def test_ctrl_c_leaves_nothing_behind(surroundings: dict[str, str], command: list[str], moment: str) -> None:
     """Interrupted while the broker starts or while cameras play, it ends every child and removes every folder."""
     with subprocess.Popen(
-        command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed_ctrl_c
+        command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as demo:
         assert demo.stdout is not None
         lines = []
