@@ -8,7 +8,7 @@ import pytest
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; some tests send it to them.
+    # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; some tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
