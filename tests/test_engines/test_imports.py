@@ -10,8 +10,9 @@ from engines.bundle import Bundle
 
 SERVING = (
     "engines, engines.arrays, engines.backends, engines.backends.ort, engines.backends.ov, engines.bench, "
-    "engines.bundle, engines.cli, engines.contract, engines.errors, engines.inspection, engines.manifest, "
-    "engines.network, engines.preprocess, engines.probe, engines.store, engines.testing, engines.textbank"
+    "engines.bundle, engines.cli, engines.contract, engines.errors, engines.folders, engines.inspection, "
+    "engines.manifest, engines.network, engines.preprocess, engines.probe, engines.store, engines.testing, "
+    "engines.textbank"
 )
 FOREIGN = {"torch", "open_clip", "onnx", "trainer", "pipeline", "kafka", "av"}
 

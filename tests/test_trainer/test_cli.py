@@ -48,7 +48,7 @@ def test_the_commands_load_without_torch() -> None:
 def test_evaluate_shows_the_report_of_a_run(tiny_run: Path) -> None:
     """As a table with the meaning of the figures, and as JSON."""
     table = RUNNER.invoke(app, ["evaluate", str(tiny_run)], env={"COLUMNS": "200"})
-    assert table.exit_code == 0 and "unseen_held_out_pairs" in table.output and "step 50" in table.output
+    assert table.exit_code == 0 and "unseen_held_out_pairs" in table.output and "step 65" in table.output
     as_json = RUNNER.invoke(app, ["evaluate", str(tiny_run), "--json"])
     assert json.loads(as_json.output) == json.loads((tiny_run / "report.json").read_text())
 
