@@ -99,7 +99,10 @@ class TextEncoder:
 
         Raises TextError naming the label that is empty, too long or not text.
         """
-        embeddings = self.embed_labels(labels)
+        return self.bank_of(labels, self.embed_labels(labels))
+
+    def bank_of(self, labels: Sequence[str], embeddings: Floats) -> TextBank:
+        """Return the bank of label texts whose embeddings [L, P, D] are known already, as `embed_labels` gives them."""
         return assemble(self._manifest.space.id, labels, embeddings, self._references, self._manifest.score)
 
     def embed_labels(self, labels: Sequence[str]) -> Floats:

@@ -63,6 +63,7 @@ class Batches:
         self._recipe = recipe
         self._tokenizer = tokenizer
         self._facts = prompts.seen_facts()
+        self._single = recipe.targets.model_copy(update={"first": 0, "last": 0})
         self._stretches = [_Piece(part, stretch) for part in footage for stretch in part.stretches]
         self._frames = np.cumsum([piece.stretch.ticks for piece in self._stretches])
         self._by_key: list[list[tuple[_Piece, float, float]]] = [[] for _ in KEYS]
@@ -73,13 +74,15 @@ class Batches:
     def batch(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all stages."""
         rng = np.random.default_rng([self._recipe.seed, step])
-        stage = stage_of(self._recipe, step)
+        stage, _ = self._recipe.stage_at(step)
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
         drawn = [self._draw(stage, rng) for _ in range(stage.chunks)]
         facts = (*self._facts, *self._double(drawn, stage.ticks, rng)) if stage.texts else ()
-        single = self._recipe.targets.model_copy(update={"first": 0, "last": 0})
-        truths = _truths(drawn, stage.ticks, frames, facts, self._recipe.targets if frames > 1 else single)
-        shown = _truths(drawn, stage.ticks, 1, (), single)
+        if frames > 1:
+            truths = _truths(drawn, stage.ticks, frames, facts, self._recipe.targets)
+            shown = _truths(drawn, stage.ticks, 1, (), self._single)
+        else:
+            truths = shown = _truths(drawn, stage.ticks, 1, facts, self._single)
         images = [
             pictures if stage.frozen else augment.augment(pictures, self._recipe.augment, rng)
             for pictures in (piece.footage.pictures(piece.stretch, tick, stage.ticks) for piece, tick in drawn)
@@ -161,15 +164,6 @@ def _truths(
         )
         for piece, tick in drawn
     ]
-
-
-def stage_of(recipe: Recipe, step: int) -> Stage:
-    """The stage that a step belongs to; the last one for steps beyond the end."""
-    for stage in recipe.stages:
-        if step < stage.steps:
-            return stage
-        step -= stage.steps
-    return recipe.stages[-1]
 
 
 def ahead(make: Callable[[int], Made], first: int, last: int, workers: int) -> Iterator[Made]:

@@ -14,6 +14,7 @@ import typer
 
 from engines.errors import EngineError
 from trainer import zero_shot
+from trainer.demo_model import BETA
 from trainer.errors import TrainerError
 from trainer.scenes.commands import app as scenes
 
@@ -160,7 +161,7 @@ def demo_model(
     device: Device = "cpu",
     beta: Annotated[
         float, typer.Option(min=0.05, max=5, help="F-beta the thresholds maximise; below 1 false alarms weigh more.")
-    ] = 0.5,
+    ] = BETA,
     cache: Streams = None,
     settings: Settings = None,
 ) -> None:

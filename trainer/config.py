@@ -205,6 +205,14 @@ class Recipe(Part):
         """Steps in which the image tower learns; frozen ones follow."""
         return sum(stage.steps for stage in self.stages if not stage.frozen)
 
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that a step (counted from 0) belongs to, the last one beyond the end, and the steps it is in."""
+        for stage in self.stages[:-1]:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        return self.stages[-1], step
+
     @model_validator(mode="after")
     def _frozen_last(self) -> Recipe:
         frozen = [stage.frozen for stage in self.stages]

@@ -16,7 +16,6 @@ from trainer import evaluate
 from trainer.batches import Batches
 from trainer.config import Recipe
 from trainer.detection import Tally
-from trainer.errors import RecipeError
 from trainer.fitting import fit
 from trainer.footage import Footage, open_footage
 from trainer.items import encode
@@ -41,8 +40,8 @@ class Course:
     task: Callable[..., nn.Module]
     batches: Callable[[Tokenizer], Callable[[int], Any]]
     validate: Callable[[VideoTextModel], dict[str, float]]
-    frozen: Callable[[VideoTextModel], Callable[[int], Any]]
-    """The batches by step of the frozen stages, from items of a model as it is now."""
+    frozen: Callable[[VideoTextModel], Callable[[int], Any]] | None = None
+    """The batches by step of the frozen stages, from items of a model as it is now; None where no recipe has any."""
 
 
 def open_course(recipe: Recipe, cache: Path, report: Report = silent, *, training: bool = True) -> Course:
@@ -61,7 +60,6 @@ def open_course(recipe: Recipe, cache: Path, report: Report = silent, *, trainin
             task=ClipTask,
             batches=lambda tokenizer: ClipBatches(recipe, clips, tokenizer).batch,
             validate=lambda model: _rounded(evaluate.labelled_report(model, clips, labels, data.sampling)),
-            frozen=_refused,
         )
     footage = {
         name: open_footage(cache, plan, partial(_told, report, f"render {name}"))
@@ -81,10 +79,6 @@ def open_course(recipe: Recipe, cache: Path, report: Report = silent, *, trainin
         validate=lambda model: _rounded(_validate(recipe, model, footage)),
         frozen=frozen,
     )
-
-
-def _refused(model: VideoTextModel) -> Callable[[int], Any]:
-    raise RecipeError("frozen stages draw from rendered scenes; leave them out for clips of your own")
 
 
 def _told(report: Report, what: str, done: int, of: int) -> None:

@@ -14,6 +14,7 @@ from trainer import prompts, targets
 from trainer.config import Targets
 from trainer.detection import Series
 from trainer.footage import Footage, Stretch
+from trainer.items import in_parts
 from trainer.labelled import Clips
 from trainer.model import VideoTextModel, windows_of
 from trainer.prompts import Fact
@@ -30,18 +31,9 @@ def text_embeddings(model: VideoTextModel, texts: Sequence[str], templates: Sequ
 
 
 @torch.inference_mode()
-def window_embeddings(
-    model: VideoTextModel, footage: Footage, stretch: Stretch, batch: int = 256
-) -> tuple[Tensor, Tensor]:
+def window_embeddings(model: VideoTextModel, footage: Footage, stretch: Stretch) -> tuple[Tensor, Tensor]:
     """Head and pooled embeddings of all windows of a stretch, float32 [n, D]; every frame is encoded once."""
-    device = model.mean.device
-    pictures = footage.pictures(stretch, 0, stretch.ticks)
-    items = torch.cat(
-        [
-            model.encode_frames(torch.from_numpy(np.array(pictures[at : at + batch])).to(device)).float()
-            for at in range(0, len(pictures), batch)
-        ]
-    )
+    items = torch.cat(list(in_parts(model, footage.pictures(stretch, 0, stretch.ticks))))
     return model.embed_windows(windows_of(items[None], model.frames)[0])
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from trainer.footage import Footage
+from trainer.footage import Footage, Pictures
 from trainer.model import VideoTextModel
 
 _AT_ONCE = 256
 Progress = Callable[[int, int], None]
+
+
+def in_parts(model: VideoTextModel, pictures: Pictures) -> Iterator[Tensor]:
+    """Items float32 [n, D] of pictures uint8 [N, H, W, 3], a few hundred at a time, in their order."""
+    for at in range(0, len(pictures), _AT_ONCE):
+        part = torch.from_numpy(np.array(pictures[at : at + _AT_ONCE])).to(model.mean.device)
+        yield model.encode_frames(part).float()
 
 
 @torch.inference_mode()
@@ -26,10 +34,11 @@ def encode(model: VideoTextModel, footage: Footage, most: int, progress: Progres
     items = np.empty((count, model.dimensions), np.float16)
     was_training = model.training
     model.eval()
-    for at in range(0, count, _AT_ONCE):
-        pictures = torch.from_numpy(np.array(footage.frames[at : min(at + _AT_ONCE, count)])).to(model.mean.device)
-        items[at : at + len(pictures)] = model.encode_frames(pictures).float().cpu().numpy()
+    done = 0
+    for part in in_parts(model, footage.frames[:count]):
+        items[done : done + len(part)] = part.cpu().numpy()
+        done += len(part)
         if progress is not None:
-            progress(min(at + _AT_ONCE, count), count)
+            progress(done, count)
     model.train(was_training)
     return Footage(items, footage.stretches[:taken])

@@ -27,7 +27,6 @@ from tokenizers import Tokenizer
 from engines.manifest import Input
 from engines.preprocess import prepare
 from trainer import augment, prompts
-from trainer.batches import stage_of
 from trainer.clips import read_clip, segment_indices, window_start
 from trainer.config import Recipe
 from trainer.errors import RecipeError
@@ -95,7 +94,7 @@ class ClipBatches:
     def batch(self, step: int) -> ClipBatch:
         """The batch of a step: clips drawn with replacement, each with its label in one of the sixteen templates."""
         rng = np.random.default_rng([self._recipe.seed, step])
-        stage, model = stage_of(self._recipe, step), self._recipe.model
+        (stage, _), model = self._recipe.stage_at(step), self._recipe.model
         frames = model.frames if stage.ticks >= model.frames else 1
         drawn = [self._train[index] for index in rng.integers(len(self._train), size=stage.chunks)]
         sampling = self._recipe.data.sampling

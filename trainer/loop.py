@@ -89,7 +89,7 @@ def _batches(course: Course, model: VideoTextModel, recipe: Recipe, first: int, 
     thawed = recipe.thawed_steps
     if first < thawed:
         yield from ahead(course.batches(model.tokenizer), first, thawed, workers)
-    if thawed < recipe.steps:
+    if thawed < recipe.steps and course.frozen is not None:
         yield from ahead(course.frozen(model), max(first, thawed), recipe.steps, workers)
 
 

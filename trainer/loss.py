@@ -48,6 +48,12 @@ def _row_kl(logits: Tensor, positives: Tensor, undecided: Tensor, *, leak: bool)
     return (decided.sum(dim=-1) * rows).sum() / rows.sum().clamp_min(1)
 
 
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy with targets that sum to one per row, [n, k] both; rows of zeros take no part."""
+    losses = -(target * F.log_softmax(logits, dim=-1)).sum(dim=-1)
+    return losses.sum() / target.sum().clamp_min(1)
+
+
 def label_cross_entropy(
     actions: Tensor, backgrounds: Tensor, action_mass: Tensor, background_mass: Tensor, undecided: Tensor | None = None
 ) -> Tensor:
@@ -59,6 +65,4 @@ def label_cross_entropy(
     if undecided is not None:
         actions = actions.float().masked_fill(undecided, _AWAY)
     logits = torch.cat((actions.float(), backgrounds.float().logsumexp(dim=-1, keepdim=True)), dim=-1)
-    target = torch.cat((action_mass, background_mass.unsqueeze(-1)), dim=-1)
-    losses = -(target * F.log_softmax(logits, dim=-1)).sum(dim=-1)
-    return losses.sum() / target.sum().clamp_min(1)
+    return soft_cross_entropy(logits, torch.cat((action_mass, background_mass.unsqueeze(-1)), dim=-1))

@@ -23,12 +23,8 @@ def rate_at(recipe: Recipe, step: int) -> float:
     settings = recipe.optimiser
     if step < recipe.thawed_steps:
         return learning_rate(step + 1, base=settings.rate, warmup=settings.warmup_steps, total=recipe.thawed_steps + 1)
-    step -= recipe.thawed_steps
-    for stage in recipe.stages:
-        if stage.frozen and step < stage.steps:
-            break
-        step -= stage.steps if stage.frozen else 0
-    return learning_rate(step + 1, base=stage.rate, warmup=settings.warmup_steps, total=stage.steps + 1)
+    stage, begun = recipe.stage_at(step)
+    return learning_rate(begun + 1, base=stage.rate, warmup=settings.warmup_steps, total=stage.steps + 1)
 
 
 def build_optimiser(

@@ -12,7 +12,7 @@ from trainer import prompts
 from trainer.batches import Batch
 from trainer.config import Loss
 from trainer.labelled import ClipBatch
-from trainer.loss import label_cross_entropy, multi_positive_kl
+from trainer.loss import label_cross_entropy, multi_positive_kl, soft_cross_entropy
 from trainer.model import VideoTextModel, windows_of
 from trainer.scenes.vocabulary import COLOURS, KEYS
 
@@ -44,10 +44,11 @@ class Readouts(nn.Module):
     def forward(self, items: Tensor, mass: Tensor, colours: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Items [n, D] with the shares of actions [n, A + 1] and colours [n, C] to the losses and the share right."""
         actions = self.action(items)
-        losses = {"word_action": _shared(actions, mass), "word_colour": _shared(self.colour(items), colours)}
-        clear = mass.amax(dim=-1) > 0.75
-        right = (actions.argmax(dim=-1) == mass.argmax(dim=-1)) & clear
-        return losses, right.sum() / clear.sum().clamp_min(1)
+        losses = {
+            "word_action": soft_cross_entropy(actions, mass),
+            "word_colour": soft_cross_entropy(self.colour(items), colours),
+        }
+        return losses, _share_right(actions, mass)
 
 
 class Task(nn.Module):
@@ -108,9 +109,7 @@ class Task(nn.Module):
         }
         with torch.no_grad():
             scores = torch.cat((actions, backgrounds.logsumexp(dim=-1, keepdim=True)), dim=-1)
-            clear = truth.mass.amax(dim=-1) > 0.75
-            right = (scores.argmax(dim=-1) == truth.mass.argmax(dim=-1)) & clear
-            report = {"accuracy": right.sum() / clear.sum().clamp_min(1), "scale": self.model.scale.detach()}
+            report = {"accuracy": _share_right(scores, truth.mass), "scale": self.model.scale.detach()}
         return losses, report
 
 
@@ -140,9 +139,11 @@ class ClipTask(nn.Module):
         return losses, {"accuracy": right.float().mean(), "scale": self.model.scale.detach()}
 
 
-def _shared(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy with soft targets; rows of zeros take no part."""
-    return -(target * logits.log_softmax(dim=-1)).sum() / target.sum().clamp_min(1)
+def _share_right(scores: Tensor, mass: Tensor) -> Tensor:
+    """How many of those that clearly show one thing have it as their highest score; both [n, A + 1]."""
+    clear = mass.amax(dim=-1) > 0.75
+    right = (scores.argmax(dim=-1) == mass.argmax(dim=-1)) & clear
+    return right.sum() / clear.sum().clamp_min(1)
 
 
 def _truth(batch: Batch, device: torch.device) -> _Truth:

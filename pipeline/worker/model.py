@@ -17,7 +17,7 @@ from engines.errors import TextError
 from engines.manifest import Window, check_deployment
 from engines.preprocess import prepare
 from engines.store import default_store, resolve
-from engines.textbank import TextEncoder, assemble
+from engines.textbank import TextEncoder
 from pipeline import rules, scoring
 from pipeline.config import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
@@ -86,7 +86,6 @@ class Model:
                 "choose a bundle without memory"
             )
         self._texts = TextEncoder(bundle, cache=cache)
-        self._references = bundle.references()
         self._calibrated = rules.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
@@ -107,9 +106,9 @@ class Model:
         embedded = [(label, found) for label in labels.labels if (found := self._embedded(label)) is not None]
         usable = tuple(label for label, _ in embedded)
         manifest = self.bundle.manifest
-        score, texts = manifest.score, [label.text for label in usable]
+        score = manifest.score
         embeddings = np.concatenate([self._texts.embed_labels([]), *(found for _, found in embedded)])
-        bank = assemble(manifest.space.id, texts, embeddings, self._references, score)
+        bank = self._texts.bank_of([label.text for label in usable], embeddings)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
         scorer = scoring.prepare(bank.embeddings, bank.reference_embeddings, bank.left_out, groups, rule)
