@@ -7,12 +7,10 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from engines.folders import cache_directory
@@ -24,6 +22,7 @@ from pipeline.options import Bootstrap, ConfigFile, settings_from
 from pipeline.records.events import ActionEvent, event_document
 from pipeline.records.labels import Label
 from pipeline.records.wire import Partition, canonical_json, iso, nanoseconds
+from pipeline.score_table import ScoreTable
 
 _CAMERA = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
 
@@ -87,15 +86,17 @@ def replay(
         _write(events, output)
         if table and scores:
             table.save(scores, asked, model, settings.rate)
-        found = running.summary
-        spent = perf_counter() - begun
-        typer.echo(
-            f"{len(found.cameras)} cameras, {found.frames} frames, {found.windows} windows, {found.events} messages in "
-            f"{spent:.1f} s: {found.stream_seconds / spent:.1f} times real time"
-            + (f"; not used: {found.dropped}" if found.dropped else "")
-            + (f"; bad records: {found.bad_records}" if found.bad_records else ""),
-            err=True,
-        )
+        typer.echo(_told(running.summary, perf_counter() - begun), err=True)
+
+
+def _told(found: Any, spent: float) -> str:
+    """One line about a replay that took `spent` seconds."""
+    return (
+        f"{len(found.cameras)} cameras, {found.frames} frames, {found.windows} windows, {found.events} messages in "
+        f"{spent:.1f} s: {found.stream_seconds / spent:.1f} times real time"
+        + (f"; not used: {found.dropped}" if found.dropped else "")
+        + (f"; bad records: {found.bad_records}" if found.bad_records else "")
+    )
 
 
 def _topic(
@@ -122,40 +123,6 @@ def _topic(
     known_sets(control, views)
     running = Replay(model, views, settings, observe)
     return running, replay_topic(running, model, broker, settings, control, since_ms=since_ms, until_ms=until_ms)
-
-
-@dataclass(slots=True)
-class ScoreTable:
-    """Every scored window, by camera."""
-
-    rows: dict[str, list[tuple[int, Any, Any]]] = field(default_factory=dict)
-
-    def note(self, window: Any) -> None:
-        """Keep a `worker.path.ScoredWindow`."""
-        self.rows.setdefault(window.camera, []).append((window.tick, window.head, window.scores))
-
-    def save(self, file: Path, labels: tuple[Label, ...], model: Any, rate: int) -> None:
-        """Write an npz, without pickle.
-
-        rate int64; labels and references, unicode [L] and [R]; templates, unicode [P]; and per camera C:
-        C/ticks int64 [n], the last tick of each window; C/probabilities float32 [n, L]; C/label_cosines float32
-        [n, L, P] and C/reference_cosines float32 [n, R, P], of the temporal head's output with each text, raw.
-        """
-        view = model.embed(LabelSet(labels, 0))
-        arrays: dict[str, Any] = {
-            "rate": np.int64(rate),
-            "labels": np.array([one.text for one in view.labels], np.str_),
-            "references": np.array(model.bundle.references().texts, np.str_),
-            "templates": np.array(model.bundle.manifest.score.templates, np.str_),
-        }
-        for camera, rows in self.rows.items():
-            heads = np.stack([head for _, head, _ in rows])
-            arrays[f"{camera}/ticks"] = np.array([tick for tick, _, _ in rows], np.int64)
-            arrays[f"{camera}/probabilities"] = np.stack([scores for _, _, scores in rows])
-            arrays[f"{camera}/label_cosines"] = np.einsum("nd,tpd->ntp", heads, view.scorer.labels)
-            arrays[f"{camera}/reference_cosines"] = np.einsum("nd,tpd->ntp", heads, view.scorer.references)
-        with file.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
 
 
 def _sources(files: list[Path], cameras: list[str]) -> Mapping[str, Path]:
