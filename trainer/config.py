@@ -156,6 +156,9 @@ class Optimiser(Part):
     text_ratio: float = Field(default=1.0, ge=0)
     image_ratio: float = Field(default=1.0, ge=0)
     head_ratio: float = Field(default=1.0, ge=0)
+    orthogonal: float = Field(default=0.0, ge=0)
+    """Ratio at which the image tower's convolutions learn by Muon, which finds its way sooner from nothing; 0: AdamW
+    trains them with the rest of the tower."""
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8
     weight_decay: float = Field(default=0.05, ge=0)

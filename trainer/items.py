@@ -11,7 +11,7 @@ from torch import Tensor
 from trainer.footage import Footage, Pictures
 from trainer.model import VideoTextModel
 
-_AT_ONCE = 256
+_AT_ONCE = 64
 Progress = Callable[[int, int], None]
 
 

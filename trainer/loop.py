@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trainer import checkpoint, curves, schedule
+from trainer import allocation, checkpoint, curves, schedule
 from trainer.batches import ahead
 from trainer.checkpoint import Average
 from trainer.config import Recipe
@@ -38,6 +38,7 @@ def train(
     rendered, or the user's clips decoded, into `cache` (default: `out`/footage). Returns the final report.
     Raises RecipeError for clips that cannot be read, CheckpointError when the folder belongs to another recipe.
     """
+    allocation.keep()
     report = report or silent
     recipe = with_labels(recipe)
     out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Learning rates over the steps, and AdamW with the paper's parameter groups."""
+"""Learning rates over the steps, and the optimiser with the paper's parameter groups."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from trainer.config import Optimiser, Recipe
+from trainer.muon import AdamMuon
 
 
 def learning_rate(position: float, *, base: float, warmup: float, total: float) -> float:
@@ -29,21 +30,25 @@ def rate_at(recipe: Recipe, step: int) -> float:
 
 def build_optimiser(
     settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module, readouts: nn.Module | None = None
-) -> torch.optim.AdamW:
+) -> AdamMuon:
     """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP); readouts at the rate.
 
-    Weight decay reaches every parameter, norms and biases included, as in the release.
+    With `orthogonal` the image tower's convolutions are a group of their own that learns by Muon. Weight decay reaches
+    every parameter, norms and biases included, as in the release.
     """
     visual = list(image.parameters())
     ours = {id(parameter) for parameter in visual}
     words = [parameter for parameter in text.parameters() if id(parameter) not in ours]
+    kernels = [parameter for parameter in visual if settings.orthogonal and parameter.ndim == 4]
+    turned = {id(parameter) for parameter in kernels}
     groups = [
         {"params": words, "ratio": settings.text_ratio},
-        {"params": visual, "ratio": settings.image_ratio},
+        {"params": [parameter for parameter in visual if id(parameter) not in turned], "ratio": settings.image_ratio},
+        {"params": kernels, "ratio": settings.orthogonal, "orthogonal": True},
         {"params": list(head.parameters()), "ratio": settings.head_ratio},
         {"params": list(readouts.parameters()) if readouts is not None else [], "ratio": 1.0},
     ]
-    return torch.optim.AdamW(
+    return AdamMuon(
         [group for group in groups if group["params"]],
         lr=settings.rate,
         betas=settings.betas,

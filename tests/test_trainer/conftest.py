@@ -27,7 +27,7 @@ TINY = Recipe.model_validate(
             "text": {"width": 64, "heads": 1, "layers": 1},
             "head": {"architecture": "transf", "layers": 1},
         },
-        "optimiser": {"warmup_steps": 5, "average": 0.9},
+        "optimiser": {"warmup_steps": 5, "average": 0.9, "orthogonal": 10},
         "loss": {"words": 0.5},
         "stages": [
             {"steps": 15, "chunks": 12, "ticks": 1, "texts": False},
