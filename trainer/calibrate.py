@@ -1,14 +1,15 @@
 """Calibration: validation streams through the serving side's replay, thresholds fitted to them, the bundle sealed.
 
-Fitted on one set of streams and measured on another, both rendered from validation seeds. What is measured is what
-`actionwire replay` and `actionwire evaluate` say about the sealed bundle; the search in between only proposes.
+Fitted on one set of streams and measured on another: rendered from validation seeds, or recorded by the user's own
+cameras. What is measured is what `actionwire replay` and `actionwire evaluate` say about the sealed bundle; the search
+in between only proposes.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from trainer.detection import Rules, Series, Tally
 from trainer.errors import CalibrationError
 from trainer.export import new_directory
 from trainer.fitting import Fit, Measure, fit
+from trainer.material import PARTS, Material
 from trainer.recordings import Recorded, seeds_of
 from trainer.scenes.commands import Recording
 from trainer.scenes.vocabulary import ACTIONS
@@ -30,7 +32,7 @@ from trainer.temperature import ScoreRule, Temperature, Windows, fit_temperature
 
 Report = Callable[[str, int, int, str], None]
 
-LABELS = tuple(action.label for action in ACTIONS)
+_AT_ONCE = 4  # streams per replay
 _SAME = 1e-3  # how far our probabilities may be from the replay's own
 
 
@@ -52,6 +54,25 @@ class Streams:
         fitting = {*seeds_of(self.fit), *seeds_of(self.quiet)}
         if both := sorted(fitting & {*seeds_of(self.held_back), *seeds_of(self.held_back_quiet)}):
             raise CalibrationError(f"seed {both[0]} would both fit and measure the thresholds; name others")
+
+    def material(self, cache: Path, report: Report) -> Material:
+        """These streams, rendered into `cache` unless they lie there."""
+
+        def rendered(what: str, seeds: str, density: float) -> Recorded:
+            recording = Recording(seconds=self.seconds, density=density)
+            return recordings.record(
+                seeds_of(seeds), self.cameras, recording, cache,
+                lambda done, of: report(f"render {what}", done, of, ""),
+            )  # fmt: skip
+
+        return Material(
+            fit=rendered("fit", self.fit, 1.0),
+            quiet=rendered("quiet", self.quiet, 0.0),
+            held_back=rendered("held-back", self.held_back, 1.0),
+            held_back_quiet=rendered("held-back quiet", self.held_back_quiet, 0.0),
+            labels=tuple(action.label for action in ACTIONS),
+            sources={name: {"seeds": getattr(self, name)} for name in PARTS},
+        )
 
 
 @dataclass(frozen=True)
@@ -83,25 +104,23 @@ class _Seen:
 def calibrate(
     source: Path,
     out: Path,
-    streams: Streams,
+    material: Material,
     *,
     measure: Measure | None = None,
-    cache: Path | None = None,
     report: Report = lambda what, done, of, note: None,
 ) -> bundle.Manifest:
     """Measure the bundle `source` (draft or sealed) and write it, calibrated and sealed, to the new directory `out`.
 
-    streams: which validation streams; they are rendered into `cache` (default: the user's cache folder) unless they lie
-    there. measure: what a good threshold is. Returns the sealed manifest, whose `events.report` holds what the
-    held-back streams gave. Nothing is left at `out` when it fails. Raises CommandError, CalibrationError, EngineError.
+    material: the streams that decide, and those that measure the result. measure: what a good threshold is. Returns the
+    sealed manifest, whose `events.report` holds what the held-back streams gave. Nothing is left at `out` when it
+    fails. Raises CommandError, CalibrationError, EngineError.
     """
     manifest = bundle.load(source, allow_draft=True).manifest
-    work = _Work(source, manifest.window.rate, streams, cache or recordings.cache_directory(), report)
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
-        work = replace(work, bundle=building, folder=Path(folder))
-        fitting = work.replay("fit", streams.fit, 1.0)
-        quiet = work.replay("quiet", streams.quiet, 0.0)
+        work = _Work(building, manifest.window.rate, material.labels, report, Path(folder))
+        fitting = work.replay("fit", material.fit)
+        quiet = work.replay("quiet", material.quiet)
         rule = score_rule(building, manifest, fitting.scores.labels)
         _check(fitting.scores, rule)
         report("temperature", 0, 1, "")
@@ -121,51 +140,45 @@ def calibrate(
         events = _events(found, fitting.scores.labels, manifest.window.rate)
         score = manifest.score.model_copy(update={"temperature": temperature.value})
         bundle.seal(building, score=score, events=events)
-        figures = _measured(work, streams, rule, found, temperature)
+        figures = _measured(work, material, rule, found, temperature)
         return bundle.seal(building, events=events.model_copy(update={"report": figures}))
 
 
 @dataclass(frozen=True)
 class _Work:
-    """Everything that rendering and replaying streams needs."""
+    """Everything that replaying streams needs."""
 
     bundle: Path
     rate: int
-    streams: Streams
-    cache: Path
+    labels: tuple[str, ...]
     report: Report
-    folder: Path = Path()
+    folder: Path
 
-    def replay(self, what: str, seeds: str, density: float) -> _Seen:
-        """Render the streams of some seeds and lead them through the bundle, one replay per seed."""
-        recording = Recording(seconds=self.streams.seconds, density=density)
-        recorded = recordings.record(
-            seeds_of(seeds), self.streams.cameras, recording, self.cache,
-            lambda done, of: self.report(f"render {what}", done, of, ""),
-        )  # fmt: skip
+    def replay(self, what: str, recorded: Recorded) -> _Seen:
+        """Lead streams through the bundle, a few per replay."""
         events = self.folder / f"{what}.jsonl"
+        told = Scores(self.rate, self.labels, (), {})
         cameras: dict[str, CameraScores] = {}
-        batches = _by_seed(recorded.files)
+        groups = list(_groups(recorded.files))
         with events.open("wb") as stream:
-            for done, files in enumerate(batches, 1):
+            for done, files in enumerate(groups, 1):
                 part, scores = self.folder / "part.jsonl", self.folder / "part.npz"
-                serving.replay(self.bundle, self.rate, LABELS, files, part, scores)
+                serving.replay(self.bundle, self.rate, self.labels, files, part, scores)
                 stream.write(part.read_bytes())
                 told = serving.read_scores(scores)
                 cameras |= told.cameras
-                self.report(f"replay {what}", done, len(batches), "")
-        return _Seen(recorded, Scores(told.rate, told.labels, told.references, cameras), events)
+                self.report(f"replay {what}", done, len(groups), "")
+        return _Seen(recorded, replace(told, cameras=cameras), events)
 
     def evaluate(self, what: str, seen: _Seen) -> dict[str, Any]:
         """What `actionwire evaluate` says about streams."""
         return serving.evaluate(seen.recorded.write_truth(self.folder / f"{what}.truth.json"), seen.events)
 
 
-def _by_seed(files: Mapping[str, Path]) -> list[dict[str, Path]]:
-    groups: dict[str, dict[str, Path]] = {}
-    for camera, file in files.items():
-        groups.setdefault(camera.partition("-")[0], {})[camera] = file
-    return list(groups.values())
+def _groups(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
+    named = list(files.items())
+    for at in range(0, len(named), _AT_ONCE):
+        yield dict(named[at : at + _AT_ONCE])
 
 
 def score_rule(directory: Path, manifest: bundle.Manifest, labels: tuple[str, ...]) -> ScoreRule:
@@ -227,25 +240,23 @@ def _settings(rules: Rules) -> dict[str, Any]:
     }
 
 
-def _measured(work: _Work, streams: Streams, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
+def _measured(work: _Work, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
     """What the sealed bundle does on streams that decided nothing, by the serving side's own commands."""
-    seen = work.replay("held-back", streams.held_back, 1.0)
-    quiet = work.replay("held-back quiet", streams.held_back_quiet, 0.0)
+    seen = work.replay("held-back", material.held_back)
     figures = work.evaluate("held-back", seen)
-    silent = work.evaluate("held-back quiet", quiet)
     searched = sum(found.tallies(_series(seen.windows(), rule, seen.recorded), work.rate), Tally())
-    return {
-        "fitted_on": {"seeds": streams.fit, "quiet_seeds": streams.quiet},
-        "held_back": {"seeds": streams.held_back, **figures, "event_f1_of_the_search": round(searched.f1, 4)},
-        "held_back_quiet": {
-            "seeds": streams.held_back_quiet,
-            "camera_hours": silent["camera_hours"],
-            "false_alarms": silent["false_alarms"],
-            "false_alarms_per_camera_hour": silent["false_alarms_per_camera_hour"],
-        },
+    come = material.sources
+    report = {
+        "fitted_on": come["fit"] | {f"quiet_{key}": name for key, name in come["quiet"].items()},
+        "held_back": {**come["held_back"], **figures, "event_f1_of_the_search": round(searched.f1, 4)},
         "temperature": {
             "lag_s": temperature.lag,
             "loss": round(temperature.loss, 5),
             "loss_at_one": round(temperature.loss_at_one, 5),
         },
     }
+    if material.held_back_quiet.files:
+        silent = work.evaluate("held-back quiet", work.replay("held-back quiet", material.held_back_quiet))
+        names = ("camera_hours", "false_alarms", "false_alarms_per_camera_hour")
+        report["held_back_quiet"] = come["held_back_quiet"] | {name: silent[name] for name in names}
+    return report

@@ -123,7 +123,14 @@ def export(
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle to measure, draft or sealed.")],
     out: Annotated[Path, typer.Option(help="Directory for the calibrated, sealed bundle; it must not exist.")],
-    seeds: Annotated[str, typer.Option(help="Validation seeds whose streams decide the thresholds.")] = "10100-10119",
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Your own recordings decide: truth as for `actionwire evaluate`, with each one's `file`."),
+    ] = None,
+    held_back_truth: Annotated[
+        Path | None, typer.Option(help="With --truth: other recordings of yours, which measure the result.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Validation seeds whose rendered streams decide.")] = "10100-10119",
     quiet: Annotated[str, typer.Option(help="The same, for streams in which nothing happens.")] = "10200-10203",
     held_back: Annotated[str, typer.Option(help="Validation seeds that measure the result.")] = "10120-10127",
     held_back_quiet: Annotated[str, typer.Option(help="The same, where nothing happens.")] = "10204-10205",
@@ -137,16 +144,24 @@ def calibrate(
     ] = 1.0,
     cache: Streams = None,
 ) -> None:
-    """Fit temperature, thresholds and lags to rendered validation streams, by the serving side's replay, and seal."""
+    """Fit temperature, thresholds and lags to validation streams, by the serving side's replay, and seal.
+
+    The streams are rendered scenes, or with --truth and --held-back-truth your own recordings.
+    """
     from trainer import calibrate as calibration
+    from trainer import material, recordings
     from trainer.fitting import Measure
     from trainer.progress import Bars
 
-    streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
+    if (truth is None) != (held_back_truth is None):
+        raise typer.BadParameter("--truth and --held-back-truth go together: what decides must not measure")
     with Bars() as bars:
-        manifest = calibration.calibrate(
-            bundle, out, streams, measure=Measure(beta, alarms), cache=cache, report=bars.report
-        )
+        if truth is not None and held_back_truth is not None:
+            chosen = material.own(truth, held_back_truth)
+        else:
+            streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
+            chosen = streams.material(cache or recordings.cache_directory(), bars.report)
+        manifest = calibration.calibrate(bundle, out, chosen, measure=Measure(beta, alarms), report=bars.report)
     _summarise(out, manifest)
 
 
@@ -189,12 +204,13 @@ def _summarise(out: Path, manifest: object) -> None:
     from engines.bundle import Manifest
 
     assert isinstance(manifest, Manifest) and manifest.events.report is not None
-    held, quiet = manifest.events.report["held_back"], manifest.events.report["held_back_quiet"]
+    held, quiet = manifest.events.report["held_back"], manifest.events.report.get("held_back_quiet")
+    silent = f"; where nothing happens {quiet['false_alarms_per_camera_hour']:.2f}" if quiet else ""
     typer.echo(
         f"{out}: {manifest.name}@{manifest.version} {manifest.id[:12]}, sealed, {_mebibytes(out):.1f} MiB\n"
         f"held-back streams, {held['camera_hours']:.2f} camera-hours: event F1 {held['event_f1'] or 0:.3f}, "
-        f"{held['false_alarms_per_camera_hour']:.2f} false alarms per camera-hour; where nothing happens "
-        f"{quiet['false_alarms_per_camera_hour']:.2f}. All figures: events.report in {out / 'bundle.json'}"
+        f"{held['false_alarms_per_camera_hour']:.2f} false alarms per camera-hour{silent}. "
+        f"All figures: events.report in {out / 'bundle.json'}"
     )
 
 

@@ -41,6 +41,7 @@ def make(
     from trainer.calibrate import Streams, calibrate
     from trainer.export import export
     from trainer.fitting import Measure
+    from trainer.recordings import cache_directory
 
     loop.train(config.load(recipe, overrides), work, device=device, report=report)
     draft, sealed = work / "draft", work / "bundle"
@@ -48,7 +49,8 @@ def make(
         shutil.rmtree(old, ignore_errors=True)
     export(work, draft, progress=lambda step: report("export", 0, 1, step))
     report("export", 1, 1, "")
-    manifest = calibrate(draft, sealed, Streams(), measure=Measure(beta), cache=cache, report=report)
+    material = Streams().material(cache or cache_directory(), report)
+    manifest = calibrate(draft, sealed, material, measure=Measure(beta), report=report)
     replace(sealed, out)
     return manifest
 

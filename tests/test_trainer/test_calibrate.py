@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from engines import bundle
-from trainer.calibrate import LABELS, Streams, calibrate
+from trainer import material
+from trainer.calibrate import Streams, calibrate
 from trainer.demo_model import replace
 from trainer.errors import CalibrationError, CommandError, RecipeError
 from trainer.recordings import seeds_of
+from trainer.scenes.vocabulary import ACTIONS
 from trainer.serving import evaluate
 
 SHORT = Streams("10100", "10200", "10120", "10204", cameras=1, seconds=20.0)
@@ -20,7 +23,7 @@ SHORT = Streams("10100", "10200", "10120", "10204", cameras=1, seconds=20.0)
 def calibrated(tiny_draft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny draft, calibrated and sealed."""
     folder = tmp_path_factory.mktemp("calibrated")
-    calibrate(tiny_draft, folder / "bundle", SHORT, cache=folder / "cache")
+    calibrate(tiny_draft, folder / "bundle", SHORT.material(folder / "cache", lambda *_: None))
     return folder / "bundle"
 
 
@@ -31,7 +34,7 @@ def test_the_bundle_is_sealed_with_measured_thresholds(calibrated: Path, tiny_dr
     assert manifest.sealed and manifest.events.calibrated
     assert manifest.files == draft.files and manifest.space == draft.space
     assert manifest.score.temperature != 1.0
-    assert set(manifest.events.labels) <= set(LABELS)
+    assert set(manifest.events.labels) <= {action.label for action in ACTIONS}
     report = manifest.events.report
     assert report is not None
     assert report["held_back"]["seeds"] == "10120"
@@ -68,3 +71,33 @@ def test_a_command_that_fails_is_quoted(tmp_path: Path) -> None:
     (tmp_path / "events.jsonl").write_text("")
     with pytest.raises(CommandError, match=r"evaluate` failed.*\n.*schema"):
         evaluate(tmp_path / "truth.json", tmp_path / "events.jsonl")
+
+
+def test_own_recordings_decide_and_measure(calibrated: Path, tiny_draft: Path, tmp_path: Path) -> None:
+    """Two truth documents with their videos in place of rendered seeds; here videos that were rendered, renamed.
+
+    fit.json        yard: actions    hall: nothing happens
+    held-back.json  gate: actions                          no quiet camera: none in the report
+    """
+    rendered = SHORT.material(calibrated.parent / "cache", lambda *_: None)
+
+    def document(name: str, **cameras: object) -> Path:
+        entries = []
+        for camera, recorded in cameras.items():
+            entry, file = recorded.truth["cameras"][0], next(iter(recorded.files.values()))  # type: ignore[attr-defined]
+            (tmp_path / f"{camera}.mp4").symlink_to(file)
+            actions = [{**action, "label": f"{action['label']} here"} for action in entry["actions"]]
+            entries.append({"id": camera, "file": f"{file}", "seconds": 20.0, "actions": actions})
+        (tmp_path / name).write_text(json.dumps({"schema": 1, "cameras": entries}))
+        return tmp_path / name
+
+    fit = document("fit.json", yard=rendered.fit, hall=rendered.quiet)
+    held_back = document("held-back.json", gate=rendered.held_back)
+    chosen = material.own(fit, held_back)
+    assert set(chosen.fit.files) == {"yard"} and set(chosen.quiet.files) == {"hall"}
+    manifest = calibrate(tiny_draft, tmp_path / "bundle", chosen)
+    report = manifest.events.report
+    assert report is not None and manifest.events.calibrated
+    assert report["fitted_on"] == {"truth": "fit.json", "quiet_truth": "fit.json"}
+    assert report["held_back"]["truth"] == "held-back.json" and report["held_back"]["truth_events"] > 0
+    assert "held_back_quiet" not in report

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from trainer import config, demo_model
 from trainer.cli import app
 
 RUNNER = CliRunner()
@@ -43,6 +44,21 @@ def test_the_commands_load_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+def test_calibrate_wants_both_truths(tmp_path: Path) -> None:
+    """Recordings that decide without others that measure are a mistake in the call."""
+    result = RUNNER.invoke(
+        app, ["calibrate", str(tmp_path), "--out", str(tmp_path / "out"), "--truth", "fit.json"], env={"COLUMNS": "200"}
+    )
+    assert result.exit_code == 2 and "--held-back-truth" in result.output
+
+
+def test_the_shipped_recipes_can_be_read() -> None:
+    """The demo's renders its footage; that for clips takes the user's list from the command line."""
+    assert config.load(demo_model.RECIPE).data.clips is None
+    chosen = config.load(demo_model.RECIPE.with_name("clips.yaml"), ("data.clips=mine/labels.csv",))
+    assert chosen.data.clips == Path("mine/labels.csv")
 
 
 def test_evaluate_shows_the_report_of_a_run(tiny_run: Path) -> None:
