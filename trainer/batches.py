@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +15,6 @@ from trainer.config import Recipe, Stage, Targets
 from trainer.footage import Footage, Stretch
 from trainer.prompts import Fact
 from trainer.scenes.vocabulary import COLOURS, KEYS, allowed
-
-Made = TypeVar("Made")
 
 _CANONICAL = 0.35  # share of the captions in their plain wording
 _DOUBLE = 24  # captions per batch that name both people
@@ -164,16 +160,3 @@ def _truths(
         )
         for piece, tick in drawn
     ]
-
-
-def ahead(make: Callable[[int], Made], first: int, last: int, workers: int) -> Iterator[Made]:
-    """The batches of the steps first to last - 1, in order, made `workers` at a time by threads."""
-    augment.single_threaded()
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Made]] = deque()
-        for step in range(first, last):
-            waiting.append(pool.submit(make, step))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

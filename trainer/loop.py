@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trainer import allocation, checkpoint, curves, schedule
-from trainer.batches import ahead
+from trainer.ahead import ahead
 from trainer.checkpoint import Average
 from trainer.config import Recipe
 from trainer.course import Course, Report, open_course, silent

@@ -10,7 +10,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from trainer import checkpoint, loop
-from trainer.batches import Batches, ahead
+from trainer.ahead import ahead
+from trainer.batches import Batches
 from trainer.config import Recipe
 from trainer.errors import CheckpointError
 from trainer.footage import open_footage
