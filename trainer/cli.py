@@ -142,6 +142,9 @@ def calibrate(
     alarms: Annotated[
         float, typer.Option(min=0, help="False alarms allowed per camera-hour where nothing happens.")
     ] = 1.0,
+    delay: Annotated[
+        float, typer.Option(min=0, help="Median seconds from begin to event that cost nothing; later ones count less.")
+    ] = 1.5,
     cache: Streams = None,
 ) -> None:
     """Fit temperature, thresholds and lags to validation streams, by the serving side's replay, and seal.
@@ -161,7 +164,7 @@ def calibrate(
         else:
             streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
             chosen = streams.material(cache or recordings.cache_directory(), bars.report)
-        manifest = calibration.calibrate(bundle, out, chosen, measure=Measure(beta, alarms), report=bars.report)
+        manifest = calibration.calibrate(bundle, out, chosen, measure=Measure(beta, alarms, delay), report=bars.report)
     _summarise(out, manifest)
 
 

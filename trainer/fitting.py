@@ -19,6 +19,7 @@ from trainer.detection import Rules, Series, Tally, joined, label_tally
 
 Change: TypeAlias = dict[str, Any]
 Chosen: TypeAlias = tuple[Rules, ...]
+Floats: TypeAlias = npt.NDArray[np.float64]
 
 _START = Rules(enter=0.5, exit=0.25, confirm=2, merge_seconds=0.5)
 _LEVELS = tuple(
@@ -36,6 +37,9 @@ _LIMITS = tuple(
 
 ALARMS_PER_HOUR = 1.0
 """False alarms that are allowed per hour of streams in which nothing happens."""
+DELAY_SECONDS = 1.5
+"""From the beginning of an action to the instant of the window that fired."""
+_LATE = 0.25  # of F, per second
 _PRIOR_EVENTS = 8.0
 
 
@@ -58,23 +62,33 @@ class Fit:
 
 @dataclass(frozen=True)
 class Measure:
-    """What a good rule is: F-beta (below 1 a false alarm weighs more than a miss), and the allowed false alarms."""
+    """What a good rule is: F-beta (below 1 a false alarm weighs more than a miss), few false alarms, and in time."""
 
     beta: float = 1.0
     alarms_per_hour: float = ALARMS_PER_HOUR
+    delay_seconds: float = DELAY_SECONDS
+    """A label's median onset delay beyond this costs a part of F per second: a late event is worth less."""
+
+    def merit(self, hits: Floats, found: Floats, truth: Floats, delays: Floats) -> Floats:
+        """Of candidates, given their counts and median delays, all of one shape but for `truth`."""
+        square = self.beta**2
+        late = np.maximum(delays - self.delay_seconds, 0.0)
+        return (1 + square) * hits / np.maximum(square * truth + found, 1e-9) - _LATE * late
 
 
 @dataclass(frozen=True)
 class _Counts:
     """Outcomes of C candidates for each of L labels; a column holds the same change of each label's rules.
 
-    hits, found and alarms are [L, C], truth is [L].
+    hits, found, alarms and delays are [L, C], truth is [L].
     """
 
-    hits: npt.NDArray[np.float64]
-    found: npt.NDArray[np.float64]
-    truth: npt.NDArray[np.float64]
-    alarms: npt.NDArray[np.float64]
+    hits: Floats
+    found: Floats
+    truth: Floats
+    delays: Floats
+    """Medians in seconds; 0 where nothing was hit."""
+    alarms: Floats
     """On streams in which nothing happens."""
     hours: float
     """Length of those."""
@@ -87,27 +101,23 @@ class _Counts:
         truth = self.truth[:, None] + weight * self.truth.sum()
         allowed = measure.alarms_per_hour * self.hours / len(self.hits)
         return [
-            _choose(_merit(hits[label], found[label], truth[label], measure), self.alarms[label], allowed)
+            _choose(
+                measure.merit(hits[label], found[label], truth[label], self.delays[label]), self.alarms[label], allowed
+            )
             for label in range(len(hits))
         ]
 
     def best_for_all(self, measure: Measure) -> int:
         """The candidate that is best when every label uses it."""
-        merit = _merit(self.hits.sum(axis=0), self.found.sum(axis=0), self.truth.sum(), measure)
+        delays = (self.hits * self.delays).sum(axis=0) / np.maximum(self.hits.sum(axis=0), 1.0)
+        merit = measure.merit(self.hits.sum(axis=0), self.found.sum(axis=0), self.truth.sum(), delays)
         return _choose(merit, self.alarms.sum(axis=0), measure.alarms_per_hour * self.hours)
 
 
-def _merit(
-    hits: npt.NDArray[np.float64], found: npt.NDArray[np.float64], truth: npt.NDArray[np.float64], measure: Measure
-) -> npt.NDArray[np.float64]:
-    square = measure.beta**2
-    return (1 + square) * hits / np.maximum(square * truth + found, 1e-9)
-
-
-def _choose(merit: npt.NDArray[np.float64], alarms: npt.NDArray[np.float64], allowed: float) -> int:
+def _choose(merit: Floats, alarms: Floats, allowed: float) -> int:
     """The best of those with no more alarms than allowed, or of those with the fewest; the first of equals."""
     fine = alarms <= max(allowed, float(alarms.min())) + 1e-9
-    return int(np.argmax(np.where(fine, merit, -1.0)))
+    return int(np.argmax(np.where(fine, merit, -np.inf)))
 
 
 def fit(
@@ -183,10 +193,11 @@ class _Search:
             hits=_table((one.hits for one in row) for row in tallies),
             found=_table((one.found for one in row) for row in tallies),
             truth=np.array([row[0].truth for row in tallies], np.float64),
+            delays=_table((float(np.median(one.delays)) if one.delays else 0.0 for one in row) for row in tallies),
             alarms=_table(alarms),
             hours=self.hours,
         )
 
 
-def _table(rows: Iterable[Iterable[int]]) -> npt.NDArray[np.float64]:
+def _table(rows: Iterable[Iterable[float]]) -> Floats:
     return np.array([list(row) for row in rows], np.float64)

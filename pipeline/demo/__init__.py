@@ -7,7 +7,7 @@ WATCHED: tuple[str, ...] = (
     "two people hug",
     "a person climbs",
     "a person crouches",
-    "a person stands up",
+    "a person throws something",
     "a person lies still",
 )
 """The labels that the demo watches for. The other actions are played too: they must not raise an event."""

@@ -69,3 +69,18 @@ def test_a_smaller_beta_prefers_fewer_false_alarms() -> None:
         return total.hits / max(total.found, 1)
 
     assert precision(0.3) >= precision(2.0)
+
+
+def test_events_that_come_late_count_less() -> None:
+    """Bursts of three windows are outlasted by waiting for a fourth, unless that comes too late.
+
+    score   ____####____            confirm 4: no alarm, but four windows late
+    truth   ___|########|
+    """
+    noisy = streams(5, high=0.6, glitch=0.03)
+
+    def delay(limit: float) -> float:
+        total = sum(fit(noisy, RATE, lag=LAG, measure=Measure(delay_seconds=limit)).tallies(noisy, RATE), Tally())
+        return float(np.median(total.delays))
+
+    assert delay(0.8) < delay(3.0) - 0.2
