@@ -86,7 +86,7 @@ def test_own_recordings_decide_and_measure(calibrated: Path, tiny_draft: Path, t
         for camera, recorded in cameras.items():
             entry, file = recorded.truth["cameras"][0], next(iter(recorded.files.values()))  # type: ignore[attr-defined]
             (tmp_path / f"{camera}.mp4").symlink_to(file)
-            actions = [{**action, "label": f"{action['label']} here"} for action in entry["actions"]]
+            actions = [{**action, "label": "somebody does something"} for action in entry["actions"]]
             entries.append({"id": camera, "file": f"{file}", "seconds": 20.0, "actions": actions})
         (tmp_path / name).write_text(json.dumps({"schema": 1, "cameras": entries}))
         return tmp_path / name
