@@ -115,7 +115,7 @@ def read_truth(document: Mapping[str, Any]) -> Truth:
                 for camera in cameras
                 for action in camera["actions"]
             ),
-            seconds={camera["id"]: float(camera.get("seconds", document["seconds"])) for camera in cameras},
+            seconds={camera["id"]: float({**document, **camera}["seconds"]) for camera in cameras},
             epochs_ns={camera["id"]: _epoch(camera.get("epoch", document.get("epoch"))) for camera in cameras},
         )
     except (KeyError, TypeError, ValueError) as error:

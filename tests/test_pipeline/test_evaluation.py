@@ -242,6 +242,8 @@ def test_truth_is_read_as_scenes_write_it() -> None:
     assert truth.actions == (Action("camera-1", "a person runs", 3.5, 7.0),)
     assert truth.seconds == {"camera-1": 120.0, "camera-2": 60.0}
     assert truth.epochs_ns == {"camera-1": REPLAY_EPOCH_NS, "camera-2": 1_769_904_000 * SECOND}
+    own = {"schema": 1, "cameras": [{"id": "gate", "seconds": 20, "actions": []}]}
+    assert read_truth(own).seconds == {"gate": 20.0}  # every camera says how long it is, the document need not
     assert read_truth({**DOCUMENT, "epoch": "2026-01-01T00:00:01Z"}).epochs_ns["camera-1"] == REPLAY_EPOCH_NS + SECOND
 
 
