@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition, errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from pipeline.broker.contract import GroupToken, Polled, Position
 from pipeline.broker.kafka_python.translate import translating
@@ -58,8 +56,6 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._lock = threading.Lock()
         self._gained: set[Partition] = set()
         self._lost: set[Partition] = set()
-        self._settled = -1
-        """The newest generation of the group whose assignment is known here."""
         self.owned: set[Partition] = set()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -68,13 +64,11 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self._consumer.pause(*partitions)
         for partition in partitions:
             self._consumer.seek(partition, 0)
-        self.membership()
         with self._lock:
             self._gained |= _own(partitions)
             self.owned |= _own(partitions)
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self.membership()
         with self._lock:
             gone = _own(revoked)
             self._lost |= gone & (self.owned - self._gained)
@@ -83,23 +77,6 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         self.on_partitions_revoked(lost)
-
-    def settled(self, membership: ConsumerGroupMetadata) -> bool:
-        """True while the broker may take positions with this membership. Thread-safe.
-
-        A member that has asked to join again keeps its generation, and its right, until all others have asked too;
-        between a new generation and its assignment no positions are taken.
-        """
-        now = self.membership()
-        same = (now.generation_id, now.member_id) == (membership.generation_id, membership.member_id)
-        return same and now.generation_id == self._settled
-
-    def membership(self) -> ConsumerGroupMetadata:
-        """The membership as it is now. Thread-safe."""
-        now = self._consumer.group_metadata()
-        if now.state == MemberState.STABLE:
-            self._settled = now.generation_id
-        return now
 
     def take(self) -> tuple[frozenset[Partition], frozenset[Partition], frozenset[Partition]]:
         """(gained, lost, owned) since the last call."""
@@ -121,7 +98,6 @@ class KafkaGroupConsumer:
         self._parked: set[Partition] = set()
         self._paused: set[Partition] = set()
         self.closed = False
-        _keep_joins(consumer._coordinator)
         with translating(f"joining group {group}"):
             consumer.subscribe([topic], listener=self._assignment)
             # before the first poll joins: a member that learns of its topic later joins a second time
@@ -137,8 +113,7 @@ class KafkaGroupConsumer:
             wait = max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
             fetched, skipped = self._fetch(wait, max_records)
             # The token first: a change after it is noted too late for this poll, and then the token is stale as well.
-            membership = self._assignment.membership()
-            token = GroupToken(membership, partial(self._assignment.settled, membership))
+            token = GroupToken(self._consumer.group_metadata())
             gained, lost, owned = self._assignment.take()
             self._reported = (self._reported - lost) | gained
             self._parked = (self._parked - lost) | gained
@@ -262,38 +237,6 @@ class KafkaReader:
         """See the contract."""
         self.closed = True
         close_consumer(self._consumer)
-
-
-class _Joined:
-    """A join that has succeeded and that no poll has seen; for the library it is still under way."""
-
-    is_done = False
-
-    def __init__(self, assignment: bytes) -> None:
-        self._assignment = assignment
-
-    def add_callback(self, take: Callable[[bytes], object]) -> None:
-        take(self._assignment)
-
-    def add_errback(self, take: Callable[[Exception], object]) -> None:
-        pass
-
-
-def _keep_joins(coordinator: Any) -> None:
-    """Let a poll find the join that succeeded since the one before.
-
-    The library throws it away and joins anew, so that the whole group is rebalanced once more, and again while its
-    members poll in turns.
-    """
-    join = coordinator.join_group_async
-
-    async def kept(timeout_ms: float | None = None) -> bool:
-        task = coordinator._join_task
-        if task is not None and task.is_done and task.succeeded():
-            coordinator._join_task = _Joined(task.value)
-        return bool(await join(timeout_ms=timeout_ms))
-
-    coordinator.join_group_async = kept
 
 
 def close_consumer(consumer: KafkaConsumer) -> None:

@@ -463,29 +463,3 @@ def test_members_join_once_however_new_their_topic(broker: Broker, topic: str, n
     for _ in range(8):
         assert member.poll(0.1, 1).token == first
     member.close()
-
-
-def test_a_join_that_ends_between_two_polls_counts(broker: Broker, topic: str, name: str) -> None:
-    """Two members of one thread, which is elsewhere most of the time, share a topic after two rebalances, not never.
-
-    poll      |--|           |--|           |--|
-    join         asked .. answered   seen
-    """
-    members = [broker.group_consumer(topic, name) for _ in range(2)]
-    owned: list[set[Partition]] = [set(), set()]
-    generations: set[int] = set()
-
-    def balanced() -> bool:
-        for member, mine in zip(members, owned, strict=True):
-            polled = member.poll(0.02, 1)
-            time.sleep(0.15)
-            mine -= polled.revoked
-            mine |= polled.assigned
-            assert polled.token is not None
-            generations.add(polled.token.opaque.generation_id)  # type: ignore[attr-defined]
-        return [len(mine) for mine in owned] == [2, 2]
-
-    until(balanced, "two partitions for each")
-    assert max(generations) <= 5
-    for member in members:
-        member.close()
