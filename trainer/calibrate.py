@@ -55,13 +55,14 @@ class Streams:
         if both := sorted(fitting & {*seeds_of(self.held_back), *seeds_of(self.held_back_quiet)}):
             raise CalibrationError(f"seed {both[0]} would both fit and measure the thresholds; name others")
 
-    def material(self, cache: Path, report: Report) -> Material:
-        """These streams, rendered into `cache` unless they lie there."""
+    def material(self, cache: Path | None, report: Report) -> Material:
+        """These streams, rendered into `cache` (default: the user's cache folder) unless they lie there."""
+        place = cache or recordings.cache_directory()
 
         def rendered(what: str, seeds: str, density: float) -> Recorded:
             recording = Recording(seconds=self.seconds, density=density)
             return recordings.record(
-                seeds_of(seeds), self.cameras, recording, cache,
+                seeds_of(seeds), self.cameras, recording, place,
                 lambda done, of: report(f"render {what}", done, of, ""),
             )  # fmt: skip
 

@@ -152,7 +152,7 @@ def calibrate(
     The streams are rendered scenes, or with --truth and --held-back-truth your own recordings.
     """
     from trainer import calibrate as calibration
-    from trainer import material, recordings
+    from trainer import material
     from trainer.fitting import Measure
     from trainer.progress import Bars
 
@@ -163,7 +163,7 @@ def calibrate(
             chosen = material.own(truth, held_back_truth)
         else:
             streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
-            chosen = streams.material(cache or recordings.cache_directory(), bars.report)
+            chosen = streams.material(cache, bars.report)
         manifest = calibration.calibrate(bundle, out, chosen, measure=Measure(beta, alarms, delay), report=bars.report)
     _summarise(out, manifest)
 

@@ -41,7 +41,6 @@ def make(
     from trainer.calibrate import Streams, calibrate
     from trainer.export import export
     from trainer.fitting import Measure
-    from trainer.recordings import cache_directory
 
     loop.train(config.load(recipe, overrides), work, device=device, report=report)
     draft, sealed = work / "draft", work / "bundle"
@@ -49,7 +48,7 @@ def make(
         shutil.rmtree(old, ignore_errors=True)
     export(work, draft, progress=lambda step: report("export", 0, 1, step))
     report("export", 1, 1, "")
-    material = Streams().material(cache or cache_directory(), report)
+    material = Streams().material(cache, report)
     manifest = calibrate(draft, sealed, material, measure=Measure(beta), report=report)
     replace(sealed, out)
     return manifest

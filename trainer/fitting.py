@@ -13,13 +13,11 @@ from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from trainer.detection import Rules, Series, Tally, joined, label_tally
+from trainer.detection import Floats, Rules, Series, Tally, joined, label_tally
 
 Change: TypeAlias = dict[str, Any]
 Chosen: TypeAlias = tuple[Rules, ...]
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 _START = Rules(enter=0.5, exit=0.25, confirm=2, merge_seconds=0.5)
 _LEVELS = tuple(

@@ -16,7 +16,7 @@ Progress = Callable[[int, int], None]
 
 
 def in_parts(model: VideoTextModel, pictures: Pictures) -> Iterator[Tensor]:
-    """Items float32 [n, D] of pictures uint8 [N, H, W, 3], a few hundred at a time, in their order."""
+    """Items float32 [n, D] of pictures uint8 [N, H, W, 3], a few at a time, in their order."""
     for at in range(0, len(pictures), _AT_ONCE):
         part = torch.from_numpy(np.array(pictures[at : at + _AT_ONCE])).to(model.mean.device)
         yield model.encode_frames(part).float()

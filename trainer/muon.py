@@ -51,10 +51,11 @@ class AdamMuon(torch.optim.AdamW):
 
 def orthogonal(matrix: Tensor) -> Tensor:
     """A matrix [m, n] with the singular vectors of the given one and singular values near one (0.5 to 1.3)."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.t()
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = matrix.t() if tall else matrix
     turned = wide / (wide.norm() + 1e-7)
     a, b, c = _COEFFICIENTS
     for _ in range(_STEPS):
         square = turned @ turned.t()
         turned = a * turned + (b * square + c * square @ square) @ turned
-    return turned if matrix.shape[0] <= matrix.shape[1] else turned.t()
+    return turned.t() if tall else turned
