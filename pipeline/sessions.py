@@ -39,6 +39,8 @@ class Stream:
     last_tick: int
     """Tick of the last frame that counted."""
     ended: bool = False
+    opened: int = 0
+    """Offset of the record that opened the session; frames before it are of a camera that was removed since."""
 
 
 def judge(stream: Stream | None, session: int, tick: int, rate: int) -> Verdict:

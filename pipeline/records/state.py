@@ -99,6 +99,8 @@ class CameraState:
     """The session is over; only a newer one brings the camera back."""
     labels: tuple[LabelState, ...]
     """Labels that are not at rest, ordered by id."""
+    opened: int = 0
+    """Offset of the record that opened the session."""
 
 
 def encode_state(state: CameraState) -> Message:

@@ -201,7 +201,7 @@ class Lane:
         if stream is None:
             return None
         labels = events.ordered(self._labels.get(camera, {}))
-        return CameraState(camera, stream.session, stream.rate, stream.last_tick, stream.ended, labels)
+        return CameraState(camera, stream.session, stream.rate, stream.last_tick, stream.ended, labels, stream.opened)
 
     def _changes(self) -> Iterator[tuple[str, CameraState | None]]:
         for camera in sorted(self._touched):
@@ -267,4 +267,4 @@ class Lane:
 
 
 def _stream(state: CameraState) -> Stream:
-    return Stream(state.session, state.rate, state.last_tick, state.ended)
+    return Stream(state.session, state.rate, state.last_tick, state.ended, state.opened)

@@ -195,6 +195,9 @@ class Streams:
     def _warm(self, offset: int, record: StreamRecord, image: Images | None) -> None:
         if not isinstance(record, FrameRecord) or (found := self._cameras.get(record.camera)) is None:
             return
+        # A late frame may bring back the very session that was removed: what lies before it is forgotten, not rewound.
+        if offset < found.stream.opened:
+            return
         if judge(found.stream, record.session, record.tick, record.rate) == "continues":
             self._accept(found, offset, record, image)
 
@@ -209,7 +212,8 @@ class Streams:
         if found is None or verdict == "opens":
             if found is not None and not found.stream.ended:
                 steps.append(Closed(record.camera, found.stream, "session"))
-            found = self._cameras[record.camera] = self._camera(Stream(record.session, record.rate, _NEVER))
+            begun = Stream(record.session, record.rate, _NEVER, opened=offset)
+            found = self._cameras[record.camera] = self._camera(begun)
             steps.append(Opened(record.camera, record.session, record.rate))
         gone = record.tick - found.stream.last_tick if verdict == "continues" else 1
         self.tally.live_seconds += min(gone, record.rate) / record.rate
@@ -217,7 +221,7 @@ class Streams:
         return [*steps, arrived] if arrived else steps
 
     def _accept(self, found: _Camera, offset: int, record: FrameRecord, image: Images | None) -> Arrived | None:
-        found.stream = Stream(record.session, record.rate, record.tick)
+        found.stream = replace(found.stream, last_tick=record.tick)
         found.trail.add(record.tick, offset)
         if not found.ring.grid.is_item(record.tick):
             return None

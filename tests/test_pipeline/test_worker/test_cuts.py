@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,26 @@ def commit(path: Path, broker: Broker, events: Sequence[bytes | None], dead: Seq
 def everything(path: Path) -> Mapping[str, CameraState | None]:
     """The state of every camera as it stands."""
     return {camera: path.lanes[P].state(camera) for camera, _ in path.lanes[P].streams.streams()}
+
+
+@pytest.mark.parametrize("cut", range(10))
+def test_a_frame_that_brings_back_a_removed_session_finds_nothing_of_it(cut: int) -> None:
+    """Frames from before the removal lie within reach of the rewind, and must stay forgotten wherever the cut falls.
+
+    offset  0     1     2     3     4            5     6            7     8     9
+    camera  yard  door  door  door  door         door  door         door  door  door
+    tick    100   101   102   104   104 removed  103   104 lost     105   106   107
+                                                 opens, again in session 1
+    """
+    doors = [frame("door", tick, session=1, rate=RATE) for tick in (101, 102, 104, 103, 105, 106, 107)]
+    removed, lost = EndMarker("door", 1, 104, "removed"), EndMarker("door", 1, 104, "lost")
+    records = [frame("yard", 100, session=1, rate=RATE), *doors[:3], removed, doors[3], lost, *doors[4:]]
+    log = Log(records, [None if isinstance(one, EndMarker) else "red" for one in records])
+    whole, broker = Broker([], [], []), Broker([], [], [])
+    uncut = run(log, whole, len(records), [len(records)])
+    run(log, broker, cut, [2])
+    path = run(log, broker, len(records), [3])
+    assert everything(path) == everything(uncut) and broker.events == whole.events
 
 
 GRIDS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])

@@ -82,3 +82,11 @@ def test_rewound_frames_of_unknown_cameras_and_sessions_are_left_out() -> None:
     for offset, record in enumerate([frame("door", 9, session=1), frame("other", 9), frame("gone", 9)]):
         assert lane.take(offset, record, GREY) == []
     assert dict(lane.streams()) == {"door": Stream(2, 4, 8), "gone": Stream(1, 4, 8, ended=True)}
+
+
+def test_rewound_frames_from_before_the_session_was_opened_are_left_out() -> None:
+    """A camera that was removed may come back in the same session: see the cut test that draws it."""
+    lane = streams(position=3, restored={"door": Stream(1, 4, 8, opened=2)})
+    for offset, tick in enumerate([9, 10, 8]):
+        assert lane.take(offset, frame("door", tick), GREY) == []
+    assert lane.stream("door") == Stream(1, 4, 8, opened=2)
