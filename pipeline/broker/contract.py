@@ -54,6 +54,9 @@ class GroupToken:
     """Membership of a consumer group at the time of a poll; a commit made with a stale one is refused (KIP-447)."""
 
     opaque: object
+    current: Callable[[], bool] = field(default=lambda: True, compare=False, repr=False)
+    """False when the member knows that a rebalance has made this one stale; its next poll brings another. Harmless
+    from any thread."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
 
 The membership is the newest that the poll thread published. It publishes one only after it ended the epochs of what
 that poll took away, so a partition that is still current here is owned under it; an older one is refused by the broker.
+So before step 1 a commit waits while the consumer knows of a newer one that no poll has brought yet.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ from pipeline.worker.silence import Silence, Suspicion
 from pipeline.worker.telling import Telling
 
 TRANSACTION_SECONDS = 10.0
+MEMBERSHIP_SECONDS = 5.0
+"""How long a commit waits for a rebalance to end; one that takes longer may cost an aborted transaction."""
 SILENCE_SECONDS = 5.0
 """How often silent cameras are looked for, at least four times in the time that makes them lost."""
 
@@ -164,7 +166,7 @@ class Inference:
         self._committed_at = self._monotonic()
         with self._metrics.stage("commit"):
             dead = len(self._commits.pending.dead)
-            fired = self._commits.commit(self._transactions, self._mailbox.token)
+            fired = self._commits.commit(self._transactions, self._mailbox.membership(MEMBERSHIP_SECONDS))
         if fired is not None:
             self._metrics.transaction("committed")
             self._telling.committed(fired, dead)

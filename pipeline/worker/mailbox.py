@@ -69,6 +69,7 @@ class Mailbox:
         """Make a poll's group membership the one to commit with; call it after the poll's revocations were applied."""
         with self._changed:
             self._token = token
+            self._changed.notify_all()
 
     @property
     def full(self) -> bool:
@@ -124,10 +125,12 @@ class Mailbox:
         with self._changed:
             self._suspicions = suspicions
 
-    @property
-    def token(self) -> GroupToken | None:
-        """Group membership to commit with."""
+    def membership(self, seconds: float) -> GroupToken | None:
+        """Group membership to commit with; during a rebalance, wait up to `seconds` for that of the next poll."""
         with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopped or self._token is None or self._token.current(), max(0.0, seconds)
+            )
             return self._token
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from pipeline.broker.contract import GroupToken, Polled, Position
 from pipeline.broker.in_process.log import Logs
@@ -99,7 +100,8 @@ class InProcessConsumer:
                     break
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                     break
-            return Polled(records, assigned, revoked, GroupToken((self, self.generation)), skipped)
+            token = GroupToken((self, self.generation), partial(self._is_at, self.generation))
+            return Polled(records, assigned, revoked, token, skipped)
 
     def committed(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, Position | None]:
         """See the contract."""
@@ -148,6 +150,10 @@ class InProcessConsumer:
     def accepts(self, token: GroupToken) -> bool:
         """True when a commit with this token may go through; the caller holds the lock."""
         return token.opaque == (self, self.generation) and self._group.has(self)
+
+    def _is_at(self, generation: int) -> bool:
+        with self._changed:
+            return self.generation == generation and self._group.has(self)
 
     def expire(self) -> None:
         """As after a session time-out: others get its partitions; at its next poll it loses them and joins again."""

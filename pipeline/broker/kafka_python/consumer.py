@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition, erro
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from pipeline.broker.contract import GroupToken, Polled, Position
+from pipeline.broker.kafka_python.membership import Membership
 from pipeline.broker.kafka_python.translate import translating
 from pipeline.errors import BrokerTimeout, ConfigurationError, ContractError
 from pipeline.records.wire import Partition, Record
@@ -93,6 +95,7 @@ class KafkaGroupConsumer:
         self._consumer = consumer
         self._group = group
         self._assignment = _Assignment(consumer)
+        self._membership = Membership(consumer)
         self._reported: set[Partition] = set()
         """What the caller knows that it owns."""
         self._parked: set[Partition] = set()
@@ -112,8 +115,7 @@ class KafkaGroupConsumer:
         while True:
             wait = max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
             fetched, skipped = self._fetch(wait, max_records)
-            # The token first: a change after it is noted too late for this poll, and then the token is stale as well.
-            token = GroupToken(self._consumer.group_metadata())
+            self._membership.note()
             gained, lost, owned = self._assignment.take()
             self._reported = (self._reported - lost) | gained
             self._parked = (self._parked - lost) | gained
@@ -122,7 +124,8 @@ class KafkaGroupConsumer:
                 break
         readable = owned - self._parked
         records = {partition: found for partition, found in fetched.items() if partition in readable}
-        return Polled(records, gained, lost, token, {at: hole for at, hole in skipped.items() if at in readable})
+        holes = {partition: hole for partition, hole in skipped.items() if partition in readable}
+        return Polled(records, gained, lost, self._token(), holes)
 
     def _fetch(
         self, seconds: float, max_records: int
@@ -186,6 +189,10 @@ class KafkaGroupConsumer:
         """See the contract."""
         self.closed = True
         close_consumer(self._consumer)
+
+    def _token(self) -> GroupToken | None:
+        membership = self._membership.settled
+        return GroupToken(membership, partial(self._membership.is_current, membership)) if membership else None
 
     def _mine(self, partitions: Iterable[Partition]) -> set[Partition]:
         assigned = _own(self._consumer.assignment())

@@ -443,11 +443,17 @@ class TestGroups:
         first.close()
 
     def test_a_stale_token_is_refused(self, broker: Broker, topic: str, name: str) -> None:
-        """A commit made with the membership of before a rebalance aborts, and leaves positions as they were."""
+        """A commit made with the membership of before a rebalance aborts, and leaves positions as they were.
+
+        Its token says by itself that it is stale, and that of a later poll is not.
+        """
         first, polled = joined(broker, topic, name + "-group")
+        assert polled.token is not None and polled.token.current()
         second = broker.group_consumer(topic, name + "-group")
         until(lambda: second.poll(0.1, 10).assigned or first.poll(0.1, 10).revoked, "a rebalance")
         until(lambda: first.poll(0.1, 10) and second.poll(0.1, 10).assigned, "the end of the rebalance")
+        until(lambda: (token := first.poll(0.1, 10).token) and token.current(), "a membership that is not stale")
+        assert not polled.token.current()
         transactions = broker.transactions(name + "-id", 10)
         transactions.begin()
         with pytest.raises(TransactionAborted):

@@ -69,12 +69,36 @@ def test_a_full_mailbox_says_so() -> None:
 def test_requests_and_memberships_travel_back_and_forth() -> None:
     """A request to assign again is seen once; the newest membership is the one to commit with."""
     box, _ = mailbox()
-    assert not box.take_reassign() and box.token is None
+    assert not box.take_reassign() and box.membership(0) is None
     box.request_reassign()
     assert box.take_reassign() and not box.take_reassign()
     token = GroupToken("member")
     box.publish(token)
-    assert box.token is token
+    assert box.membership(0) is token
+
+
+def test_a_stale_membership_is_waited_out() -> None:
+    """During a rebalance a commit waits for the next poll's membership, but not for ever, and not once all is over.
+
+    published  stale          fresh
+    membership  |-- waits -----|
+    """
+    box, _ = mailbox()
+    stale, fresh = GroupToken("before", lambda: False), GroupToken("after")
+    box.publish(stale)
+    assert box.membership(0.01) is stale
+    found: list[GroupToken | None] = []
+    waiting = threading.Thread(target=lambda: found.append(box.membership(60)))
+    waiting.start()
+    box.publish(stale)
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    box.publish(fresh)
+    waiting.join(10)
+    assert found == [fresh]
+    box.publish(stale)
+    box.stop()
+    assert box.membership(60) is stale
 
 
 def test_stopping_wakes_whoever_waits() -> None:
