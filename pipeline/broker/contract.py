@@ -218,8 +218,14 @@ class Broker(Protocol):
         """Records of each partition that the group has not processed yet."""
         ...
 
-    def group_consumer(self, topic: str, group: str, session_seconds: float = 10.0) -> GroupConsumer:
-        """Join a consumer group; a member that is not heard of for `session_seconds` (at least 6) loses its place."""
+    def group_consumer(
+        self, topic: str, group: str, session_seconds: float = 10.0, slot: str | None = None
+    ) -> GroupConsumer:
+        """Join a consumer group; a member that is not heard of for `session_seconds` (at least 6) loses its place.
+
+        slot: a member that joined in this slot before loses its place now, where that can be arranged: it was killed,
+        or it is about to be fenced.
+        """
         ...
 
     def reader(self, partitions: Sequence[Partition]) -> Reader:

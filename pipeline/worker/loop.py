@@ -80,7 +80,7 @@ class Worker:
             stack.callback(producer.close)
             worker = self._settings.worker
             consumer = self._broker.group_consumer(
-                self._settings.topics.name("frames"), worker.group, worker.session_seconds
+                self._settings.topics.name("frames"), worker.group, worker.session_seconds, self._slot
             )
             stack.callback(consumer.close)
             self._polling = polling = Polling(

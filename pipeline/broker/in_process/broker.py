@@ -33,6 +33,7 @@ class InProcessBroker:
         self._groups: dict[tuple[str, str], Group] = {}
         self._transactions: dict[str, InProcessTransactions] = {}
         self._consumers: list[InProcessConsumer] = []
+        self._slots: dict[tuple[str, str], InProcessConsumer] = {}
 
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
         """See the contract; settings are not kept, there is neither retention nor compaction."""
@@ -63,12 +64,18 @@ class InProcessBroker:
                 found[partition] = max(0, log.stable_end() - max(log.first, position.offset if position else 0))
             return found
 
-    def group_consumer(self, topic: str, group: str, session_seconds: float = 10.0) -> InProcessConsumer:
+    def group_consumer(
+        self, topic: str, group: str, session_seconds: float = 10.0, slot: str | None = None
+    ) -> InProcessConsumer:
         """See the contract; a session never times out by itself."""
         with self._changed:
+            if slot is not None and (predecessor := self._slots.get((group, slot))):
+                predecessor.expire()
             members = self._groups.setdefault((group, topic), Group(self._logs.partitions(topic)))
             consumer = InProcessConsumer(self._logs, self._changed, members, group)
             self._consumers.append(consumer)
+            if slot is not None:
+                self._slots[group, slot] = consumer
             return consumer
 
     def reader(self, partitions: Sequence[Partition]) -> InProcessReader:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition, errors
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 from kafka.protocol.consumer import IsolationLevel, OffsetSpec
 
 from pipeline.broker.contract import Capability, TopicSettings
@@ -26,11 +27,14 @@ from pipeline.broker.kafka_python.connection import (
 from pipeline.broker.kafka_python.translate import Meaning, meaning_of, translated, translating
 from pipeline.broker.watchdog import WatchdogThread
 from pipeline.config import KafkaSettings
-from pipeline.errors import BrokerTimeout, ConfigurationError
+from pipeline.errors import BrokerTimeout, ConfigurationError, TransientError
 from pipeline.records.wire import Partition
 
 _HEADROOM = 65_536
+EXPEL_SECONDS = 3.0
 _numbers = itertools.count(1)
+
+log = structlog.get_logger(__name__)
 
 Kept = TypeVar("Kept")
 Answer = TypeVar("Answer")
@@ -64,9 +68,15 @@ class KafkaBroker:
         doing = f"looking up the lag of group {group}"
         return self._patiently(doing, seconds, lambda admin: _lag(admin, group, topic))
 
-    def group_consumer(self, topic: str, group: str, session_seconds: float = 10.0) -> consumer.KafkaGroupConsumer:
-        """See the contract."""
-        made = self._open(KafkaConsumer, "worker", **consumer.group_options(group, session_seconds))
+    def group_consumer(
+        self, topic: str, group: str, session_seconds: float = 10.0, slot: str | None = None
+    ) -> consumer.KafkaGroupConsumer:
+        """See the contract. A member is known by its client id, which with a slot is the same in every life."""
+        known_as = None if slot is None else f"actionwire-worker-{slot}"
+        if known_as is not None:
+            self._expel(group, known_as)
+        options = consumer.group_options(group, session_seconds)
+        made = self._open(KafkaConsumer, "worker", known_as, **options)
         try:
             return self._keep(consumer.KafkaGroupConsumer(made, topic, group))
         except BaseException:
@@ -115,8 +125,19 @@ class KafkaBroker:
             client.close()
         self._watchdog.stop()
 
-    def _open(self, make: Any, name: str, **options: Any) -> Any:
-        return open_client(make, self._settings, f"actionwire-{name}-{os.getpid()}-{next(_numbers)}", **options)
+    def _expel(self, group: str, client_id: str) -> None:
+        """Take the place of a member that cannot use it any more. Without it the group waits for its session to end."""
+        try:
+            with self._admin(EXPEL_SECONDS) as admin:
+                members = admin.describe_groups([group])[group]["members"]
+                if gone := [MemberToRemove(one["member_id"]) for one in members if one["client_id"] == client_id]:
+                    admin.remove_group_members(group, gone)
+        except (errors.KafkaError, TransientError) as error:
+            log.info("an earlier member keeps its place until its session ends", group=group, reason=str(error))
+
+    def _open(self, make: Any, name: str, client_id: str | None = None, **options: Any) -> Any:
+        fresh = f"actionwire-{name}-{os.getpid()}-{next(_numbers)}"
+        return open_client(make, self._settings, client_id or fresh, **options)
 
     def _keep(self, client: Kept) -> Kept:
         with self._lock:
@@ -142,7 +163,7 @@ class KafkaBroker:
     @contextmanager
     def _admin(self, seconds: float) -> Iterator[KafkaAdminClient]:
         """A short-lived client: these calls are rare, and a fresh one honours the limit of each."""
-        limits = {
+        limits: dict[str, Any] = {
             "bootstrap_timeout_ms": int(min(seconds, BOOTSTRAP_SECONDS) * 1000),
             "request_timeout_ms": int(max(0.5, seconds) * 1000),
         }

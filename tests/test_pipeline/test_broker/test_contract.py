@@ -442,6 +442,30 @@ class TestGroups:
         until(lambda: mine.update(first.poll(0.1, 10).assigned) or len(mine) == 4, "all four again")
         first.close()
 
+    def test_a_member_takes_the_place_of_its_predecessor(self, broker: Broker, topic: str, name: str) -> None:
+        """One that was killed cannot leave; whoever joins in its slot does not wait for its session to end.
+
+        slot a, first    joins, owns 0-3, then never polls again
+        slot b                             joins, gets nothing from who does not poll
+        slot a, second                                  joins, and the two share what the first had
+        """
+        group = name + "-group"
+        killed = broker.group_consumer(topic, group, 60, "a")
+        until(lambda: len(killed.poll(0.1, 1).assigned) == 4, "the assignment")
+        members = [broker.group_consumer(topic, group, 60, slot) for slot in ("b", "a")]
+        owned: list[set[Partition]] = [set(), set()]
+
+        def shared() -> bool:
+            for member, mine in zip(members, owned, strict=True):
+                polled = member.poll(0.1, 1)
+                mine -= polled.revoked
+                mine |= polled.assigned
+            return [len(mine) for mine in owned] == [2, 2]
+
+        until(shared, "two partitions for each")
+        for member in [*members, killed]:
+            member.close()
+
     def test_a_stale_token_is_refused(self, broker: Broker, topic: str, name: str) -> None:
         """A commit made with the membership of before a rebalance aborts, and leaves positions as they were.
 
