@@ -108,6 +108,7 @@ class EventSettings(Part):
     enter: Unit
     exit: Unit
     confirm: Positive
+    backtrack_seconds: Seconds = 0.0
     min_seconds: Seconds
     merge_seconds: Seconds
     cooldown_seconds: Seconds
@@ -126,6 +127,7 @@ class EventOverride(Part):
     enter: Unit | None = None
     exit: Unit | None = None
     confirm: Positive | None = None
+    backtrack_seconds: Seconds | None = None
     min_seconds: Seconds | None = None
     merge_seconds: Seconds | None = None
     cooldown_seconds: Seconds | None = None

@@ -86,6 +86,7 @@ class EventSettings(_Frozen):
     enter: float | None = Field(default=None, gt=0, lt=1)
     exit: float | None = Field(default=None, gt=0, lt=1)
     confirm: int | None = Field(default=None, ge=1)
+    backtrack_seconds: float | None = Field(default=None, ge=0)
     min_seconds: float | None = Field(default=None, ge=0)
     merge_seconds: float | None = Field(default=None, ge=0)
     cooldown_seconds: float | None = Field(default=None, ge=0)

@@ -4,13 +4,14 @@ r"""From scores to events: one state machine per camera and label (ARCHITECTURE 
        enter |- - - - /- - - - \- - - - - - - - - -      two thresholds, so that noise does not cut an event
         exit |- - - -/- - - - - \- - .-. - - - - -
            0 |______/            \__/   \___________
-             |       1 2 s   u         l        e
+             |      r1 2 s   u         l        e
                    ^ start            ^ end
 
 1 is the first window of a streak at or above `enter`; s the one that completes it (here `confirm` = 3) and sends
 `started`; u sends `updated`, because the peak rose; l is the last window at or above `exit`; e has been below it for
-the merge time and sends `ended`. `start` is 1 less the onset lag, `end` is l less the offset lag: calibration measured
-both lags.
+the merge time and sends `ended`. r is the first window at or above `exit` without a gap up to 1, at most
+`backtrack_seconds` before it (0: r is 1). `start` is r less the onset lag, `end` is l less the offset lag: calibration
+measured both lags.
 
 Everything here is a function of its arguments; a state that was written down and read back goes on with the same bytes.
 A tick at which a window was due and none came counts as below `exit` and breaks a streak. How late such a tick is
@@ -72,10 +73,10 @@ class EventContext:
 def advance(states: LabelStates, window: WindowScores, rules: EventRules, context: EventContext) -> Result:
     """Take one window into account. Windows of a session come in order of their ticks.
 
-    rules: of this camera (`rules.for_camera`). Costs Python only for labels that are not at rest or reach `enter`.
+    rules: of this camera (`rules.for_camera`). Costs Python only for labels that are not at rest or reach `wake`.
     """
     after, messages = pass_ticks(states, window.tick - 1, rules, context)
-    hot = {rules.labels[column].id for column in np.flatnonzero(window.scores >= rules.enter)}
+    hot = {rules.labels[column].id for column in np.flatnonzero(window.scores >= rules.wake)}
     for label_id in sorted(hot | after.keys()):
         column = rules.columns.get(label_id)
         if column is None:
@@ -176,6 +177,10 @@ class _Step:
         return Peak(self.score, self.tick, self.window.evidence)
 
     @property
+    def wakes(self) -> bool:
+        return bool(self.score >= self.rules.wake[self.column])
+
+    @property
     def enters(self) -> bool:
         return bool(self.score >= self.rules.enter[self.column])
 
@@ -190,28 +195,32 @@ def _next(state: LabelState | None, step: _Step) -> tuple[LabelState | None, lis
             return _next_open(state, step)
         case Streak():
             return _next_streak(state, step)
-        case CoolDown() if step.tick < state.until_tick or not step.enters:
+        case CoolDown() if step.tick < state.until_tick or not step.wakes:
             return _rested(state, step.tick, step.rules), []
-    if not step.enters:
+    if not step.wakes:
         return None, []
     label = step.rules.labels[step.column]
     floor = state.floor_tick if state else None
-    return _fire_when_due(Streak(label.id, label.text, 1, step.tick, step.tick, step.peak, floor), step)
+    return _next_streak(Streak(label.id, label.text, 0, step.tick, step.tick, step.tick, step.peak, floor), step)
 
 
 def _next_streak(state: Streak, step: _Step) -> tuple[LabelState | None, list[ActionEvent]]:
     confirmed = state.count >= step.rules.confirm[step.column]
-    if not (step.stays if confirmed else step.enters):
-        return _broken(state, step.tick), []
-    grown = replace(state, count=state.count + 1, tick=step.tick, peak=_higher(state.peak, step))
-    return _fire_when_due(grown, step)
+    seen = replace(state, tick=step.tick, peak=_higher(state.peak, step))
+    if step.stays if confirmed else step.enters:
+        first = state.first_tick if state.count else step.tick
+        return _fire_when_due(replace(seen, count=state.count + 1, first_tick=first), step)
+    if step.wakes and not confirmed:
+        return replace(seen, count=0), []
+    return _broken(state, step.tick), []
 
 
 def _fire_when_due(streak: Streak, step: _Step) -> tuple[LabelState, list[ActionEvent]]:
     rules, column = step.rules, step.column
     if streak.count < rules.confirm[column] or step.tick - streak.first_tick < rules.min_ticks[column]:
         return streak, []
-    start = streak.first_tick - rules.onset_lag
+    begun = max(streak.rise_tick, streak.first_tick - int(rules.backtrack_ticks[column]))
+    start = begun - rules.onset_lag
     if streak.floor_tick is not None:
         start = max(start, streak.floor_tick)
     opened = OpenEvent(

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,7 +40,7 @@ class Calibration:
     """How far the last window of an action ends after its end, in the bundle's ticks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EventRules:
     """Settings of every label, one array element per label in the order of `labels`. Ticks are the deployment's."""
 
@@ -50,6 +51,7 @@ class EventRules:
     """Infinite where the label is not watched."""
     exit: Floats
     confirm: Ticks
+    backtrack_ticks: Ticks
     min_ticks: Ticks
     merge_ticks: Ticks
     cooldown_ticks: Ticks
@@ -60,6 +62,11 @@ class EventRules:
     """Ticks between windows: one window ends at every tick that is a multiple of this."""
     rate: int
     """Ticks per second."""
+
+    @cached_property
+    def wake(self) -> Floats:
+        """Score at which a label at rest is followed: `exit` where an event may begin before it reaches `enter`."""
+        return np.where((self.backtrack_ticks > 0) & np.isfinite(self.enter), self.exit, self.enter)
 
 
 def calibration(document: Mapping[str, Any]) -> Calibration:
@@ -93,7 +100,7 @@ def resolve(
     chosen = [_settings_of(label, calibrated, settings) for label in labels]
     seconds = {
         name: np.array([_ticks(values[f"{name}_seconds"], rate) for values in chosen], np.int64)
-        for name in ("min", "merge", "cooldown", "max")
+        for name in ("backtrack", "min", "merge", "cooldown", "max")
     }
     return EventRules(
         labels=tuple(labels),
@@ -101,6 +108,7 @@ def resolve(
         enter=np.array([values["enter"] for values in chosen], np.float64),
         exit=np.array([values["exit"] for values in chosen], np.float64),
         confirm=np.array([values["confirm"] for values in chosen], np.int64),
+        backtrack_ticks=seconds["backtrack"],
         min_ticks=seconds["min"],
         merge_ticks=seconds["merge"],
         cooldown_ticks=seconds["cooldown"],

@@ -184,6 +184,7 @@ class ColourLabels:
             "enter": 0.75,
             "exit": 0.5,
             "confirm": 2,
+            "backtrack_seconds": 0.5,
             "min_seconds": 0.5,
             "merge_seconds": 1.0,
             "cooldown_seconds": 1.0,

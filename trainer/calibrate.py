@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from trainer.temperature import ScoreRule, Temperature, Windows, fit_temperature
 Report = Callable[[str, int, int, str], None]
 
 _AT_ONCE = 4  # streams per replay
+_TOGETHER = 2  # replays: while one decodes, the other encodes
 _SAME = 1e-3  # how far our probabilities may be from the replay's own
 
 
@@ -43,10 +45,10 @@ class Streams:
     `fit` and `quiet` (nothing happens in those) decide the thresholds, `held_back` and `held_back_quiet` measure them.
     """
 
-    fit: str = "10100-10119"
-    quiet: str = "10200-10203"
-    held_back: str = "10120-10127"
-    held_back_quiet: str = "10204-10205"
+    fit: str = "10130-10153"
+    quiet: str = "10200-10202"
+    held_back: str = "10100-10105"
+    held_back_quiet: str = "10204"
     cameras: int = 4
     seconds: float = 120.0
 
@@ -161,15 +163,18 @@ class _Work:
         told = Scores(self.rate, self.labels, (), {})
         cameras: dict[str, CameraScores] = {}
         groups = list(_groups(recorded.files))
-        with events.open("wb") as stream:
-            for done, files in enumerate(groups, 1):
-                part, scores = self.folder / "part.jsonl", self.folder / "part.npz"
-                serving.replay(self.bundle, self.rate, self.labels, files, part, scores)
-                stream.write(part.read_bytes())
-                told = serving.read_scores(scores)
+        with events.open("wb") as stream, ThreadPoolExecutor(_TOGETHER) as pool:
+            for done, (part, told) in enumerate(pool.map(self._replay, groups), 1):
+                stream.write(part)
                 cameras |= told.cameras
                 self.report(f"replay {what}", done, len(groups), "")
         return _Seen(recorded, replace(told, cameras=cameras), events)
+
+    def _replay(self, files: Mapping[str, Path]) -> tuple[bytes, Scores]:
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            events, scores = Path(folder) / "events.jsonl", Path(folder) / "scores.npz"
+            serving.replay(self.bundle, self.rate, self.labels, files, events, scores)
+            return events.read_bytes(), serving.read_scores(scores)
 
     def evaluate(self, what: str, seen: _Seen) -> dict[str, Any]:
         """What `actionwire evaluate` says about streams."""
@@ -234,6 +239,7 @@ def _settings(rules: Rules) -> dict[str, Any]:
         "enter": rules.enter,
         "exit": rules.exit,
         "confirm": rules.confirm,
+        "backtrack_seconds": rules.backtrack_seconds,
         "min_seconds": rules.min_seconds,
         "merge_seconds": rules.merge_seconds,
         "cooldown_seconds": rules.cooldown_seconds,

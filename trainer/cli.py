@@ -130,10 +130,10 @@ def calibrate(
     held_back_truth: Annotated[
         Path | None, typer.Option(help="With --truth: other recordings of yours, which measure the result.")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Validation seeds whose rendered streams decide.")] = "10100-10119",
-    quiet: Annotated[str, typer.Option(help="The same, for streams in which nothing happens.")] = "10200-10203",
-    held_back: Annotated[str, typer.Option(help="Validation seeds that measure the result.")] = "10120-10127",
-    held_back_quiet: Annotated[str, typer.Option(help="The same, where nothing happens.")] = "10204-10205",
+    seeds: Annotated[str, typer.Option(help="Validation seeds whose rendered streams decide.")] = "10130-10153",
+    quiet: Annotated[str, typer.Option(help="The same, for streams in which nothing happens.")] = "10200-10202",
+    held_back: Annotated[str, typer.Option(help="Validation seeds that measure the result.")] = "10100-10105",
+    held_back_quiet: Annotated[str, typer.Option(help="The same, where nothing happens.")] = "10204",
     cameras: Annotated[int, typer.Option(min=1, help="Cameras per seed.")] = 4,
     seconds: Annotated[float, typer.Option(min=10, help="Length of each camera's stream.")] = 120.0,
     beta: Annotated[

@@ -24,6 +24,7 @@ class Rules:
     enter: float = 0.5
     exit: float = 0.3
     confirm: int = 1
+    backtrack_seconds: float = 0.0
     min_seconds: float = 0.0
     merge_seconds: float = 0.5
     cooldown_seconds: float = 0.0
@@ -43,8 +44,10 @@ def spans(scores: Floats, seconds: Floats, rules: Rules, onset_lag: float, offse
         fired = _fires(first, last, scores, seconds, rules)
         if fired is None:
             continue
-        end = _held_until(fired, staying[bisect_left(stays_until, fired) :], seconds, rules)
-        begin = max(float(seconds[first]) - onset_lag, previous)
+        stretch = bisect_left(stays_until, fired)
+        end = _held_until(fired, staying[stretch:], seconds, rules)
+        rise = max(float(seconds[staying[stretch][0]]), float(seconds[first]) - rules.backtrack_seconds, ready)
+        begin = max(rise - onset_lag, previous)
         previous = max(float(seconds[end]) - offset_lag, begin + 1e-3)
         found.append((begin, previous, float(seconds[fired])))
         ready, place = float(seconds[end]) + rules.merge_seconds + rules.cooldown_seconds, end + 1

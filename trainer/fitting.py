@@ -18,8 +18,9 @@ from trainer.detection import Floats, Rules, Series, Tally, joined, label_tally
 
 Change: TypeAlias = dict[str, Any]
 Chosen: TypeAlias = tuple[Rules, ...]
+Counts: TypeAlias = Floats | float
 
-_START = Rules(enter=0.5, exit=0.25, confirm=2, merge_seconds=0.5)
+_START = Rules(enter=0.5, exit=0.25, confirm=2, merge_seconds=0.5, backtrack_seconds=2.0)
 _LEVELS = tuple(
     {"enter": enter, "exit": round(enter * share, 4)}
     for enter, share in product(
@@ -32,6 +33,9 @@ _STREAKS = tuple(
 _LIMITS = tuple(
     {"min_seconds": shortest, "cooldown_seconds": rest} for shortest, rest in product((0.0, 0.5, 1.0), (0.0, 1.0, 2.0))
 )
+
+_BACKTRACKS = tuple({"backtrack_seconds": seconds} for seconds in (0.0, 0.5, 1.0, 2.0))
+_LONGEST_LAG = 2.0  # seconds
 
 ALARMS_PER_HOUR = 1.0
 """False alarms that are allowed per hour of streams in which nothing happens."""
@@ -67,11 +71,14 @@ class Measure:
     delay_seconds: float = DELAY_SECONDS
     """A label's median onset delay beyond this costs a part of F per second: a late event is worth less."""
 
+    def f_beta(self, hits: Counts, found: Counts, truth: Counts) -> Floats:
+        """Of counts that broadcast together."""
+        square = self.beta**2
+        return np.asarray((1 + square) * hits / np.maximum(square * truth + found, 1e-9), np.float64)
+
     def merit(self, hits: Floats, found: Floats, truth: Floats, delays: Floats) -> Floats:
         """Of candidates, given their counts and median delays, all of one shape but for `truth`."""
-        square = self.beta**2
-        late = np.maximum(delays - self.delay_seconds, 0.0)
-        return (1 + square) * hits / np.maximum(square * truth + found, 1e-9) - _LATE * late
+        return self.f_beta(hits, found, truth) - _LATE * np.maximum(delays - self.delay_seconds, 0.0)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def fit(
     measure: Measure | None = None,
     rounds: int = 3,
 ) -> Fit:
-    """Rules per label and for all that maximise F, and common lags (whole sampling periods) without bias.
+    """Rules per label and for all that maximise F, and the common lags (whole sampling periods) that do.
 
     series: streams with actions; quiet: streams in which nothing happens, for the limit on false alarms. lag: seconds
     from the instant a window is about to its last item, where the search for the lags begins.
@@ -143,15 +150,12 @@ def fit(
     chosen = (_START,) * search.labels
     for _ in range(rounds - 1):
         chosen = search.better(chosen, _LEVELS, onset, offset)
-        total = search.total(chosen, onset, offset)
-        if total.hits:
-            onset = max(0.0, onset + round(float(np.median(total.starts)) * rate) / rate)
-            offset = max(0.0, offset + round(float(np.median(total.ends)) * rate) / rate)
+        onset, offset = search.lags(chosen, rate)
     common = _START
-    for variants in (_LEVELS, _STREAKS, _LEVELS, _LIMITS):
+    for variants in (_LEVELS, _STREAKS, _LEVELS, _BACKTRACKS, _LIMITS):
         chosen = search.better(chosen, variants, onset, offset)
         common = search.better_for_all(common, variants, onset, offset)
-    return Fit(chosen, common, onset, offset)
+    return Fit(chosen, common, *search.lags(chosen, rate))
 
 
 @dataclass(frozen=True)
@@ -175,8 +179,21 @@ class _Search:
         row = [replace(rules, **change) for change in variants]
         return row[self._count([row] * self.labels, onset, offset).best_for_all(self.measure)]
 
-    def total(self, rules: Sequence[Rules], onset: float, offset: float) -> Tally:
-        """Counts over all labels."""
+    def lags(self, rules: Sequence[Rules], rate: int) -> tuple[float, float]:
+        """The common lags with the best F; of equals those whose starts and ends are least biased.
+
+        A median error of nothing is not it: a short action is lost by an error that a long one survives.
+        """
+        tried = [step / rate for step in range(int(_LONGEST_LAG * rate) + 1)]
+
+        def merit(lags: tuple[float, float]) -> tuple[float, float]:
+            total = self._total(rules, *lags)
+            bias = abs(np.median(total.starts)) + abs(np.median(total.ends)) if total.hits else np.inf
+            return float(self.measure.f_beta(total.hits, total.found, total.truth)), -float(bias)
+
+        return max(product(tried, tried), key=merit)
+
+    def _total(self, rules: Sequence[Rules], onset: float, offset: float) -> Tally:
         return sum((label_tally(self.stream, label, one, onset, offset) for label, one in enumerate(rules)), Tally())
 
     def _count(self, rows: Sequence[Sequence[Rules]], onset: float, offset: float) -> _Counts:

@@ -43,6 +43,9 @@ def add(
     enter: Annotated[float | None, typer.Option(help="Score at which an event may start.")] = None,
     exit: Annotated[float | None, typer.Option(help="Score below which it ends.")] = None,
     confirm: Annotated[int | None, typer.Option(help="Windows in a row that must reach `enter`.")] = None,
+    backtrack_seconds: Annotated[
+        float | None, typer.Option(help="How long before that an event may have begun, at `exit` or above.")
+    ] = None,
     min_seconds: Annotated[float | None, typer.Option(help="Shortest event.")] = None,
     merge_seconds: Annotated[float | None, typer.Option(help="A shorter gap does not end an event.")] = None,
     cooldown_seconds: Annotated[float | None, typer.Option(help="Rest after an event.")] = None,
@@ -60,6 +63,7 @@ def add(
             "enter": enter,
             "exit": exit,
             "confirm": confirm,
+            "backtrack_seconds": backtrack_seconds,
             "min_seconds": min_seconds,
             "merge_seconds": merge_seconds,
             "cooldown_seconds": cooldown_seconds,

@@ -37,6 +37,7 @@ class Label:
     enter: float | None = None
     exit: float | None = None
     confirm: int | None = None
+    backtrack_seconds: float | None = None
     min_seconds: float | None = None
     merge_seconds: float | None = None
     cooldown_seconds: float | None = None
@@ -133,6 +134,7 @@ _RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "enter": (lambda value: 0 < value < 1, "between 0 and 1"),
     "exit": (lambda value: 0 < value < 1, "between 0 and 1"),
     "confirm": (lambda value: value >= 1 and isinstance(value, int), "a whole number of windows, at least 1"),
+    "backtrack_seconds": (lambda value: value >= 0, "at least 0"),
     "min_seconds": (lambda value: value >= 0, "at least 0"),
     "merge_seconds": (lambda value: value >= 0, "at least 0"),
     "cooldown_seconds": (lambda value: value >= 0, "at least 0"),

@@ -31,13 +31,16 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """Windows in a row that may become an event."""
+    """Windows in a row at or above `exit` that may become an event."""
 
     label_id: str
     label: str
     count: int
-    """Windows in a row that reached `enter`; stops mattering once it has reached `confirm`."""
+    """The last of them that reached `enter`, in a row; stops mattering once it has reached `confirm`."""
+    rise_tick: int
+    """First of them; the event may begin there (`backtrack_seconds`)."""
     first_tick: int
+    """First of those that are counted."""
     tick: int
     """Last window that was considered."""
     peak: Peak

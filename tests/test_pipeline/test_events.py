@@ -24,6 +24,7 @@ DEFAULTS = {
     "enter": 0.7,
     "exit": 0.4,
     "confirm": 2,
+    "backtrack_seconds": 0.0,
     "min_seconds": 0.0,
     "merge_seconds": 0.5,
     "cooldown_seconds": 0.0,
@@ -112,6 +113,29 @@ def test_thresholds_decide_when_an_event_starts_and_ends(
 
     assert told(messages) == expected
     assert at is None or deciding(messages) == at
+
+
+@pytest.mark.parametrize(
+    ("drawn", "changes", "expected"),
+    [
+        # tick       0123456789..
+        ("0556880000", {"backtrack_seconds": 0.0}, [("started", 4), ("ended", 4, 5, "score")]),
+        ("0556880000", {"backtrack_seconds": 2.0}, [("started", 1), ("ended", 1, 5, "score")]),
+        ("0556880000", {"backtrack_seconds": 0.5}, [("started", 2), ("ended", 2, 5, "score")]),  # not before that
+        ("0535880000", {"backtrack_seconds": 2.0}, [("started", 3), ("ended", 3, 5, "score")]),  # 0.3 is below exit
+        ("08.5880000", {"backtrack_seconds": 2.0}, [("started", 3), ("ended", 3, 5, "score")]),  # a gap is, too
+        ("0858588000", {"backtrack_seconds": 2.0}, [("started", 1), ("ended", 1, 6, "score")]),  # broken streaks
+        ("0555550000", {"backtrack_seconds": 2.0}, []),  # never entered
+        ("8800588000", {"backtrack_seconds": 2.0, "cooldown_seconds": 0.5}, [
+            ("started", 0), ("ended", 0, 1, "score"), ("started", 5), ("ended", 5, 6, "score"),
+        ]),
+    ],
+)  # fmt: skip
+def test_an_event_begins_where_its_score_rose(
+    drawn: str, changes: dict[str, float], expected: list[tuple[Any, ...]]
+) -> None:
+    """The unbroken stretch at or above `exit` before the streak belongs to the event, up to `backtrack_seconds`."""
+    assert told(Run(rules_with(**changes)).timeline(drawn)) == expected
 
 
 def test_cool_down_holds_the_next_event_back() -> None:
@@ -296,6 +320,7 @@ ROUTES = st.lists(
 CHANGES = st.fixed_dictionaries(
     {
         "confirm": st.integers(1, 3),
+        "backtrack_seconds": st.sampled_from([0.0, 0.5, 2.0]),
         "min_seconds": st.sampled_from([0.0, 0.5, 1.0]),
         "merge_seconds": st.sampled_from([0.0, 0.25, 1.0]),
         "cooldown_seconds": st.sampled_from([0.0, 0.75]),

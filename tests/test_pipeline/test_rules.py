@@ -14,6 +14,7 @@ DOCUMENT = {
         "enter": 0.7,
         "exit": 0.4,
         "confirm": 2,
+        "backtrack_seconds": 0.0,
         "min_seconds": 0.0,
         "merge_seconds": 1.0,
         "cooldown_seconds": 2.0,

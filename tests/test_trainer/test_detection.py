@@ -40,6 +40,21 @@ def test_a_minimum_length_lets_brief_ones_pass() -> None:
     assert found("009944400000", brief) == [(2 / 4, 6 / 4, 6 / 4)]
 
 
+def test_an_event_begins_where_its_score_rose() -> None:
+    """Without a gap above `exit`, and at most so long before the windows that confirmed it."""
+
+    def begun(line: str, seconds: float) -> list[float]:
+        rules = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5, backtrack_seconds=seconds)
+        return [start for start, _, _ in found(line, rules)]
+
+    #              |   rise at 2, confirmed at 5
+    assert begun("0044499000000", 0.0) == [5 / 4]
+    assert begun("0044499000000", 2.0) == [2 / 4]
+    assert begun("0044499000000", 0.5) == [3 / 4]
+    assert begun("0040499000000", 2.0) == [4 / 4]
+    assert begun("0099004499000", 2.0) == [2 / 4, 6 / 4]
+
+
 def test_nothing_fires_during_the_cool_down() -> None:
     """After an event the label rests; what lasts beyond the rest begins where the rest is over."""
     rest = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5, cooldown_seconds=1.0)

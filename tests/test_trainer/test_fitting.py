@@ -60,6 +60,23 @@ def test_a_label_without_events_follows_the_others() -> None:
     assert found.rules[1].enter >= 0.06  # not whatever happens to come first
 
 
+def test_an_action_that_rises_slowly_is_reported_from_its_beginning() -> None:
+    """Half certainty at first, full certainty late: a high `enter` keeps bursts out, and `backtrack_seconds` the start.
+
+    truth   ___|################|____
+    score   ___+++++++++########_____   # 0.9, + 0.5; bursts of 0.5 elsewhere
+    """
+    slow = []
+    for one in streams(7, glitch=0.02):
+        scores = one.scores.copy()
+        for at, end in one.truth.get(0, []):
+            rising = (one.seconds - LAG >= at) & (one.seconds - LAG < (at + end) / 2)
+            scores[rising, 0] = 0.5
+        slow.append(Series(one.seconds, scores, {0: one.truth.get(0, [])}, one.length))
+    rules = fit(slow, RATE, lag=LAG, measure=Measure(delay_seconds=5.0)).rules[0]
+    assert rules.enter > 0.5 and rules.backtrack_seconds > 0.0
+
+
 def test_a_smaller_beta_prefers_fewer_false_alarms() -> None:
     """With false alarms weighing more than misses, precision does not fall."""
     noisy = streams(5, high=0.6, glitch=0.02)

@@ -25,8 +25,8 @@ STATE = CameraState(
     labels=(
         OpenEvent("fall", "a person falls", "6c0f7f9e", 3, 40, 50, 49, 0.71, PEAK, 0.7, 44, MODEL),
         CoolDown("jump", 60, 45),
-        Streak("run", "a person runs", 1, 50, 50, PEAK, None),
-        Streak("wave", "a person waves", 2, 49, 50, PEAK, 41),
+        Streak("run", "a person runs", 1, 48, 50, 50, PEAK, None),
+        Streak("wave", "a person waves", 2, 49, 49, 50, PEAK, 41),
     ),
 )
 
@@ -41,7 +41,7 @@ def test_what_is_sent_is_what_is_read() -> None:
 @given(st.floats(0, 1, width=32))
 def test_scores_keep_every_bit(score: float) -> None:
     """A peak that was written down compares as the one that was measured."""
-    streak = Streak("run", "a person runs", 1, 50, 50, Peak(score, 50, PEAK.evidence), None)
+    streak = Streak("run", "a person runs", 1, 50, 50, 50, Peak(score, 50, PEAK.evidence), None)
     state = CameraState("door", 1, 4, 50, False, (streak,))
 
     (found,) = decode_state(encode_state(state).value).labels
