@@ -22,7 +22,9 @@ import structlog
 
 from pipeline.local import child
 
-FAST = frozenset({4, 75, -signal.SIGKILL})
+STUCK = 75
+"""Code of a child that its watchdog ended."""
+FAST = frozenset({4, STUCK, -signal.SIGKILL})
 """Codes of a child that worked until then: fenced, ended by its watchdog, killed. No reason to wait long."""
 AWAY = 3
 """Code of a child that found no broker. It will be back, and every second of waiting then makes events late."""
@@ -61,8 +63,12 @@ def supervise(
     *,
     start: Callable[[Sequence[str]], subprocess.Popen[bytes]] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
+    cut_off: Callable[[], None] = lambda: None,
 ) -> int:
-    """Run `command` until `stop` is set or starting it again cannot help; return the exit code to end with."""
+    """Run `command` until `stop` is set or starting it again cannot help; return the exit code to end with.
+
+    cut_off: called when a child ended without a chance to tidy up, before the next one starts.
+    """
     start = start or (lambda what: child.start(what))
     failures, first = 0, True
     while True:
@@ -79,6 +85,8 @@ def supervise(
             return max(code, 0)
         log.warning("the worker ended; starting it again", exit_code=code, after=round(ran, 1), in_seconds=pause)
         failures += 1
+        if code < 0 or code == STUCK:
+            cut_off()
         if stop.wait(pause):
             return 0
 

@@ -223,8 +223,14 @@ class Broker(Protocol):
     ) -> GroupConsumer:
         """Join a consumer group; a member that is not heard of for `session_seconds` (at least 6) loses its place.
 
-        slot: a member that joined in this slot before loses its place now, where that can be arranged: it was killed,
-        or it is about to be fenced.
+        slot: name of the member's place, for `free`; whoever held it before loses it now.
+        """
+        ...
+
+    def free(self, group: str, slot: str) -> None:
+        """Take a place from a member that was killed: the group does not wait for its session to end.
+
+        Where the broker does not answer within seconds the member keeps it until then. Never raises for that.
         """
         ...
 

@@ -7,13 +7,15 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.commands.ingest import stop_on_signals
+from pipeline.config import Settings
+from pipeline.errors import ActionwireError
 from pipeline.options import Bootstrap, ConfigFile, settings_from
 
 
@@ -45,8 +47,10 @@ def worker(
     if not no_supervise:
         from pipeline.supervise import supervise
 
-        code = supervise(_command(name, bundle, test_hook, config, bootstrap), stop)
-        raise typer.Exit(code)
+        def free() -> None:
+            _free(settings, name)
+
+        raise typer.Exit(supervise(_command(name, bundle, test_hook, config, bootstrap), stop, cut_off=free))
 
     from pipeline.broker import connect
     from pipeline.worker.loop import no_failure
@@ -54,6 +58,14 @@ def worker(
 
     with closing(connect(settings.kafka)) as broker:
         run_worker(settings, broker, stop=stop, slot=name, fail=_hook(test_hook) if test_hook else no_failure)
+
+
+def _free(settings: Settings, slot: str) -> None:
+    """Let the other workers take over what a killed one owned while the next is starting."""
+    from pipeline.broker import connect
+
+    with suppress(ActionwireError), closing(connect(settings.kafka)) as broker:
+        broker.free(settings.worker.group, slot)
 
 
 def _command(slot: str, bundle: str | None, hook: str | None, config: Path | None, bootstrap: str | None) -> list[str]:

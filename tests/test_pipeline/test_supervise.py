@@ -49,16 +49,24 @@ def test_a_wrong_setting_is_passed_on() -> None:
 
 
 def test_a_killed_child_is_started_again() -> None:
-    """After SIGKILL another child is started, with the same command."""
+    """After SIGKILL another child is started, with the same command, once its predecessor's place was freed.
+
+    child     killed         ended by its watchdog   fenced: it has tidied up   done
+    cut off          1                             2
+    """
     started: list[Sequence[str]] = []
-    codes = ["import os; os.kill(os.getpid(), 9)", "raise SystemExit(75)", "pass"]
+    cut_off: list[int] = []
+    codes = ["import os; os.kill(os.getpid(), 9)", "raise SystemExit(75)", "raise SystemExit(4)", "pass"]
 
     def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
         started.append(what)
         return subprocess.Popen(command(codes[len(started) - 1]))
 
-    assert supervise(["worker"], threading.Event(), start=start) == 0
-    assert started == [["worker"]] * 3
+    def free() -> None:
+        cut_off.append(len(started))
+
+    assert supervise(["worker"], threading.Event(), start=start, cut_off=free) == 0
+    assert started == [["worker"]] * 4 and cut_off == [1, 2]
 
 
 def test_stopping_reaches_the_child() -> None:

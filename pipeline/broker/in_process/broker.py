@@ -69,14 +69,20 @@ class InProcessBroker:
     ) -> InProcessConsumer:
         """See the contract; a session never times out by itself."""
         with self._changed:
-            if slot is not None and (predecessor := self._slots.get((group, slot))):
-                predecessor.expire()
+            if slot is not None:
+                self.free(group, slot)
             members = self._groups.setdefault((group, topic), Group(self._logs.partitions(topic)))
             consumer = InProcessConsumer(self._logs, self._changed, members, group)
             self._consumers.append(consumer)
             if slot is not None:
                 self._slots[group, slot] = consumer
             return consumer
+
+    def free(self, group: str, slot: str) -> None:
+        """See the contract."""
+        with self._changed:
+            if holder := self._slots.get((group, slot)):
+                holder.expire()
 
     def reader(self, partitions: Sequence[Partition]) -> InProcessReader:
         """See the contract."""

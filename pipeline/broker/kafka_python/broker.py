@@ -31,7 +31,7 @@ from pipeline.errors import BrokerTimeout, ConfigurationError, TransientError
 from pipeline.records.wire import Partition
 
 _HEADROOM = 65_536
-EXPEL_SECONDS = 3.0
+FREE_SECONDS = 3.0
 _numbers = itertools.count(1)
 
 log = structlog.get_logger(__name__)
@@ -71,17 +71,28 @@ class KafkaBroker:
     def group_consumer(
         self, topic: str, group: str, session_seconds: float = 10.0, slot: str | None = None
     ) -> consumer.KafkaGroupConsumer:
-        """See the contract. A member is known by its client id, which with a slot is the same in every life."""
-        known_as = None if slot is None else f"actionwire-worker-{slot}"
-        if known_as is not None:
-            self._expel(group, known_as)
+        """See the contract."""
+        if slot is not None:
+            self.free(group, slot)
         options = consumer.group_options(group, session_seconds)
-        made = self._open(KafkaConsumer, "worker", known_as, **options)
+        made = self._open(KafkaConsumer, "worker", None if slot is None else _client_id(slot), **options)
         try:
             return self._keep(consumer.KafkaGroupConsumer(made, topic, group))
         except BaseException:
             consumer.close_consumer(made)
             raise
+
+    def free(self, group: str, slot: str) -> None:
+        """See the contract."""
+        try:
+            with self._admin(FREE_SECONDS) as admin:
+                members = admin.describe_groups([group])[group]["members"]
+                if gone := [
+                    MemberToRemove(one["member_id"]) for one in members if one["client_id"] == _client_id(slot)
+                ]:
+                    admin.remove_group_members(group, gone)
+        except (errors.KafkaError, TransientError) as error:
+            log.info("a place stays taken until its session ends", group=group, slot=slot, reason=str(error))
 
     def reader(self, partitions: Sequence[Partition]) -> consumer.KafkaReader:
         """See the contract."""
@@ -125,16 +136,6 @@ class KafkaBroker:
             client.close()
         self._watchdog.stop()
 
-    def _expel(self, group: str, client_id: str) -> None:
-        """Take the place of a member that cannot use it any more. Without it the group waits for its session to end."""
-        try:
-            with self._admin(EXPEL_SECONDS) as admin:
-                members = admin.describe_groups([group])[group]["members"]
-                if gone := [MemberToRemove(one["member_id"]) for one in members if one["client_id"] == client_id]:
-                    admin.remove_group_members(group, gone)
-        except (errors.KafkaError, TransientError) as error:
-            log.info("an earlier member keeps its place until its session ends", group=group, reason=str(error))
-
     def _open(self, make: Any, name: str, client_id: str | None = None, **options: Any) -> Any:
         fresh = f"actionwire-{name}-{os.getpid()}-{next(_numbers)}"
         return open_client(make, self._settings, client_id or fresh, **options)
@@ -176,6 +177,11 @@ class KafkaBroker:
             raise BrokerTimeout(f"Kafka at {self._settings.bootstrap} did not answer in {seconds} s") from error
         finally:
             admin.close()
+
+
+def _client_id(slot: str) -> str:
+    """By which a member is known in every life."""
+    return f"actionwire-worker-{slot}"
 
 
 def _partition_counts(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:

@@ -466,6 +466,18 @@ class TestGroups:
         for member in [*members, killed]:
             member.close()
 
+    def test_a_freed_place_goes_to_the_others(self, broker: Broker, topic: str, name: str) -> None:
+        """Of a member that was killed and has no successor yet. A place that nobody has is no error."""
+        group = name + "-group"
+        killed = broker.group_consumer(topic, group, 60, "a")
+        until(lambda: len(killed.poll(0.1, 1).assigned) == 4, "the assignment")
+        other = broker.group_consumer(topic, group, 60, "b")
+        broker.free(group, "a")
+        broker.free(group, "c")
+        until(lambda: len(other.poll(0.1, 1).assigned) == 4, "the assignment")
+        for member in (other, killed):
+            member.close()
+
     def test_a_stale_token_is_refused(self, broker: Broker, topic: str, name: str) -> None:
         """A commit made with the membership of before a rebalance aborts, and leaves positions as they were.
 
