@@ -26,7 +26,7 @@ from trainer.export import new_directory
 from trainer.fitting import Fit, Measure, fit
 from trainer.material import PARTS, Material
 from trainer.recordings import Recorded, seeds_of
-from trainer.scenes.commands import Recording
+from trainer.scenes.commands import Recording, camera_seed
 from trainer.scenes.vocabulary import ACTIONS
 from trainer.serving import CameraScores, Scores
 from trainer.temperature import ScoreRule, Temperature, Windows, fit_temperature, probabilities
@@ -47,15 +47,23 @@ class Streams:
 
     fit: str = "10130-10153"
     quiet: str = "10200-10202"
-    held_back: str = "10100-10105"
+    held_back: str = "10103-10108"
     held_back_quiet: str = "10204"
     cameras: int = 4
     seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        fitting = {*seeds_of(self.fit), *seeds_of(self.quiet)}
-        if both := sorted(fitting & {*seeds_of(self.held_back), *seeds_of(self.held_back_quiet)}):
-            raise CalibrationError(f"seed {both[0]} would both fit and measure the thresholds; name others")
+        fitting = self._scenes(self.fit) | self._scenes(self.quiet)
+        measuring = self._scenes(self.held_back) | self._scenes(self.held_back_quiet)
+        if both := fitting.keys() & measuring.keys():
+            scene = min(both, key=fitting.__getitem__)
+            one, other = fitting[scene], measuring[scene]
+            shared = f"seed {one}" if one == other else f"a camera of seed {one}, which seed {other} has too,"
+            raise CalibrationError(f"{shared} would both fit and measure the thresholds; name others")
+
+    def _scenes(self, seeds: str) -> dict[int, int]:
+        """The scenes that seeds show, each with its seed. Neighbours share none, but in a whole split some do."""
+        return {camera_seed(seed, camera): seed for seed in seeds_of(seeds) for camera in range(1, self.cameras + 1)}
 
     def material(self, cache: Path | None, report: Report) -> Material:
         """These streams, rendered into `cache` (default: the user's cache folder) unless they lie there."""

@@ -132,7 +132,7 @@ def calibrate(
     ] = None,
     seeds: Annotated[str, typer.Option(help="Validation seeds whose rendered streams decide.")] = "10130-10153",
     quiet: Annotated[str, typer.Option(help="The same, for streams in which nothing happens.")] = "10200-10202",
-    held_back: Annotated[str, typer.Option(help="Validation seeds that measure the result.")] = "10100-10105",
+    held_back: Annotated[str, typer.Option(help="Validation seeds that measure the result.")] = "10103-10108",
     held_back_quiet: Annotated[str, typer.Option(help="The same, where nothing happens.")] = "10204",
     cameras: Annotated[int, typer.Option(min=1, help="Cameras per seed.")] = 4,
     seconds: Annotated[float, typer.Option(min=10, help="Length of each camera's stream.")] = 120.0,

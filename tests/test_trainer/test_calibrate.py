@@ -56,7 +56,9 @@ def test_a_bundle_replaces_the_shipped_one_as_a_whole(calibrated: Path, tmp_path
 
 
 def test_seeds_that_decide_do_not_measure() -> None:
-    """Fitting and held-back seeds must differ, and all are of the validation range."""
+    """Fitting and held-back seeds must differ, and so must their cameras; all are of the validation range."""
+    with pytest.raises(CalibrationError, match="a camera of seed 10134, which seed 10102 has too, would both fit and"):
+        Streams(fit="10130-10153", held_back="10100-10105")
     with pytest.raises(CalibrationError, match="seed 10105"):
         Streams(fit="10100-10110", held_back="10105-10106")
     for wrong in ("9999", "20000-20001", "ten", "10005-10001", "19999-20000"):
