@@ -144,6 +144,7 @@ def test_every_threshold_is_played_through() -> None:
         "exit": 0.325,
         "confirm": 2,
         "min_seconds": 0,
+        "backtrack_seconds": 0.0,
         "merge_seconds": 0.5,
         "cooldown_seconds": 0,
     }
@@ -162,7 +163,15 @@ def test_every_threshold_is_played_through() -> None:
 
 def test_a_new_session_begins_from_nothing() -> None:
     """When ticks go back, the open event ends and the next one starts on its own."""
-    defaults = {"enter": 0.5, "exit": 0.3, "confirm": 1, "min_seconds": 0, "merge_seconds": 9, "cooldown_seconds": 0}
+    defaults = {
+        "enter": 0.5,
+        "exit": 0.3,
+        "confirm": 1,
+        "backtrack_seconds": 0,
+        "min_seconds": 0,
+        "merge_seconds": 9,
+        "cooldown_seconds": 0,
+    }
     rules = resolve([Label("x", "x")], Calibration({**defaults, "max_seconds": 60}, {}, 0, 0), {}, rate=4)
     context = EventContext("door", 0, 4, ModelReference("b", "n", "v", "s"), 0, 8, 4.0)
 

@@ -124,9 +124,9 @@ def test_a_state_is_written_only_when_it_changed() -> None:
     """Frames that leave every label at rest move the position, not the state."""
     lane, _ = path()
     lane.open(fresh())
-    lane.advance({P: shown(["grey"] * 5)})
+    lane.advance({P: shown(["blue"] * 5)})
     first = lane.snapshot([P])[P]
     assert first.committed.position == 5 and set(first.changed) == {"door"}
-    lane.advance({P: shown(["grey"] * 5, begin=5)})
+    lane.advance({P: shown(["blue"] * 5, begin=5)})
     second = lane.snapshot([P])[P]
     assert second.committed.position == 10 and second.changed == {}
