@@ -20,10 +20,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from pipeline.broker.watchdog import EXIT_CODE as STUCK
 from pipeline.local import child
 
-STUCK = 75
-"""Code of a child that its watchdog ended."""
 FAST = frozenset({4, STUCK, -signal.SIGKILL})
 """Codes of a child that worked until then: fenced, ended by its watchdog, killed. No reason to wait long."""
 AWAY = 3

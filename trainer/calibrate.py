@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from engines import bundle
 from engines.textbank import TextEncoder
 from trainer import recordings, serving
-from trainer.detection import Rules, Series, Tally
+from trainer.detection import Series, Tally
 from trainer.errors import CalibrationError
 from trainer.export import new_directory
 from trainer.fitting import Fit, Measure, fit
@@ -227,8 +227,8 @@ def _series(windows: list[Windows], rule: ScoreRule, recorded: Recorded) -> list
 
 
 def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundle.Events:
-    defaults = _settings(found.defaults)
-    own = {label: _settings(rules) for label, rules in zip(labels, found.rules, strict=True)}
+    defaults = asdict(found.defaults)
+    own = {label: asdict(rules) for label, rules in zip(labels, found.rules, strict=True)}
     differing = {
         label: {name: value for name, value in rules.items() if value != defaults[name]}
         for label, rules in sorted(own.items())
@@ -240,19 +240,6 @@ def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundle.Events:
         labels={label: bundle.EventOverride(**values) for label, values in differing.items() if values},
         calibrated=True,
     )
-
-
-def _settings(rules: Rules) -> dict[str, Any]:
-    return {
-        "enter": rules.enter,
-        "exit": rules.exit,
-        "confirm": rules.confirm,
-        "backtrack_seconds": rules.backtrack_seconds,
-        "min_seconds": rules.min_seconds,
-        "merge_seconds": rules.merge_seconds,
-        "cooldown_seconds": rules.cooldown_seconds,
-        "max_seconds": rules.max_seconds,
-    }
 
 
 def _measured(work: _Work, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from engines import bundle
-from trainer import material
+from trainer import cli, material
 from trainer.calibrate import Streams, calibrate
 from trainer.demo_model import replace
 from trainer.errors import CalibrationError, CommandError, RecipeError
@@ -53,6 +55,13 @@ def test_a_bundle_replaces_the_shipped_one_as_a_whole(calibrated: Path, tmp_path
     replace(calibrated, place)
     assert bundle.load(place).manifest == bundle.load(calibrated).manifest
     assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]
+
+
+def test_the_command_names_the_streams_that_are_used() -> None:
+    """Its defaults stand in its help, which must not load what `Streams` needs, and are the same."""
+    offered = signature(cli.calibrate).parameters
+    named = ("seeds", "quiet", "held_back", "held_back_quiet", "cameras", "seconds")
+    assert tuple(offered[name].default for name in named) == astuple(Streams())
 
 
 def test_seeds_that_decide_do_not_measure() -> None:

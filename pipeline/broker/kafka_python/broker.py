@@ -84,13 +84,13 @@ class KafkaBroker:
 
     def free(self, group: str, slot: str) -> None:
         """See the contract."""
+        known_as = _client_id(slot)
         try:
             with self._admin(FREE_SECONDS) as admin:
                 members = admin.describe_groups([group])[group]["members"]
-                if gone := [
-                    MemberToRemove(one["member_id"]) for one in members if one["client_id"] == _client_id(slot)
-                ]:
-                    admin.remove_group_members(group, gone)
+                holders = [MemberToRemove(one["member_id"]) for one in members if one["client_id"] == known_as]
+                if holders:
+                    admin.remove_group_members(group, holders)
         except (errors.KafkaError, TransientError) as error:
             log.info("a place stays taken until its session ends", group=group, slot=slot, reason=str(error))
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -64,6 +64,15 @@ def joined(broker: Broker, topic: str, group: str, partitions: int = 4) -> tuple
 
     until(assigned, "the assignment")
     return consumer, polled[-1]
+
+
+def shares(members: Sequence[GroupConsumer], owned: Sequence[set[Partition]]) -> list[int]:
+    """Let each member poll in turn, keep up what it owns, and say how much that is."""
+    for member, mine in zip(members, owned, strict=True):
+        polled = member.poll(0.1, 10)
+        mine -= polled.revoked
+        mine |= polled.assigned
+    return [len(mine) for mine in owned]
 
 
 def read_all(broker: Broker, topic: str, count: int, partitions: int = 4) -> list[Record]:
@@ -429,14 +438,7 @@ class TestGroups:
         mine: set[Partition] = {Partition(topic, number) for number in range(4)}
         other: set[Partition] = set()
 
-        def balance() -> bool:
-            for consumer, owned in ((first, mine), (second, other)):
-                polled = consumer.poll(0.1, 10)
-                owned -= polled.revoked
-                owned |= polled.assigned
-            return len(mine) == len(other) == 2
-
-        until(balance, "two and two")
+        until(lambda: shares([first, second], [mine, other]) == [2, 2], "two and two")
         assert mine | other == {Partition(topic, number) for number in range(4)}
         second.close()
         until(lambda: mine.update(first.poll(0.1, 10).assigned) or len(mine) == 4, "all four again")
@@ -454,15 +456,7 @@ class TestGroups:
         until(lambda: len(killed.poll(0.1, 1).assigned) == 4, "the assignment")
         members = [broker.group_consumer(topic, group, 60, slot) for slot in ("b", "a")]
         owned: list[set[Partition]] = [set(), set()]
-
-        def shared() -> bool:
-            for member, mine in zip(members, owned, strict=True):
-                polled = member.poll(0.1, 1)
-                mine -= polled.revoked
-                mine |= polled.assigned
-            return [len(mine) for mine in owned] == [2, 2]
-
-        until(shared, "two partitions for each")
+        until(lambda: shares(members, owned) == [2, 2], "two partitions for each")
         for member in [*members, killed]:
             member.close()
 
