@@ -177,11 +177,11 @@ def calm(
 ) -> None:
     """The undisturbed run: one worker, the same frames, and the same label sets from the same offsets.
 
-    Later label sets come after the partitions were begun, as they did in the disturbed run. What this worker itself
+    A worker first begins the empty partitions with the label set that the disturbed run began them with, and stops.
+    Then control records and frames are copied: so no marker names a set that is not there yet. What this worker itself
     appends to the frames lies behind everything that is compared.
     """
     task = progress.add_task("undisturbed run".ljust(20), total=len(frames))
-    reference.copy(frames, "frames")
     worker = WorkerProcess("calm", folder, reference.config)
     stack.callback(worker.crash)
     watch = StallWatch(
@@ -194,7 +194,10 @@ def calm(
     watch.start()
     worker.start()
     wait_for_positions(watch, reference.settings.topics.partitions)
+    worker.stop()
     reference.copy(control[1:], "control")
+    reference.copy(frames, "frames")
+    worker.start()
     deadline = time.monotonic() + 60 + len(frames) / 50
     while reference.lag():
         progress.update(task, completed=sum(watch.positions.values()))
