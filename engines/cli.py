@@ -79,7 +79,7 @@ def publish(
     bundle: Annotated[Path, typer.Argument(help="Directory of a sealed bundle.")],
     store: Store = None,
 ) -> None:
-    """Copy a sealed bundle into the store and make it current; a worker takes it up when it is started again."""
+    """Copy a sealed bundle into the store and make it current: workers that run it by its name take it up at once."""
     from engines.store import default_store
     from engines.store import publish as run
 

@@ -108,6 +108,12 @@ def resolve(reference: str, store: Path | None = None) -> Path:
     )
 
 
+def followed(reference: str) -> str | None:
+    """Return the name whose current version `reference` stands for, whichever that is; None for a path or a version."""
+    is_path = (Path(reference) / MANIFEST_FILE).is_file()
+    return reference if _is_name(reference) and "@" not in reference and not is_path else None
+
+
 def demo_path() -> Path:
     """Return the directory of the shipped demo bundle. Raises BundleNotFound where this build has none."""
     path = Path(str(resources.files("engines"))) / "bundles" / DEMO

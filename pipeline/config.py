@@ -161,7 +161,11 @@ class WorkerSettings(_Frozen):
     """From frames topic to events topic."""
 
     bundle: str = "demo"
-    """Name in the store, path of a bundle directory, or `demo`."""
+    """Name in the store, path of a bundle directory, or `demo`.
+
+    With a bare name workers follow the store and take up, while they run, whichever version becomes current;
+    NAME@VERSION and a path stay what they are.
+    """
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
     device: str = "CPU"
     precision: Literal["fp32", "bf16"] = "fp32"

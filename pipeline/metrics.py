@@ -32,6 +32,7 @@ DROPS = (
 """Why a frame was not analysed. The first five are the words of `pipeline.sessions`; `queue`: the broker did not
 take it in time; `hole`: it expired before it was read."""
 OUTCOMES = ("committed", "aborted", "fenced")
+SWAPS = ("taken", "refused")
 CONDITIONS = ("online", "offline", "stalled")
 OTHER = "other"
 
@@ -132,6 +133,7 @@ class WorkerMetrics(_Stages):
         self._assigned = Gauge("actionwire_assigned_partitions", "Partitions owned.", registry=registry)
         self._labels = Gauge("actionwire_labels", "Labels in force.", registry=registry)
         self._engine = Info("actionwire_engine", "The engine in use.", registry=registry)
+        self._swaps = _counter(registry, "actionwire_swaps", "Bundles that became current.", "outcome", SWAPS)
         self._camera_frames = Counter(
             "actionwire_camera_frames", "Frames encoded, by camera.", ["camera"], registry=registry
         )
@@ -190,6 +192,10 @@ class WorkerMetrics(_Stages):
         """This engine is in use from now on."""
         named = {name: str(getattr(labels, name)) for name in labels.__slots__}
         self._engine.info({**named, "calibrated": "yes" if labels.calibrated else "no"})
+
+    def swap(self, outcome: str) -> None:
+        """Another bundle became current: taken or refused."""
+        self._swaps.labels(outcome).inc()
 
     def forget(self, camera: str) -> None:
         """A camera was removed: its series end and make room for another."""

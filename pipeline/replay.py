@@ -30,11 +30,11 @@ from pipeline.records.labels import decode_control
 from pipeline.records.wire import Partition, Record
 from pipeline.worker.assignment import Restored
 from pipeline.worker.decoding import Decoded, decode
-from pipeline.worker.labelling import Views
 from pipeline.worker.lanes import LabelView
 from pipeline.worker.model import Model
 from pipeline.worker.path import Path as RecordPath
 from pipeline.worker.path import ScoredWindow
+from pipeline.worker.views import KnownSets
 
 FILES_TOPIC = "replay"
 """Topic that the evidence of replayed files names; its offsets count the sampled frames."""
@@ -150,12 +150,13 @@ def replay_topic(
         yield from replay.run(partition, _ahead(records))
 
 
-def known_sets(control: Iterable[Record], views: Views) -> None:
-    """Make every label set that the control topic ever held known. Raises BadRecordError."""
-    sets = LabelSets()
+def known_sets(control: Iterable[Record]) -> KnownSets:
+    """Every label set that the control topic ever held. Raises BadRecordError."""
+    known, sets = KnownSets(complete=True), LabelSets()
     for record in control:
         sets = apply(sets, decode_control(record.key, record.value), record.offset)
-        views.put(in_force(sets))
+        known.put(in_force(sets))
+    return known
 
 
 def read_all(broker: Broker, partition: Partition, seconds: float = 8.0) -> list[Record]:

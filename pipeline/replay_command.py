@@ -110,7 +110,7 @@ def _topic(
 ) -> tuple[Any, Iterator[ActionEvent]]:
     from pipeline.broker import connect
     from pipeline.replay import Replay, fixed, known_sets, read_all, replay_topic
-    from pipeline.worker.labelling import Views
+    from pipeline.worker.views import Views
 
     broker = connect(settings.kafka)
     stack.callback(broker.close)
@@ -119,8 +119,7 @@ def _topic(
         running = Replay(model, fixed(model, LabelSet(given, 0)), settings, observe)
         return running, replay_topic(running, model, broker, settings, None, since_ms=since_ms, until_ms=until_ms)
     control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, complete=True)
-    known_sets(control, views)
+    views = Views(model.embed, known_sets(control))
     running = Replay(model, views, settings, observe)
     return running, replay_topic(running, model, broker, settings, control, since_ms=since_ms, until_ms=until_ms)
 

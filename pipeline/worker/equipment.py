@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from engines.contract import Engine
 from pipeline.worker.decoding import Prepare
-from pipeline.worker.labelling import Views
 from pipeline.worker.overload import Relief
 from pipeline.worker.streams import Geometry
+from pipeline.worker.views import Views
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,14 +67,14 @@ class Inference:
         self._transactions = self._begin_transactions()
         self.equipment = equipment
         self._swap: Equipment | None = None
+        self._relieved: Equipment | None = None
         to = Destinations(
             topics.name("events"), topics.name("state"), topics.name("dead"), worker.group, settings.source
         )
         self._commits = Commits(self._path(equipment), epochs, to, fail)
         self._silence = Silence(worker.lost_seconds)
         self._telling = Telling(metrics, now_ns)
-        self._pressure = Pressure(len(equipment.steps) - 1 if worker.overload == "shed" else 0)
-        self._shed = 0.0
+        self._pressure, self._shed = self._unpressed(), 0.0
         self._committed_at = self._looked_at = monotonic()
 
     def swap(self, equipment: Equipment) -> None:
@@ -152,7 +152,7 @@ class Inference:
         relief = self.equipment.steps[level]
         log.warning("overload" if level > before else "less overload", level=level, left_out=relief)
         if relief.geometry != self._commits.path.geometry:
-            self._swap = replace(self.equipment, geometry=relief.geometry)
+            self._relieved = replace(self.equipment, geometry=relief.geometry)
         self._shed = relief.share
         self._commits.pending.fired += self._commits.path.shed(self._left_out())
 
@@ -200,14 +200,23 @@ class Inference:
 
     def _take_swap(self) -> None:
         """A swap is an assignment: the rings are dropped, and every partition rewinds under the new engine."""
-        if self._swap is None:
+        asked = self._swap
+        equipment = asked or self._relieved
+        if equipment is None:
             return
-        self.equipment, self._swap = self._swap, None
+        self.equipment, self._relieved = equipment, None
         self._epochs.revoke(self._commits.opened)
         self._commits.leave()
-        self._commits.path = self._path(self.equipment)
+        self._commits.path = self._path(equipment)
         self._mailbox.request_reassign()
-        log.info("engine swapped", bundle=self.equipment.engine.info.name)
+        if asked is not None:
+            self._pressure, self._shed = self._unpressed(), 0.0
+            info = equipment.engine.info
+            log.info("engine swapped", name=info.name, version=info.version, bundle=info.bundle)
+            self._swap = None  # last of all: whoever asked may close the old engine now
+
+    def _unpressed(self) -> Pressure:
+        return Pressure(len(self.equipment.steps) - 1 if self._settings.worker.overload == "shed" else 0)
 
     def _path(self, equipment: Equipment) -> Path:
         worker = self._settings.worker

@@ -106,14 +106,14 @@ class Polling:
         """The assignment step for every partition that needs it; those whose state did not come wait for the next."""
         worker, topics = self._settings.worker, self._settings.topics
         views = self._equipment().views
-        views(views.newest.version)  # embedded before a partition starts with it
+        views(views.known.newest.version)  # embedded before a partition starts with it
         with self._metrics.stage("restore"):
             restored = restore(
                 self._broker,
                 self._consumer,
                 self._need,
                 state_topic=topics.name("state"),
-                labels=views.newest.version,
+                labels=views.known.newest.version,
                 start=worker.start,
                 monotonic=self._monotonic,
                 fail=self._fail,

@@ -7,23 +7,26 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
 import structlog
 
 from engines.errors import EngineError
 from engines.folders import cache_directory
+from engines.store import default_store, followed, watch
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import check_topics
 from pipeline.config import Settings
 from pipeline.control import ControlReader, apply_config
 from pipeline.errors import ConfigurationError
 from pipeline.health import HealthServer
-from pipeline.labels import LabelSet, collect, make
+from pipeline.labels import collect, make
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
-from pipeline.worker.equipment import Equipment
-from pipeline.worker.labelling import Announcer, Views, follow
+from pipeline.worker.labelling import Announcer, follow
 from pipeline.worker.loop import Worker, no_failure
 from pipeline.worker.model import Model, load_model
+from pipeline.worker.succession import Succession, follow_store
+from pipeline.worker.views import KnownSets
 
 BROKER_SECONDS = 10.0
 CONTROL_SECONDS = 30.0
@@ -37,43 +40,51 @@ def run_worker(
     *,
     stop: threading.Event,
     slot: str | None = None,
-    model: Model | None = None,
     started: Callable[[Worker, HealthServer | None], None] | None = None,
     fail: Callable[[str], None] = no_failure,
 ) -> None:
     """Turn frames into events until `stop` is set; then commit, leave the group and return.
 
     slot: stable name of this worker, which decides whose unfinished transaction it aborts at its start; else that of
-    the settings, else made from host and process. model: a loaded bundle; else that of the settings. started: called
-    with the running worker. fail: called at every numbered step of commit and assignment, for tests.
+    the settings, else made from host and process. started: called with the running worker. fail: called at every
+    numbered step of commit and assignment, for tests.
+
+    Where the settings name a bundle of the store without its version, whichever becomes current is taken up.
     Raises ConfigurationError, for a bundle that cannot be loaded too, TransientError (nothing was reached yet),
     FencedError.
     """
     broker.check(BROKER_SECONDS)
     check_topics(broker, settings)
     with ExitStack() as stack:
-        model = model or stack.enter_context(closing(_load(settings)))
+        known = KnownSets()
+        succession = stack.enter_context(closing(Succession(_load(settings), known)))
         registry = new_registry()
         metrics = WorkerMetrics(registry, settings.http.per_camera_metrics)
-        metrics.engine(_engine_labels(model))
+        metrics.engine(_engine_labels(succession.model))
         control = settings.topics.name("control")
         if wanted := collect(make(one.model_dump()) for one in settings.labels):
             apply_config(broker, control, wanted, CONTROL_SECONDS)
-        views = Views(model.embed)
-        reader = stack.enter_context(ControlReader(broker, control, views.seen))
+        reader = stack.enter_context(ControlReader(broker, control, known.seen))
         reader.catch_up(CONTROL_SECONDS)
-        views.answer(0, reader.position)
-        equipment = Equipment(model.engine, model.geometry, model.prepare, views, model.steps)
+        known.answer(0, reader.position)
         name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
-        worker = Worker(settings, broker, equipment, metrics, slot=name, fail=fail)
+        worker = Worker(settings, broker, succession.equipment, metrics, slot=name, fail=fail)
         producer = broker.producer()
         stack.callback(producer.close)
         announcer = Announcer(producer, settings.topics.name("frames"), worker.labelled)
 
-        def watching(labels: LabelSet) -> None:
-            metrics.labels(len(labels.labels))
+        def labelling(ended: threading.Event) -> None:
+            follow(reader, known, succession.embed, announcer, ended, lambda labels: metrics.labels(len(labels.labels)))
 
-        stack.enter_context(_background("labels", lambda ended: follow(reader, views, announcer, ended, watching)))
+        stack.enter_context(_background("labels", labelling))
+        if bundle := followed(settings.worker.bundle):
+
+            def renewing(ended: threading.Event) -> None:
+                use = partial(Model, settings=settings, cache=cache_directory())
+                told = partial(_swapped, metrics)
+                follow_store(watch(default_store(), bundle), succession, worker, use, ended, told)
+
+            stack.enter_context(_background("store", renewing))
         health = None
         if settings.http.worker_port is not None:
             health = HealthServer(settings.http.host, settings.http.worker_port, registry, worker.live, worker.ready)
@@ -91,6 +102,12 @@ def _load(settings: Settings) -> Model:
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
+
+
+def _swapped(metrics: WorkerMetrics, taken: Model | None) -> None:
+    metrics.swap("refused" if taken is None else "taken")
+    if taken is not None:
+        metrics.engine(_engine_labels(taken))
 
 
 def _engine_labels(model: Model) -> EngineLabels:

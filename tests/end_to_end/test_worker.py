@@ -30,8 +30,8 @@ from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.wire import Partition, Record
 from pipeline.replay import Replay, known_sets, read_all, replay_topic
-from pipeline.worker.labelling import Views
 from pipeline.worker.model import load_model
+from pipeline.worker.views import Views
 
 pytestmark = pytest.mark.kafka
 
@@ -125,8 +125,7 @@ def expected(broker: Broker, settings: Settings) -> list[bytes | None]:
     """What a replay of the frames topic says, by partition: the run in which nothing went wrong."""
     model = load_model(settings)
     control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, complete=True)
-    known_sets(control, views)
+    views = Views(model.embed, known_sets(control))
     events: list[ActionEvent] = list(replay_topic(Replay(model, views, settings), model, broker, settings, control))
     model.close()
     return [encode_event(event, settings.source).value for event in events]

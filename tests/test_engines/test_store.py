@@ -7,7 +7,7 @@ import pytest
 
 from engines.bundle import Bundle, load
 from engines.errors import BundleNotFound, IncompatibleBundle, TamperedBundle
-from engines.store import DEMO, demo_path, entries, publish, resolve, rollback, watch
+from engines.store import DEMO, demo_path, entries, followed, publish, resolve, rollback, watch
 from engines.testing import tiny_bundle
 
 
@@ -126,6 +126,14 @@ def test_a_published_demo_comes_before_the_shipped_one(tmp_path: Path) -> None:
     """A user who publishes a bundle called demo means that one."""
     stored = publish(tmp_path / "store", tiny_bundle(tmp_path / "mine", name=DEMO))
     assert resolve(DEMO, tmp_path / "store") == stored.path
+
+
+def test_only_a_bare_name_stands_for_whatever_becomes_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path stays what it is, and so does a version; a path in this folder looks like a name and is a path."""
+    tiny_bundle(tmp_path / "here")
+    monkeypatch.chdir(tmp_path)
+    references = ("tiny", DEMO, "tiny@0.1.0", "here", str(tmp_path / "here"), "bundles/tiny")
+    assert [followed(one) for one in references] == ["tiny", DEMO, None, None, None, None]
 
 
 def test_watching_tells_each_change_once(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from pipeline.records.labels import ConfigLabels, Label, encode_control
 from pipeline.records.wire import Message, Partition
 from pipeline.replay import Replay, fixed, known_sets, read_all, replay_files, replay_topic
 from pipeline.replay_command import replay
-from pipeline.worker.labelling import Views
 from pipeline.worker.model import Model, load_model
+from pipeline.worker.views import Views
 
 Scenes = Sequence[tuple[str, float]]
 """What is shown, and for how many seconds."""
@@ -121,8 +121,7 @@ def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings:
     producer.send(names["frames"], Message(b"door", b"not a frame", (), 1))
     producer.send(names["control"], encode_control(ConfigLabels(())))
     control = read_all(broker, Partition(names["control"], 0))
-    views = Views(model.embed, complete=True)
-    known_sets(control, views)
+    views = Views(model.embed, known_sets(control))
     running = Replay(model, views, settings)
     events = list(replay_topic(running, model, broker, settings, control))
     assert [(one.label, one.phase) for one in events if one.phase != "updated"] == [

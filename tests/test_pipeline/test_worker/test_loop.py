@@ -1,12 +1,16 @@
+import json
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from engines.store import publish
 from engines.testing import COLOURS, tiny_bundle
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker
@@ -21,7 +25,6 @@ from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.labels import Label, LiveLabel
 from pipeline.records.wire import Message, Partition, Record
 from pipeline.worker.loop import Worker
-from pipeline.worker.model import Model, load_model
 from pipeline.worker.run import run_worker
 
 PARTITIONS = 2
@@ -44,12 +47,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         ),
         http=HttpSettings(worker_port=None),
     )
-
-
-@pytest.fixture(scope="module")
-def model(settings: Settings) -> Model:
-    """The loaded bundle."""
-    return load_model(settings)
 
 
 @pytest.fixture
@@ -114,7 +111,6 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 def running(
     broker: InProcessBroker,
     settings: Settings,
-    model: Model,
     fail: Callable[[str], None] = lambda step: None,
 ) -> Iterator[tuple[Worker, list[BaseException]]]:
     """A worker in a thread; what ended it before its time is in the list."""
@@ -127,7 +123,6 @@ def running(
                 broker,
                 stop=stop,
                 slot="a",
-                model=model,
                 started=lambda worker, _: workers.append(worker),
                 fail=fail,
             )
@@ -145,13 +140,13 @@ def running(
 
 
 @pytest.fixture(scope="module")
-def undisturbed(settings: Settings, model: Model) -> list[tuple[int, bytes | None]]:
+def undisturbed(settings: Settings) -> list[tuple[int, bytes | None]]:
     """The events of a run in which nothing went wrong."""
     broker = InProcessBroker()
     apply_topics(broker, settings)
     show(broker, SCENES)
     show(broker, SCENES, camera="yard")
-    with running(broker, settings, model) as (_, ends):
+    with running(broker, settings) as (_, ends):
         until(lambda: caught_up(broker))
     assert not ends
     found = events(broker)
@@ -173,7 +168,7 @@ STEPS = [f"commit:{number}" for number in (1, 2, 3, 4, 5, 6, 7, "done")] + [
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_worker_that_dies_at_any_step_loses_and_doubles_nothing(
-    step: str, broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+    step: str, broker: InProcessBroker, settings: Settings, undisturbed: list[tuple[int, bytes | None]]
 ) -> None:
     """Killed at a numbered step of its third commit or first assignment, its successor finishes with the same bytes."""
     show(broker, SCENES)
@@ -185,17 +180,17 @@ def test_a_worker_that_dies_at_any_step_loses_and_doubles_nothing(
         if at == step and seen["count"] == (1 if step.startswith("assign") else 3):
             raise Killed(step)
 
-    with running(broker, settings, model, die) as (_, ends):
+    with running(broker, settings, die) as (_, ends):
         until(lambda: bool(ends))
     assert isinstance(ends[0], Killed)
-    with running(broker, settings, model) as (_, ends):
+    with running(broker, settings) as (_, ends):
         until(lambda: caught_up(broker))
     assert not ends and events(broker) == undisturbed
 
 
 @pytest.mark.parametrize("step", ["commit:3", "commit:4", "commit:5", "commit:6", "commit:7", "assign:2"])
 def test_a_failed_transaction_is_done_again(
-    step: str, broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+    step: str, broker: InProcessBroker, settings: Settings, undisturbed: list[tuple[int, bytes | None]]
 ) -> None:
     """An aborted transaction, or a state that cannot be read, costs a new assignment and nothing else."""
     show(broker, SCENES)
@@ -207,13 +202,13 @@ def test_a_failed_transaction_is_done_again(
             left["failures"] -= 1
             raise BrokerTimeout("injected") if at.startswith("assign") else TransactionAborted("injected")
 
-    with running(broker, settings, model, disturb) as (_, ends):
+    with running(broker, settings, disturb) as (_, ends):
         until(lambda: caught_up(broker) and not left["failures"])
     assert not ends and events(broker) == undisturbed
 
 
 def test_a_partition_that_cannot_be_restored_holds_nobody_up(
-    broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+    broker: InProcessBroker, settings: Settings, undisturbed: list[tuple[int, bytes | None]]
 ) -> None:
     """While one partition waits for its state, every record of the others is processed.
 
@@ -227,7 +222,7 @@ def test_a_partition_that_cannot_be_restored_holds_nobody_up(
             raise BrokerTimeout("injected")
 
     show(broker, SCENES, camera="yard")
-    with running(broker, settings, model, disturb) as (worker, ends):
+    with running(broker, settings, disturb) as (worker, ends):
         until(lambda: caught_up(broker) and len(worker.owned()) == PARTITIONS)
         other = broker.group_consumer("test.frames", "actionwire-worker")
         until(lambda: bool(other.poll(0.05, 1).assigned))
@@ -244,7 +239,7 @@ def test_a_partition_that_cannot_be_restored_holds_nobody_up(
     assert not ends and sorted(events(broker)) == sorted(undisturbed)
 
 
-def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings: Settings) -> None:
     """What is not a frame or not a JPEG is kept with its reason, once, and the frames around it count."""
     tick = show(broker, [("grey", 6)])
     frame = encode_stream_record(FrameRecord("door", 1, 6, tick, 4, 0, "arrival", 32, 32, b"no picture"))
@@ -253,7 +248,7 @@ def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings
     producer.send("test.frames", Message(b"door", b"x" * 5000, (("schema", b"9"),), 0))
     show(broker, [("cyan", 12)], tick=tick)
     for _ in range(2):
-        with running(broker, settings, model):
+        with running(broker, settings):
             until(lambda: caught_up(broker))
     dead = written(broker, "test.dead", 1)
     found = [dict(record.headers) for record in dead]
@@ -262,11 +257,9 @@ def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings
     assert len(events(broker)) >= 1
 
 
-def test_a_label_that_is_added_while_running_is_watched_for(
-    broker: InProcessBroker, settings: Settings, model: Model
-) -> None:
+def test_a_label_that_is_added_while_running_is_watched_for(broker: InProcessBroker, settings: Settings) -> None:
     """A marker in the partition puts the new set in force; events say under which version they were raised."""
-    with running(broker, settings, model) as (worker, _):
+    with running(broker, settings) as (worker, _):
         tick = show(broker, [("grey", 8), ("magenta", 8)])
         until(lambda: caught_up(broker) and bool(worker.owned()))
         version = write(broker, "test.control", [LiveLabel("magenta", Label("magenta", "magenta"))], 5.0)
@@ -283,21 +276,21 @@ def test_a_label_that_is_added_while_running_is_watched_for(
     assert len(found) >= 2 and all(f'"labels_version":{version}'.encode() in value for value in found)
 
 
-def test_a_camera_that_falls_silent_is_ended(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+def test_a_camera_that_falls_silent_is_ended(broker: InProcessBroker, settings: Settings) -> None:
     """When nobody says that a camera is gone, the owner of its partition does, and its open event ends as lost."""
     worker = settings.worker.model_copy(update={"lost_seconds": 0.3})
     show(broker, [("grey", 8), ("cyan", 12)])
-    with running(broker, settings.model_copy(update={"worker": worker}), model):
+    with running(broker, settings.model_copy(update={"worker": worker})):
         until(lambda: any(value is not None and b'"reason":"lost"' in value for _, value in events(broker)))
     kinds = [dict(record.headers)["kind"] for record in written(broker, "test.frames")]
     assert kinds.count(b"end") >= 1
 
 
 def test_an_engine_is_swapped_without_losing_an_event(
-    broker: InProcessBroker, settings: Settings, model: Model, undisturbed: list[tuple[int, bytes | None]]
+    broker: InProcessBroker, settings: Settings, undisturbed: list[tuple[int, bytes | None]]
 ) -> None:
     """A swap to the same bundle in the middle of everything changes no byte."""
-    with running(broker, settings, model) as (worker, ends):
+    with running(broker, settings) as (worker, ends):
         show(broker, SCENES)
         until(lambda: bool(worker.owned()))
         worker.swap(worker._equipment)
@@ -307,7 +300,46 @@ def test_an_engine_is_swapped_without_losing_an_event(
     assert not ends and events(broker) == undisturbed
 
 
-def test_a_fenced_worker_ends(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+def test_a_bundle_that_is_published_is_taken_up_while_an_event_is_open(
+    broker: InProcessBroker, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Subscribers see one event that began under the old version and ended under the new one.
+
+    shown      grey | cyan ..................... | grey
+    current    0.1.0         | 0.2.0
+    event             |started---------updated---|ended
+    """
+    monkeypatch.setenv("ACTIONWIRE_STORE", str(tmp_path / "store"))
+    bundles = [tiny_bundle(tmp_path / version, frames=4, version=version) for version in ("0.1.0", "0.2.0")]
+    publish(tmp_path / "store", bundles[0])
+    worker_settings = settings.worker.model_copy(update={"bundle": "tiny"})
+
+    def seen() -> list[dict[str, Any]]:
+        return [json.loads(value) for _, value in events(broker) if value is not None]
+
+    with running(broker, settings.model_copy(update={"worker": worker_settings})) as (_, ends):
+        tick = show(broker, [("grey", 8), ("cyan", 8)])
+        until(lambda: bool(seen()))
+        publish(tmp_path / "store", bundles[1])
+
+        def taken_up() -> bool:
+            nonlocal tick
+            tick = show(broker, [("cyan", 1)], tick=tick)
+            return any(one["model"]["version"] == "0.2.0" for one in seen())
+
+        until(taken_up)
+        show(broker, [("grey", 12)], tick=tick)
+        until(lambda: caught_up(broker) and seen()[-1]["phase"] == "ended")
+    assert not ends
+    found = seen()
+    assert {one["id"] for one in found} == {found[0]["id"]}
+    assert [one["phase"] for one in found if one["phase"] != "updated"] == ["started", "ended"]
+    assert [one["sequence"] for one in found] == list(range(len(found)))
+    assert found[0]["model"]["version"] == found[-1]["started_by"]["version"] == "0.1.0"
+    assert found[-1]["model"]["version"] == "0.2.0"
+
+
+def test_a_fenced_worker_ends(broker: InProcessBroker, settings: Settings) -> None:
     """Whoever was replaced does not try again: its process ends, and its supervisor starts a fresh one."""
     show(broker, SCENES)
 
@@ -315,18 +347,18 @@ def test_a_fenced_worker_ends(broker: InProcessBroker, settings: Settings, model
         if at == "commit:6":
             raise FencedError("injected")
 
-    with running(broker, settings, model, fence) as (_, ends):
+    with running(broker, settings, fence) as (_, ends):
         until(lambda: bool(ends))
     assert isinstance(ends[0], FencedError) and not events(broker)
 
 
-def test_a_worker_tells_how_it_is(broker: InProcessBroker, settings: Settings, model: Model) -> None:
+def test_a_worker_tells_how_it_is(broker: InProcessBroker, settings: Settings) -> None:
     """Probes answer while it runs, and the metrics count what it did."""
     http = HttpSettings(worker_port=0)
     served: list[HealthServer] = []
     stop = threading.Event()
     show(broker, SCENES)
-    arguments = {"stop": stop, "slot": "a", "model": model, "started": lambda _, health: served.append(health)}
+    arguments = {"stop": stop, "slot": "a", "started": lambda _, health: served.append(health)}
     thread = threading.Thread(
         target=run_worker, args=(settings.model_copy(update={"http": http}), broker), kwargs=arguments
     )
@@ -349,11 +381,11 @@ def test_a_worker_tells_how_it_is(broker: InProcessBroker, settings: Settings, m
     assert float(values["actionwire_assigned_partitions"]) == PARTITIONS
 
 
-def test_unequal_topics_are_refused(settings: Settings, model: Model) -> None:
+def test_unequal_topics_are_refused(settings: Settings) -> None:
     """A worker does not start on topics that do not belong together."""
     broker = InProcessBroker()
     names = {"frames": 2, "events": 3, "state": 2, "control": 1, "dead": 1, "cameras": 1}
     broker.ensure_topics([TopicSettings(f"test.{name}", count) for name, count in names.items()], 1.0)
     with pytest.raises(ConfigurationError, match="partition counts differ"):
-        run_worker(settings, broker, stop=threading.Event(), model=model)
+        run_worker(settings, broker, stop=threading.Event())
     broker.close()

@@ -1,0 +1,165 @@
+"""Another bundle in place of the one in use, while the loop works on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.bundle import Bundle
+from engines.store import publish, rollback, watch
+from engines.testing import tiny_bundle
+from pipeline.config import Settings, WorkerSettings
+from pipeline.labels import LabelSet
+from pipeline.records.labels import Label
+from pipeline.worker import succession as module
+from pipeline.worker.equipment import Equipment
+from pipeline.worker.model import Model
+from pipeline.worker.succession import Succession, follow_store
+from pipeline.worker.views import KnownSets
+
+SETTINGS = Settings(worker=WorkerSettings(backend="onnxruntime", threads=1))
+
+
+class Loop:
+    """Takes what it is handed when it is told to commit."""
+
+    def __init__(self, equipment: Equipment) -> None:
+        self.equipment = equipment
+        self.asked = threading.Event()
+        self._swap: Equipment | None = None
+
+    def swap(self, equipment: Equipment) -> None:
+        """Note what was asked for."""
+        self._swap = equipment
+        self.asked.set()
+
+    @property
+    def swapping(self) -> bool:
+        """Until the commit."""
+        return self._swap is not None
+
+    def commit(self) -> None:
+        """Take it."""
+        assert self.asked.wait(20)
+        self.asked.clear()
+        assert self._swap is not None
+        self.equipment, self._swap = self._swap, None
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., Path]:
+    """Makes bundles of one name."""
+    return lambda version, **settings: tiny_bundle(tmp_path / version, frames=4, version=version, **settings)
+
+
+@pytest.fixture
+def known() -> KnownSets:
+    """A deployment that watches for cyan."""
+    known = KnownSets(complete=True)
+    known.put(LabelSet((Label("cyan", "cyan"),), 0))
+    return known
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """An empty store."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Bundle], Model]]:
+    """Loads bundles, and closes them in the end."""
+    models: list[Model] = []
+
+    def load(bundle: Bundle) -> Model:
+        models.append(Model(bundle, SETTINGS))
+        return models[-1]
+
+    yield load
+    for model in models:
+        model.close()
+
+
+def test_the_loop_takes_a_bundle_that_is_ready_and_the_old_one_is_closed_after(
+    store: Path, made: Callable[..., Path], known: KnownSets, opened: Callable[[Bundle], Model]
+) -> None:
+    """The labels in force are embedded before the loop hears of it.
+
+    loop       old ------------------ | commit | new
+    old        in use ------------------------ closed
+    new        loaded, labels embedded | asked | in use
+    """
+    old, new = (opened(publish(store, made(version))) for version in ("0.1.0", "0.2.0"))
+    closed: list[Model] = []
+    old.close = lambda: closed.append(old)  # type: ignore[method-assign]
+    succession = Succession(old, known)
+    loop, ended, taken = Loop(succession.equipment), threading.Event(), list[bool]()
+    handing = threading.Thread(target=lambda: taken.append(succession.hand_over(new, loop, ended)))
+    handing.start()
+    assert loop.asked.wait(20)
+    assert loop._swap is not None and 0 in loop._swap.views._views
+    assert succession.model is old and not closed
+    loop.commit()
+    handing.join(20)
+    assert taken == [True] and closed == [old]
+    assert succession.model is new and loop.equipment.engine is new.engine
+    assert succession.equipment.views is loop.equipment.views
+
+
+def test_a_bundle_that_comes_when_the_loop_has_ended_is_closed(
+    store: Path, made: Callable[..., Path], known: KnownSets, opened: Callable[[Bundle], Model]
+) -> None:
+    """Nobody commits any more; the one in use is closed by whoever ends the worker."""
+    old, new = (opened(publish(store, made(version))) for version in ("0.1.0", "0.2.0"))
+    closed: list[Model] = []
+    for one in (old, new):
+        one.close = lambda one=one: closed.append(one)  # type: ignore[method-assign, misc]
+    succession, ended = Succession(old, known), threading.Event()
+    ended.set()
+    assert not succession.hand_over(new, Loop(succession.equipment), ended)
+    assert closed == [new] and succession.model is old
+    succession.close()
+    assert closed == [new, old]
+
+
+def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
+    store: Path,
+    made: Callable[..., Path],
+    known: KnownSets,
+    opened: Callable[[Bundle], Model],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A version that needs another rate is refused; one that is in use already is no news.
+
+    current    0.1.0     0.2.0     0.3.0 (5 frames/s)   0.2.0        0.1.0
+    in use     0.1.0     0.2.0     0.2.0                0.2.0        0.1.0
+    """
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    succession = Succession(opened(publish(store, made("0.1.0"))), known)
+    loop, ended, told = Loop(succession.equipment), threading.Event(), list[str]()
+    heard = threading.Semaphore(0)
+
+    def swapped(model: Model | None) -> None:
+        told.append("refused" if model is None else model.bundle.manifest.version)
+        heard.release()
+
+    following = threading.Thread(
+        target=follow_store, args=(watch(store, "tiny"), succession, loop, opened, ended, swapped), daemon=True
+    )
+    following.start()
+    publish(store, made("0.2.0"))
+    loop.commit()
+    assert heard.acquire(timeout=20)
+    publish(store, made("0.3.0", rate=5))
+    assert heard.acquire(timeout=20)
+    rollback(store, "tiny")
+    rollback(store, "tiny")
+    loop.commit()
+    assert heard.acquire(timeout=20)
+    ended.set()
+    following.join(20)
+    assert told == ["0.2.0", "refused", "0.1.0"]
+    assert loop.equipment.engine.info.version == succession.model.bundle.manifest.version == "0.1.0"
