@@ -67,6 +67,8 @@ class Worker:
         self._failure: BaseException | None = None
         self._polling: Polling | None = None
         self._inference: Inference | None = None
+        self._asked: Equipment | None = None
+        self._swapping = threading.Lock()
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; then commit what is decided and leave the group.
@@ -74,8 +76,12 @@ class Worker:
         Raises FencedError, AuthenticationError, ConfigurationError, and TransientError while nothing was reached yet.
         """
         with ExitStack() as stack:
-            self._inference = inference = self._start_inference()
+            inference = self._start_inference()
             stack.callback(inference.close)
+            with self._swapping:
+                self._inference = inference
+                if self._asked is not None:
+                    inference.swap(self._asked)
             producer = self._broker.producer()
             stack.callback(producer.close)
             worker = self._settings.worker
@@ -117,13 +123,16 @@ class Worker:
 
     def swap(self, equipment: Equipment) -> None:
         """Take another bundle at the next commit; open events go on under their ids."""
-        if self._inference is not None:
-            self._inference.swap(equipment)
+        with self._swapping:
+            self._asked = equipment
+            if self._inference is not None:
+                self._inference.swap(equipment)
 
     @property
     def swapping(self) -> bool:
         """True until a swap that was asked for has begun."""
-        return self._inference is not None and self._inference.swapping
+        with self._swapping:
+            return self._asked is not None if self._inference is None else self._inference.swapping
 
     def live(self) -> str | None:
         """None while both loops turn, else which one does not."""

@@ -300,6 +300,24 @@ def test_an_engine_is_swapped_without_losing_an_event(
     assert not ends and events(broker) == undisturbed
 
 
+def test_a_swap_that_is_asked_for_before_the_loop_turns_waits_for_it(
+    broker: InProcessBroker, settings: Settings
+) -> None:
+    """Whoever asked closes the old engine once the swap is over, so it may not seem over while nothing was swapped."""
+    stop, began = threading.Event(), list[tuple[Worker, bool]]()
+
+    def started(worker: Worker, _: HealthServer | None) -> None:
+        worker.swap(worker._equipment)
+        began.append((worker, worker.swapping))
+
+    thread = threading.Thread(target=run_worker, args=(settings, broker), kwargs={"stop": stop, "started": started})
+    thread.start()
+    until(lambda: bool(began) and not began[0][0].swapping)
+    stop.set()
+    thread.join()
+    assert began[0][1]
+
+
 def test_a_bundle_that_is_published_is_taken_up_while_an_event_is_open(
     broker: InProcessBroker, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
