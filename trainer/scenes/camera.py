@@ -37,12 +37,6 @@ def to_pixels(camera: Camera, places: Array, size: tuple[int, int]) -> Array:
     return places * np.array([width / camera.aspect, height]) + np.array([0.5 * width, 0.5 * height])
 
 
-def ground_pixels(camera: Camera, points: Array, size: tuple[int, int]) -> Array:
-    """Ground points [..., 2] in metres to pixels [..., 2]."""
-    flat = np.concatenate([points, np.zeros((*points.shape[:-1], 1))], axis=-1)
-    return to_pixels(camera, project(camera, flat)[0], size)
-
-
 def inside(camera: Camera, points: Array) -> NDArray[np.bool_]:
     """Whether points [..., 3] fall into the picture."""
     places, _ = project(camera, points)

@@ -24,7 +24,6 @@ STRETCH_SHARE = 0.18
 OVERLAP_SHARE = 0.05
 EMPTY_SHARE = 0.15  # scenes without an action in which there is nobody
 MARGIN = 1.5  # seconds around a clip in which its people already live
-SEGMENT_LIMIT = 8.0  # longest idle segment
 
 
 def _tops(rng: Rng, count: int) -> list[str | None]:
