@@ -21,3 +21,11 @@ class Equipment:
     views: Views
     steps: tuple[Relief, ...] = ()
     """What may be left out under overload, least first; the first leaves out nothing."""
+
+
+@dataclass(slots=True)
+class Swap:
+    """Equipment on its way to the inference thread, from any other."""
+
+    asked: Equipment | None = None
+    """Taken at the next commit, and None again once nothing works with the old equipment any more."""

@@ -22,7 +22,7 @@ from pipeline.records.wire import Partition
 from pipeline.worker.assignment import Restored
 from pipeline.worker.commits import Commits, Destinations
 from pipeline.worker.decoding import Decoded
-from pipeline.worker.equipment import Equipment
+from pipeline.worker.equipment import Equipment, Swap
 from pipeline.worker.mailbox import Mailbox, Work
 from pipeline.worker.overload import Pressure, left_out
 from pipeline.worker.path import Path
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class Inference:
-    """What the inference thread knows. Belongs to that thread; `swap` and `equipment` may be used from any."""
+    """What the inference thread knows. Belongs to that thread; `equipment` may be read from any."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Inference:
         *,
         slot: str,
         equipment: Equipment,
+        swap: Swap,
         mailbox: Mailbox,
         epochs: Epochs,
         metrics: WorkerMetrics,
@@ -66,7 +67,7 @@ class Inference:
         self._transactional_id = f"{topics.namespace}.{worker.group}.{slot}"
         self._transactions = self._begin_transactions()
         self.equipment = equipment
-        self._swap: Equipment | None = None
+        self._swap = swap
         self._relieved: Equipment | None = None
         to = Destinations(
             topics.name("events"), topics.name("state"), topics.name("dead"), worker.group, settings.source
@@ -76,15 +77,6 @@ class Inference:
         self._telling = Telling(metrics, now_ns)
         self._pressure, self._shed = self._unpressed(), 0.0
         self._committed_at = self._looked_at = monotonic()
-
-    def swap(self, equipment: Equipment) -> None:
-        """Take another bundle at the next commit; open events go on under their ids."""
-        self._swap = equipment
-
-    @property
-    def swapping(self) -> bool:
-        """True until a swap that was asked for has begun."""
-        return self._swap is not None
 
     def close(self) -> None:
         """Release the producer."""
@@ -200,7 +192,7 @@ class Inference:
 
     def _take_swap(self) -> None:
         """A swap is an assignment: the rings are dropped, and every partition rewinds under the new engine."""
-        asked = self._swap
+        asked = self._swap.asked
         equipment = asked or self._relieved
         if equipment is None:
             return
@@ -213,7 +205,7 @@ class Inference:
             self._pressure, self._shed = self._unpressed(), 0.0
             info = equipment.engine.info
             log.info("engine swapped", name=info.name, version=info.version, bundle=info.bundle)
-            self._swap = None  # last of all: whoever asked may close the old engine now
+            self._swap.asked = None  # last of all: whoever asked may close the old engine now
 
     def _unpressed(self) -> Pressure:
         return Pressure(len(self.equipment.steps) - 1 if self._settings.worker.overload == "shed" else 0)

@@ -25,7 +25,7 @@ from pipeline.errors import TransientError
 from pipeline.metrics import WorkerMetrics
 from pipeline.offsets import Epochs
 from pipeline.records.wire import Partition
-from pipeline.worker.equipment import Equipment
+from pipeline.worker.equipment import Equipment, Swap
 from pipeline.worker.inference import Inference
 from pipeline.worker.mailbox import Mailbox
 from pipeline.worker.polling import Polling
@@ -66,9 +66,7 @@ class Worker:
         self._turned = {"poll": monotonic(), "inference": monotonic()}
         self._failure: BaseException | None = None
         self._polling: Polling | None = None
-        self._inference: Inference | None = None
-        self._asked: Equipment | None = None
-        self._swapping = threading.Lock()
+        self._swap = Swap()
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; then commit what is decided and leave the group.
@@ -78,10 +76,6 @@ class Worker:
         with ExitStack() as stack:
             inference = self._start_inference()
             stack.callback(inference.close)
-            with self._swapping:
-                self._inference = inference
-                if self._asked is not None:
-                    inference.swap(self._asked)
             producer = self._broker.producer()
             stack.callback(producer.close)
             worker = self._settings.worker
@@ -123,16 +117,12 @@ class Worker:
 
     def swap(self, equipment: Equipment) -> None:
         """Take another bundle at the next commit; open events go on under their ids."""
-        with self._swapping:
-            self._asked = equipment
-            if self._inference is not None:
-                self._inference.swap(equipment)
+        self._swap.asked = equipment
 
     @property
     def swapping(self) -> bool:
         """True until a swap that was asked for has begun."""
-        with self._swapping:
-            return self._asked is not None if self._inference is None else self._inference.swapping
+        return self._swap.asked is not None
 
     def live(self) -> str | None:
         """None while both loops turn, else which one does not."""
@@ -151,6 +141,7 @@ class Worker:
             self._broker,
             slot=self._slot,
             equipment=self._equipment,
+            swap=self._swap,
             mailbox=self._mailbox,
             epochs=self._epochs,
             metrics=self._metrics,
