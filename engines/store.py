@@ -91,13 +91,13 @@ def resolve(reference: str, store: Path | None = None) -> Path:
     reference: a path to a bundle, NAME@VERSION or NAME (its current version) in the store, or `demo`, which is the
     shipped bundle unless the store has one of that name. Raises BundleNotFound, saying what there is.
     """
-    if (Path(reference) / MANIFEST_FILE).is_file():
+    if _is_bundle(Path(reference)):
         return Path(reference)
     name, _, version = reference.partition("@")
     if store and _is_name(name):
         pointer = _pointer(store, name)
         version = version or (pointer.version if pointer else "")
-        if _is_name(version) and (store / name / version / MANIFEST_FILE).is_file():
+        if _is_name(version) and _is_bundle(store / name / version):
             return store / name / version
     if reference == DEMO:
         return demo_path()
@@ -110,14 +110,14 @@ def resolve(reference: str, store: Path | None = None) -> Path:
 
 def followed(reference: str) -> str | None:
     """Return the name whose current version `reference` stands for, whichever that is; None for a path or a version."""
-    is_path = (Path(reference) / MANIFEST_FILE).is_file()
-    return reference if _is_name(reference) and "@" not in reference and not is_path else None
+    is_name = _is_name(reference) and "@" not in reference and not _is_bundle(Path(reference))
+    return reference if is_name else None
 
 
 def demo_path() -> Path:
     """Return the directory of the shipped demo bundle. Raises BundleNotFound where this build has none."""
     path = Path(str(resources.files("engines"))) / "bundles" / DEMO
-    if not (path / MANIFEST_FILE).is_file():
+    if not _is_bundle(path):
         raise BundleNotFound(f"this build ships no demo bundle ({path}); make one with `make demo-model`")
     return path
 
@@ -141,6 +141,10 @@ def watch(store: Path, name: str) -> Iterator[Path | None]:
         changed = version != last and version is not None
         last = version if changed else last
         yield store / name / str(version) if changed else None
+
+
+def _is_bundle(path: Path) -> bool:
+    return (path / MANIFEST_FILE).is_file()
 
 
 def _is_name(text: str) -> bool:

@@ -22,7 +22,7 @@ from pipeline.clock import REPLAY_EPOCH_NS
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.frames import encode_jpeg
-from pipeline.labels import LabelSet, LabelSets, apply, in_force
+from pipeline.labels import LabelSet, LabelSets, apply
 from pipeline.offsets import NO_STATE, Committed
 from pipeline.records.events import ActionEvent
 from pipeline.records.frames import EndMarker, FrameRecord
@@ -155,7 +155,7 @@ def known_sets(control: Iterable[Record]) -> KnownSets:
     known, sets = KnownSets(complete=True), LabelSets()
     for record in control:
         sets = apply(sets, decode_control(record.key, record.value), record.offset)
-        known.put(in_force(sets))
+        known.seen(sets)
     return known
 
 
