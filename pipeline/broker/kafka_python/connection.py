@@ -82,21 +82,27 @@ class NetClient(KafkaNetClient):  # type: ignore[misc]
         delay = float(super().connection_delay(node_id))
         return delay if delay > 0 or self.is_ready(node_id) else _BUSY_DELAY
 
-    def learn_topic(self, topic: str, seconds: float) -> bool:
-        """Ask until the topic's partitions are known, at most for `seconds`; False when they are not.
+    def learn_topic(self, topic: str, seconds: float) -> None:
+        """Ask until the topic's partitions are known, at most for `seconds`.
 
-        A member that joins before it knows its topic is given nothing, and may ask again only seconds later.
+        A member that joins before it knows its topic is given nothing, and may ask again only seconds later. Raises
+        KafkaError, of what was last answered: that nobody answers says nothing of the topic.
         """
         cluster, deadline = self._manager.cluster, time.monotonic() + seconds
         cluster.add_topic(topic)
+        last: errors.KafkaError = errors.KafkaTimeoutError(f"no answer in {seconds:g} s")
         while not cluster.partitions_for_topic(topic):
             left = deadline - time.monotonic()
             if left <= 0:
-                return False
-            with contextlib.suppress(errors.KafkaError):
+                raise last
+            try:
                 self._net.run(self._manager.wait_for, cluster.request_update(), left * 1000)
+                last = errors.UnknownTopicOrPartitionError(topic)
+            except errors.KafkaTimeoutError:
+                pass  # our own wait ran out, which takes nothing back of what was answered before
+            except errors.KafkaError as error:
+                last = error
             time.sleep(0.02)
-        return True
 
     def discard(self) -> None:
         """Release sockets and thread of a client whose construction failed."""

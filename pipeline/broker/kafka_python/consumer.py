@@ -20,7 +20,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from pipeline.broker.contract import GroupToken, Polled, Position
 from pipeline.broker.kafka_python.membership import Membership
 from pipeline.broker.kafka_python.translate import translating
-from pipeline.errors import BrokerTimeout, ConfigurationError, ContractError
+from pipeline.errors import BrokerTimeout, ContractError
 from pipeline.records.wire import Partition, Record
 
 _SLICE_SECONDS = 0.1
@@ -104,8 +104,7 @@ class KafkaGroupConsumer:
         with translating(f"joining group {group}"):
             consumer.subscribe([topic], listener=self._assignment)
             # before the first poll joins: a member that learns of its topic later joins a second time
-            if not consumer._client.learn_topic(topic, _LOOKUP_SECONDS):
-                raise ConfigurationError(f"topic {topic} was not found; create the topics with `actionwire topics`")
+            consumer._client.learn_topic(topic, _LOOKUP_SECONDS)
 
     def poll(self, seconds: float, max_records: int) -> Polled:
         """See the contract."""

@@ -19,7 +19,14 @@ from pipeline.broker.kafka_python import connection, consumer, producer, transac
 from pipeline.broker.messages import partition_of
 from pipeline.broker.watchdog import Overdue, Watchdog, WatchdogThread
 from pipeline.config import KafkaSettings
-from pipeline.errors import ActionwireError, FencedError, MessageTooLarge, TransactionAborted, TransientError
+from pipeline.errors import (
+    ActionwireError,
+    ConfigurationError,
+    FencedError,
+    MessageTooLarge,
+    TransactionAborted,
+    TransientError,
+)
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
 from pipeline.records.wire import Message, Partition, Record
 
@@ -451,6 +458,31 @@ def test_defect_o_positions_carry_no_leader_epoch(
     assert member.committed([Partition(topic, 1)], 5) == {Partition(topic, 1): Position(5, "m")}
     member.close()
     client.close()
+
+
+def test_a_broker_that_dies_while_a_member_joins_is_away_and_its_topic_is_not_missing(
+    broker: Broker, node: BrokerNode, topic: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that ends with "create the topics" is not started again; one that finds no broker is.
+
+    connected | kill | asks for its topic: nobody answers | restart | asks for one that is not there: a person must act
+    """
+    monkeypatch.setattr(consumer, "_LOOKUP_SECONDS", 1.5)
+    connected = broker._open  # type: ignore[attr-defined]
+
+    def cut_off(*args: Any, **options: Any) -> Any:
+        made = connected(*args, **options)
+        node.kill()
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker, "_open", cut_off)
+        with pytest.raises(TransientError):
+            broker.group_consumer(topic, name)
+    node.start()
+    broker.check(DEADLINE)
+    with pytest.raises(ConfigurationError, match=f"{name}-absent; create the topics"):
+        broker.group_consumer(f"{name}-absent", name)
 
 
 def test_members_join_once_however_new_their_topic(broker: Broker, topic: str, name: str) -> None:
