@@ -1,6 +1,7 @@
 """The worker as a process, on a real Apache Kafka: what is produced becomes events, whatever is killed on the way."""
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -162,12 +163,64 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path, broker: Broker, 
     assert {event.camera for event in events} == set(CAMERAS) and len(events) > 20
 
 
+def test_a_published_bundle_is_taken_up_by_a_worker_that_runs(
+    tmp_path: Path, broker: Broker, settings: Settings, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`actionwire-engines publish` beside a worker: not one event is lost, doubled or otherwise than without it.
+
+    produced   |------ first half ------|          |------ second half ------|
+    current    0.1.0                       | 0.2.0
+    """
+    monkeypatch.setenv("ACTIONWIRE_STORE", str(tmp_path / "store"))
+    successor = tiny_bundle(tmp_path / "successor", frames=4, version="0.2.0")
+    publish(bundle)
+    port = _free_port()
+    change(tmp_path, worker={"bundle": "tiny"}, http={"worker_port": port})
+    log = tmp_path / "worker.log"
+    process = start(tmp_path, "--no-supervise", "--slot", "a")
+    produce(broker, settings, range(70))
+    wait_until_caught_up(broker, settings, process, log)
+    publish(successor)
+    deadline = time.monotonic() + 60
+    while 'actionwire_swaps_total{outcome="taken"} 1.0' not in _scraped(port):
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.1)
+    produce(broker, settings, range(70, 140))
+    wait_until_caught_up(broker, settings, process, log)
+    process.terminate()
+    assert process.wait(20) == 0
+    found = [json.loads(record.value or b"") for record in read(broker, settings.topics.name("events"))]
+    assert {one["model"]["version"] for one in found} == {"0.1.0", "0.2.0"}
+    uninterrupted = [json.loads(value or b"") for value in expected(broker, settings)]
+    assert [_but_for_the_model(one) for one in found] == [_but_for_the_model(one) for one in uninterrupted]
+
+
+def publish(bundle: Path) -> None:
+    """Run the command that makes a bundle current."""
+    subprocess.run([sys.executable, "-m", "engines.cli", "publish", str(bundle)], check=True, capture_output=True)
+
+
+def change(tmp_path: Path, **sections: dict[str, object]) -> None:
+    """Change settings in the file that worker processes read."""
+    document = yaml.safe_load((tmp_path / "actionwire.yaml").read_text())
+    for section, values in sections.items():
+        document[section] |= values
+    (tmp_path / "actionwire.yaml").write_text(yaml.safe_dump(document))
+
+
+def _but_for_the_model(event: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in event.items() if name not in ("model", "started_by")}
+
+
+def _scraped(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
 def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, settings: Settings) -> None:
     """The command's parent process starts its child again after SIGKILL, and ends it when it is told to stop."""
     port = _free_port()
-    document = yaml.safe_load((tmp_path / "actionwire.yaml").read_text())
-    document["http"]["worker_port"] = port
-    (tmp_path / "actionwire.yaml").write_text(yaml.safe_dump(document))
+    change(tmp_path, http={"worker_port": port})
     process = start(tmp_path)
     try:
         _wait_ready(port, process, tmp_path / "worker.log")
