@@ -11,7 +11,8 @@ r"""From scores to events: one state machine per camera and label (ARCHITECTURE 
 `started`; u sends `updated`, because the peak rose; l is the last window at or above `exit`; e has been below it for
 the merge time and sends `ended`. r is the first window at or above `exit` without a gap up to 1, at most
 `backtrack_seconds` before it (0: r is 1). `start` is r less the onset lag, `end` is l less the offset lag: calibration
-measured both lags.
+measured both lags. An event that was cut off at a window that still held it (the camera was lost, the label removed)
+was not seen to end: it lasted until l itself.
 
 Everything here is a function of its arguments; a state that was written down and read back goes on with the same bytes.
 A tick at which a window was due and none came counts as below `exit` and breaks a streak. How late such a tick is
@@ -267,7 +268,8 @@ def _end(
     state: OpenEvent, tick: int, reason: EndReason, column: int | None, rules: EventRules, context: EventContext
 ) -> tuple[CoolDown, ActionEvent]:
     """End an event by what was decided at `tick`. column: None where the label is no longer watched."""
-    end = max(state.above_tick - rules.offset_lag, state.start_tick + 1)
+    cut_off = state.above_tick >= tick // rules.step * rules.step
+    end = max(state.above_tick - (0 if cut_off else rules.offset_lag), state.start_tick + 1)
     message = _message(replace(state, sequence=state.sequence + 1), "ended", tick, context, end, reason)
     rest = int(rules.cooldown_ticks[column]) if column is not None and reason in REST_AFTER else 0
     return CoolDown(state.label_id, max(tick + rest, tick + 1), end), message

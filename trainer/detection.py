@@ -16,6 +16,9 @@ Floats = npt.NDArray[np.float64]
 Spans = list[tuple[float, float, float]]
 """Start, end (with lags taken off) and the instant it fired, in seconds."""
 
+_NOTHING = 1e-9
+"""Seconds that rounding may add or take away."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -32,25 +35,30 @@ class Rules:
 
 
 def spans(scores: Floats, seconds: Floats, rules: Rules, onset_lag: float, offset_lag: float) -> Spans:
-    """Events of one label: `scores` of the windows whose last items were captured at `seconds` (evenly spaced)."""
+    """Events of one label: `scores` of the windows whose last items were captured at `seconds` (evenly spaced).
+
+    Scores that are not numbers part streams: below every threshold, and what was open when they came was cut off.
+    """
+    period = float(seconds[1] - seconds[0]) if len(seconds) > 1 else 0.0
     staying = _runs(scores >= rules.exit)
     stays_until = [last for _, last in staying]
     found: Spans = []
-    ready, previous, place = -np.inf, -np.inf, 0
+    ready, previous = -np.inf, -np.inf
     for first, last in _runs(scores >= rules.enter):
-        first = max(first, place)
-        if seconds[min(first, last)] < ready - 1e-9:
-            first = max(first, int(np.searchsorted(seconds, ready - 1e-9)))
+        if seconds[first] < ready - _NOTHING:
+            first = int(np.searchsorted(seconds, ready - _NOTHING))
         fired = _fires(first, last, scores, seconds, rules)
         if fired is None:
             continue
-        stretch = bisect_left(stays_until, fired)
-        end = _held_until(fired, staying[stretch:], seconds, rules)
-        rise = max(float(seconds[staying[stretch][0]]), float(seconds[first]) - rules.backtrack_seconds, ready)
+        stretches = staying[bisect_left(stays_until, fired) :]
+        rise = max(float(seconds[stretches[0][0]]), float(seconds[first]) - rules.backtrack_seconds, ready)
         begin = max(rise - onset_lag, previous)
-        previous = max(float(seconds[end]) - offset_lag, begin + 1e-3)
+        longest = max(begin + rules.max_seconds, float(seconds[fired]) + period)
+        end, decided = _ends(fired, stretches, seconds, rules, longest)
+        cut_off = decided <= seconds[end] or end + 1 == len(scores) or bool(np.isnan(scores[end + 1]))
+        previous = max(float(seconds[end]) - (0.0 if cut_off else offset_lag), begin + period)
         found.append((begin, previous, float(seconds[fired])))
-        ready, place = float(seconds[end]) + rules.merge_seconds + rules.cooldown_seconds, end + 1
+        ready = decided + max(rules.cooldown_seconds, period)
     return found
 
 
@@ -65,23 +73,29 @@ def _fires(first: int, last: int, scores: Floats, seconds: Floats, rules: Rules)
     fired = first + rules.confirm - 1
     if fired > last:
         return None
-    while seconds[fired] - seconds[first] < rules.min_seconds - 1e-9:
+    while seconds[fired] - seconds[first] < rules.min_seconds - _NOTHING:
         fired += 1
-        if fired >= len(scores) or scores[fired] < rules.exit:
+        if fired >= len(scores) or not scores[fired] >= rules.exit:
             return None
     return fired
 
 
-def _held_until(fired: int, staying: Sequence[tuple[int, int]], seconds: Floats, rules: Rules) -> int:
-    """The last window of an event: stretches at or above `exit` that a gap shorter than `merge_seconds` parts."""
-    begin, end = seconds[fired], fired
-    for first, last in staying:
-        if first > fired and seconds[first - 1] - seconds[end] >= rules.merge_seconds - 1e-9:
+def _ends(
+    fired: int, stretches: Sequence[tuple[int, int]], seconds: Floats, rules: Rules, longest: float
+) -> tuple[int, float]:
+    """The last window of an event, and the instant at which its end was decided: `longest` at the latest.
+
+    Stretches at or above `exit` belong together where the gap between them is shorter than `merge_seconds`.
+    """
+    end = fired
+    for first, last in stretches:
+        if first > fired and seconds[first - 1] >= min(float(seconds[end]) + rules.merge_seconds, longest) - _NOTHING:
             break
+        if longest <= seconds[last] + _NOTHING:
+            end = int(np.searchsorted(seconds, longest - _NOTHING))
+            return end, float(seconds[end])
         end = last
-        if seconds[end] - begin > rules.max_seconds:
-            return int(np.searchsorted(seconds, begin + rules.max_seconds))
-    return end
+    return end, min(float(seconds[end]) + rules.merge_seconds, longest)
 
 
 def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -177,7 +191,7 @@ def joined(series: Sequence[Series], rate: int) -> Series:
         last = float(one.seconds[-1]) if len(one.seconds) else 0.0
         after = last + np.arange(1, silence + 1) / rate
         seconds.append(base + np.concatenate((one.seconds, after)))
-        scores.append(np.concatenate((one.scores, np.zeros((silence, one.scores.shape[1])))))
+        scores.append(np.concatenate((one.scores, np.full((silence, one.scores.shape[1]), np.nan))))
         for label, events in one.truth.items():
             truth.setdefault(label, []).extend((base + start, base + end) for start, end in events)
         base += max(last, one.length) + _APART + 1.0

@@ -172,6 +172,29 @@ def test_lags_move_start_and_end_back() -> None:
     assert told(short) == [("started", 0), ("ended", 0, 1, "score")]
 
 
+@pytest.mark.parametrize(
+    ("drawn", "changes", "expected"),
+    [
+        # tick 0123456789
+        ("0888888", {}, ("ended", 1, 6, "lost")),  # the last window held it: nobody saw it end
+        ("0888883", {}, ("ended", 1, 3, "lost")),  # the last window did not: it was about to end
+        ("0888888000", {}, ("ended", 1, 4, "score")),
+        ("088888.", {}, ("ended", 1, 3, "lost")),  # a missing window counts as below exit
+        ("0888888", {"max_seconds": 1.0}, ("ended", 1, 5, "max_length")),
+        ("0888...", {"max_seconds": 1.0, "merge_seconds": 2.0}, ("ended", 1, 2, "max_length")),
+    ],
+)
+def test_an_event_that_is_cut_off_lasted_until_its_last_window(
+    drawn: str, changes: dict[str, float], expected: tuple[Any, ...]
+) -> None:
+    """The offset lag is how late an end is seen. Where none was seen, nothing is taken off."""
+    run = Run(rules_with(offset=2, **changes))
+    run.timeline(drawn)
+    run.keep(finish(run.states, "lost", len(drawn) - 1, run.rules, run.context))
+
+    assert told(run.messages)[1] == expected
+
+
 def test_an_event_never_starts_before_the_last_one_ended() -> None:
     """The onset lag does not reach behind the previous event's end, and ids stay apart."""
     #          0123456789

@@ -1,10 +1,19 @@
-"""Scores to events, drawn as timelines: one digit is a window's score in tenths, four windows a second."""
+"""Scores to events, drawn as timelines: one digit is a window's score in tenths, a dot none, four windows a second."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pipeline.events import EventContext, WindowScores, advance, finish
+from pipeline.records.events import ActionEvent, Evidence, ModelReference
+from pipeline.records.labels import Label
+from pipeline.records.state import LabelState
+from pipeline.rules import Calibration, resolve
 from trainer.detection import Rules, Series, joined, label_tally, match, spans, tally
 
 RULES = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5)
@@ -12,7 +21,7 @@ RULES = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5)
 
 def found(line: str, rules: Rules = RULES, onset: float = 0.0, offset: float = 0.0) -> list[tuple[float, float, float]]:
     """Events of a drawn line of scores."""
-    scores = np.array([int(mark) / 10 for mark in line])
+    scores = np.array([np.nan if mark == "." else int(mark) / 10 for mark in line])
     return spans(scores, np.arange(len(line)) / 4, rules, onset, offset)
 
 
@@ -67,6 +76,51 @@ def test_lags_shift_the_ends_but_events_never_overlap() -> None:
     first, second = found("0000999900999900000", onset=1.0, offset=0.25)
     assert first == (0.0, 1.5, 5 / 4)
     assert second[0] == pytest.approx(1.5)
+
+
+def test_an_event_that_is_cut_off_lasted_until_its_last_window() -> None:
+    """The offset lag is how late an end is seen; where the stream ends or the event is too long, none was seen."""
+    long = replace(RULES, max_seconds=1.0)
+    assert found("000099993000", offset=0.5) == [(4 / 4, 6 / 4, 5 / 4)]
+    assert found("000099993", offset=0.5) == [(4 / 4, 8 / 4, 5 / 4)]
+    assert found("000099990", offset=0.5) == [(4 / 4, 5 / 4, 5 / 4)]
+    assert found("00009999......", offset=0.5) == [(4 / 4, 7 / 4, 5 / 4)]
+    assert found("0000999999000", long, offset=0.5)[0] == (4 / 4, 8 / 4, 5 / 4)
+
+
+SCORES = st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.5, 0.7, 0.9]), min_size=4, max_size=60)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "confirm": st.integers(1, 3),
+        "backtrack_seconds": st.sampled_from([0.0, 0.5, 2.0]),
+        "min_seconds": st.sampled_from([0.0, 0.5, 1.0]),
+        "merge_seconds": st.sampled_from([0.25, 0.5, 1.0]),
+        "cooldown_seconds": st.sampled_from([0.0, 0.75]),
+        "max_seconds": st.sampled_from([3.0, 60.0]),
+    }
+)
+
+
+@given(SCORES, SETTINGS, st.integers(0, 5), st.integers(0, 5))
+def test_thresholds_are_fitted_to_what_the_worker_does(
+    scores: list[float], settings: dict[str, float], onset: int, offset: int
+) -> None:
+    """Over any stream that ends, the search sees the events that the serving side's machine tells of."""
+    rules = Rules(enter=0.6, exit=0.3, **settings)
+    searched = spans(np.array(scores), np.arange(len(scores)) / 4, rules, onset / 4, offset / 4)
+    values = {"enter": 0.6, "exit": 0.3, **settings}
+    label = Label("fall", "a person falls")
+    machine = resolve((label,), Calibration(values, {}, onset, offset), {}, rate=4)
+    context = EventContext("door", 1, 4, ModelReference("a" * 64, "demo", "0.1.0", "space"), 1, 8, 4.0)
+    states: dict[str, LabelState] = {}
+    told: list[ActionEvent] = []
+    for tick, score in enumerate(scores):
+        window = WindowScores(tick, np.array([score], np.float32), Evidence("frames", 0, tick, tick))
+        states, messages = advance(states, window, machine, context)
+        told += messages
+    told += finish(states, "lost", len(scores) - 1, machine, context)[1]
+    served = [(one.start_tick / 4, one.end_tick / 4) for one in told if one.end_tick is not None]
+    assert [(start, end) for start, end, _ in searched] == served
 
 
 def test_pairs_are_one_to_one_and_overlap_by_half() -> None:
