@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from statistics import median, quantiles
 from typing import Any, TypeAlias
 
@@ -165,7 +166,7 @@ def pool(comparisons: Sequence[Comparison]) -> Comparison:
     texts = sorted({text for comparison in comparisons for text in comparison.labels})
     return Comparison(
         {text: sum((one.labels.get(text, Tally()) for one in comparisons), Tally()) for text in texts},
-        sum(one.camera_hours for one in comparisons),
+        fsum(one.camera_hours for one in comparisons),
         sum(one.ignored for one in comparisons),
     )
 

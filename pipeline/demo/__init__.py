@@ -4,10 +4,11 @@ WATCHED: tuple[str, ...] = (
     "a person falls down",
     "a person runs",
     "a person punches someone",
-    "two people hug",
+    "a person picks something up",
     "a person climbs",
     "a person crouches",
     "a person throws something",
     "a person lies still",
 )
-"""The labels that the demo watches for. The other actions are played too: they must not raise an event."""
+"""The labels that the demo watches for: the eight with the fewest false alarms on validation streams (seeds 10100-10129
+and 10160-10227, 13 camera-hours). The other actions are played too: they must not raise an event."""

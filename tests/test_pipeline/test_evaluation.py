@@ -16,6 +16,7 @@ from pipeline.clock import REPLAY_EPOCH_NS, SECOND
 from pipeline.errors import ConfigurationError
 from pipeline.evaluation import (
     Action,
+    Comparison,
     Detection,
     Tally,
     Truth,
@@ -212,6 +213,12 @@ def test_pooling_adds_counts_before_taking_ratios() -> None:
     assert counts(both.total) == (4, 4, 3, 3)
     assert both.camera_hours == pytest.approx(16 / 3600)
     assert report(both)["event_f1"] == pytest.approx(0.75)
+
+
+def test_pooled_hours_are_exact() -> None:
+    """Thirty times eight camera-minutes are four hours, so eight false alarms in them are two per hour and no more."""
+    run = Comparison({"fall": Tally()}, 480 / 3600)
+    assert pool([run] * 30).camera_hours == 4.0
 
 
 def test_nothing_at_all_has_no_ratios() -> None:
