@@ -5,7 +5,6 @@ A *scene* is pure data drawn from a seed; frames and truth follow from it, the s
     from trainer.scenes.script import draw_stream, draw_clip
     from trainer.scenes.render import render
     from trainer.scenes.captions import captions, background_captions
-    from trainer.scenes.chunks import chunks
 
     scene = draw_stream(seed=7, seconds=60.0)                   # a camera: idle gaps, approaches, actions
     scene = draw_clip(seed=7, action="kick", seconds=2.5)       # one action that fills the middle of a short scene
@@ -14,10 +13,6 @@ A *scene* is pure data drawn from a seed; frames and truth follow from it, the s
     scene.events                                                # Event(key, label, start, end, actors, people)
     captions(event, rng, count=4)                               # texts of one event
     background_captions(scene, rng, at=1.2)                     # texts of a stretch without one
-
-    for chunk in chunks(range(600), seconds=60.0, rate=4, size=(160, 120), model_size=(96, 96), workers=2):
-        chunk.frames, chunk.times, chunk.scene                  # uint8 [n, 96, 96, 3], float64 [n], the drawn scene
-        chunk.active                                            # bool [n, 16]: actions under way at each frame
 
 A scene's picture is 4:3; another aspect stretches it, so a square model input needs no crop. `encode.compress` damages
 frames as serving's video and JPEG would; `commands.renderer_version()` changes with this source, for caches.

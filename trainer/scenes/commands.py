@@ -13,10 +13,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
 import numpy as np
 import typer
 
-from trainer.scenes.chunks import one_thread
 from trainer.scenes.encode import encode_mp4
 from trainer.scenes.render import render
 from trainer.scenes.script import draw_stream
@@ -58,7 +58,7 @@ class Recording:
 
 def render_camera(seed: int, camera: int, recording: Recording, folder: Path) -> dict[str, Any]:
     """Draw one camera, write `camera-N.mp4` into `folder`, and return its entry of truth.json."""
-    one_thread()
+    cv2.setNumThreads(1)  # the processes share the cores already
     scene = draw_stream(camera_seed(seed, camera), recording.seconds, density=recording.density)
     fps, size = recording.fps, recording.size
     count = round(recording.seconds * fps)

@@ -13,7 +13,7 @@ import numpy as np
 from trainer.scenes.acting import ABSENT, SITTING, Play
 from trainer.scenes.casting import INDOOR, OUTDOOR, draw_body, draw_camera, draw_light, draw_things, half_width, pick
 from trainer.scenes.episodes import act
-from trainer.scenes.stage import Event, Person, Scene, Segment
+from trainer.scenes.stage import Person, Scene, Segment
 from trainer.scenes.vocabulary import BY_KEY, COLOURS, KEYS, Pairs, allowed, split_of
 
 Rng = np.random.Generator
@@ -201,11 +201,3 @@ def window(scene: Scene, start: float, seconds: float) -> Scene:
 
 def _moved(segment: Segment, start: float) -> Segment:
     return dataclasses.replace(segment, start=segment.start - start, end=segment.end - start)
-
-
-def under_way(events: tuple[Event, ...], times: np.ndarray) -> np.ndarray:
-    """bool [n, 16]: whether an action of each key (in the order of `vocabulary.KEYS`) is under way at each instant."""
-    active = np.zeros((len(times), len(KEYS)), bool)
-    for event in events:
-        active[(times >= event.start) & (times < event.end), KEYS.index(event.key)] = True
-    return active
