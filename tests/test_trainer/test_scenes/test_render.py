@@ -79,7 +79,7 @@ def test_noise_differs_from_frame_to_frame():
 def test_scenes_need_numpy_and_opencv_only():
     """Drawing and rendering load neither torch nor pydantic nor the serving side nor PyAV."""
     code = (
-        "import sys; from trainer.scenes import render, script, captions, chunks, vocabulary;"
+        "import sys; from trainer.scenes import render, script, captions, vocabulary;"
         "found = {'torch', 'pydantic', 'pipeline', 'av', 'typer'} & set(sys.modules);"
         "sys.exit(repr(found) if found else 0)"
     )
