@@ -50,11 +50,11 @@ def spans(scores: Floats, seconds: Floats, rules: Rules, onset_lag: float, offse
         fired = _fires(first, last, scores, seconds, rules)
         if fired is None:
             continue
-        stretches = staying[bisect_left(stays_until, fired) :]
-        rise = max(float(seconds[stretches[0][0]]), float(seconds[first]) - rules.backtrack_seconds, ready)
+        stretch = bisect_left(stays_until, fired)
+        rise = max(float(seconds[staying[stretch][0]]), float(seconds[first]) - rules.backtrack_seconds, ready)
         begin = max(rise - onset_lag, previous)
         longest = max(begin + rules.max_seconds, float(seconds[fired]) + period)
-        end, decided = _ends(fired, stretches, seconds, rules, longest)
+        end, decided = _ends(fired, staying, stretch, seconds, rules, longest)
         cut_off = decided <= seconds[end] or end + 1 == len(scores) or bool(np.isnan(scores[end + 1]))
         previous = max(float(seconds[end]) - (0.0 if cut_off else offset_lag), begin + period)
         found.append((begin, previous, float(seconds[fired])))
@@ -81,14 +81,16 @@ def _fires(first: int, last: int, scores: Floats, seconds: Floats, rules: Rules)
 
 
 def _ends(
-    fired: int, stretches: Sequence[tuple[int, int]], seconds: Floats, rules: Rules, longest: float
+    fired: int, staying: Sequence[tuple[int, int]], stretch: int, seconds: Floats, rules: Rules, longest: float
 ) -> tuple[int, float]:
     """The last window of an event, and the instant at which its end was decided: `longest` at the latest.
 
-    Stretches at or above `exit` belong together where the gap between them is shorter than `merge_seconds`.
+    staying: the stretches at or above `exit`, which belong together where the gap between them is shorter than
+    `merge_seconds`. stretch: the one in which it fired.
     """
     end = fired
-    for first, last in stretches:
+    for number in range(stretch, len(staying)):
+        first, last = staying[number]
         if first > fired and seconds[first - 1] >= min(float(seconds[end]) + rules.merge_seconds, longest) - _NOTHING:
             break
         if longest <= seconds[last] + _NOTHING:
