@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.events import EventContext, WindowScores, advance, finish
-from pipeline.records.events import ActionEvent, Evidence, ModelReference
+from pipeline.records.events import ActionEvent, Evidence
 from pipeline.records.labels import Label
 from pipeline.records.state import LabelState
 from pipeline.rules import Calibration, resolve
+from pipeline.testing import sample_event
 from trainer.detection import Rules, Series, joined, label_tally, match, spans, tally
 
 RULES = Rules(enter=0.6, exit=0.3, confirm=2, merge_seconds=0.5)
@@ -108,10 +109,9 @@ def test_thresholds_are_fitted_to_what_the_worker_does(
     """Over any stream that ends, the search sees the events that the serving side's machine tells of."""
     rules = Rules(enter=0.6, exit=0.3, **settings)
     searched = spans(np.array(scores), np.arange(len(scores)) / 4, rules, onset / 4, offset / 4)
-    values = {"enter": 0.6, "exit": 0.3, **settings}
     label = Label("fall", "a person falls")
-    machine = resolve((label,), Calibration(values, {}, onset, offset), {}, rate=4)
-    context = EventContext("door", 1, 4, ModelReference("a" * 64, "demo", "0.1.0", "space"), 1, 8, 4.0)
+    machine = resolve((label,), Calibration(asdict(rules), {}, onset, offset), {}, rate=4)
+    context = EventContext("door", 1, 4, sample_event().model, 1, 8, 4.0)
     states: dict[str, LabelState] = {}
     told: list[ActionEvent] = []
     for tick, score in enumerate(scores):
