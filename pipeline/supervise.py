@@ -2,9 +2,11 @@
 
 child's exit code          what it means                                what the parent does
 0                          it was told to stop                          ends with 0
-2                          a person must change something, such as      ends with 2
+2, before it ever worked   a person must change something, such as      ends with 2
                            a bundle that cannot be loaded
-1, in its first seconds    it never worked: a bug                       ends with 1
+1, before it ever worked   a bug                                        ends with 1
+2, having worked           something that worked was taken away: it     starts it again, so that no second person
+                           comes back when a person has put it right    has to think of every worker
 3                          the broker is away                           starts it again, within seconds
 4, 75, signals, 1          fenced, stuck, killed, crashed               starts it again
 """
@@ -16,7 +18,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -30,30 +31,23 @@ AWAY = 3
 HEALTHY_SECONDS = 5.0
 """A child that ran this long was well; the backoff begins anew."""
 EARLY_SECONDS = 10.0
+"""A child that ends sooner has not worked yet."""
 STOP_SECONDS = 20.0
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a child ended."""
+def decide(code: int, worked: bool, failures: int) -> float | None:
+    """Seconds to wait before the next start, None to give up. Pure.
 
-    code: int
-    """Exit code, or minus the number of the signal that killed it."""
-    seconds: float
-    """How long it ran."""
-    first: bool
-    """No child has ever been well."""
-
-
-def decide(ended: Ended, failures: int) -> float | None:
-    """Seconds to wait before the next start, None to give up. failures: ends in a row without a healthy run. Pure."""
-    if ended.code in (0, 2) or (ended.code == 1 and ended.first and ended.seconds < EARLY_SECONDS):
+    code: exit code, or minus the number of the signal that killed the child. worked: some child ran for
+    `EARLY_SECONDS`. failures: ends in a row without a healthy run.
+    """
+    if code == 0 or (code in (1, 2) and not worked):
         return None
-    if ended.code in FAST:
+    if code in FAST:
         return float(min(0.1 * 2 ** min(failures, 8), 10.0))
-    return float(min(0.5 * 2 ** min(failures, 8), 5.0 if ended.code == AWAY else 30.0))
+    return float(min(0.5 * 2 ** min(failures, 8), 5.0 if code == AWAY else 30.0))
 
 
 def supervise(
@@ -69,7 +63,7 @@ def supervise(
     cut_off: called when a child ended without a chance to tidy up, before the next one starts.
     """
     start = start or (lambda what: child.start(what))
-    failures, first = 0, True
+    failures, worked = 0, False
     while True:
         begun = monotonic()
         process = start(command)
@@ -78,8 +72,8 @@ def supervise(
             return max(code, 0)
         ran = monotonic() - begun
         failures = 0 if ran >= HEALTHY_SECONDS else failures
-        first &= ran < EARLY_SECONDS
-        pause = decide(Ended(code, ran, first), failures)
+        worked |= ran >= EARLY_SECONDS
+        pause = decide(code, worked, failures)
         if pause is None:
             return max(code, 0)
         log.warning("the worker ended; starting it again", exit_code=code, after=round(ran, 1), in_seconds=pause)

@@ -5,32 +5,36 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.supervise import Ended, decide, supervise
+from pipeline.supervise import decide, supervise
 
 
 @pytest.mark.parametrize(
-    ("ended", "failures", "pause"),
+    ("code", "worked", "failures", "pause"),
     [
-        (Ended(0, 100, False), 0, None),
-        (Ended(2, 1, True), 0, None),
-        (Ended(2, 9000, False), 0, None),
-        (Ended(1, 1, True), 0, None),
-        (Ended(1, 100, False), 0, 0.5),
-        (Ended(1, 1, False), 3, 4.0),
-        (Ended(3, 1, True), 0, 0.5),
-        (Ended(3, 1, True), 2, 2.0),
-        (Ended(3, 1, True), 50, 5.0),
-        (Ended(1, 1, False), 50, 30.0),
-        (Ended(4, 100, False), 0, 0.1),
-        (Ended(75, 100, False), 0, 0.1),
-        (Ended(-9, 100, False), 1, 0.2),
-        (Ended(-9, 1, False), 50, 10.0),
-        (Ended(-11, 100, False), 0, 0.5),
+        (0, True, 0, None),
+        (1, False, 0, None),
+        (2, False, 0, None),
+        (1, True, 0, 0.5),
+        (1, True, 3, 4.0),
+        (1, True, 50, 30.0),
+        (2, True, 0, 0.5),
+        (2, True, 50, 30.0),
+        (3, False, 0, 0.5),
+        (3, False, 2, 2.0),
+        (3, False, 50, 5.0),
+        (4, True, 0, 0.1),
+        (75, True, 0, 0.1),
+        (-9, True, 1, 0.2),
+        (-9, True, 50, 10.0),
+        (-11, True, 0, 0.5),
     ],
 )
-def test_what_an_end_leads_to(ended: Ended, failures: int, pause: float | None) -> None:
-    """The table of the module: a wrong setting ends the parent, everything else starts the child again, ever later."""
-    assert decide(ended, failures) == pause
+def test_what_an_end_leads_to(code: int, worked: bool, failures: int, pause: float | None) -> None:
+    """The table of the module: what never worked ends the parent, everything else starts the child again, ever later.
+
+    A setting that went wrong later (a bundle or a topic that is gone) must not need every worker started by hand.
+    """
+    assert decide(code, worked, failures) == pause
 
 
 def command(code: str) -> Sequence[str]:
