@@ -88,16 +88,16 @@ def _ends(
     staying: the stretches at or above `exit`, which belong together where the gap between them is shorter than
     `merge_seconds`. stretch: the one in which it fired.
     """
-    end = fired
+    end, over = fired, min(float(seconds[fired]) + rules.merge_seconds, longest)
     for number in range(stretch, len(staying)):
         first, last = staying[number]
-        if first > fired and seconds[first - 1] >= min(float(seconds[end]) + rules.merge_seconds, longest) - _NOTHING:
+        if first > fired and seconds[first - 1] >= over - _NOTHING:
             break
         if longest <= seconds[last] + _NOTHING:
             end = int(np.searchsorted(seconds, longest - _NOTHING))
             return end, float(seconds[end])
-        end = last
-    return end, min(float(seconds[end]) + rules.merge_seconds, longest)
+        end, over = last, min(float(seconds[last]) + rules.merge_seconds, longest)
+    return end, over
 
 
 def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,19 +107,25 @@ def read(broker: Broker, topic: str) -> list[Record]:
         reader.close()
 
 
+def wait_until(done: Callable[[], object], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until something is so; fail with the end of the log when the process ends or a minute passes."""
+    deadline = time.monotonic() + 60
+    while not done():
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.1)
+
+
 def wait_until_caught_up(broker: Broker, settings: Settings, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until every produced record was processed and committed."""
-    deadline = time.monotonic() + 60
-    while True:
+
+    def caught_up() -> bool:
         try:
             lag = broker.lag(settings.worker.group, settings.topics.name("frames"), 5.0)
         except BrokerTimeout:
-            lag = {Partition("", 0): 1}
-        if lag and not any(lag.values()):
-            return
-        assert process.poll() is None, log.read_text()[-3000:]
-        assert time.monotonic() < deadline, f"lag {lag}\n" + log.read_text()[-3000:]
-        time.sleep(0.2)
+            return False
+        return bool(lag) and not any(lag.values())
+
+    wait_until(caught_up, process, log)
 
 
 def expected(broker: Broker, settings: Settings) -> list[bytes | None]:
@@ -141,9 +147,7 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path, broker: Broker, 
     log = tmp_path / "worker.log"
     process = start(tmp_path, "--no-supervise", "--slot", "a")
     produce(broker, settings, range(40))
-    deadline = time.monotonic() + 60
-    while not read(broker, settings.topics.name("events")):
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+    wait_until(lambda: read(broker, settings.topics.name("events")), process, log)
     process.kill()
     process.wait()
     process = start(tmp_path, "--no-supervise", "--slot", "a")
@@ -181,10 +185,7 @@ def test_a_published_bundle_is_taken_up_by_a_worker_that_runs(
     produce(broker, settings, range(70))
     wait_until_caught_up(broker, settings, process, log)
     publish(successor)
-    deadline = time.monotonic() + 60
-    while 'actionwire_swaps_total{outcome="taken"} 1.0' not in _scraped(port):
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-        time.sleep(0.1)
+    wait_until(lambda: 'actionwire_swaps_total{outcome="taken"} 1.0' in _scraped(port), process, log)
     produce(broker, settings, range(70, 140))
     wait_until_caught_up(broker, settings, process, log)
     process.terminate()
@@ -223,14 +224,11 @@ def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, setting
     change(tmp_path, http={"worker_port": port})
     process = start(tmp_path)
     try:
-        _wait_ready(port, process, tmp_path / "worker.log")
+        wait_until(lambda: _ready(port), process, tmp_path / "worker.log")
         first = _children(process.pid)
         os.kill(first[0], signal.SIGKILL)
-        deadline = time.monotonic() + 30
-        while not (again := _children(process.pid)) or again == first:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        _wait_ready(port, process, tmp_path / "worker.log")
+        wait_until(lambda: _children(process.pid) not in ([], first), process, tmp_path / "worker.log")
+        wait_until(lambda: _ready(port), process, tmp_path / "worker.log")
     finally:
         process.terminate()
     assert process.wait(30) == 0 and not _children(process.pid)
@@ -244,16 +242,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as answer:
-                assert answer.status == 200
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.1)
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
 
 
 def _children(pid: int) -> list[int]:
