@@ -88,7 +88,7 @@ def _ends(
     staying: the stretches at or above `exit`, which belong together where the gap between them is shorter than
     `merge_seconds`. stretch: the one in which it fired.
     """
-    end, over = fired, min(float(seconds[fired]) + rules.merge_seconds, longest)
+    end, over = fired, longest  # both are told by the first stretch, which holds the window that fired
     for number in range(stretch, len(staying)):
         first, last = staying[number]
         if first > fired and seconds[first - 1] >= over - _NOTHING:

@@ -107,9 +107,9 @@ def read(broker: Broker, topic: str) -> list[Record]:
         reader.close()
 
 
-def wait_until(done: Callable[[], object], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until something is so; fail with the end of the log when the process ends or a minute passes."""
-    deadline = time.monotonic() + 60
+def wait_until(done: Callable[[], object], process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
+    """Wait until something is so; fail with the end of the log when the process ends or the time is over."""
+    deadline = time.monotonic() + seconds
     while not done():
         assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
         time.sleep(0.1)
@@ -227,7 +227,7 @@ def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, setting
         wait_until(lambda: _ready(port), process, tmp_path / "worker.log")
         first = _children(process.pid)
         os.kill(first[0], signal.SIGKILL)
-        wait_until(lambda: _children(process.pid) not in ([], first), process, tmp_path / "worker.log")
+        wait_until(lambda: _children(process.pid) not in ([], first), process, tmp_path / "worker.log", 30)
         wait_until(lambda: _ready(port), process, tmp_path / "worker.log")
     finally:
         process.terminate()
@@ -245,7 +245,8 @@ def _free_port() -> int:
 def _ready(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2) as answer:
-            return bool(answer.status == 200)
+            assert answer.status == 200
+            return True
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
 
