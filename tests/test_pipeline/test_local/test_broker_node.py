@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from engines.folders import cache_directory
 from pipeline.broker import connect
 from pipeline.broker.contract import TopicSettings
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigurationError, ContractError
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, NodeSecurity, jars, ports, running_on
+from pipeline.local.broker_node.java import prepare
 from pipeline.local.broker_node.properties import Ports, server_properties
 from pipeline.local.commands import broker as commands
 from pipeline.records.wire import Message, Partition
@@ -86,6 +89,20 @@ class TestJars:
 
         assert "ConfigurationError" in done.stderr
         assert "pip install 'actionwire[demo]'" in done.stderr
+
+
+class TestAheadOfTimeCache:
+    """Classes of the broker, loaded and linked once."""
+
+    def test_serves_the_runtime_of_another_environment(self, tmp_path: Path) -> None:
+        """A second checkout does not make the cache again: the runtime takes it wherever it lies (`on`: or it ends)."""
+        java = prepare(cache_directory())
+        shutil.copytree(java.executable.parents[1], tmp_path / "java")
+        other = dataclasses.replace(java, executable=tmp_path / "java" / "bin" / "java")
+        command = other.command("kafka.tools.StorageTool", ["random-uuid"], flags=["-XX:AOTMode=on"])
+
+        assert java.cache is not None
+        assert subprocess.run(command, capture_output=True, timeout=DEADLINE).returncode == 0
 
 
 class TestProperties:
