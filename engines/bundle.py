@@ -136,13 +136,20 @@ def write_draft(directory: Path, manifest: Manifest) -> Manifest:
     return draft
 
 
-def seal(directory: Path, *, score: Score | None = None, events: Events | None = None) -> Manifest:
-    """Turn the draft in `directory` into a sealed bundle, with calibrated parts where given, and return its manifest.
+def seal(
+    directory: Path, *, score: Score | None = None, events: Events | None = None, version: str | None = None
+) -> Manifest:
+    """Turn the draft in `directory` into a sealed bundle, with new parts where given, and return its manifest.
 
     Sealing a sealed bundle anew gives it a new id. Raises what `load` raises.
     """
     draft = load(directory, allow_draft=True).manifest
-    changed = {"sealed": True, "score": score or draft.score, "events": events or draft.events}
+    changed = {
+        "sealed": True,
+        "version": version or draft.version,
+        "score": score or draft.score,
+        "events": events or draft.events,
+    }
     unsigned = draft.model_copy(update=changed)
     _check_arrays(Path(directory), unsigned)
     sealed = unsigned.model_copy(update={"id": manifest_id(unsigned.data())})

@@ -21,6 +21,8 @@ SHARED_FILES = ("text.onnx", "tokenizer.json", "golden.npz", "references.npz")
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
+Version = Annotated[str, Field(pattern="^[0-9A-Za-z][0-9A-Za-z._+-]*$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Channels = tuple[float, float, float]
 
@@ -178,8 +180,8 @@ class Manifest(Part):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     id: str = DRAFT
     sealed: bool = False
-    name: str = Field(pattern="^[a-z0-9][a-z0-9._-]*$")
-    version: str = Field(pattern="^[0-9A-Za-z][0-9A-Za-z._+-]*$")
+    name: Name
+    version: Version
     kind: Literal["frame", "clip"] = "frame"
     encoder: Encoder
     head: Head

@@ -57,7 +57,10 @@ def publish(store: Path, source: Path) -> Bundle:
         _copy(bundle, target)
     stored = load(target)
     if stored.manifest.id != bundle.manifest.id:
-        raise IncompatibleBundle(f"{store} holds another bundle {bundle.label} already; publish it as a new version")
+        raise IncompatibleBundle(
+            f"{store} holds another bundle {bundle.label} already; give this one a new version: "
+            "`actionwire-trainer calibrate` and `bundle` take --version"
+        )
     _point(store, name, version)
     return stored
 
@@ -152,10 +155,9 @@ def _is_name(text: str) -> bool:
 
 
 def _copy(bundle: Bundle, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-    temporary.mkdir()
     try:
+        temporary.mkdir(parents=True)
         for name in (MANIFEST_FILE, *bundle.manifest.file_names):
             shutil.copyfile(bundle.path / name, temporary / name)
             _sync(temporary / name)

@@ -30,6 +30,7 @@ from trainer.scenes.commands import Recording, camera_seed
 from trainer.scenes.vocabulary import ACTIONS
 from trainer.serving import CameraScores, Scores
 from trainer.temperature import ScoreRule, Temperature, Windows, fit_temperature, probabilities
+from trainer.zero_shot import check_version
 
 Report = Callable[[str, int, int, str], None]
 
@@ -87,7 +88,7 @@ class Streams:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """Streams as a bundle saw them: rendered files, their truth, and the scores and events of a replay."""
 
     recorded: Recorded
@@ -95,9 +96,15 @@ class _Seen:
     events: Path
 
     def windows(self) -> list[Windows]:
+        """The scored windows of each camera, in the order of the truth. Raises CalibrationError where one has none."""
         found = []
         for camera in self.recorded.truth["cameras"]:
-            scored: CameraScores = self.scores.cameras[camera["id"]]
+            scored: CameraScores | None = self.scores.cameras.get(camera["id"])
+            if scored is None:
+                raise CalibrationError(
+                    f"{self.recorded.files[camera['id']]} of {camera['id']} holds no whole window of the bundle: it is "
+                    "too short, or its pictures lie too far apart; leave it out, or name a longer recording"
+                )
             truth: dict[int, list[tuple[float, float]]] = {}
             for action in camera["actions"]:
                 truth.setdefault(self.scores.labels.index(action["label"]), []).append((action["start"], action["end"]))
@@ -118,14 +125,17 @@ def calibrate(
     material: Material,
     *,
     measure: Measure | None = None,
+    version: str | None = None,
     report: Report = lambda what, done, of, note: None,
 ) -> bundle.Manifest:
     """Measure the bundle `source` (draft or sealed) and write it, calibrated and sealed, to the new directory `out`.
 
-    material: the streams that decide, and those that measure the result. measure: what a good threshold is. Returns the
-    sealed manifest, whose `events.report` holds what the held-back streams gave. Nothing is left at `out` when it
-    fails. Raises CommandError, CalibrationError, EngineError.
+    material: the streams that decide, and those that measure the result. measure: what a good threshold is. version: of
+    the new bundle, where it is another than the source's. Returns the sealed manifest, whose `events.report` holds what
+    the held-back streams gave. Nothing is left at `out` when it fails.
+    Raises CommandError, CalibrationError, ExportError, EngineError.
     """
+    version = version and check_version(version)
     manifest = bundle.load(source, allow_draft=True).manifest
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
@@ -144,13 +154,14 @@ def calibrate(
             _series(windows, rule, fitting.recorded),
             manifest.window.rate,
             lag=temperature.lag,
+            window=manifest.window.frames / manifest.window.rate,
             quiet=_series(quiet.windows(), rule, quiet.recorded),
             measure=measure,
         )
         report("thresholds", 1, 1, "")
         events = _events(found, fitting.scores.labels, manifest.window.rate)
         score = manifest.score.model_copy(update={"temperature": temperature.value})
-        bundle.seal(building, score=score, events=events)
+        bundle.seal(building, score=score, events=events, version=version)
         figures = _measured(work, material, rule, found, temperature)
         return bundle.seal(building, events=events.model_copy(update={"report": figures}))
 
@@ -165,7 +176,7 @@ class _Work:
     report: Report
     folder: Path
 
-    def replay(self, what: str, recorded: Recorded) -> _Seen:
+    def replay(self, what: str, recorded: Recorded) -> Seen:
         """Lead streams through the bundle, a few per replay."""
         events = self.folder / f"{what}.jsonl"
         told = Scores(self.rate, self.labels, (), {})
@@ -176,7 +187,7 @@ class _Work:
                 stream.write(part)
                 cameras |= told.cameras
                 self.report(f"replay {what}", done, len(groups), "")
-        return _Seen(recorded, replace(told, cameras=cameras), events)
+        return Seen(recorded, replace(told, cameras=cameras), events)
 
     def _replay(self, files: Mapping[str, Path]) -> tuple[bytes, Scores]:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
@@ -184,7 +195,7 @@ class _Work:
             serving.replay(self.bundle, self.rate, self.labels, files, events, scores)
             return events.read_bytes(), serving.read_scores(scores)
 
-    def evaluate(self, what: str, seen: _Seen) -> dict[str, Any]:
+    def evaluate(self, what: str, seen: Seen) -> dict[str, Any]:
         """What `actionwire evaluate` says about streams."""
         return serving.evaluate(seen.recorded.write_truth(self.folder / f"{what}.truth.json"), seen.events)
 

@@ -60,7 +60,10 @@ def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.opti
     """Load a checkpoint into a run's parts and return its step. Raises CheckpointError for another recipe's."""
     tensors, metadata = _read(path)
     if Recipe.model_validate_json(metadata["recipe"]) != recipe:
-        raise CheckpointError(f"{path} was written by another recipe; train into an empty folder or restore the recipe")
+        raise CheckpointError(
+            f"{path} was written by another recipe, or from another list of clips; train into an empty folder, or "
+            "restore what it was"
+        )
     kept = {name: tensor for name, tensor in tensors.items() if not name.startswith((_AVERAGE, _MOMENTS))}
     task.load_state_dict(kept)
     device = next(task.parameters()).device

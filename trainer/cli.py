@@ -115,7 +115,8 @@ def export(
     worst = max(differences, key=lambda part: differences[part])
     typer.echo(
         f"{out}: {manifest.name}@{manifest.version}, draft, {_mebibytes(out):.1f} MiB, torch and ONNX agree to "
-        f"{differences[worst]:.1e} ({worst}); next: actionwire-trainer calibrate {out} --out ..."
+        f"{differences[worst]:.1e} ({worst}); next: actionwire-trainer calibrate {out} --out ... (to recordings of "
+        "your own: --truth and --held-back-truth)"
     )
 
 
@@ -145,6 +146,9 @@ def calibrate(
     delay: Annotated[
         float, typer.Option(min=0, help="Median seconds from begin to event that cost nothing; later ones count less.")
     ] = 1.5,
+    version: Annotated[
+        str | None, typer.Option(help="Version of the new bundle; a published one keeps its version for itself.")
+    ] = None,
     cache: Streams = None,
 ) -> None:
     """Fit temperature, thresholds and lags to validation streams, by the serving side's replay, and seal.
@@ -164,7 +168,9 @@ def calibrate(
         else:
             streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
             chosen = streams.material(cache, bars.report)
-        manifest = calibration.calibrate(bundle, out, chosen, measure=Measure(beta, alarms, delay), report=bars.report)
+        manifest = calibration.calibrate(
+            bundle, out, chosen, measure=Measure(beta, alarms, delay), version=version, report=bars.report
+        )
     _summarise(out, manifest)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from engines.manifest import Name, Version
 from trainer.errors import RecipeError
 
 Positive = Annotated[int, Field(gt=0)]
@@ -40,6 +41,8 @@ class Data(Part):
     """Start of the sampling grid within one tick, drawn per stream."""
     clips: Path | None = None
     """Your own labelled clips in place of rendered streams: a list, or a folder that holds one (`trainer.labelled`)."""
+    clips_hash: str = ""
+    """Of the list and the sizes of its files; training fills it in, and a run goes on only with the same."""
     sampling: Literal["segments", "window"] = "segments"
     """How frames are taken from your clips: one of each equal part, or consecutive ones as serving sees them."""
 
@@ -184,8 +187,8 @@ class Validate(Part):
 class Recipe(Part):
     """Everything a run depends on besides the code."""
 
-    name: str
-    version: str = "0.1.0"
+    name: Name
+    version: Version = "0.1.0"
     licence: str = "Apache-2.0"
     seed: int = 1
     data: Data = Data()

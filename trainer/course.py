@@ -100,7 +100,7 @@ def _validate(recipe: Recipe, model: VideoTextModel, footage: dict[str, Footage]
     halves = series[0::2], series[1::2]
     rate, rules = recipe.data.rate, recipe.targets
     lag = (rules.last + 0.5 * (recipe.model.frames - rules.first - rules.last)) / rate
-    fits = [fit(half, rate, lag=lag) for half in halves]
+    fits = [fit(half, rate, lag=lag, window=recipe.model.frames / rate) for half in halves]
     crossed = [fits[0].tallies(halves[1], rate), fits[1].tallies(halves[0], rate)]
     by_label = [one + other for one, other in zip(*crossed, strict=True)]
     total = sum(by_label, Tally())

@@ -89,20 +89,22 @@ def clip_report(model: VideoTextModel, footage: Footage, rules: Targets) -> dict
 
 @torch.inference_mode()
 def labelled_report(model: VideoTextModel, clips: Clips, labels: Sequence[str], sampling: str) -> dict[str, float]:
-    """Top-1 over a user's clips among all labels: those to validate on, or all where there are none.
+    """Top-1 over a user's clips among all labels: those to validate on, or those trained on where there are none.
 
     ActionCLIP's rule: one view, probabilities averaged over the templates.
     """
     device = model.mean.device
     bank = text_embeddings(model, labels, prompts.TEMPLATES)
-    chosen = clips.of("validate") or clips.of("train")
+    apart = clips.of("validate")
+    chosen = apart or clips.of("train")
     right = 0
     for clip in chosen:
         pictures = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(device)
         head, _ = model.embed_windows(model.encode_frames(pictures).float()[None])
         shares = (model.scale * head @ bank.mT).softmax(dim=-1).mean(dim=0)
         right += int(shares.argmax()) == clips.labels[clip]
-    return {"clips_top1": right / len(chosen), "clips": float(len(chosen))}
+    name = "clips_top1" if apart else "clips_top1_trained"
+    return {name: right / len(chosen), "clips": float(len(chosen))}
 
 
 def _stated(stretch: Stretch) -> Fact:

@@ -35,7 +35,7 @@ _LIMITS = tuple(
 )
 
 _BACKTRACKS = tuple({"backtrack_seconds": seconds} for seconds in (0.0, 0.5, 1.0, 2.0))
-_LONGEST_LAG = 2.0  # seconds
+_LONGEST_LAG = 2.0  # seconds; longer windows may lag by their length
 
 ALARMS_PER_HOUR = 1.0
 """False alarms that are allowed per hour of streams in which nothing happens."""
@@ -130,6 +130,7 @@ def fit(
     rate: int,
     *,
     lag: float,
+    window: float = 0.0,
     quiet: Sequence[Series] = (),
     measure: Measure | None = None,
     rounds: int = 3,
@@ -137,12 +138,14 @@ def fit(
     """Rules per label and for all that maximise F, and the common lags (whole sampling periods) that do.
 
     series: streams with actions; quiet: streams in which nothing happens, for the limit on false alarms. lag: seconds
-    from the instant a window is about to its last item, where the search for the lags begins.
+    from the instant a window is about to its last item, where the search for the lags begins. window: length of a
+    window in seconds; a mean over a long one stays high until the action has left it.
     """
     search = _Search(
         stream=joined(series, rate),
         silent=joined(quiet, rate) if quiet else None,
         hours=sum(one.length for one in quiet) / 3600,
+        longest_lag=max(_LONGEST_LAG, window),
         labels=series[0].scores.shape[1],
         measure=measure or Measure(),
     )
@@ -165,6 +168,7 @@ class _Search:
     stream: Series
     silent: Series | None
     hours: float
+    longest_lag: float
     labels: int
     measure: Measure
 
@@ -184,7 +188,7 @@ class _Search:
 
         A median error of nothing is not it: a short action is lost by an error that a long one survives.
         """
-        tried = [step / rate for step in range(int(_LONGEST_LAG * rate) + 1)]
+        tried = [step / rate for step in range(int(self.longest_lag * rate) + 1)]
 
         def merit(lags: tuple[float, float]) -> tuple[float, float]:
             total = self._total(rules, *lags)

@@ -7,7 +7,7 @@
     b.mp4,OpenDoor,2.0,4.5,validate                "split": "validate"}]
 
 Paths are relative to the list. `start` and `end` (seconds) name a part of a file; `split` is `train` (default) or
-`validate`. Without a clip to validate on, all are measured.
+`validate`, and nothing may be both. Without a clip to validate on, those that were trained on are measured.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ class Clip:
     start: float = 0.0
     end: float | None = None
     split: str = "train"
+
+    @property
+    def until(self) -> float:
+        """Where it ends; beyond every picture where the file is taken to its end."""
+        return np.inf if self.end is None else self.end
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,15 @@ class ClipBatches:
 
 
 def with_labels(recipe: Recipe) -> Recipe:
-    """The recipe with the distinct labels of its clips as the model's labels, so that a checkpoint knows them."""
+    """The recipe with what its list of clips says, so that a checkpoint knows labels and list.
+
+    The distinct labels become the model's; the hash tells a run that goes on whether the list is still the same.
+    """
     if recipe.data.clips is None:
         return recipe
     labels = tuple(sorted({clip.label for clip in read_list(recipe.data.clips)}))
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"labels": labels})})
+    data = recipe.data.model_copy(update={"clips_hash": list_hash(recipe.data.clips)})
+    return recipe.model_copy(update={"data": data, "model": recipe.model.model_copy(update={"labels": labels})})
 
 
 def read_list(source: Path) -> list[Clip]:
@@ -137,7 +147,38 @@ def read_list(source: Path) -> list[Clip]:
     clips = [_clip(row, f"{path}, clip {number}", path.parent) for number, row in enumerate(rows, 1)]
     if all(clip.split != "train" for clip in clips):
         raise RecipeError(f"the list of clips {path} has no clip to train on; leave `split` of some empty")
+    labels = dict.fromkeys(clip.label for clip in clips)
+    if same := prompts.same_words(labels):
+        raise RecipeError(f"the list of clips {path} has {same[0]!r} and {same[1]!r}, one label; write it one way")
+    if len(labels) == 1:
+        raise RecipeError(
+            f"the list of clips {path} has one label only, {clips[0].label!r}, and nothing to tell it from; add clips "
+            "in which it does not happen, under a label of their own"
+        )
+    if both := _trained_and_measured(clips):
+        raise RecipeError(
+            f"the list of clips {path} both trains and validates on {both}; keep whole recordings apart, or parts that "
+            "share no second"
+        )
     return clips
+
+
+def _trained_and_measured(clips: Sequence[Clip]) -> str | None:
+    """A file of which some second is in both splits."""
+    spans: dict[Path, list[Clip]] = {}
+    for clip in clips:
+        spans.setdefault(Path(clip.path).resolve(), []).append(clip)
+    for file, parts in spans.items():
+        train, validate = ([part for part in parts if part.split == split] for split in _SPLITS)
+        if any(one.start < other.until and other.start < one.until for one in train for other in validate):
+            return str(file)
+    return None
+
+
+def list_hash(source: Path) -> str:
+    """What a list of clips says, and how large its files are, as a short hash. Raises RecipeError as `read_list`."""
+    rows = [{**asdict(clip), "bytes": Path(clip.path).stat().st_size} for clip in read_list(source)]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
 
 
 def open_clips(
@@ -145,15 +186,19 @@ def open_clips(
 ) -> Clips:
     """The clips of a list, sampled at `rate` frames/s and scaled to height x width; decoded into `cache` once.
 
-    Raises RecipeError for a list or a video that cannot be read.
+    Raises RecipeError for a list or a video that cannot be read, and for a label that is not among `labels`.
     """
     clips = read_list(source)
-    key = json.dumps([[asdict(clip) for clip in clips], rate, height, width])
-    home = cache / f"clips-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    if unknown := [clip.label for clip in clips if clip.label not in labels]:
+        raise RecipeError(
+            f"the list of clips {source} has the label {unknown[0]!r}, which this model was not trained on; take its "
+            "clips out, or train anew"
+        )
+    home = cache / f"clips-{list_hash(source)}-{rate}-{width}x{height}"
     if not (home / "index.json").exists():
         _decode(clips, home, rate, height, width, progress)
     bounds = tuple((int(first), int(count)) for first, count in json.loads((home / "index.json").read_text("utf-8")))
-    total = sum(count for _, count in bounds)
+    total = max(first + count for first, count in bounds)
     frames = np.memmap(home / "frames.rgb", np.uint8, "r", shape=(total, height, width, 3))
     return Clips(frames, bounds, tuple(labels.index(clip.label) for clip in clips), tuple(clip.split for clip in clips))
 
@@ -190,22 +235,35 @@ def _decode(clips: Sequence[Clip], home: Path, rate: int, height: int, width: in
     home.mkdir(parents=True, exist_ok=True)
     # As the exported bundle will bring frames to size (`trainer.export`); normalisation is the network's.
     form = Input(height=height, width=width, resize="area", crop="squash", mean=(0, 0, 0), std=(1, 1, 1))
-    bounds: list[tuple[int, int]] = []
-    first = 0
+    files: dict[str, list[int]] = {}
+    for number, clip in enumerate(clips):
+        files.setdefault(clip.path, []).append(number)
+    bounds = [(0, 0)] * len(clips)
+    first = done = 0
     with (home / "frames.rgb").open("wb") as stream:
-        for done, clip in enumerate(clips, 1):
-            count = 0
-            for picture in _pictures(clip, rate):
+        for path, numbers in files.items():
+            shown: list[float] = []
+            for seconds, picture in _pictures(path, [clips[number] for number in numbers], rate):
                 stream.write(prepare(picture, form).tobytes())
-                count += 1
-            if not count:
-                raise RecipeError(f"{clip.path} has no picture from {clip.start:g} s on; check `start` and `end`")
-            bounds.append((first, count))
-            first += count
-            progress(done, len(clips))
+                shown.append(seconds)
+            for number in numbers:
+                clip = clips[number]
+                begin = bisect_left(shown, clip.start)
+                count = bisect_left(shown, clip.until) - begin
+                if not count:
+                    raise RecipeError(f"{path} has no picture from {clip.start:g} s on; check `start` and `end`")
+                bounds[number] = (first + begin, count)
+                done += 1
+                progress(done, len(clips))
+            first += len(shown)
     (home / "index.json").write_text(json.dumps(bounds), "utf-8")
 
 
-def _pictures(clip: Clip, rate: int) -> list[Pictures]:
-    end = np.inf if clip.end is None else clip.end
-    return [picture for seconds, picture in read_clip(Path(clip.path), rate) if clip.start <= seconds < end]
+def _pictures(path: str, parts: Sequence[Clip], rate: int) -> Iterator[tuple[float, Pictures]]:
+    """The sampled pictures of a file that lie in any of its parts: a part's own follow each other without a gap."""
+    last = max(part.until for part in parts)
+    for seconds, picture in read_clip(Path(path), rate):
+        if seconds >= last:
+            return
+        if any(part.start <= seconds < part.until for part in parts):
+            yield seconds, picture

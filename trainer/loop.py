@@ -36,13 +36,13 @@ def train(
 
     The folder gets `recipe.json`, `metrics.jsonl`, `checkpoint.safetensors`, `report.json` and curves. Footage is
     rendered, or the user's clips decoded, into `cache` (default: `out`/footage). Returns the final report.
-    Raises RecipeError for clips that cannot be read, CheckpointError when the folder belongs to another recipe.
+    Raises RecipeError for clips that cannot be read, CheckpointError when the folder belongs to another recipe, or
+    to another list of clips.
     """
     allocation.keep()
     report = report or silent
     recipe = with_labels(recipe)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", "utf-8")
     course = open_course(recipe, cache or out / "footage", report)
     torch.manual_seed(recipe.seed)
     task = course.task(build(recipe.model, recipe.data.height, recipe.data.width), recipe.loss).to(device)
@@ -55,6 +55,7 @@ def train(
     if (out / checkpoint.NAME).exists():
         first = checkpoint.restore(out / checkpoint.NAME, task, average, optimiser, recipe)
         _forget_after(out / "metrics.jsonl", first)
+    (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", "utf-8")
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as log, _precision(device):
         began, since = time.monotonic(), first
         for step, batch in enumerate(_batches(course, model, recipe, first, workers), first):

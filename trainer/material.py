@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from trainer.errors import CalibrationError
+from trainer.prompts import same_words, spaced
 from trainer.recordings import Recorded
 
 PARTS = ("fit", "quiet", "held_back", "held_back_quiet")
@@ -31,7 +32,7 @@ class Material:
 
 
 class _Action(BaseModel):
-    label: str
+    label: Annotated[str, AfterValidator(spaced)]
     start: float
     end: float
 
@@ -53,8 +54,8 @@ def own(fit: Path, held_back: Path) -> Material:
     """The user's recordings, by two truth documents as `actionwire evaluate` reads them.
 
     Every camera names its video in `file`, relative to the document, and is `seconds` long; starts and ends are seconds
-    from its beginning. Cameras without actions are the quiet ones. Raises CalibrationError for documents that cannot be
-    used so.
+    from its beginning. Cameras without actions are the quiet ones. Class names such as OpenDoor become words, as in a
+    list of clips. Raises CalibrationError for documents that cannot be used so.
     """
     deciding, measuring = _read(fit), _read(held_back)
     if both := sorted({*deciding.files.values()} & {*measuring.files.values()}):
@@ -62,6 +63,8 @@ def own(fit: Path, held_back: Path) -> Material:
     labels, measured = _labels(deciding), _labels(measuring)
     if not labels or not measured:
         raise CalibrationError(f"{held_back if labels else fit} names no actions; there is nothing to calibrate to")
+    if same := same_words((*labels, *measured)):
+        raise CalibrationError(f"{fit} and {held_back} name {same[0]!r} and {same[1]!r}, one action; write it one way")
     if unknown := [label for label in measured if label not in labels]:
         raise CalibrationError(f"{unknown[0]!r} happens in {held_back} only; show it in {fit} too, to be fitted to it")
     parts = (*_split(deciding), *_split(measuring))
@@ -80,6 +83,9 @@ def _read(path: Path) -> Recorded:
         if seconds is None:
             raise CalibrationError(f"{path} does not say how long {camera.id} is; give it `seconds`")
         cameras.append({**camera.model_dump(include={"id", "actions"}), "seconds": seconds})
+    ids = [camera.id for camera in truth.cameras]
+    if twice := [one for one in ids if ids.count(one) > 1]:
+        raise CalibrationError(f"{path} names camera {twice[0]} twice; give every recording an id of its own")
     files = {camera.id: (path.parent / camera.file).resolve() for camera in truth.cameras}
     if missing := [file for file in files.values() if not file.is_file()]:
         raise CalibrationError(f"there is no video {missing[0]}, which {path} names; check `file` of its camera")

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.bundle import Golden
-from trainer.errors import ParityError
+from trainer.errors import ExportError, ParityError
 from trainer.model import VideoTextModel
 
 OPSET = 20
@@ -28,6 +29,8 @@ TOLERANCE = 1e-4
 """Greatest difference of one component after L2 normalisation (float32 gives about 1e-6)."""
 
 LARGEST_BATCH = 256
+LARGEST_BYTES = 2**31 - 2**24
+"""Weights that one ONNX file may hold: a protobuf message ends at 2 GiB, and the graph needs a little of it."""
 
 
 class _Image(nn.Module):
@@ -63,8 +66,10 @@ def write_networks(
     """Write image.onnx, head.onnx and text.onnx and return the greatest difference of each from torch.
 
     model: in eval mode, on the CPU. golden: the probe of this model; its inputs and answers are what is compared.
-    Raises ParityError naming the network, the difference and the limit.
+    Raises ExportError before anything is written when a tower is too large for one file, ParityError naming the
+    network, the difference and the limit.
     """
+    _check_sizes(model)
     probe = torch.from_numpy(golden.images)
     networks: tuple[tuple[str, nn.Module, Tensor, str, tuple[str, ...], Sequence[npt.NDArray[np.float32]]], ...] = (
         ("image.onnx", _Image(model), probe, "images", ("embeddings",), [golden.items.astype(np.float32)]),
@@ -108,7 +113,22 @@ def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str
             for value in node.outputs:
                 if value.name in returned and id(value) not in outputs:
                     value.name = f"{value.name}_inside"
-        program.save(str(path), external_data=False)
+        # The program's own `save` would put the weights of a large tower beside the file, where a bundle has no place.
+        onnx_ir.save(program.model, path)
+
+
+def _check_sizes(model: VideoTextModel) -> None:
+    image = _bytes(model.clip.visual)
+    for tower, size in (("image", image), ("text", _bytes(model.clip) - image)):
+        if size > LARGEST_BYTES:
+            raise ExportError(
+                f"the {tower} tower takes {size / 2**30:.2f} GiB, and one ONNX file holds less than 2 GiB; choose a "
+                "smaller model"
+            )
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
 
 def check_parity(path: Path, given: npt.NDArray[np.generic], expected: Sequence[npt.NDArray[np.float32]]) -> float:

@@ -185,9 +185,19 @@ def fill(template: str, label: str) -> str:
 
 
 def spaced(name: str) -> str:
-    """A class name as words: `ApplyEyeMakeup` and `apply_eye_makeup` become `apply eye makeup`."""
+    """A class name as words: `ApplyEyeMakeup` and `apply_eye_makeup` become `apply eye makeup`; one blank between."""
+    name = " ".join(name.split())
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).replace("_", " ")
     return " ".join(parted.split()).lower() if parted != name else name
+
+
+def same_words(labels: Iterable[str]) -> tuple[str, str] | None:
+    """Two labels that a model takes for one, because it knows no upper case; None when there are none."""
+    first: dict[str, str] = {}
+    for label in labels:
+        if first.setdefault(label.lower(), label) != label:
+            return first[label.lower()], label
+    return None
 
 
 def seen_facts() -> tuple[Fact, ...]:

@@ -20,7 +20,8 @@ NAMES: dict[str, str] = {
     "seen_actions": "action of clips of seen pairs (top-1)",
     "event_f1": "events in streams, thresholds fitted on other streams (F1)",
     "top8_f1": "the same, best eight actions (F1)",
-    "clips_top1": "your own clips (top-1)",
+    "clips_top1": "your own clips that were kept apart (top-1)",
+    "clips_top1_trained": "your own clips, the very ones it was trained on: none were kept apart (top-1)",
     "onset_delay_median_s": "onset delay, median (s)",
 }
 """What the main figures of a report mean."""

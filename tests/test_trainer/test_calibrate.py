@@ -11,12 +11,12 @@ import pytest
 
 from engines import bundle
 from trainer import cli, material
-from trainer.calibrate import Streams, calibrate
+from trainer.calibrate import Seen, Streams, calibrate
 from trainer.demo_model import replace
 from trainer.errors import CalibrationError, CommandError, RecipeError
-from trainer.recordings import seeds_of
+from trainer.recordings import Recorded, seeds_of
 from trainer.scenes.vocabulary import ACTIONS
-from trainer.serving import evaluate
+from trainer.serving import Scores, evaluate
 
 SHORT = Streams("10100", "10200", "10120", "10204", cameras=1, seconds=20.0)
 
@@ -84,6 +84,14 @@ def test_a_command_that_fails_is_quoted(tmp_path: Path) -> None:
         evaluate(tmp_path / "truth.json", tmp_path / "events.jsonl")
 
 
+def test_a_recording_without_a_whole_window_is_named() -> None:
+    """One that is shorter than the window has no scores: better an error with its file than thresholds without it."""
+    recorded = Recorded({"door": Path("short.mp4")}, {"cameras": [{"id": "door", "seconds": 1.0, "actions": []}]})
+    seen = Seen(recorded, Scores(4, (), (), {}), Path("events.jsonl"))
+    with pytest.raises(CalibrationError, match=r"short\.mp4 of door holds no whole window"):
+        seen.windows()
+
+
 def test_own_recordings_decide_and_measure(calibrated: Path, tiny_draft: Path, tmp_path: Path) -> None:
     """Two truth documents with their videos in place of rendered seeds; here videos that were rendered, renamed.
 
@@ -106,8 +114,9 @@ def test_own_recordings_decide_and_measure(calibrated: Path, tiny_draft: Path, t
     held_back = document("held-back.json", gate=rendered.held_back)
     chosen = material.own(fit, held_back)
     assert set(chosen.fit.files) == {"yard"} and set(chosen.quiet.files) == {"hall"}
-    manifest = calibrate(tiny_draft, tmp_path / "bundle", chosen)
+    manifest = calibrate(tiny_draft, tmp_path / "bundle", chosen, version="0.2.0")
     report = manifest.events.report
+    assert manifest == bundle.load(tmp_path / "bundle").manifest and manifest.version == "0.2.0"
     assert report is not None and manifest.events.calibrated
     assert report["fitted_on"] == {"truth": "fit.json", "quiet_truth": "fit.json"}
     assert report["held_back"]["truth"] == "held-back.json" and report["held_back"]["truth_events"] > 0

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from trainer import config, demo_model
 from trainer.cli import app
+from trainer.errors import RecipeError
 
 RUNNER = CliRunner()
 
@@ -44,6 +45,13 @@ def test_the_commands_load_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+@pytest.mark.parametrize("change", ["name=Falls", "name=my falls", "version=1.0 beta"])
+def test_what_no_bundle_can_be_called_is_refused_before_training(change: str) -> None:
+    """A run that ends with a name that no manifest takes would be lost: checkpoints belong to their recipe."""
+    with pytest.raises(RecipeError, match=change.split("=")[0]):
+        config.load(demo_model.RECIPE, (change,))
 
 
 def test_calibrate_wants_both_truths(tmp_path: Path) -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
+from torch import nn
 
 from engines import bundle
 from engines.backends import open_engine
 from engines.textbank import TextEncoder
-from trainer import checkpoint, prompts
+from trainer import checkpoint, onnx_export, prompts
 from trainer.config import Recipe
 from trainer.errors import CheckpointError, ExportError, ParityError
 from trainer.export import checkpoint_of, export, new_directory
-from trainer.onnx_export import check_parity
+from trainer.onnx_export import check_parity, write_networks
 from trainer.scenes.vocabulary import ACTIONS
 
 
@@ -55,6 +57,29 @@ def test_trained_names_compete_and_backgrounds_take_no_template(tiny_draft: Path
     finally:
         texts.close()
     assert np.array_equal(left_out[:, -len(names) :], np.eye(len(names), dtype=bool))
+
+
+def test_a_tower_that_no_file_can_hold_is_refused_before_it_is_exported(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tower is named; nothing was written."""
+    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME)
+    golden = onnx_export.golden_probe(model, 48, 64, ("a person falls",))
+    monkeypatch.setattr(onnx_export, "LARGEST_BYTES", 1000)
+    with pytest.raises(ExportError, match=r"the image tower takes .* GiB, and one ONNX file holds less than 2 GiB"):
+        write_networks(model, golden, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_large_network_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter would put the weights of more than 1.5 GiB beside the file, where a bundle has no place for them."""
+    from torch.onnx._internal.exporter import _onnx_program
+
+    monkeypatch.setattr(_onnx_program, "_LARGE_MODEL_THRESHOLD", 1)
+    onnx_export.write_network(nn.Linear(64, 64), torch.ones(2, 64), tmp_path / "x.onnx", given="in", returned=("out",))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+    given = np.ones((3, 64), np.float32)
+    assert onnxruntime.InferenceSession(str(tmp_path / "x.onnx")).run(None, {"in": given})[0].shape == (3, 64)
 
 
 def test_the_batch_is_free(tiny_draft: Path) -> None:

@@ -40,6 +40,28 @@ def test_each_label_gets_thresholds_of_its_own_scale_and_the_lags_are_found() ->
     assert abs(float(np.median(total.starts))) <= 0.26 and abs(float(np.median(total.ends))) <= 0.26
 
 
+def test_the_lags_reach_as_far_as_a_window_does() -> None:
+    """A mean over a window of 8 s is above a low `exit` until the action has left it, long after its end.
+
+    action    |----|
+    score     ../-------------..
+    """
+    rng = np.random.default_rng(3)
+    made = []
+    for _ in range(4):
+        seconds, starts = np.arange(8, 240) / 2, np.arange(10.0, 100.0, 22.0) + rng.uniform(0, 4, 5)
+        truth = [(start, start + float(rng.uniform(4, 7))) for start in starts]
+        inside = [np.minimum(seconds, end) - np.maximum(seconds - 8, start) for start, end in truth]
+        shares = np.clip(inside, 0, None).sum(axis=0) / 8
+        scores = np.clip(1.3 * shares + rng.normal(0, 0.02, len(seconds)), 0, 1)[:, None]
+        made.append(Series(seconds, scores, {0: truth}, 120.0))
+    bias = []
+    for window in (0.0, 8.0):
+        found = fit(made[:2], 2, lag=1.0, window=window)
+        bias.append(abs(float(np.median(sum(found.tallies(made[2:], 2), Tally()).ends))))
+    assert bias[1] <= 0.5 < bias[0]
+
+
 def test_alarms_where_nothing_happens_raise_the_thresholds() -> None:
     """Bursts of half certainty on quiet streams force the common rule above them, or past their length."""
     quiet = streams(3, quiet=True, glitch=0.03)

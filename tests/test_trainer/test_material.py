@@ -37,6 +37,16 @@ def test_cameras_without_actions_are_the_quiet_ones(tmp_path: Path) -> None:
     assert found.fit.hours == pytest.approx(120 / 3600)
 
 
+def test_labels_are_spelt_as_a_list_of_clips_spells_them(tmp_path: Path) -> None:
+    """Class names become words, and blanks at their ends or doubled ones do not make another label."""
+    names = {"yard": "OpenDoor", "hall": " open  door ", "gate": "a person  falls"}
+    fit = document(tmp_path, "fit.json", {camera: [{**FALL, "label": name}] for camera, name in names.items()})
+    held_back = document(tmp_path, "held-back.json", {"door": [{**FALL, "label": "open_door"}]})
+    found = own(fit, held_back)
+    assert found.labels == ("open door", "a person falls")
+    assert found.held_back.truth["cameras"][0]["actions"][0]["label"] == "open door"
+
+
 def test_documents_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     """Each error names the document or the video, and what to do."""
     good = document(tmp_path, "good.json", {"door": [FALL]})
@@ -51,6 +61,13 @@ def test_documents_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     refused(document(tmp_path, "old.json", {"yard": [RUN]}, schema=7), good, r"old\.json cannot be read as truth")
     refused(document(tmp_path, "long.json", {"yard": [RUN]}, seconds=None), good, "how long yard is; give it `seconds`")
     refused(tmp_path / "none.json", good, r"none\.json cannot be read")
+    cried = {**FALL, "label": "A person falls"}
+    loud = document(tmp_path, "loud.json", {"yard": [cried]})
+    refused(loud, good, "'A person falls' and 'a person falls', one action")
+    double = json.loads((tmp_path / "other.json").read_text())
+    double["cameras"] *= 2
+    (tmp_path / "double.json").write_text(json.dumps(double))
+    refused(tmp_path / "double.json", good, r"double\.json names camera yard twice")
     (tmp_path / "yard.mp4").unlink()
     (tmp_path / "lost.json").write_text((tmp_path / "other.json").read_text())
     refused(tmp_path / "lost.json", good, r"there is no video .*yard\.mp4, which .*lost\.json names")

@@ -25,9 +25,9 @@ from engines.bundle import load as load_bundle
 from engines.preprocess import prepare
 from engines.textbank import TextEncoder
 from trainer import onnx_export
-from trainer.errors import ParityError, RecipeError
+from trainer.errors import ExportError, ParityError, RecipeError
 from trainer.reference_texts import DEFAULTS, ReferenceText, read
-from trainer.zero_shot import bundle, name_of
+from trainer.zero_shot import Plan, bundle, name_of
 
 FOOTAGE = Path(__file__).parents[2] / "../shared/data"
 TEXTS = ["a person falls down", "Two people SHAKE hands &amp; smile!", "", "naïve “quotes”  and   spaces", "word " * 90]
@@ -270,6 +270,12 @@ def test_command_says_what_must_change(tmp_path):
     result = _run("--model", "ViT-B-32-quickgelu", "--pretrained", "openai", "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "exists" in result.stderr
+
+
+def test_a_version_that_no_manifest_takes_is_refused_at_once():
+    """Not after the networks were exported."""
+    with pytest.raises(ExportError, match=r"'1\.0 beta' is no version of a bundle"):
+        Plan("x", version="1.0 beta")
 
 
 def test_parity_is_checked(tmp_path):
