@@ -89,9 +89,19 @@ class ClipBatch:
 
 
 class ClipBatches:
-    """The batches of a recipe over a user's clips; a function of recipe and step, and thread-safe."""
+    """The batches of a recipe over a user's clips; a function of recipe and step, and thread-safe.
+
+    Raises RecipeError for a label that the text tower cannot read to its end: no bundle could watch for it.
+    """
 
     def __init__(self, recipe: Recipe, clips: Clips, tokenizer: Tokenizer):
+        for label in recipe.model.labels:
+            texts = [prompts.fill(template, label) for template in prompts.TEMPLATES]
+            if any(entry.overflowing for entry in tokenizer.encode_batch(texts)):
+                raise RecipeError(
+                    f"the label {label!r} has more words than the text tower reads ({recipe.model.text.context} "
+                    "tokens, template included); shorten it, or raise model.text.context"
+                )
         self._recipe = recipe
         self._clips = clips
         self._tokenizer = tokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -73,6 +74,7 @@ def trainer_command() -> str:
     return found
 
 
+@functools.cache
 def _renderer_version() -> str:
     """Changes with the renderer, so that a new one does not play old recordings."""
     done = subprocess.run([trainer_command(), "scenes", "version"], capture_output=True, text=True, check=True)

@@ -73,7 +73,7 @@ def gst(film: Path, *login: str, port: int = 0) -> Server:
     return Server(process, int(process.stdout.readline()))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gst_server(film: Path) -> Iterator[Server]:
     """gst-rtsp-server from Debian."""
     probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
@@ -209,22 +209,23 @@ def test_the_cameras_clock_is_taken_up_with_the_first_report(gst_server: Server)
 
 def test_a_frozen_server_is_a_stall_and_a_killed_one_comes_back(gst_server: Server, film: Path) -> None:
     """Stopped by SIGSTOP the camera is stalled and tried again; killed and started anew it is read again."""
-    settings = SourceSettings(gst_server.url("door"), open_seconds=1.0, stall_seconds=1.0)
-    with reading(settings) as door:
-        assert door.until(lambda: len(door.frames) >= 4)
-        gst_server.process.send_signal(signal.SIGSTOP)
-        assert door.until(lambda: door.camera.health().stalls >= 1)
-        gst_server.process.send_signal(signal.SIGCONT)
-        frozen = door.frames[-1].session
-        assert door.until(lambda: door.frames[-1].session > frozen)
-        gst_server.end()
-        assert door.until(lambda: door.camera.health().condition == "offline")
-        again = gst(film, port=gst_server.port)
-        try:
+    server = gst(film)
+    settings = SourceSettings(server.url("door"), open_seconds=1.0, stall_seconds=1.0)
+    try:
+        with reading(settings) as door:
+            assert door.until(lambda: len(door.frames) >= 4)
+            server.process.send_signal(signal.SIGSTOP)
+            assert door.until(lambda: door.camera.health().stalls >= 1)
+            server.process.send_signal(signal.SIGCONT)
+            frozen = door.frames[-1].session
+            assert door.until(lambda: door.frames[-1].session > frozen)
+            server.end()
+            assert door.until(lambda: door.camera.health().condition == "offline")
+            server = gst(film, port=server.port)
             killed = door.frames[-1].session
             assert door.until(lambda: door.frames[-1].session > killed)
-        finally:
-            again.end()
+    finally:
+        server.end()
 
 
 def test_check_describes_a_foreign_camera(gst_server: Server) -> None:

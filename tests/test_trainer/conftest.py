@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,7 +64,18 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, footage_cache: Path) -> P
 
 
 @pytest.fixture(scope="session")
-def tiny_draft(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path) -> Path:
+def exporter() -> Iterator[None]:
+    """torch's exporter, which else reads the sources of its five hundred operators anew for every network."""
+    from torch.onnx._internal.exporter import _registration
+
+    apis = _registration.onnxscript_apis
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apis, "get_torchlib_ops", functools.cache(apis.get_torchlib_ops))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_draft(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path, exporter: None) -> Path:
     """The tiny run as a draft bundle."""
     from trainer.export import export
 

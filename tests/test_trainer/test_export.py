@@ -71,7 +71,7 @@ def test_a_tower_that_no_file_can_hold_is_refused_before_it_is_exported(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_large_network_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_network_is_one_file(exporter: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exporter would put the weights of more than 1.5 GiB beside the file, where a bundle has no place for them."""
     from torch.onnx._internal.exporter import _onnx_program
 

@@ -177,6 +177,15 @@ def test_training_on_clips_learns_their_labels(
     assert (tmp_path / "run" / "recipe.json").read_text() == kept
 
 
+def test_a_label_that_is_too_long_is_refused_before_training(
+    folder: Path, clip_recipe: Callable[[Path], Recipe], tmp_path: Path
+) -> None:
+    """Training would cut it off in silence, and the bundle refuse it in the end."""
+    (folder / "labels.csv").write_text("path,label\nup.mp4," + "very " * 20 + "bright\ndown.mp4,darker\n")
+    with pytest.raises(RecipeError, match=r"'very .*' has more words than the text tower reads \(24 tokens"):
+        loop.train(clip_recipe(folder), tmp_path / "run")
+
+
 def test_real_clips_train(clip_recipe: Callable[[Path], Recipe], tmp_path: Path) -> None:
     """Some steps on real footage of six interactions, AVI files of many sizes, run through and are measured."""
     if not FOOTAGE.is_dir():

@@ -39,18 +39,26 @@ def test_the_loss_falls_and_the_run_folder_holds_what_was_learned(tiny_run: Path
     assert (tiny_run / "curves.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("at", [40, 65])
 def test_an_interrupted_run_ends_like_an_uncut_one(
-    at: int, tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path, tmp_path: Path
+    tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path, tmp_path: Path
 ) -> None:
-    """Cut between two checkpoints and continued, it yields the same weights, log and report, bit for bit."""
+    """Cut between checkpoints and continued, it yields the same weights, log and report, bit for bit.
 
-    def cut(what: str, done: int, of: int, note: str) -> None:
-        if (what, done) == ("train", at):
-            raise Interrupted
+    step        0        20        40        60  65
+    checkpoint           x         x         x   x
+    first run   |------------------|
+    second               |----------------------|
+    third                                    |--|
+    """
+    for at in (40, 65):
 
-    with pytest.raises(Interrupted):
-        loop.train(tiny_recipe, tmp_path, cache=footage_cache, report=cut)
+        def cut(what: str, done: int, of: int, note: str, at: int = at) -> None:
+            if (what, done) == ("train", at):
+                raise Interrupted
+
+        with pytest.raises(Interrupted):
+            loop.train(tiny_recipe, tmp_path, cache=footage_cache, report=cut)
+        assert logged(tmp_path) == [row for row in logged(tiny_run) if row["step"] <= at and "validation" not in row]
     loop.train(tiny_recipe, tmp_path, cache=footage_cache)
     assert logged(tmp_path) == logged(tiny_run)
     assert read(tmp_path) == read(tiny_run)

@@ -157,7 +157,7 @@ def _siglip(name: str, folder: Path) -> Family:
 
 
 @pytest.fixture(scope="module", params=[*CONFIGS, "zero-shot-test-siglip"])
-def family(request, tmp_path_factory):
+def family(request, tmp_path_factory, exporter):
     """Each family once: weights saved in its release format, bundled by the command."""
     folder = tmp_path_factory.mktemp("family")
     return (_siglip if "siglip" in request.param else _clip)(request.param, folder)
@@ -278,7 +278,7 @@ def test_a_version_that_no_manifest_takes_is_refused_at_once():
         Plan("x", version="1.0 beta")
 
 
-def test_parity_is_checked(tmp_path):
+def test_parity_is_checked(tmp_path, exporter):
     """A network that does not compute what torch computes is refused with the figure."""
     network = torch.nn.Linear(4, 4)
     given = torch.randn(3, 4, generator=torch.Generator().manual_seed(4))

@@ -43,8 +43,8 @@ def test_check_prints_json(server: RtspServer, card: Media) -> None:
 
 def test_check_of_a_silent_camera_fails(server: RtspServer, card: Media, monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera that opens and gives no picture ends with exit code 1 and says so."""
-    monkeypatch.setenv("ACTIONWIRE_INGEST__STALL_SECONDS", "1")
-    monkeypatch.setenv("ACTIONWIRE_INGEST__OPEN_SECONDS", "1")
+    monkeypatch.setenv("ACTIONWIRE_INGEST__STALL_SECONDS", "0.4")
+    monkeypatch.setenv("ACTIONWIRE_INGEST__OPEN_SECONDS", "0.4")
     server.add("door", card).faults.loss = 1.0
 
     result = runner.invoke(app, ["check", server.url("door"), "--seconds", "2"])

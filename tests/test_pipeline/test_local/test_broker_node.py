@@ -154,7 +154,9 @@ class TestLife:
 
         It runs beside the session's broker, on ports and a folder of its own.
         """
-        with BrokerNode(tmp_path, overrides=TEST_OVERRIDES) as node:
+        # A killed broker may come back only when its session is over.
+        short = {"broker.session.timeout.ms": "1000", "broker.heartbeat.interval.ms": "250"}
+        with BrokerNode(tmp_path, overrides=TEST_OVERRIDES | short) as node:
             assert node.bootstrap != broker_node.bootstrap
             with pytest.raises(ConfigurationError, match=r"runs on .* already"):
                 BrokerNode(tmp_path).start()

@@ -154,13 +154,13 @@ def test_an_untrusted_certificate_is_named(secured: Secured) -> None:
 def test_a_broker_that_asks_for_more_is_named(secured: Secured) -> None:
     """Plain text to a TLS port: it accepts connections but does not answer, and the protocol is the likely cause."""
     with pytest.raises(BrokerUnavailable, match=r"does not answer PLAINTEXT.*kafka\.security_protocol"):
-        connect(KafkaSettings(bootstrap=secured.node.bootstrap)).check(2)
+        connect(KafkaSettings(bootstrap=secured.node.bootstrap)).check(0.5)
 
 
 def test_nothing_listens() -> None:
     """Where nothing listens, that is said, with the command that starts a broker."""
     with pytest.raises(BrokerUnavailable, match=r"nothing accepts connections.*actionwire broker start"):
-        connect(KafkaSettings(bootstrap=f"127.0.0.1:{choose().client}")).check(1)
+        connect(KafkaSettings(bootstrap=f"127.0.0.1:{choose().client}")).check(0.3)
 
 
 def test_failed_clients_leave_nothing_behind() -> None:
