@@ -41,6 +41,10 @@ class Batcher(Generic[Work]):
         """Forget what waits of one partition."""
         self._waiting.pop(partition, None)
 
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self._waiting.clear()
+
     def ready_in(self, now: float) -> float | None:
         """Seconds until a batch should run: 0 when it is full or its oldest work waited long enough; None: no work."""
         oldest = min((queue[0][0] for queue in self._waiting.values() if queue), default=None)

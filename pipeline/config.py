@@ -10,8 +10,9 @@
     labels:
       - a person falls down
 
-`${NAME}` in a camera's url is replaced from the environment, so a password need not stand in the file. Where
-the user's own folders lie is said in `engines.folders`: the trainer keeps its things there too.
+`${NAME}` in a camera's url is replaced from the environment, so a password need not stand in the file. Before the `@`
+it is percent-encoded, so the variable holds a password as a person types it. Where the user's own folders lie is said
+in `engines.folders`: the trainer keeps its things there too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import yaml
 from pydantic import (
@@ -35,7 +37,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipeline.errors import ConfigurationError
 
@@ -44,6 +46,7 @@ IN_PROCESS = "in-process"
 """Value of `kafka.bootstrap` that asks for the broker inside this process."""
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LOGIN = re.compile(r"[^/?#]*://[^/?#]*@")
 
 
 class _Frozen(BaseModel):
@@ -113,7 +116,11 @@ class CameraSettings(_Frozen):
     """One video source."""
 
     url: SecretStr
-    """rtsp://..., a path of a file, or /dev/videoN. Secret, because it may hold a password."""
+    """rtsp://..., a path of a file, or /dev/videoN. Secret, because it may hold a password.
+
+    `${NAME}` takes a value from the environment. Before the `@` the value is percent-encoded, but for a colon, so it
+    may be a password or user:password as they are; elsewhere it goes in unchanged.
+    """
     transport: Literal["tcp", "udp"] = "tcp"
     priority: int = Field(default=0)
     """Under overload cameras of lower priority are shed first."""
@@ -128,7 +135,13 @@ class CameraSettings(_Frozen):
         missing = [name for name in _REFERENCE.findall(value) if name not in os.environ]
         if missing:
             raise ValueError(f"the url refers to ${{{missing[0]}}}, which is not set in the environment")
-        return _REFERENCE.sub(lambda found: os.environ[found.group(1)], value)
+        login = _LOGIN.match(value)
+
+        def filled(found: re.Match[str]) -> str:
+            text = os.environ[found.group(1)]
+            return quote(text, safe=":") if login and found.end() <= login.end() else text
+
+        return _REFERENCE.sub(filled, value)
 
 
 class IngestSettings(_Frozen):
@@ -265,7 +278,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest right one.
     """
     chosen = source_file(path)
-    document = read_document(chosen) if chosen else {}
+    document = _filled_sections(read_document(chosen)) if chosen else {}
     where = str(chosen or "the environment")
     try:
         settings = Settings(**document)
@@ -276,6 +289,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
                 settings = settings.model_copy(update={section: merged})
     except ValidationError as error:
         raise ConfigurationError(f"{where}: {_explain(error)}") from None
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment: {_not_json(error)}") from None
     return settings
 
 
@@ -292,11 +307,33 @@ def read_document(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not YAML: {error.problem}{where}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} is not YAML: it holds characters that are not text") from None
+    except ValueError:
+        remedy = "put it in quotes"
+        raise ConfigurationError(f"{path}: a value looks like a date or a number and is none; {remedy}") from None
     if document is None:
         return {}
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} must hold a mapping such as 'cameras:', not a {type(document).__name__}")
+    odd = [key for key in document if not isinstance(key, str)]
+    if odd:
+        raise ConfigurationError(f"{path}: {odd[0]} is no section such as 'cameras'; is its line indented too little?")
     return document
+
+
+def _filled_sections(document: dict[str, Any]) -> dict[str, Any]:
+    """Without the sections that hold nothing: `cameras:` stays behind where somebody deletes the last camera."""
+    return {key: value for key, value in document.items() if value is not None or key not in Settings.model_fields}
+
+
+def _not_json(error: SettingsError) -> str:
+    """Which variable should hold a whole section and does not; what it holds is left out, it may be a secret."""
+    section = re.search(r'field "(\w+)"', str(error))
+    if section is None:
+        return "the variable of a section holds no JSON; write JSON, or one key as ACTIONWIRE_SECTION__KEY"
+    name = f"ACTIONWIRE_{section[1].upper()}"
+    if isinstance(Settings.model_fields[section[1]].default, tuple):
+        return f"{name} holds no JSON; write a list such as '[\"a person falls down\"]'"
+    return f"{name} holds no JSON; write the section as JSON, or one of its keys as {name}__KEY"
 
 
 def _explain(error: ValidationError) -> str:

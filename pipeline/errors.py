@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import re
 
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s]*@")
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)\S*@")
 
 
 def mask(text: str) -> str:
     """Replace the user name and password of every URL inside a text by `***`.
 
-    Everything up to the last `@` before the path counts as credentials, so a password that holds an `@` leaves no rest.
+    Everything up to the last `@` of the word counts as credentials, so a password that holds an `@` or a `/` leaves no
+    rest.
     """
     return _CREDENTIALS.sub(r"\g<scheme>***@", text)
 

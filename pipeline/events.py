@@ -81,10 +81,10 @@ def advance(states: LabelStates, window: WindowScores, rules: EventRules, contex
     for label_id in sorted(hot | after.keys()):
         column = rules.columns.get(label_id)
         if column is None:
-            _keep(after, label_id, _rested(after.get(label_id), window.tick, rules))
-            continue
-        step = _Step(column, window, float(window.scores[column]), rules, context)
-        state, sent = _next(after.get(label_id), step)
+            state, sent = _unwatched(after[label_id], window.tick, rules, context)
+        else:
+            step = _Step(column, window, float(window.scores[column]), rules, context)
+            state, sent = _next(after.get(label_id), step)
         _keep(after, label_id, state)
         messages += sent
     return after, messages
@@ -203,6 +203,19 @@ def _next(state: LabelState | None, step: _Step) -> tuple[LabelState | None, lis
     label = step.rules.labels[step.column]
     floor = state.floor_tick if state else None
     return _next_streak(Streak(label.id, label.text, 0, step.tick, step.tick, step.tick, step.peak, floor), step)
+
+
+def _unwatched(
+    state: LabelState, tick: int, rules: EventRules, context: EventContext
+) -> tuple[LabelState | None, list[ActionEvent]]:
+    """Pass a window of a bundle that leaves the label out. Nobody has seen it since the last window of another."""
+    match state:
+        case OpenEvent():
+            rested, message = _end(state, state.tick, "label", None, rules, context)
+            return rested, [message]
+        case Streak():
+            return _broken(state, state.tick), []
+    return _rested(state, tick, rules), []
 
 
 def _next_streak(state: Streak, step: _Step) -> tuple[LabelState | None, list[ActionEvent]]:

@@ -9,11 +9,12 @@ A broker that is away makes a worker not ready, never dead: restarting it would 
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -29,13 +30,25 @@ _SLOW_CLIENT_SECONDS = 5.0
 class HealthServer:
     """Serves until it is closed. Use it in a `with` block."""
 
-    def __init__(self, host: str, port: int, registry: CollectorRegistry, live: Check, ready: Check) -> None:
-        """Begin to serve. port 0 picks a free one. Raises ConfigurationError when the address cannot be used."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        live: Check,
+        ready: Check,
+        *,
+        command: Literal["worker", "ingest"] = "worker",
+    ) -> None:
+        """Begin to serve. port 0 picks a free one. command: whose port it is, for the remedy in the error.
+
+        Raises ConfigurationError when the address cannot be used.
+        """
         try:
             self._server = _Server((host, port), _handler(registry, {"/live": live, "/ready": ready}))
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
-                f"cannot serve metrics and health on {host}:{port}: {error}; change `http:` in the settings"
+                f"cannot serve metrics and health on {host}:{port}: {_remedy(error, port, command)}"
             ) from error
         self.host = host
         self.port: int = self._server.server_address[1]
@@ -96,6 +109,18 @@ def _handler(registry: CollectorRegistry, checks: dict[str, Check]) -> type[Base
             """Scrapes are not worth a line each."""
 
     return Handler
+
+
+def _remedy(error: OSError | OverflowError, port: int, command: str) -> str:
+    """What is wrong with an address, and what to do. Ports go up by two: those of worker and ingest are neighbours."""
+    if not isinstance(error, OSError) or error.errno != errno.EADDRINUSE:
+        return f"{error}; change `http:` in the settings"
+    share = " --shard I/N" if command == "ingest" else ""  # a second one of the same share would publish it twice
+    return (
+        "another process on this machine has it; give this one its own: "
+        f"ACTIONWIRE_HTTP__{command.upper()}_PORT={port + 2} actionwire {command}{share}, "
+        "and add it to Prometheus' targets"
+    )
 
 
 def _reason(check: Check) -> str | None:

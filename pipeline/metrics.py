@@ -15,7 +15,7 @@ from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
-STAGES = ("poll", "decode", "encode", "embed", "score", "decide", "commit", "restore", "capture", "scale", "compress")
+STAGES = ("decode", "encode", "embed", "score", "decide", "commit", "restore", "compress")
 PHASES = ("started", "updated", "ended")
 DROPS = (
     "duplicate",
@@ -128,7 +128,7 @@ class WorkerMetrics(_Stages):
         self._transactions = _counter(registry, "actionwire_transactions", "Transactions.", "outcome", OUTCOMES)
         self._analysed = Counter("actionwire_analysed_seconds", "Stream time covered by windows.", registry=registry)
         self._live = Counter("actionwire_live_seconds", "Stream time of live cameras.", registry=registry)
-        self._lag = Gauge("actionwire_lag_seconds", "Age of the newest frame processed.", registry=registry)
+        self._lag = Gauge("actionwire_lag_seconds", "Age of the newest frame processed; 0 at rest.", registry=registry)
         self._batch = Gauge("actionwire_batch_frames", "Frames of the last batch.", registry=registry)
         self._assigned = Gauge("actionwire_assigned_partitions", "Partitions owned.", registry=registry)
         self._labels = Gauge("actionwire_labels", "Labels in force.", registry=registry)
@@ -177,7 +177,7 @@ class WorkerMetrics(_Stages):
         self._analysed.inc(analysed_seconds)
 
     def lag(self, seconds: float) -> None:
-        """Age of the newest frame processed."""
+        """Age of the newest frame processed; 0 when everything owned is read to its end."""
         self._lag.set(seconds)
 
     def assigned(self, partitions: int) -> None:

@@ -117,6 +117,13 @@ class Epochs:
                 self._current[partition] = self._current.get(partition, 0) + 1
                 self._owned.discard(partition)
 
+    def end(self, epochs: Mapping[Partition, int]) -> None:
+        """End these epochs where they have not passed already; a newer one of the same partition goes on."""
+        with self._lock:
+            for partition in [one for one, epoch in epochs.items() if self._current.get(one) == epoch]:
+                self._current[partition] += 1
+                self._owned.discard(partition)
+
     def is_current(self, partition: Partition, epoch: int) -> bool:
         """True while work of this epoch still counts."""
         with self._lock:

@@ -67,8 +67,8 @@ class Polled:
     between is in both, so comparing assignments is not needed. There are never records of a partition that was not
     sought since it was assigned.
 
-    skipped: for each partition where retention deleted records before they were read, the offset that was due and the
-    one that reading went on from.
+    skipped: for each partition where reading could not go on, the offset that was due and the one that it goes on from:
+    a larger one where retention deleted records before they were read, a smaller one where the log lost its end.
     """
 
     records: Mapping[Partition, Sequence[Record]]

@@ -58,11 +58,15 @@ def translate(error: av.error.FFmpegError, where: str, *, live: bool) -> Actionw
 def place_of(url: str) -> str:
     """A source for messages: scheme, host and port of a URL, or the path of a file. Some cameras take the login in the
     path or the query, so those are left out."""
-    if "://" not in url:
+    scheme, separator, _ = url.partition("://")
+    if not separator:
         return url
+    hidden = f"{scheme}://***"
     try:
         parts = urlsplit(url)
+        if "@" in parts.path + parts.query + parts.fragment:
+            return hidden  # a password with a raw / ? or # in it: what stands before that is no host
         port = f":{parts.port}" if parts.port else ""
         return f"{parts.scheme}://{parts.hostname or ''}{port}"
     except ValueError:
-        return url.split("://", 1)[0] + "://***"
+        return hidden

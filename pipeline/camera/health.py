@@ -15,6 +15,7 @@ class Health:
     condition: CameraCondition = "offline"
     since_ms: int = 0
     session: int | None = None
+    """The newest one, even if an earlier connection or process opened it."""
     last_tick: int | None = None
     fps: float | None = None
     width: int | None = None

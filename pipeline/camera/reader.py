@@ -84,7 +84,7 @@ class Camera:
         self._clock = SteadyClock()
         self._lock = threading.Lock()
         self._attempt = _Attempt()
-        self._health = Health(since_ms=time.time_ns() // 1_000_000)
+        self._health = Health(since_ms=time.time_ns() // 1_000_000, session=after_session or None)
         self._connected = False
         self._progress = time.monotonic()
         self._picture_at = time.monotonic()
@@ -116,6 +116,11 @@ class Camera:
             self._attempt.stopped.set()
         self._fault(self._stall())
         self.start(self._backoff.next())
+
+    def renew(self) -> None:
+        """Let the next picture open a newer session. May be called from any thread."""
+        with self._lock:
+            self._placing.restart()
 
     def health(self) -> Health:
         """What is known of the camera now."""
@@ -176,16 +181,22 @@ class Camera:
                 self._connected = False
                 self._health = replace(self._health, **changes)  # type: ignore[arg-type]
 
-    def _now(self) -> int:
-        instant, stepped = self._clock.instant(time.time_ns(), time.monotonic_ns())
+    def _arrival(self, picture: Picture) -> int:
+        """When a picture arrived, by the wall clock as it is set now.
+
+        Packets are stamped with monotonic time: of the pictures that the decoder holds back while somebody sets the
+        wall clock, some would carry the old time and some the new, and their time stamps could not tell them apart.
+        """
+        monotonic = time.monotonic_ns()
+        instant, stepped = self._clock.instant(time.time_ns(), monotonic)
         if stepped:
             self._placing.restart()
-        return instant
+        return instant - (monotonic - picture.arrival) if self._source.live else instant
 
     def _read(self, attempt: _Attempt) -> None:
         """One connection, from its opening to its fault or the end of the file."""
         self._progress = time.monotonic()
-        with open_source(self._source, self._now) as source:
+        with open_source(self._source, time.monotonic_ns) as source:
             with self._lock:
                 if attempt.stopped.is_set():
                     return
@@ -215,14 +226,13 @@ class Camera:
 
     def _take(self, attempt: _Attempt, picture: Picture, pace: _Pace | None) -> None:
         """Place one picture, and deliver it where it answers a tick."""
-        arrival = None
         if pace and picture.pts is not None:
             pace.wait(picture.pts, attempt.stopped)
-            arrival = self._now()
         with self._lock:
             if attempt.stopped.is_set():
                 return
             self._progress = self._picture_at = time.monotonic()
+            arrival = self._arrival(picture)
             placed = None if picture.corrupt else self._placing.place(seen(picture, arrival))
             self._note(picture, placed)
         if placed and placed.opened:

@@ -184,8 +184,8 @@ def _reference(packet: Any) -> int | None:
 def open_source(settings: SourceSettings, now: Callable[[], int] = time.time_ns) -> Iterator[Source]:
     """Connect to a source and close it at the end.
 
-    now: ingest's clock in nanoseconds. Raises CameraUnavailable, CameraRefused, AuthenticationError; messages and
-    exceptions hold no credentials.
+    now: the clock that stamps packets, in nanoseconds. Raises CameraUnavailable, CameraRefused, AuthenticationError;
+    messages and exceptions hold no credentials.
     """
     options, kind = _options(settings)
     fault: ActionwireError | None = None

@@ -24,6 +24,8 @@ def ingest(
     """Read the cameras of the settings and publish their sampled frames.
 
     Cameras that are added, changed or removed in the settings file take effect while it runs. Ctrl-C ends it.
+
+    On one machine each needs a port of its own: ACTIONWIRE_HTTP__INGEST_PORT=9404 actionwire ingest --shard 1/2
     """
     from pipeline import logs
     from pipeline.broker import connect
@@ -53,6 +55,7 @@ def ingest(
                     registry,
                     lambda: running[0].live() if running else None,
                     lambda: running[0].ready() if running else "not started yet",
+                    command="ingest",
                 )
             )
         run_ingest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -24,8 +24,8 @@ from pipeline.config import Settings
 from pipeline.errors import BadRecordError, TransientError
 from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.reading import newest_by_key, partitions_of
-from pipeline.records.cameras import decode_status
-from pipeline.records.wire import Partition, iso, plain
+from pipeline.records.cameras import FRESH_PERIODS, STOPPED, decode_status
+from pipeline.records.wire import Partition, Record, iso, plain
 
 SECONDS = 10.0
 """How long each question to the broker may take."""
@@ -37,23 +37,25 @@ def status(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstra
     """Show cameras, lag, labels, and the bundle of these settings."""
     settings = settings_from(config, bootstrap)
     with closing(connect(settings.kafka)) as broker:
-        found = collect(broker, settings)
+        found = collect(broker, settings, now := time.time_ns())
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        print_status(found, time.time_ns(), Console())
+        print_status(found, now, Console())
 
 
-def collect(broker: Broker, settings: Settings) -> dict[str, Any]:
+def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
     """Everything that is shown, as a JSON document.
 
+    A camera that nobody has spoken of for a while is `unknown` since then (`heard_ms`), whatever was said last.
     Raises ConfigurationError where a topic is missing, and as the broker does. A bundle that does not load is said.
     """
     topics = settings.topics
+    fresh_since_ms = now_ns // _MILLISECOND - round(settings.ingest.status_seconds * FRESH_PERIODS * 1000)
     lag = _lag(broker, settings.worker.group, topics.name("frames"))
     partitions_of(broker, topics.name("control"), SECONDS)
     return {
-        "cameras": _cameras(broker, topics.name("cameras")),
+        "cameras": _cameras(broker, topics.name("cameras"), fresh_since_ms),
         "lag": {
             "group": settings.worker.group,
             "records": sum(lag.values()),
@@ -105,15 +107,22 @@ def _lag(broker: Broker, group: str, topic: str) -> Mapping[Partition, int]:
             time.sleep(0.2)
 
 
-def _cameras(broker: Broker, topic: str) -> list[dict[str, Any]]:
-    statuses = []
-    for record in newest_by_key(broker, partitions_of(broker, topic, SECONDS), SECONDS):
-        try:
-            statuses.append(plain(decode_status(record.value)))
-        except BadRecordError as error:
-            name = (record.key or b"").decode(errors="replace")
-            statuses.append({"camera": name, "condition": "unknown", "last_error": str(error)})
-    return sorted(statuses, key=lambda one: str(one["camera"]))
+def _cameras(broker: Broker, topic: str, fresh_since_ms: int) -> list[dict[str, Any]]:
+    """Every camera by its newest status; one from before that instant says nothing of now."""
+    records = newest_by_key(broker, partitions_of(broker, topic, SECONDS), SECONDS)
+    return sorted((_camera(record, fresh_since_ms) for record in records), key=lambda one: str(one["camera"]))
+
+
+def _camera(record: Record, fresh_since_ms: int) -> dict[str, Any]:
+    heard_ms = record.timestamp_ms
+    try:
+        found = {**plain(decode_status(record.value)), "heard_ms": heard_ms}
+    except BadRecordError as error:
+        name = (record.key or b"").decode(errors="replace")
+        return {"camera": name, "condition": "unknown", "heard_ms": heard_ms, "last_error": str(error)}
+    if heard_ms < fresh_since_ms and found["last_error"] != STOPPED:  # who said goodbye is silent, and offline for good
+        found |= {"condition": "unknown", "since_ms": heard_ms}
+    return found
 
 
 def _camera_table(cameras: list[dict[str, Any]], now_ns: int) -> Table:
@@ -126,13 +135,18 @@ def _camera_table(cameras: list[dict[str, Any]], now_ns: int) -> Table:
         source = f"{one['codec']} {one['width']}x{one['height']} {one['fps']:.3g}/s" if one.get("fps") else ""
         offset = one.get("clock_offset_seconds")
         clock = (one.get("clock") or "") + ("" if offset is None else f" {offset:+.2f} s")
-        conflict = one.get("conflict")
-        notes = [f"also published by {conflict}"] if conflict else []
-        notes += [one["last_error"]] if one.get("last_error") else []
-        shown.add_row(
-            one["camera"], one["condition"], held, source, clock, str(one.get("dropped", "")), "; ".join(notes)
-        )
+        notes = "; ".join(_notes(one, now_ns))
+        shown.add_row(one["camera"], one["condition"], held, source, clock, str(one.get("dropped", "")), notes)
     return shown
+
+
+def _notes(one: Mapping[str, Any], now_ns: int) -> Iterator[str]:
+    if (publisher := one.get("publisher")) and one["condition"] == "unknown":
+        yield f"nothing heard from {publisher} for {_span(now_ns - one['heard_ms'] * _MILLISECOND)}"
+    elif conflict := one.get("conflict"):
+        yield f"published by {publisher} and {conflict}"
+    if last_error := one.get("last_error"):
+        yield last_error
 
 
 def _bundle_line(found: Mapping[str, Any]) -> str:

@@ -35,6 +35,8 @@ def worker(
 ) -> None:
     """Turn frames into events. Start as many as you like: they share the partitions.
 
+    On one machine each needs a port of its own: ACTIONWIRE_HTTP__WORKER_PORT=9403 actionwire worker
+
     The work is done in a child process, which is started again when it ends unasked.
     """
     from pipeline import logs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
 
 from pipeline.camera.backoff import Backoff
@@ -51,6 +52,9 @@ class Feed:
         self._quality = ingest.jpeg_quality
         self._outbox = outbox
         self._delivered: tuple[int, int] | None = None
+        self._session: int | None = None
+        self._answered = time.monotonic()
+        """When the broker last acknowledged a frame, or the session began."""
         self._lock = threading.Lock()
         self._retired = False
         self.camera = Camera(
@@ -92,7 +96,21 @@ class Feed:
         """The broker has this frame."""
         with self._lock:
             self._delivered = (record.session, record.tick)
+            self._answered = time.monotonic()
         self._metrics.published(self.name, len(record.jpeg))
+
+    def renew(self, limit: float) -> None:
+        """Let the next picture open a newer session where the broker has acknowledged no frame for `limit` seconds.
+
+        To workers a camera is silent meanwhile. They end a session that is silent for too long, and for good: whatever
+        was published of it afterwards would not count.
+        """
+        now = time.monotonic()
+        with self._lock:
+            if now - self._answered < limit:
+                return
+            self._answered = now
+        self.camera.renew()
 
     def lost(self, reason: str, count: int = 1) -> None:
         """Frames will not reach the broker."""
@@ -117,6 +135,8 @@ class Feed:
             jpeg=jpeg,
         )
         with self._lock:
+            if record.session != self._session:
+                self._session, self._answered = record.session, time.monotonic()
             dropped = 0 if self._retired else self._outbox(record)
         if dropped:
             self.lost("queue", dropped)

@@ -28,14 +28,13 @@ from pipeline.ingest.outbox import Outbox
 from pipeline.ingest.ownership import Shard
 from pipeline.ingest.statuses import farewell, status_of, worth_telling
 from pipeline.metrics import IngestMetrics, new_registry
-from pipeline.records.cameras import encode_status
+from pipeline.records.cameras import FRESH_PERIODS, encode_status
 from pipeline.records.frames import EndMarker, FrameRecord, encode_stream_record
 from pipeline.records.wire import Message, Partition
 
 log = structlog.get_logger(__name__)
 
 _HUNG_SECONDS = 30.0
-_FRESH_PERIODS = 3
 
 
 class Ingest:
@@ -119,7 +118,7 @@ class Ingest:
         now = time.time_ns() // 1_000_000
         for feed in self._feeds.values():
             if feed.told:
-                self._tell(encode_status(farewell(feed.told, now)))
+                self._tell(encode_status(farewell(feed.told, feed.camera.health().session, now)))
         self._producer.close(2.0)
         self._hearing.close()
         for feed in self._feeds.values():
@@ -169,8 +168,10 @@ class Ingest:
         self._hearing.listen()
         self._finish_leaving()
         self._begin()
+        limit = min(self._settings.ingest.lost_seconds, self._settings.worker.lost_seconds) / 2
         for feed in self._feeds.values():
             feed.camera.watch()
+            feed.renew(limit)
             self._report(feed)
             self._mark_lost(feed)
 
@@ -248,7 +249,7 @@ class Ingest:
         """Tell the status of a camera where that is due, and count what has happened to it."""
         health = feed.camera.health()
         period = self._settings.ingest.status_seconds
-        conflict = self._hearing.rival(feed.name, period * _FRESH_PERIODS)
+        conflict = self._hearing.rival(feed.name, period * FRESH_PERIODS)
         status = status_of(feed.name, health, publisher=self.publisher, dropped=feed.dropped, conflict=conflict)
         if worth_telling(feed.told, status, time.monotonic() - feed.told_at, period):
             if conflict and not (feed.told and feed.told.conflict):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from pipeline.errors import ConfigurationError
-from pipeline.records.cameras import CameraStatus
+from pipeline.records.cameras import STOPPED, CameraStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class Heard:
 def rival(heard: Iterable[Heard], publisher: str, now_ms: int, fresh_ms: int) -> str | None:
     """Another process that publishes the same camera at the moment; `heard` holds its newest status by publisher.
 
-    Of several the first by name. A process that said goodbye (`offline` without a session) is none.
+    Of several the first by name. A process that said goodbye (see `statuses.farewell`) is none.
     """
     others = {
         one.status.publisher
         for one in heard
-        if one.status.publisher != publisher and now_ms - one.at_ms <= fresh_ms and one.status.session is not None
+        if one.status.publisher != publisher and now_ms - one.at_ms <= fresh_ms and one.status.last_error != STOPPED
     }
     return min(others, default=None)

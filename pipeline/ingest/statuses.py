@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pipeline.camera.health import Health
-from pipeline.records.cameras import CameraStatus
+from pipeline.records.cameras import STOPPED, CameraStatus
 
 
 def status_of(camera: str, health: Health, *, publisher: str, dropped: int, conflict: str | None) -> CameraStatus:
@@ -37,7 +37,10 @@ def worth_telling(before: CameraStatus | None, now: CameraStatus, age_seconds: f
     return replace(before, **figures) != replace(now, **figures)  # type: ignore[arg-type]
 
 
-def farewell(status: CameraStatus, now_ms: int) -> CameraStatus:
-    """The last status of a camera whose ingest process ends: offline, and nobody's."""
+def farewell(status: CameraStatus, session: int | None, now_ms: int) -> CameraStatus:
+    """The last status of a camera whose ingest process ends: offline, and nobody's.
+
+    It names the newest session: workers know it, and the next process must begin after it whatever its clock says.
+    """
     since = status.since_ms if status.condition == "offline" else now_ms
-    return replace(status, condition="offline", since_ms=since, session=None, fps=None, last_error="ingest has stopped")
+    return replace(status, condition="offline", since_ms=since, session=session, fps=None, last_error=STOPPED)

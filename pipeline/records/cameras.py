@@ -11,6 +11,12 @@ from pipeline.records.wire import Message, canonical_json, json_object, plain
 
 STATUS_SCHEMA = 1
 
+STOPPED = "ingest has stopped"
+"""`last_error` of the last status that an ingest process writes before it ends: it reads the camera no more."""
+
+FRESH_PERIODS = 3
+"""A process that was not heard of for so many periods (`ingest.status_seconds`) is not there any more."""
+
 CameraCondition: TypeAlias = Literal["online", "offline", "stalled"]
 
 
@@ -23,6 +29,7 @@ class CameraStatus:
     since_ms: int
     """Wall time at which this condition began."""
     session: int | None
+    """The newest session that is known, so that a successor's are newer still; None before the first."""
     fps: float | None
     """Frames per second that the source delivers."""
     width: int | None

@@ -4,11 +4,13 @@ A rebalance, a restart, an aborted transaction and a new engine all go through `
 
     1  read the committed {P, R, s, v}
     2  read the state partition, committed records only, until past s; what is not there in time is tried again
-    3  R below the log's start becomes the log's start; P below it too, and the hole is reported
+    3  R below the log's start becomes the log's start; P below it too, and the hole is reported. P above the log's end
+       becomes the end, R too, and that is reported: the log lost records, and what takes their offsets is new
     (the poll loop then seeks to R and hands the result to the inference thread)
 
 Nothing is decided from what could not be read: a partition whose state is not there in time is left out, and the poll
-loop tries again.
+loop tries again. A log that lost its end takes no event id into question: the state has every event that the lost
+records led to, and goes on from there.
 """
 
 from __future__ import annotations
@@ -17,13 +19,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.broker.contract import Broker, GroupConsumer, Reader
+import structlog
+
+from pipeline.broker.contract import Broker, GroupConsumer
 from pipeline.errors import BrokerTimeout
 from pipeline.offsets import NO_STATE, Committed, decode_position
 from pipeline.records.state import CameraState, decode_state
 from pipeline.records.wire import Partition, Record
 
 RESTORE_SECONDS = 8.0
+SETTLE_SECONDS = 0.5
+"""How long to wait for s where the state partition ends before it: its transaction may be ending just now."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,8 @@ class Restored:
     state end as `lost`."""
     hole: int = 0
     """Records between P and the log's start that nobody processed: they expired first."""
+    cut: int = 0
+    """Records between the log's end and the P that was committed: the log has lost them."""
 
 
 def restore(
@@ -52,10 +62,12 @@ def restore(
     monotonic: Callable[[], float],
     fail: Callable[[str], None],
     seconds: float = RESTORE_SECONDS,
+    cut: Mapping[Partition, int] | None = None,
 ) -> dict[Partition, Restored]:
     """Restore these partitions; those whose state could not be read in time are absent from the result.
 
     labels: version of the label set that a partition without a committed position starts with.
+    cut: where logs ended when they were found to have lost their end, however far they reach again.
     Raises BrokerTimeout, BrokerUnavailable.
     """
     wanted = list(partitions)
@@ -63,6 +75,10 @@ def restore(
     fail("assign:1")
     positions = consumer.committed(wanted, seconds)
     bounds = consumer.bounds(wanted, max(0.1, deadline - monotonic()))
+    for partition, at in (cut or {}).items():
+        if partition in bounds:
+            begin, end = bounds[partition]
+            bounds[partition] = begin, max(begin, min(at, end))
     found: dict[Partition, Committed | None] = {}
     for partition in wanted:
         position = positions.get(partition)
@@ -73,6 +89,14 @@ def restore(
     fail("assign:2")
     until = {partition.number: committed.state if committed else None for partition, committed in found.items()}
     states = _read_states(broker, state_topic, until, deadline, monotonic)
+    if left_out := {number: last for number, last in until.items() if number not in states}:
+        log.warning(
+            "the state of partitions is not there; they wait, the others go on",
+            topic=state_topic,
+            sought=left_out,
+            remedy="a transaction that hangs must end; a topic that lost these offsets never has them again: see "
+            "`A partition is not restored` in deploy/README.md",
+        )
     fail("assign:3")
     return {
         partition: _place(partition, found[partition], states[partition.number], bounds[partition], labels, start)
@@ -93,10 +117,11 @@ def _place(
     if committed is None:
         position = end if start == "live" else begin
         return Restored(partition, Committed(position, position, NO_STATE, labels), cameras, fresh=True)
-    position = max(committed.position, begin)
-    rewind = max(committed.rewind, begin)
+    position = min(max(committed.position, begin), end)
+    rewind = min(max(committed.rewind, begin), end)
     kept = Committed(position, rewind, committed.state, committed.labels)
-    return Restored(partition, kept, cameras, hole=position - committed.position)
+    hole, cut = max(0, begin - committed.position), max(0, committed.position - end)
+    return Restored(partition, kept, cameras, hole=hole, cut=cut)
 
 
 def _read_states(
@@ -115,9 +140,14 @@ def _read_states(
     try:
         bounds = reader.bounds(max(0.1, deadline - monotonic()))
         upto = {one: bounds[one][1] if last is None else last + 1 for one, last in sought.items()}
+        there = {one: min(offset, bounds[one][1]) for one, offset in upto.items()}
         read: dict[Partition, dict[str, CameraState]] = {one: {} for one in sought}
-        while (missing := _missing(reader, upto)) and monotonic() < deadline:
-            for record in reader.read(min(0.5, max(0.01, deadline - monotonic()))):
+        settled = monotonic() + SETTLE_SECONDS
+        while missing := _missing(positions := reader.positions(), upto):
+            left = (deadline if _missing(positions, there) else min(deadline, settled)) - monotonic()
+            if left <= 0:
+                break
+            for record in reader.read(min(0.5, max(0.01, left))):
                 if record.offset < upto[record.source]:
                     _fold(read[record.source], record)
         return states | {one.number: read[one] for one in sought if one not in missing}
@@ -127,8 +157,7 @@ def _read_states(
         reader.close()
 
 
-def _missing(reader: Reader, upto: Mapping[Partition, int]) -> set[Partition]:
-    positions = reader.positions()
+def _missing(positions: Mapping[Partition, int], upto: Mapping[Partition, int]) -> set[Partition]:
     return {one for one, offset in upto.items() if positions.get(one, 0) < offset}
 
 

@@ -116,7 +116,8 @@ class Commits:
         self.pending.fired += fired
 
     def leave(self) -> None:
-        """Take everything off the path; nothing pending counts."""
+        """Take everything off the path and end its epochs; nothing pending counts."""
+        self.epochs.end(self.opened)
         for partition in self.opened:
             self.path.close(partition)
         self.opened.clear()

@@ -66,3 +66,5 @@ def _check_plausible(content: StreamRecord) -> None:
             raise BadRecordError("range", f"{content.rate} frames per second, at most {MAX_RATE} are taken")
         if not 0 <= tick_ns(content.tick, content.rate, content.camera) < _LARGEST:
             raise BadRecordError("range", f"tick {content.tick} is no instant between 1970 and 2116")
+        if not 0 <= content.capture_ns < _LARGEST:
+            raise BadRecordError("range", f"capture time {content.capture_ns} is no instant between 1970 and 2116")

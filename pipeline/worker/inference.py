@@ -93,6 +93,9 @@ class Inference:
             self._recover(error)
 
     def _turn(self) -> None:
+        if self._mailbox.take_leave():
+            self._commits.leave()
+            self._assign_again()
         arrived = self._mailbox.next(self._committed_at + self._settings.worker.commit_seconds)
         if isinstance(arrived, list):
             for restored, epoch in arrived:
@@ -171,10 +174,13 @@ class Inference:
         """
         log.warning("a transaction failed; restoring", reason=str(error))
         self._metrics.transaction("aborted")
-        self._epochs.revoke(self._commits.opened)
         self._commits.leave()
         self._renew_transactions()
-        self._mailbox.request_reassign()
+        self._assign_again()
+
+    def _assign_again(self) -> None:
+        """Have everything restored, once it left the path; what was restored meanwhile and waits to be opened too."""
+        self._epochs.end(self._mailbox.request_reassign())
 
     def _renew_transactions(self) -> None:
         self._transactions.close()
@@ -197,10 +203,9 @@ class Inference:
         if equipment is None:
             return
         self.equipment, self._relieved = equipment, None
-        self._epochs.revoke(self._commits.opened)
         self._commits.leave()
         self._commits.path = self._path(equipment)
-        self._mailbox.request_reassign()
+        self._assign_again()
         if asked is not None:
             self._pressure, self._shed = self._unpressed(), 0.0
             info = equipment.engine.info

@@ -2,6 +2,12 @@
 
 The poll thread brings assignments and work, the inference thread takes them; a request to go through the assignment
 again travels back. Work carries the epoch it was polled under. `full` tells the poll thread to pause.
+
+    poll thread       restores P1, assign -> True         restores P2, assign -> False  | take_reassign, restores both
+    inference thread                       request_reassign: P1 waits no more           |                 opens both
+
+What was restored before a request is not opened after it: the poll thread restores all of it again, and a commit in
+between would move on from where that begins.
 """
 
 from __future__ import annotations
@@ -37,6 +43,7 @@ class Mailbox:
         self._now = monotonic
         self._restored: deque[tuple[Restored, int]] = deque()
         self._reassign = False
+        self._leave = False
         self._suspicions: Mapping[Partition, Suspicion] = {}
         self._token: GroupToken | None = None
         self._stopped = False
@@ -44,12 +51,18 @@ class Mailbox:
 
     # The poll thread's side.
 
-    def assign(self, restored: Restored, epoch: int) -> None:
-        """Announce a partition that was restored; what waited of it is worthless."""
+    def assign(self, restored: Restored, epoch: int) -> bool:
+        """Announce a partition that was restored; what waited of it is worthless.
+
+        False while a request to go through the assignment again waits: it must be restored once more.
+        """
         with self._changed:
+            if self._reassign:
+                return False
             self._batcher.drop(restored.partition)
             self._restored.append((restored, epoch))
             self._changed.notify_all()
+            return True
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Forget what waits of partitions that are no longer owned."""
@@ -77,11 +90,23 @@ class Mailbox:
         with self._changed:
             return len(self._batcher) >= self._limit
 
+    @property
+    def empty(self) -> bool:
+        """True while no work waits."""
+        with self._changed:
+            return not len(self._batcher)
+
     def take_reassign(self) -> bool:
         """True once after each request to go through the assignment again."""
         with self._changed:
             asked, self._reassign = self._reassign, False
             return asked
+
+    def request_leave(self) -> None:
+        """Ask the inference thread to take everything off the path and to request a new assignment: only it knows when
+        no commit of an older epoch is under way."""
+        with self._changed:
+            self._leave = True
 
     def take_suspicions(self) -> Mapping[Partition, Suspicion]:
         """The newest suspicions, once."""
@@ -115,10 +140,23 @@ class Mailbox:
                 self._changed.wait(left)
             return None
 
-    def request_reassign(self) -> None:
-        """Ask the poll thread to go through the assignment again with every partition it owns."""
+    def request_reassign(self) -> dict[Partition, int]:
+        """Ask the poll thread to go through the assignment again with every partition it owns.
+
+        Nothing waits any more; returns the epochs of the partitions that waited to be opened.
+        """
         with self._changed:
-            self._reassign = True
+            self._reassign, self._leave = True, False
+            self._batcher.clear()
+            waiting = {restored.partition: epoch for restored, epoch in self._restored}
+            self._restored.clear()
+            return waiting
+
+    def take_leave(self) -> bool:
+        """True once after each request to take everything off the path."""
+        with self._changed:
+            asked, self._leave = self._leave, False
+            return asked
 
     def suspect(self, suspicions: Mapping[Partition, Suspicion]) -> None:
         """Ask the poll thread whether these partitions end where they were read to, and to say who is lost."""

@@ -46,7 +46,7 @@ class Outcome:
     newest_ns: dict[str, int] = field(default_factory=dict)
     """Capture time of the newest frame of each camera."""
     heard: dict[Partition, set[str]] = field(default_factory=dict)
-    """Cameras whose frames counted."""
+    """Cameras whose frames counted, also those that were left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,6 @@ class Path:
         info = self._engine.info
         model = ModelReference(info.bundle, info.name, info.version, info.space)
         lane = Lane(restored, self.geometry, self._rewind_seconds, model, self.tally)
-        lane.streams.shed = self._shed
         self.lanes[restored.partition] = lane
         return lane.forsake(self._views(lane.streams.labels)) if restored.fresh else []
 
@@ -101,12 +100,8 @@ class Path:
     def advance(self, batch: Mapping[Partition, Sequence[Decoded]]) -> Outcome:
         """Take the next records of some partitions, each in offset order, and decide everything that follows."""
         outcome = Outcome()
-        taken = [
-            (lane, one)
-            for partition, records in batch.items()
-            if (lane := self.lanes.get(partition)) is not None
-            for one in lane.take(records, self._views, outcome.dead)
-        ]
+        lanes = [lane for partition in batch if (lane := self.lanes.get(partition)) is not None]
+        taken = [(lane, one) for lane in lanes for one in lane.take(batch[lane.partition], self._views, outcome.dead)]
         windows = [(one, window) for _, one in taken for window in one.windows]
         arrived = [one.step for _, one in taken if isinstance(one.step, Arrived)]
         behind = [slot.item for _, window in windows for slot in window.slots]
@@ -114,24 +109,31 @@ class Path:
         outcome.windows = len(windows)
         outcome.seconds = sum(len(one.windows) * self._covered(one) for _, one in taken)
         outcome.newest_ns = {step.camera: step.capture_ns for step in arrived}
-        for lane, one in taken:
-            if isinstance(one.step, Arrived):
-                outcome.heard.setdefault(lane.partition, set()).add(one.step.camera)
+        for lane in lanes:
+            if lane.streams.heard:
+                outcome.heard[lane.partition], lane.streams.heard = lane.streams.heard, set()
         self._score(windows)
         with self._stage("decide"):
             outcome.fired = [fired for lane, one in taken for fired in lane.decide(one)]
+            outcome.fired += self._leave_out(lane for lane in lanes if lane.streams.shed != self._shed)
         return outcome
 
     def shed(self, cameras: frozenset[str]) -> list[Fired]:
-        """Analyse all cameras but these from now on; return what ends because of it."""
+        """Analyse all cameras but these from now on; return what ends because of it.
+
+        A partition that is warming up follows once it is warm: the events that its state has open must end too.
+        """
         self._shed = cameras
-        lanes = [lane for lane in self.lanes.values() if not lane.streams.restored]
-        return [fired for lane in lanes for fired in lane.shed(cameras, self._views(lane.streams.labels))]
+        return self._leave_out(self.lanes.values())
 
     def snapshot(self, partitions: Iterable[Partition]) -> dict[Partition, Snapshot]:
         """What a commit must say about those of the partitions that moved since their last snapshot."""
         lanes = ((partition, self.lanes.get(partition)) for partition in partitions)
         return {one: taken for one, lane in lanes if lane is not None and (taken := lane.snapshot()) is not None}
+
+    def _leave_out(self, lanes: Iterable[Lane]) -> list[Fired]:
+        warm = [lane for lane in lanes if not lane.streams.restored]
+        return [fired for lane in warm for fired in lane.shed(self._shed, self._views(lane.streams.labels))]
 
     def _covered(self, one: Taken) -> float:
         grid = self.geometry.grid(one.step.rate) if isinstance(one.step, Arrived) else None

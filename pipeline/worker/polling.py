@@ -17,17 +17,21 @@ from pipeline.errors import ContractError, TransientError
 from pipeline.metrics import WorkerMetrics
 from pipeline.offsets import Epochs
 from pipeline.records.frames import encode_stream_record
-from pipeline.records.wire import Message, Partition
-from pipeline.worker.assignment import Restored, restore
-from pipeline.worker.decoding import decode
+from pipeline.records.wire import Message, Partition, Record
+from pipeline.worker.assignment import RESTORE_SECONDS, Restored, restore
+from pipeline.worker.decoding import Decoded, Prepare, decode
 from pipeline.worker.equipment import Equipment
 from pipeline.worker.mailbox import Mailbox, Work
+from pipeline.worker.retries import Retries
 
 POLL_SECONDS = 0.25
 BUSY_POLL_SECONDS = 0.02
 """While something is waiting for the next poll."""
 PROBE_SECONDS = 5.0
 RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 10.0
+REPEATED_SECONDS = 2.0
+"""What a repeated attempt to restore may take while other partitions are worked on; more after longer pauses."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +58,16 @@ class Polling:
         self._metrics, self._monotonic, self._fail = metrics, monotonic, fail
         self._frames = settings.topics.name("frames")
         self._current: dict[Partition, int] = {}
+        self._read: dict[Partition, int] = {}
+        """Offset up to which each current partition was handed over."""
+        self._idle = True
+        """Nothing was handed over since the broker was asked last."""
         self._need: set[Partition] = set()
+        self._retries = Retries(RETRY_SECONDS, LONGEST_RETRY_SECONDS)
+        self._cut: dict[Partition, int] = {}
+        """Where the log of a partition ended when it had lost its end."""
         self._paused: frozenset[Partition] = frozenset()
         self._probed_at = monotonic()
-        self._retry_at = monotonic()
         self.labels: dict[Partition, int] = {}
         """Version of the labels that each partition's epoch began with."""
         self.connected = False
@@ -65,7 +75,7 @@ class Polling:
 
     def turn(self, pool: ThreadPoolExecutor) -> None:
         """One turn. Raises FencedError, TransientError: then the broker is away, and the next turn tries again."""
-        waiting = self._need or self._paused
+        waiting = self._retries.due(self._need, self._monotonic()) or self._paused
         polled = self._consumer.poll(BUSY_POLL_SECONDS if waiting else POLL_SECONDS, self._settings.worker.poll_records)
         self._note(polled)
         # Handed over before anything else may fail: they do not come again. What was fetched of partitions that are
@@ -73,37 +83,71 @@ class Polling:
         for partition, records in polled.records.items():
             if partition in self._current:
                 epoch, prepare = self._current[partition], self._equipment().prepare
-                work = [Work(epoch, pool.submit(decode, record, prepare)) for record in records]
+                work = [Work(epoch, pool.submit(self._decode, record, prepare)) for record in records]
                 self._mailbox.add(partition, work)
-        if self._need and self._monotonic() >= self._retry_at:
-            self._assign_or_retry()
+                self._read[partition] = max(self._read[partition], records[-1].offset + 1)
+                self._idle = False
+        if due := self._retries.due(self._need, self._monotonic()):
+            self._assign_or_retry(due)
         self._throttle()
         self._say_lost()
         self._probe()
 
-    def _assign_or_retry(self) -> None:
+    def _decode(self, record: Record, prepare: Prepare) -> Decoded:
+        with self._metrics.stage("decode"):
+            return decode(record, prepare)
+
+    def _assign_or_retry(self, due: set[Partition]) -> None:
         """A state that cannot be read now must not hold up the partitions that are being worked on."""
+        others, pause, began = bool(self._current), self._retries.pause(due), self._monotonic()
         try:
-            self._assign()
+            seconds = max(pause, REPEATED_SECONDS) if others and pause else RESTORE_SECONDS
+            self._assign(due, min(seconds, RESTORE_SECONDS))
         except TransientError as error:
-            self._retry_at = self._monotonic() + RETRY_SECONDS
-            log.warning("partitions cannot be restored at the moment", reason=str(error), partitions=len(self._need))
+            now = self._monotonic()
+            self._retries.failed(due & self._need, now, now - began if others else 0.0)
+            log.warning("partitions cannot be restored at the moment", reason=str(error), partitions=len(due))
 
     def _note(self, polled: Polled) -> None:
         """Ownership first, then the membership to commit with: see `commits`."""
-        self._epochs.revoke(polled.revoked)
-        self._mailbox.revoke(polled.revoked)
         again = set(self._current) if self._mailbox.take_reassign() else set()
+        self._epochs.revoke(polled.revoked | again)  # no epoch outlives the next look at the committed position
+        self._mailbox.revoke(polled.revoked)
         self._need = (self._need | again) - polled.revoked | polled.assigned
+        self._retries.forget(polled.revoked | polled.assigned)
+        for partition in polled.revoked:
+            self._cut.pop(partition, None)
         for partition in self._need | polled.revoked:
             self._current.pop(partition, None)
+        self._metrics.assigned(len(self._current))
         self._paused -= polled.revoked | polled.assigned
         self._mailbox.publish(polled.token)
         for partition, (due, found) in polled.skipped.items():
-            self._hole(partition, found - due)
+            self._read[partition] = found
+            if found < due:
+                self._lose_end(partition, due, found)
+            else:
+                self._hole(partition, found - due)
 
-    def _assign(self) -> None:
-        """The assignment step for every partition that needs it; those whose state did not come wait for the next."""
+    def _lose_end(self, partition: Partition, due: int, found: int) -> None:
+        """The log lost records that were read; what is written in their place would pass for what was processed.
+
+        So the partition must be restored. Not at once: a commit of its epoch may be under way, and what it commits must
+        be what is restored. The inference thread requests it as soon as it is off the path.
+        """
+        log.error(
+            "the log lost its end; the partition is restored where it ends now",
+            partition=partition.number,
+            read_to=due,
+            end=found,
+        )
+        self._cut[partition] = min(found, self._cut.get(partition, found))
+        if partition in self._current:
+            self._epochs.revoke([partition])
+            self._mailbox.request_leave()
+
+    def _assign(self, due: set[Partition], seconds: float) -> None:
+        """The assignment step for these; those whose state did not come in `seconds` wait for another."""
         worker, topics = self._settings.worker, self._settings.topics
         views = self._equipment().views
         views(views.known.newest.version)  # embedded before a partition starts with it
@@ -111,13 +155,16 @@ class Polling:
             restored = restore(
                 self._broker,
                 self._consumer,
-                self._need,
+                due,
                 state_topic=topics.name("state"),
                 labels=views.known.newest.version,
                 start=worker.start,
                 monotonic=self._monotonic,
                 fail=self._fail,
+                seconds=seconds,
+                cut=self._cut,
             )
+        self._retries.missing(due - restored.keys(), self._monotonic())
         for found in restored.values():
             self._begin(found)
         self._metrics.assigned(len(self._current))
@@ -132,11 +179,23 @@ class Polling:
         self._fail("assign:4")
         self.labels[partition] = committed.labels
         epoch = self._epochs.assign([partition])[partition]
+        if not self._mailbox.assign(found, epoch):  # an abort or a swap while it was restored: once more
+            self._epochs.revoke([partition])
+            return
         self._current[partition] = epoch
+        self._read[partition] = committed.position
         self._need.discard(partition)
-        self._mailbox.assign(found, epoch)
-        if found.hole:
-            self._hole(partition, found.hole)
+        self._retries.forget([partition])
+        self._cut.pop(partition, None)
+        self._hole(partition, found.hole)
+        if found.cut:
+            log.error(
+                "the log lost its end below the committed position; going on at its end",
+                partition=partition.number,
+                committed=committed.position + found.cut,
+                end=committed.position,
+                lost=found.cut,
+            )
         log.info("partition assigned", partition=partition.number, position=committed.position, epoch=epoch)
 
     def _throttle(self) -> None:
@@ -170,7 +229,20 @@ class Polling:
         self._probed_at = now
         self._consumer.bounds(list(self._current)[:1], 2.0)
         self.connected = True
+        idle, self._idle = self._idle, True
+        if idle and self._mailbox.empty and self._at_the_end():
+            self._metrics.lag(0.0)  # no frame will come that takes the age of the last one back
+
+    def _at_the_end(self) -> bool:
+        """True when everything that is owned was read to its end, or nothing is owned."""
+        try:
+            ends = self._consumer.bounds(self._current, 2.0)
+        except TransientError:  # some partition has no leader at the moment: that is no reason to leave the others
+            return False
+        return not self._need and all(self._read[one] >= end for one, (_, end) in ends.items())
 
     def _hole(self, partition: Partition, count: int) -> None:
+        if not count:
+            return
         self._metrics.dropped("hole", count)
         log.error("records expired before they were processed", partition=partition.number, count=count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
@@ -53,13 +53,20 @@ def run_worker(
     Raises ConfigurationError, for a bundle that cannot be loaded too, TransientError (nothing was reached yet),
     FencedError.
     """
-    broker.check(BROKER_SECONDS)
-    check_topics(broker, settings)
     with ExitStack() as stack:
-        known = KnownSets()
-        succession = stack.enter_context(closing(Succession(_load(settings), known)))
         registry = new_registry()
         metrics = WorkerMetrics(registry, settings.http.per_camera_metrics)
+        running: list[Worker] = []
+        health = None
+        if (port := settings.http.worker_port) is not None:  # before the bundle: a port that is taken is said at once
+            live, ready = partial(_live, running), partial(_ready, running)
+            health = HealthServer(settings.http.host, port, registry, live, ready, command="worker")
+            stack.enter_context(health)
+            log.info("health and metrics served", url=health.url)
+        broker.check(BROKER_SECONDS)
+        check_topics(broker, settings)
+        known = KnownSets()
+        succession = stack.enter_context(closing(Succession(_load(settings), known)))
         metrics.engine(_engine_labels(succession.model))
         control = settings.topics.name("control")
         if wanted := collect(make(one.model_dump()) for one in settings.labels):
@@ -69,6 +76,7 @@ def run_worker(
         known.answer(0, reader.position)
         name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
         worker = Worker(settings, broker, succession.equipment, metrics, slot=name, fail=fail)
+        running.append(worker)
         producer = broker.producer()
         stack.callback(producer.close)
         announcer = Announcer(producer, settings.topics.name("frames"), worker.labelled)
@@ -85,14 +93,17 @@ def run_worker(
                 follow_store(watch(default_store(), bundle), succession, worker, use, ended, told)
 
             stack.enter_context(_background("store", renewing))
-        health = None
-        if settings.http.worker_port is not None:
-            health = HealthServer(settings.http.host, settings.http.worker_port, registry, worker.live, worker.ready)
-            stack.enter_context(health)
-            log.info("health and metrics served", url=health.url)
         if started:
             started(worker, health)
         worker.run(stop)
+
+
+def _live(running: Sequence[Worker]) -> str | None:
+    return running[0].live() if running else None
+
+
+def _ready(running: Sequence[Worker]) -> str | None:
+    return running[0].ready() if running else "not started yet"
 
 
 def _load(settings: Settings) -> Model:

@@ -2,7 +2,8 @@
 
 Ingest writes the end marker of a camera that it lost. When ingest itself dies nobody does, and events would stay open
 for ever. So the owner of the partition says it, once the partition was read to its end and the camera was silent long
-enough. The marker applies only if session and last tick are still the camera's, so a frame under way wins.
+enough. The marker applies only if session and last tick are still the camera's, so a frame under way wins. An ingest
+that lives and cannot reach the broker begins a newer session in half that time: its frames count when they come.
 """
 
 from __future__ import annotations

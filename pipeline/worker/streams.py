@@ -134,6 +134,8 @@ class Streams:
     tally: Tally = field(default_factory=Tally)
     shed: frozenset[str] = frozenset()
     """Cameras whose frames count but are not analysed."""
+    heard: set[str] = field(default_factory=set)
+    """Cameras whose frames counted, analysed or not; whoever reads it empties it."""
     _cameras: dict[str, _Camera] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -208,6 +210,7 @@ class Streams:
         if verdict in DROPPED:
             self.tally.dropped[verdict] += 1
             return []
+        self.heard.add(record.camera)
         steps: list[Step] = []
         if found is None or verdict == "opens":
             if found is not None and not found.stream.ended:

@@ -11,10 +11,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.config import Settings
-from pipeline.metrics import DROPS, IngestMetrics, WorkerMetrics
+from pipeline.metrics import DROPS, STAGES, IngestMetrics, WorkerMetrics, new_registry
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus/actionwire.rules.yaml"
+COVERED = {"shed": "ActionwireVideoNotWatched", "bad_record": "ActionwireBadRecords"}
+"""Reasons for a missed frame that an alert on another series tells of."""
 
 
 def families() -> Iterator[Metric]:
@@ -38,6 +41,17 @@ def alerts() -> set[str]:
     """Names of all alerts."""
     rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
     return {rule["alert"] for rule in rules if "alert" in rule}
+
+
+def chosen() -> set[tuple[str, str, str]]:
+    """Series, label and value of every choice in an expression; a choice among several values counts for each."""
+    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+    return {
+        (series, label, value)
+        for rule in rules
+        for series, label, values in re.findall(r"(\w+)\{(\w+)(?:!?=|[=!]~)\"([\w|]+)\"\}", rule["expr"])
+        for value in values.split("|")
+    }
 
 
 def test_every_rule_asks_for_a_metric_that_exists() -> None:
@@ -69,13 +83,30 @@ def test_every_rule_chooses_series_that_exist() -> None:
         for sample in family.samples
         for label, value in sample.labels.items()
     }
-    rules = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
-    chosen = [
-        found for rule in rules for found in re.findall(r"(actionwire[a-z_]+)\{(\w+)!?=\"(\w+)\"\}", rule["expr"])
-    ]
 
-    assert chosen
-    assert set(chosen) <= known
+    own = {one for one in chosen() if one[0].startswith("actionwire")}
+
+    assert own
+    assert own <= known
+
+
+def test_rules_about_processes_choose_the_job_of_the_guide() -> None:
+    """Series that Prometheus or the client library names are those of our processes, under the job they are told of."""
+    job = re.findall(r"job_name: (\w+)", (DEPLOY / "README.md").read_text())
+    process = {sample.name for family in new_registry().collect() for sample in family.samples}
+
+    others = {one for one in chosen() if not one[0].startswith("actionwire")}
+
+    assert {name for name, _, _ in others} == {"up", "process_start_time_seconds"} <= process | {"up"}
+    assert {(label, value) for _, label, value in others} == {("job", name) for name in job}
+
+
+def test_every_reason_for_a_missed_frame_has_its_alert() -> None:
+    """A frame that is dropped does not go by without a word, whatever the reason."""
+    reasons = {value for series, _, value in chosen() if series == "actionwire_dropped_total"}
+
+    assert reasons | COVERED.keys() == set(DROPS)
+    assert set(COVERED.values()) <= alerts()
 
 
 def test_the_guide_tells_what_to_do_for_each_alert() -> None:
@@ -96,3 +127,15 @@ def test_the_guide_speaks_of_what_there_is() -> None:
     assert named
     assert named <= settings
     assert {reason for reason in DROPS if f"`{reason}`" not in text} == set()
+
+
+def test_the_guide_speaks_of_stages_that_are_measured() -> None:
+    """Each stage that the guide, or the list of stages, names is observed somewhere; a word alone would never lead."""
+    steps = re.findall(r"^\d\. ((?:`\w+`(?: or |, )?)+):", (DEPLOY / "README.md").read_text(), re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", " ".join(steps)))
+    sources = [path.read_text() for path in (ROOT / "pipeline").rglob("*.py")]
+    observed = {stage for source in sources for stage in re.findall(r"[._]stage\(\"(\w+)\"\)", source)}
+
+    assert named
+    assert named <= observed
+    assert set(STAGES) == observed

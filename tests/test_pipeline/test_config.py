@@ -37,6 +37,37 @@ def test_a_camera_in_three_lines_and_an_action_in_one(file: Path) -> None:
     assert settings.labels[1].enter == 0.7
 
 
+@pytest.mark.parametrize(
+    ("url", "value", "expected"),
+    [
+        ("rtsp://viewer:${DOOR}@10.0.0.7/s", "p/w#1", "rtsp://viewer:p%2Fw%231@10.0.0.7/s"),
+        ("rtsp://viewer:${DOOR}@10.0.0.7/s", "100%25?@", "rtsp://viewer:100%2525%3F%40@10.0.0.7/s"),
+        ("rtsp://${DOOR}@10.0.0.7/s", "viewer:p/w", "rtsp://viewer:p%2Fw@10.0.0.7/s"),
+        ("rtsp://10.0.0.7/user=a_password=${DOOR}@1", "p/w", "rtsp://10.0.0.7/user=a_password=p/w@1"),
+        ("${DOOR}", "rtsp://viewer:p%2Fw@10.0.0.7/s", "rtsp://viewer:p%2Fw@10.0.0.7/s"),
+        ("${DOOR}/a@b.mp4", "/clips", "/clips/a@b.mp4"),
+    ],
+)
+def test_a_variable_holds_a_password_as_a_person_types_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, url: str, value: str, expected: str
+) -> None:
+    """Before the @ of a URL a value is percent-encoded, whatever it looks like; elsewhere it goes in unchanged."""
+    monkeypatch.setenv("DOOR", value)
+    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
+
+    assert load().cameras["door"].url.get_secret_value() == expected
+
+
+def test_an_empty_section_means_its_default(file: Path) -> None:
+    """`cameras:` and `labels:` stay behind where somebody deletes the last camera and the last label."""
+    file.write_text("cameras:\nlabels:\nkafka:\n  # bootstrap: broker:9092\nrate: 8\n")
+
+    settings = load()
+
+    assert (settings.cameras, settings.labels, settings.rate) == ({}, (), 8)
+    assert settings.kafka.bootstrap == "127.0.0.1:9092"
+
+
 def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A nested variable replaces one key and leaves its neighbours alone."""
     file.write_text("kafka: {bootstrap: 'file:9092', username: me}\n")
@@ -68,6 +99,10 @@ def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: 
         ("cameras: {'bad id!': {url: x}}", r"cameras\.bad id!"),
         ("- just\n- a list", r"must hold a mapping"),
         ("a: [1", r"is not YAML: .*line 1"),
+        ("lables:", r"lables: unknown key, did you mean 'labels'"),
+        ("source: 2026-13-01", r"actionwire\.yaml: a value looks like a date .*quotes"),
+        ("~: x", r"actionwire\.yaml: None is no section"),
+        ("labels:\n- x\n7:\n  enter: 0.5", r"actionwire\.yaml: 7 is no section .*indented too little"),
     ],
 )
 def test_a_wrong_file_names_key_reason_and_remedy(file: Path, content: str, message: str) -> None:
@@ -76,6 +111,25 @@ def test_a_wrong_file_names_key_reason_and_remedy(file: Path, content: str, mess
 
     with pytest.raises(ConfigurationError, match=message):
         load(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("LABELS", "a person falls down", r"ACTIONWIRE_LABELS holds no JSON; write a list such as '\["),
+        ("KAFKA", "s3cret:9092", r"ACTIONWIRE_KAFKA holds no JSON; .*ACTIONWIRE_KAFKA__KEY$"),
+    ],
+)
+def test_a_section_in_the_environment_is_json(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """A variable that should hold a whole section and holds something else is named, with the remedy, not its value."""
+    monkeypatch.setenv(f"ACTIONWIRE_{name}", value)
+
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        load(file)
+
+    assert value not in str(caught.value).split(";")[0]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -310,6 +310,32 @@ def test_a_swap_keeps_open_events_and_names_both_models() -> None:
     assert (ended.id, ended.model, ended.started_by) == (run.messages[0].id, newer, MODEL)
 
 
+@pytest.mark.parametrize(("drawn", "end"), [("888", 2), ("8883", 0)])
+def test_a_swap_to_a_bundle_that_leaves_the_label_out_ends_it(drawn: str, end: int) -> None:
+    """What is open ends at the first window of the new bundle, wherever that falls, as of the last of the old one."""
+    for first in (len(drawn), 50):
+        run = Run(rules_with(FALL, offset=2))
+        run.timeline(drawn)
+        run.rules = rules_with(RUN, offset=2)
+
+        run.window(first, 0.1)
+
+        assert told(run.messages) == [("started", 0), ("ended", 0, max(1, end), "label")]
+        assert deciding(run.messages)[1] == len(drawn) - 1
+        assert run.keep(relabel(run.states, first, run.rules, run.context)) == []
+        run.window(first + 1, 0.1)
+        assert run.states == {}
+
+
+def test_a_swap_to_a_bundle_that_leaves_the_label_out_breaks_its_streak() -> None:
+    """What the old bundle had begun to see is forgotten."""
+    run = Run(rules_with())
+    run.timeline("08")
+    run.rules = rules_with(RUN)
+
+    assert run.window(2, 0.1) == [] and run.states == {}
+
+
 def test_ids_are_made_of_what_happened() -> None:
     """Camera, session, label, start and space make the id: another run gives the same, another value gives another."""
     first = Run(rules_with()).timeline("88")[0].id

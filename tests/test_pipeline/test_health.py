@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from http.client import HTTPConnection
+from typing import Literal
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -64,11 +65,19 @@ def test_a_silent_client_holds_nobody_up() -> None:
     silent.close()
 
 
-def test_a_port_in_use_is_a_clear_error() -> None:
-    """The message names address, reason and where to change it; a closed server frees its port."""
+@pytest.mark.parametrize(("command", "share"), [("worker", ""), ("ingest", " --shard I/N")])
+def test_a_port_in_use_is_a_clear_error(command: Literal["worker", "ingest"], share: str) -> None:
+    """The message names address, reason and what to type instead; a closed server frees its port."""
     with HealthServer("127.0.0.1", 0, CollectorRegistry(), lambda: None, lambda: None) as server:
-        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{server.port}.*in use.*`http:`"):
-            HealthServer("127.0.0.1", server.port, CollectorRegistry(), lambda: None, lambda: None)
         port = server.port
+        remedy = f"ACTIONWIRE_HTTP__{command.upper()}_PORT={port + 2} actionwire {command}{share}, "
+        with pytest.raises(ConfigurationError, match=f"127.0.0.1:{port}: another process.*{remedy}"):
+            HealthServer("127.0.0.1", port, CollectorRegistry(), lambda: None, lambda: None, command=command)
     with HealthServer("127.0.0.1", port, CollectorRegistry(), lambda: None, lambda: None) as server:
         assert ask(server, "/live") == (200, "ok\n")
+
+
+def test_an_address_of_another_machine_is_a_clear_error() -> None:
+    """What another port would not mend is mended in the settings."""
+    with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1:9401.*`http:` in the settings"):
+        HealthServer("192.0.2.1", 9401, CollectorRegistry(), lambda: None, lambda: None)

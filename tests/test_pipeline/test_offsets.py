@@ -69,6 +69,17 @@ def test_a_position_of_another_program_is_recognised(metadata: str) -> None:
     assert decode_position(Position(7, metadata)) is None
 
 
+def test_only_the_epoch_that_is_named_ends() -> None:
+    """Who took a partition off the path ends what it worked under, and not what another thread has begun since."""
+    epochs = Epochs()
+    first = epochs.assign([P0, P1])
+    newer = epochs.assign([P1])
+    epochs.end(first)
+    assert epochs.owned() == newer
+    epochs.end(first)
+    assert epochs.assign([P0])[P0] == first[P0] + 2
+
+
 def test_an_epoch_ends_with_every_change_of_ownership() -> None:
     """Work of a partition that was lost, or lost and regained, no longer counts."""
     epochs = Epochs()

@@ -135,7 +135,7 @@ class KafkaGroupConsumer:
             except errors.NoOffsetForPartitionError:
                 return {}, {}  # assigned a moment ago: the listener is about to park it
             except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
-                return {}, _go_on(self._consumer, _due(error))
+                return {}, _go_on(self._consumer, error)
         return {Partition(*at): [_record(record) for record in records] for at, records in found.items()}, {}
 
     def committed(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, Position | None]:
@@ -219,7 +219,7 @@ class KafkaReader:
             try:
                 found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
             except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
-                for partition, hole in _go_on(self._consumer, _due(error)).items():
+                for partition, hole in _go_on(self._consumer, error).items():
                     log.warning("records were deleted before they were read", partition=partition, hole=hole)
                 return []
         return [_record(record) for records in found.values() for record in records]
@@ -263,18 +263,21 @@ def _bounds(
     return {Partition(*at): (first[at], end[at]) for at in asked}
 
 
-def _due(error: errors.KafkaError) -> dict[Partition, int]:
-    """Positions that cannot be read from, out of the library's error."""
-    if isinstance(error, errors.LogTruncationError):
-        return {Partition(*at): -1 for at in error.divergent_offsets}
-    return {Partition(*at): offset for at, offset in error.args[0].items()}
+def _due(consumer: KafkaConsumer, error: errors.KafkaError) -> tuple[dict[Partition, int], dict[Partition, int]]:
+    """Positions that cannot be read from, and where the broker knows up to which offset its log is still the same."""
+    if not isinstance(error, errors.LogTruncationError):
+        return {Partition(*at): offset for at, offset in error.args[0].items()}, {}
+    states = {at: consumer._subscription.assignment.get(at) for at in error.divergent_offsets}
+    due = {Partition(*at): state.position.offset for at, state in states.items() if state and state.position}
+    return due, {Partition(*at): found.offset for at, found in error.divergent_offsets.items() if found}
 
 
-def _go_on(consumer: KafkaConsumer, due: dict[Partition, int]) -> dict[Partition, tuple[int, int]]:
-    """Seek to the nearest offset that exists; (due, found) of each partition."""
+def _go_on(consumer: KafkaConsumer, error: errors.KafkaError) -> dict[Partition, tuple[int, int]]:
+    """Seek to the nearest offset that exists and holds no other record than it did; (due, found) of each partition."""
+    due, kept = _due(consumer, error)
     holes: dict[Partition, tuple[int, int]] = {}
     for partition, (first, end) in _bounds(consumer, due, 5.0).items():
-        offset = first if due[partition] < first else end
+        offset = max(first, min(due[partition], end, kept.get(partition, end)))
         consumer.seek(TopicPartition(*partition), offset)
         holes[partition] = (due[partition], offset)
     return holes

@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import structlog
+from numpy.typing import NDArray
 
 from pipeline.camera.backoff import Backoff
 from pipeline.camera.health import Health
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import SourceSettings, open_source
+from pipeline.camera.source import Picture, SourceSettings, open_source
+from pipeline.clock import SECOND
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
 
@@ -186,6 +189,81 @@ def test_clock_faults_start_new_sessions(server: RtspServer, card: Media, fault:
     assert health.clock_offset_seconds == pytest.approx(0 if fault == "rtp_jump" else value, abs=0.5)
 
 
+class Shown(Picture):
+    """A picture without content."""
+
+    def rgb(self, short_side: int) -> NDArray[np.uint8]:
+        """Black."""
+        return np.zeros((1, 1, 3), np.uint8)
+
+
+class Reordered:
+    """Clock and camera in one: 25 pictures a second, without sender reports, that a decoder of two B-frames reorders.
+
+    sent   2 0 1 5 3 4 8 6 7 ...    each packet 40 ms after the one before it
+    shown      0 1 2 3 4 5 6 ...    with the stamp that its own packet was given
+
+    After `before` seconds somebody sets the wall clock by `step` seconds.
+    """
+
+    codec = "h264"
+
+    def __init__(self, before: float, after: float, step: float) -> None:
+        self.packets = round((before + after) * 25)
+        self.before, self.step = before, round(step * SECOND)
+        self.at = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds since the start."""
+        return self.at
+
+    def monotonic_ns(self) -> int:
+        """The same in nanoseconds."""
+        return round(self.at * SECOND)
+
+    def time_ns(self) -> int:
+        """The wall clock, as it is set."""
+        return 1_795_234_000 * SECOND + self.monotonic_ns() + (self.step if self.at >= self.before else 0)
+
+    @contextmanager
+    def open(self, _settings: SourceSettings, now: Callable[[], int]) -> Iterator["Reordered"]:
+        """In the place of `open_source`."""
+        self.now = now
+        yield self
+
+    def pictures(self) -> Iterator[Picture]:
+        """In the order in which they are shown."""
+        stamps: dict[int, int] = {}
+        for packet in range(self.packets):
+            self.at = packet / 25
+            stamps[packet + (2 if packet % 3 == 0 else -1)] = self.now()
+            if (shown := packet - 2) in stamps:
+                yield Shown(shown * SECOND // 25, None, stamps.pop(shown), 320, 240, False, False, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("step", [-600.0, 600.0])
+def test_setting_the_wall_clock_costs_no_tick_of_reordered_pictures(
+    monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    """Pictures that the decoder held back while ingest's clock was set are placed by the new clock, like later ones.
+
+    packets   1 2 3 4 | 5 6 7 8
+    clock      12:00  |  11:50
+    pictures      1 2 | 3 4 5 6      3 and 4 are of packets that came before the step
+    session   --- A --|-- B ---
+    """
+    clock = Reordered(before=4.0, after=8.0, step=step)
+    monkeypatch.setattr("pipeline.camera.reader.open_source", clock.open)
+    monkeypatch.setattr("pipeline.camera.reader.time", clock)
+    with reading("rtsp://camera/door") as door:
+        assert door.until(lambda: door.health.ended, watched=False)
+
+    old, new = ([frame for frame in door.frames if frame.session == session] for session in door.sessions)
+    assert [len(old), len(new)] == [pytest.approx(4 * 8, abs=1), pytest.approx(8 * 8, abs=1)]
+    assert [frame.tick - new[0].tick for frame in new] == list(range(len(new)))
+    assert (new[0].capture_ns - old[-1].capture_ns) / SECOND == pytest.approx(step, abs=0.3)
+
+
 def test_another_resolution_starts_a_new_session(server: RtspServer, card: Media, tmp_path: Path) -> None:
     """When the camera's size changes in the stream, a newer session begins and the status tells the new size."""
     tall = load_media(write_test_card(tmp_path / "tall.mp4", seconds=4, width=240, height=320))
@@ -250,10 +328,15 @@ def test_a_looping_file_starts_a_session_for_each_pass(tmp_path: Path) -> None:
 
 
 def test_sessions_begin_after_a_given_one(server: RtspServer, card: Media) -> None:
-    """A session that was published before, by a clock that ran ahead, is older than every new one."""
-    server.add("door", card)
+    """A session that was published before, by a clock that ran ahead, is older than every new one; until then it is
+    the one that is told, so that a process in which the camera never answered does not forget it."""
+    mount = server.add("door", card)
+    mount.faults.status = 404
     future = (time.time_ns() // 1_000_000) + 10_000_000
     with reading(server.url("door"), after_session=future) as door:
+        assert door.until(lambda: door.health.reconnects >= 1)
+        assert door.health.session == future
+        mount.faults.status = None
         assert door.more(1)
 
     assert door.sessions == [future + 1]

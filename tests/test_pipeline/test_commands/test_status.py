@@ -19,9 +19,13 @@ from pipeline.broker.topics import apply_topics
 from pipeline.commands.status import bundle, collect, print_status
 from pipeline.config import Settings
 from pipeline.labels import make
-from pipeline.records.cameras import CameraStatus, encode_status
+from pipeline.records.cameras import STOPPED, CameraStatus, encode_status
 from pipeline.records.labels import ConfigLabels
 from pipeline.records.wire import Message
+
+HEARD_MS = 1_790_000_120_000
+"""When the broker got the newest status of every camera, two minutes after their conditions began."""
+NOW_NS = 1_790_000_125_000_000_000
 
 YARD = CameraStatus(
     "yard", "online", 1_790_000_000_000, 1_790_000_000_000, 12.5, 320, 240, "h264", "rtcp", -0.02, 3, "host-1",
@@ -48,7 +52,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def broker(settings: Settings) -> Iterator[Broker]:
     """A cluster with two cameras, one that was removed, one garbage status, one label and a lag of three records."""
-    broker = InProcessBroker()
+    broker = InProcessBroker(now_ms=lambda: HEARD_MS)
     apply_topics(broker, settings)
     producer = broker.producer()
     for message in (
@@ -71,7 +75,7 @@ def broker(settings: Settings) -> Iterator[Broker]:
 
 def test_everything_is_in_the_document(broker: Broker, settings: Settings) -> None:
     """Cameras as compaction leaves them, lag, labels, and whether the bundle is calibrated; it is JSON throughout."""
-    found = collect(broker, settings)
+    found = collect(broker, settings, NOW_NS)
 
     assert json.loads(json.dumps(found)) == found
     assert [(camera["camera"], camera["condition"]) for camera in found["cameras"]] == [
@@ -79,6 +83,7 @@ def test_everything_is_in_the_document(broker: Broker, settings: Settings) -> No
         ("odd", "unknown"),
         ("yard", "online"),
     ]
+    assert {camera["heard_ms"] for camera in found["cameras"]} == {HEARD_MS}
     assert (found["lag"]["records"], len(found["lag"]["partitions"])) == (3, 1)
     assert [label["text"] for label in found["labels"]["labels"]] == ["a person falls"]
     assert (found["bundle"]["name"], found["bundle"]["calibrated"]) == ("tiny", True)
@@ -87,17 +92,47 @@ def test_everything_is_in_the_document(broker: Broker, settings: Settings) -> No
 def test_people_see_what_matters(broker: Broker, settings: Settings) -> None:
     """Conditions, faults, conflicts, lag, labels, and a warning where thresholds were not measured."""
     output = io.StringIO()
-    found = collect(broker, settings)
+    found = collect(broker, settings, NOW_NS)
     by_hand = {**found, "bundle": {**found["bundle"], "calibrated": False}}
 
-    print_status(by_hand, 1_790_000_125_000_000_000, Console(file=output, width=200))
+    print_status(by_hand, NOW_NS, Console(file=output, width=200))
 
     shown = output.getvalue()
     for words in (
-        "3 cameras", "online", "(2 min)", "h264 320x240 12.5/s", "rtcp -0.02 s", "also published by host-2",
+        "3 cameras", "online", "(2 min)", "h264 320x240 12.5/s", "rtcp -0.02 s", "published by host-1 and host-2",
         "no answer", "lag: 3 records", "labels (set 0): a person falls", "bundle tiny@0.1.0", "NOT calibrated",
     ):  # fmt: skip
         assert words in shown, words
+
+
+@pytest.mark.parametrize(
+    ("last", "condition", "notes"),
+    [
+        pytest.param(replace(YARD, conflict=None), "unknown", "nothing heard from host-1 for 1 h", id="online"),
+        pytest.param(YARD, "unknown", "nothing heard from host-1 for 1 h", id="published twice"),
+        pytest.param(GATE, "unknown", "nothing heard from host-1 for 1 h; no answer", id="offline"),
+        pytest.param(replace(GATE, last_error=STOPPED), "offline", STOPPED, id="said goodbye"),
+    ],
+)
+def test_an_old_word_says_nothing_of_now(settings: Settings, last: CameraStatus, condition: str, notes: str) -> None:
+    """A camera whose ingest has died is unknown, and whoever was to publish it is named; a farewell stays true.
+
+    status   last word | 15 s: online, offline | an hour: unknown
+    """
+    broker = InProcessBroker(now_ms=lambda: HEARD_MS)
+    apply_topics(broker, settings)
+    broker.producer().send("actionwire.cameras", encode_status(last))
+    output = io.StringIO()
+
+    (fresh,) = collect(broker, settings, (HEARD_MS + 15_000) * 1_000_000)["cameras"]
+    found = collect(broker, settings, hour := (HEARD_MS + 3_600_000) * 1_000_000)
+    print_status(found, hour, Console(file=output, width=240))
+
+    (camera,) = found["cameras"]
+    assert (fresh["condition"], camera["condition"]) == (last.condition, condition)
+    assert camera["since_ms"] == (HEARD_MS if condition == "unknown" else last.since_ms)
+    assert f" {notes} " in output.getvalue()
+    broker.close()
 
 
 def test_a_bundle_that_does_not_load_is_said(tmp_path: Path) -> None:

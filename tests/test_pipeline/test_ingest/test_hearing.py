@@ -8,6 +8,7 @@ from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.errors import ConfigurationError
 from pipeline.ingest.hearing import Hearing
+from pipeline.ingest.statuses import farewell
 from pipeline.records.cameras import CameraStatus, encode_status
 from pipeline.records.wire import Message
 
@@ -34,6 +35,17 @@ def test_what_was_said_before_is_heard_at_once(broker: InProcessBroker) -> None:
     assert hearing.last_session("door") == 7
     assert hearing.rival("door", 5.0) == "other"
     assert (hearing.last_session("yard"), hearing.rival("yard", 5.0)) == (0, None)
+
+
+def test_a_farewell_keeps_the_newest_session(broker: InProcessBroker) -> None:
+    """After an orderly end the next process still begins after the sessions that workers know, and has no rival."""
+    producer = broker.producer()
+    for status in (STATUS, farewell(STATUS, 6, 99)):
+        producer.send(TOPIC, encode_status(status))
+
+    hearing = Hearing(broker, TOPIC, "me")
+
+    assert (hearing.last_session("door"), hearing.rival("door", 5.0)) == (6, None)
 
 
 def test_what_is_said_later_is_heard_by_listening(broker: InProcessBroker) -> None:

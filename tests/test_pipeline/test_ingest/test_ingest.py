@@ -49,7 +49,6 @@ def settings_for(cameras: dict[str, str], **ingest: Any) -> Settings:
         "stall_seconds": 2,
         "backoff_seconds": 0.05,
         "backoff_max_seconds": 0.3,
-        "lost_seconds": 3,
         "status_seconds": 0.4,
         "short_side": 60,
     }
@@ -172,7 +171,8 @@ def test_two_cameras_reach_the_frames_topic(server: RtspServer, card: Media) -> 
     assert (status.dropped, status.conflict, status.last_error) == (0, None, None)
     run.read()
     last = run.status("door")
-    assert last and (last.condition, last.session, last.last_error) == ("offline", None, "ingest has stopped")
+    session = run.of("door")[-1].session
+    assert last and (last.condition, last.session, last.last_error) == ("offline", session, "ingest has stopped")
 
 
 @pytest.mark.kafka
@@ -345,6 +345,26 @@ def test_frames_that_the_broker_gives_up_are_counted(server: RtspServer, card: M
         broker.last.holding = False
         assert run.until(lambda: len(run.frames) >= 2)
         assert run.ingest.ready() is None
+
+
+def test_a_link_that_was_away_for_long_begins_a_newer_session(server: RtspServer, card: Media) -> None:
+    """Workers end a camera that is silent for `worker.lost_seconds`; what is published afterwards must count again.
+
+    broker   takes   - - - - away - - - -   takes
+    session  1 1 1   1 1 1 1|2 2 2 2 2 2 2  2 2 2      renewed after half of it, while nobody can have ended it yet
+    """
+    server.add("door", card)
+    settings = settings_for({"door": server.url("door")})
+    settings = settings.model_copy(update={"worker": settings.worker.model_copy(update={"lost_seconds": 0.4})})
+    broker = _HoldingBroker()
+    with running(settings, broker) as run:
+        assert run.until(lambda: len(run.of("door")) >= 3)
+        broker.last.holding = True
+        before = run.of("door")[-1].session
+        assert run.until(lambda: (found := run.status("door")) is not None and (found.session or 0) > before)
+        broker.last.holding = False
+        broker.last.let_go(failing=True)
+        assert run.until(lambda: run.of("door")[-1].session > before)
 
 
 def test_oversized_frames_are_refused_and_counted(server: RtspServer, card: Media) -> None:

@@ -56,15 +56,29 @@ def test_a_replaced_file_is_seen(file: Path) -> None:
     assert not found.cameras
 
 
-def test_a_broken_file_leaves_the_settings_and_is_logged_once(file: Path) -> None:
+def test_the_last_camera_can_be_deleted(file: Path) -> None:
+    """What is left of a section, its bare name, means that there are no cameras."""
+    look = watch(file)
+    file.write_text("cameras:\n")
+
+    found = look()
+
+    assert found is not None
+    assert not found.cameras
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"), [("cameras: {door: {urrl: a.mp4}}", "urrl"), ("7: {url: a.mp4}", "7 is no")]
+)
+def test_a_broken_file_leaves_the_settings_and_is_logged_once(file: Path, broken: str, reason: str) -> None:
     """A typing error while editing must not take the cameras down; the next good edit counts."""
     look = watch(file)
-    file.write_text("cameras: {door: {urrl: a.mp4}}")
+    file.write_text(broken)
     with structlog.testing.capture_logs() as logs:
         assert look() is None
         assert look() is None
     assert [line["log_level"] for line in logs] == ["error"]
-    assert "urrl" in logs[0]["reason"]
+    assert reason in logs[0]["reason"]
     file.write_text("cameras: {}")
 
     assert look() is not None

@@ -56,8 +56,8 @@ def test_the_first_status_is_always_told() -> None:
 
 
 def test_a_farewell_is_offline_and_nobodys() -> None:
-    """When ingest stops, its cameras are offline, without a session, since now."""
-    last = farewell(STATUS, 99)
+    """When ingest stops, its cameras are offline since now, and the newest session is told."""
+    last = farewell(STATUS, 6, 99)
 
-    assert (last.condition, last.session, last.since_ms, last.last_error) == ("offline", None, 99, "ingest has stopped")
-    assert farewell(replace(last, since_ms=50), 99).since_ms == 50
+    assert (last.condition, last.session, last.since_ms, last.last_error) == ("offline", 6, 99, "ingest has stopped")
+    assert farewell(replace(last, since_ms=50), 6, 99).since_ms == 50

@@ -1,6 +1,8 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 from pipeline.broker.contract import Position, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
@@ -9,7 +11,7 @@ from pipeline.offsets import NO_STATE, Committed, encode_position
 from pipeline.records.state import CameraState, CoolDown, encode_state
 from pipeline.records.wire import Message, Partition
 from pipeline.testing import ManualClock
-from pipeline.worker.assignment import Restored, restore
+from pipeline.worker.assignment import RESTORE_SECONDS, Restored, restore
 
 P0, P1 = Partition("frames", 0), Partition("frames", 1)
 
@@ -49,14 +51,16 @@ def commit(broker: InProcessBroker, position: Position, states: dict[str, Camera
     return offsets[-1][1] if offsets else NO_STATE
 
 
-def restored(broker: InProcessBroker, start: str = "live", seconds: float = 1.0) -> dict[Partition, Restored]:
-    """Go through the assignment step with both partitions."""
+def restored(
+    broker: InProcessBroker, start: str = "live", clock: ManualClock | None = None, **options: Any
+) -> dict[Partition, Restored]:
+    """Go through the assignment step with both partitions; each look at the clock takes a while."""
     consumer = broker.group_consumer("frames", "group")
-    clock = ManualClock()
+    passing = clock or ManualClock()
 
     def monotonic() -> float:
-        clock.advance(0.01)
-        return clock.seconds
+        passing.advance(0.3)
+        return passing.seconds
 
     try:
         return restore(
@@ -68,7 +72,7 @@ def restored(broker: InProcessBroker, start: str = "live", seconds: float = 1.0)
             start="live" if start == "live" else "begin",
             monotonic=monotonic,
             fail=lambda step: None,
-            seconds=seconds,
+            **options,
         )
     finally:
         consumer.close()
@@ -101,9 +105,14 @@ def test_states_beyond_the_position_do_not_count(broker: InProcessBroker) -> Non
 
 
 def test_a_state_that_does_not_come_leaves_the_partition_out(broker: InProcessBroker) -> None:
-    """Without all of its states a partition never goes on; others do."""
+    """Without all of its states a partition never goes on. Others do, and soon: what is there was read to its end."""
     commit(broker, encode_position(Committed(3, 0, 99, 2)), {"door": state("door", 1)})
-    assert set(restored(broker, seconds=0.2)) == {P1}
+    clock = ManualClock()
+    begun = clock.seconds
+    with structlog.testing.capture_logs() as logs:
+        assert set(restored(broker, clock=clock)) == {P1}
+    assert clock.seconds - begun < RESTORE_SECONDS / 2
+    assert [(one["topic"], one["sought"]) for one in logs if one["log_level"] == "warning"] == [("state", {0: 99})]
 
 
 def test_a_position_that_a_tool_moved_is_a_fresh_start_there(broker: InProcessBroker) -> None:
@@ -130,3 +139,22 @@ def test_expired_records_are_a_hole() -> None:
     assert kept.committed == Committed(50, 40, 3, 2) and kept.hole == 0
     lost = _place(P0, Committed(50, 20, 3, 2), {}, (60, 90), 7, "live")
     assert lost.committed == Committed(60, 60, 3, 2) and lost.hole == 10
+
+
+@pytest.mark.parametrize(
+    ("end", "position", "rewind", "cut"), [(60, 50, 20, 0), (50, 50, 20, 0), (30, 30, 20, 20), (10, 10, 10, 40)]
+)
+def test_a_log_that_lost_its_end_goes_on_where_it_ends(end: int, position: int, rewind: int, cut: int) -> None:
+    """Records that take the place of lost ones are new: none of them lies below P and passes for processed."""
+    from pipeline.worker.assignment import _place
+
+    found = _place(P0, Committed(50, 20, 3, 2), {}, (0, end), 7, "live")
+    assert found == Restored(P0, Committed(position, rewind, 3, 2), {}, cut=cut)
+
+
+@pytest.mark.parametrize(("at", "position"), [(4, 4), (6, 6), (8, 7)])
+def test_a_log_that_grew_again_goes_on_where_it_was_cut(broker: InProcessBroker, at: int, position: int) -> None:
+    """Its end says nothing any more once it lies behind P again, so whoever saw the cut says where it was."""
+    commit(broker, encode_position(Committed(7, 2, NO_STATE, 3)), {})
+    found = restored(broker, cut={P0: at})[P0]
+    assert found == Restored(P0, Committed(position, 2, NO_STATE, 3), {}, cut=7 - position)

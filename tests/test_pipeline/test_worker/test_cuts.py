@@ -1,5 +1,6 @@
 """The test that matters: for any cut of a recorded partition, restore + rewind yields the bytes of the uncut run."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +15,7 @@ from pipeline.records.frames import EndMarker, LabelsMarker, StreamRecord
 from pipeline.records.state import CameraState, decode_state, encode_state
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, as_record, frame, picture
-from pipeline.worker.assignment import Restored
+from pipeline.worker.assignment import Restored, _place
 from pipeline.worker.decoding import Decoded
 from pipeline.worker.path import Path
 from pipeline.worker.streams import Geometry
@@ -152,6 +153,33 @@ def test_a_frame_that_brings_back_a_removed_session_finds_nothing_of_it(cut: int
     run(log, broker, cut, [2])
     path = run(log, broker, len(records), [3])
     assert everything(path) == everything(uncut) and broker.events == whole.events
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["newer frames", "the lost ones again"])
+@pytest.mark.parametrize("end", [5, 12, 20, 27, 31])
+def test_a_log_that_lost_its_end_sends_no_message_twice(end: int, again: bool) -> None:
+    """Events of the lost frames are in the state; what is written in their place is judged and gets ids of its own.
+
+    offset     0      5     12     20     27  31  35
+    shown      blue   red .....    blue   red        P
+    then       ......| blue, red, long blue, red, blue
+    """
+    colours = [colour for colour, count in (("blue", 6), ("red", 8), ("blue", 9), ("red", 12)) for _ in range(count)]
+    first = [frame("door", tick, rate=RATE) for tick in range(len(colours))]
+    broker = Broker([], [], [])
+    run(Log(first, colours), broker, len(first), [4])
+
+    found = broker.restored()
+    broker.position = _place(P, found.committed, found.cameras, (0, end), 0, "live").committed
+    before, tick = len(broker.events), end if again else len(first)
+    shown = ["blue"] * 10 + ["red"] * 10 + ["blue"] * 40 + ["red"] * 12 + ["blue"] * 12
+    frames = [*first[:end], *(frame("door", tick + more, rate=RATE) for more in range(len(shown)))]
+    run(Log(frames, [*colours[:end], *shown]), broker, len(frames), [4])
+
+    messages = [json.loads(value) for value in broker.events]
+    assert len({(one["id"], one["sequence"]) for one in messages}) == len(messages)
+    started = [one["start_tick"] - tick for one in messages[before:] if one["phase"] == "started"]
+    assert (again or len(started) == 2) and 58 <= started[-1] <= 66
 
 
 GRIDS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])

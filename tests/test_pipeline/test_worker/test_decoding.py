@@ -36,6 +36,8 @@ def test_a_marker_has_no_picture(marker: StreamRecord) -> None:
         (frame("door", -1, jpeg=JPEG), "range"),
         (frame("door", 7, rate=10**6, jpeg=JPEG), "range"),
         (frame("door", 7, session=10**40, jpeg=JPEG), "range"),
+        (replace(frame("door", 7, jpeg=JPEG), capture_ns=10**400), "range"),
+        (replace(frame("door", 7, jpeg=JPEG), capture_ns=-1), "range"),
         (frame("d" * 5000, 7, jpeg=JPEG), "range"),
         (LabelsMarker(2**80), "range"),
         (EndMarker("door", -1, 7, "lost"), "range"),

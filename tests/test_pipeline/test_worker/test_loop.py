@@ -24,11 +24,22 @@ from pipeline.health import HealthServer
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.labels import Label, LiveLabel
 from pipeline.records.wire import Message, Partition, Record
+from pipeline.worker import labelling, polling, succession
 from pipeline.worker.loop import Worker
 from pipeline.worker.run import run_worker
 
 PARTITIONS = 2
 JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, colour in COLOURS.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _impatient() -> Iterator[None]:
+    """Threads that have nothing to do look more often: nothing is decided by how often, and no test waits for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(polling, "POLL_SECONDS", 0.02)
+        patch.setattr(labelling, "FOLLOW_SECONDS", 0.02)
+        patch.setattr(succession, "LOOK_SECONDS", 0.05)
+        yield
 
 
 class Killed(BaseException):

@@ -56,6 +56,21 @@ def test_work_of_an_older_assignment_is_dropped() -> None:
     assert box.next(clock.seconds) is None
 
 
+def test_nothing_that_was_restored_before_a_request_is_opened_after_it() -> None:
+    """What waits is forgotten, and what the poll thread is about to announce is refused until it has seen the request.
+
+    poll         assign P0 |                assign P1 | take | assign P0
+    inference              | request -> P0            |      |           next -> P0
+    """
+    box, clock = mailbox()
+    assert box.assign(restored(P0), 3)
+    box.add(P0, [work(0, 3), work(1, 3)])
+    assert box.request_reassign() == {P0: 3} and box.next(clock.seconds) is None
+    assert not box.assign(restored(P1), 1) and box.next(clock.seconds) is None
+    assert box.take_reassign() and box.assign(restored(P0), 5)
+    assert box.next(clock.seconds) == [(restored(P0), 5)] and box.request_reassign() == {}
+
+
 def test_a_full_mailbox_says_so() -> None:
     """The poll thread is told to pause at the limit, and may go on once work was taken."""
     box, clock = mailbox(size=2, limit=2)
@@ -69,9 +84,11 @@ def test_a_full_mailbox_says_so() -> None:
 def test_requests_and_memberships_travel_back_and_forth() -> None:
     """A request to assign again is seen once; the newest membership is the one to commit with."""
     box, _ = mailbox()
-    assert not box.take_reassign() and box.membership(0) is None
+    assert not box.take_reassign() and not box.take_leave() and box.membership(0) is None
     box.request_reassign()
     assert box.take_reassign() and not box.take_reassign()
+    box.request_leave()
+    assert box.take_leave() and not box.take_leave()
     token = GroupToken("member")
     box.publish(token)
     assert box.membership(0) is token

@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+import pytest
 
 from pipeline.clock import tick_ns
 from pipeline.offsets import NO_STATE, Committed
@@ -94,6 +95,44 @@ def test_a_camera_that_is_left_out_ends_its_events() -> None:
     outcome = lane.advance({P: shown(["red"] * 8, begin=16)})
     assert outcome.frames == {"door": 8} and outcome.windows == 5
     assert lane.tally.live_seconds == 6.0
+
+
+def test_a_camera_that_is_left_out_is_heard() -> None:
+    """Its frames count, so it is not lost: who is heard does not depend on who is watched."""
+    lane, _ = path()
+    lane.open(fresh())
+    assert lane.advance({P: shown(["grey"])}).heard == {P: {"door"}}
+    lane.shed(frozenset({"door"}))
+    assert lane.advance({P: shown(["grey"], begin=1)}).heard == {P: {"door"}}
+    assert lane.advance({P: shown(["grey"], begin=1)}).heard == {}
+
+
+@pytest.mark.parametrize("rewind", [0, 8])
+def test_a_camera_that_is_left_out_ends_what_its_state_has_open(rewind: int) -> None:
+    """The message that ended its event was lost with its transaction: the event ends once the partition is warm.
+
+    event    started --------- ended (shed), not committed; the partition is assigned again --------- ended (shed)
+    """
+    lane, _ = path()
+    lane.open(fresh())
+    lane.advance({P: shown(["red"] * 8)})
+    state = lane.lanes[P].state("door")
+    assert state is not None and phases(lane.shed(frozenset({"door"}))) == [("ended", "shed")]
+    lane.close(P)
+    lane.open(fresh(8, rewind, [state]))
+    warm = lane.advance({P: shown(["red"] * 8)[rewind:]}).fired
+    assert phases([*warm, *lane.shed(frozenset({"door"}))]) == [("ended", "shed")]
+    assert lane.advance({P: shown(["red"] * 8, begin=8)}).windows == 0
+
+
+def test_a_partition_that_was_warming_up_takes_its_cameras_back() -> None:
+    """The overload that passed in the meantime leaves nobody out."""
+    lane, _ = path()
+    lane.shed(frozenset({"door"}))
+    lane.open(fresh(8, 0, [CameraState("door", 1, 4, 3, False, ())]))
+    lane.advance({P: shown(["grey"] * 4)})
+    lane.shed(frozenset())
+    assert lane.advance({P: shown(["grey"] * 5, begin=4)}).windows == 1
 
 
 def test_a_spread_window_uses_every_other_frame() -> None:

@@ -1,0 +1,38 @@
+import pytest
+
+from pipeline.records.wire import Partition
+from pipeline.worker.retries import Retries
+
+P0, P1 = Partition("frames", 0), Partition("frames", 1)
+
+
+def test_what_is_not_there_is_asked_for_ever_more_seldom() -> None:
+    """Each pause is twice the one before, up to the longest; every partition waits for itself.
+
+    second   0    0.5   1.5       3.5     5.5
+    P0       x    x     x         x       x
+    P1            new
+    """
+    retries = Retries(0.5, 2.0)
+    assert retries.due([P0], 0.0) == {P0} and retries.pause([P0]) == 0.0
+    for at, again in [(0.0, 0.5), (0.5, 1.5), (1.5, 3.5), (3.5, 5.5)]:
+        retries.missing([P0], at)
+        assert retries.due([P0, P1], again - 0.1) == {P1} and retries.due([P0, P1], again) == {P0, P1}
+    assert retries.pause([P0, P1]) == 2.0
+
+
+@pytest.mark.parametrize(("pause", "waited"), [(0.0, 0.5), (1.5, 1.5), (9.0, 2.0)])
+def test_a_broker_that_does_not_answer_is_asked_again_soon(pause: float, waited: float) -> None:
+    """Pauses do not grow by themselves: it answers everybody at once when it is back."""
+    retries = Retries(0.5, 2.0)
+    for now in (0.0, 10.0):
+        retries.failed([P0], now, pause)
+        assert retries.pause([P0]) == waited and retries.due([P0], now + waited) == {P0}
+
+
+def test_what_was_restored_or_lost_begins_anew() -> None:
+    """A partition that comes back is tried at once."""
+    retries = Retries(0.5, 2.0)
+    retries.missing([P0, P1], 0.0)
+    retries.forget([P0])
+    assert retries.due([P0, P1], 0.0) == {P0} and retries.pause([P0]) == 0.0
