@@ -22,7 +22,7 @@ from engines.textbank import TextEncoder
 from trainer import recordings, serving
 from trainer.detection import Series, Tally
 from trainer.errors import CalibrationError
-from trainer.export import new_directory
+from trainer.export import check_version, new_directory
 from trainer.fitting import Fit, Measure, fit
 from trainer.material import PARTS, Material
 from trainer.recordings import Recorded, seeds_of
@@ -30,7 +30,6 @@ from trainer.scenes.commands import Recording, camera_seed
 from trainer.scenes.vocabulary import ACTIONS
 from trainer.serving import CameraScores, Scores
 from trainer.temperature import ScoreRule, Temperature, Windows, fit_temperature, probabilities
-from trainer.zero_shot import check_version
 
 Report = Callable[[str, int, int, str], None]
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
 from engines import bundle
 from engines.bundle import References
+from engines.manifest import Version
 from trainer import prompts
 from trainer.errors import CheckpointError, ExportError
 from trainer.prompts import Fact
@@ -62,6 +64,16 @@ def checkpoint_of(run: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; train first, or name another run folder")
     return path
+
+
+def check_version(version: str) -> str:
+    """The version of a bundle, as it may stand in a manifest. Raises ExportError."""
+    try:
+        return TypeAdapter(Version).validate_python(version)
+    except ValidationError as error:
+        raise ExportError(
+            f"{version!r} is no version of a bundle: letters, digits and . _ + - only, no blanks"
+        ) from error
 
 
 @contextmanager

@@ -135,8 +135,9 @@ def with_labels(recipe: Recipe) -> Recipe:
     """
     if recipe.data.clips is None:
         return recipe
-    labels = tuple(sorted({clip.label for clip in read_list(recipe.data.clips)}))
-    data = recipe.data.model_copy(update={"clips_hash": list_hash(recipe.data.clips)})
+    clips = read_list(recipe.data.clips)
+    labels = tuple(sorted({clip.label for clip in clips}))
+    data = recipe.data.model_copy(update={"clips_hash": _list_hash(clips)})
     return recipe.model_copy(update={"data": data, "model": recipe.model.model_copy(update={"labels": labels})})
 
 
@@ -185,9 +186,9 @@ def _trained_and_measured(clips: Sequence[Clip]) -> str | None:
     return None
 
 
-def list_hash(source: Path) -> str:
-    """What a list of clips says, and how large its files are, as a short hash. Raises RecipeError as `read_list`."""
-    rows = [{**asdict(clip), "bytes": Path(clip.path).stat().st_size} for clip in read_list(source)]
+def _list_hash(clips: Sequence[Clip]) -> str:
+    """What a list of clips says, and how large its files are, as a short hash."""
+    rows = [{**asdict(clip), "bytes": Path(clip.path).stat().st_size} for clip in clips]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
 
 
@@ -204,7 +205,7 @@ def open_clips(
             f"the list of clips {source} has the label {unknown[0]!r}, which this model was not trained on; take its "
             "clips out, or train anew"
         )
-    home = cache / f"clips-{list_hash(source)}-{rate}-{width}x{height}"
+    home = cache / f"clips-{_list_hash(clips)}-{rate}-{width}x{height}"
     if not (home / "index.json").exists():
         _decode(clips, home, rate, height, width, progress)
     bounds = tuple((int(first), int(count)) for first, count in json.loads((home / "index.json").read_text("utf-8")))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import numpy.typing as npt
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from engines.bundle import (
     Encoder,
@@ -34,9 +33,9 @@ from engines.bundle import (
     write_references,
 )
 from engines.errors import EngineError
-from engines.manifest import Version
 from trainer import prompts, reference_texts
-from trainer.errors import ExportError, PretrainedError, TrainerError
+from trainer.errors import PretrainedError, TrainerError
+from trainer.export import check_version
 from trainer.reference_texts import ReferenceText
 
 if TYPE_CHECKING:
@@ -68,16 +67,6 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_version(self.version)
-
-
-def check_version(version: str) -> str:
-    """The version of a bundle, as it may stand in a manifest. Raises ExportError."""
-    try:
-        return TypeAdapter(Version).validate_python(version)
-    except ValidationError as error:
-        raise ExportError(
-            f"{version!r} is no version of a bundle: letters, digits and . _ + - only, no blanks"
-        ) from error
 
 
 def write_bundle(
