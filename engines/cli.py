@@ -28,7 +28,7 @@ app = typer.Typer(
 Reference = Annotated[str, typer.Argument(metavar="BUNDLE", help="Path of a bundle, NAME[@VERSION], or demo.")]
 Store = Annotated[
     Path | None,
-    typer.Option("--store", envvar="ACTIONWIRE_STORE", help="Folder of published bundles; by default the user's own."),
+    typer.Option("--store", help="Folder of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -40,6 +40,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipeline.errors import ConfigurationError
+from pipeline.records.labels import LONGEST_SECONDS, MOST_WINDOWS
 
 DEFAULT_FILE = Path("actionwire.yaml")
 IN_PROCESS = "in-process"
@@ -88,12 +89,12 @@ class EventSettings(_Frozen):
 
     enter: float | None = Field(default=None, gt=0, lt=1)
     exit: float | None = Field(default=None, gt=0, lt=1)
-    confirm: int | None = Field(default=None, ge=1)
-    backtrack_seconds: float | None = Field(default=None, ge=0)
-    min_seconds: float | None = Field(default=None, ge=0)
-    merge_seconds: float | None = Field(default=None, ge=0)
-    cooldown_seconds: float | None = Field(default=None, ge=0)
-    max_seconds: float | None = Field(default=None, gt=0)
+    confirm: int | None = Field(default=None, ge=1, le=MOST_WINDOWS)
+    backtrack_seconds: float | None = Field(default=None, ge=0, le=LONGEST_SECONDS)
+    min_seconds: float | None = Field(default=None, ge=0, le=LONGEST_SECONDS)
+    merge_seconds: float | None = Field(default=None, ge=0, le=LONGEST_SECONDS)
+    cooldown_seconds: float | None = Field(default=None, ge=0, le=LONGEST_SECONDS)
+    max_seconds: float | None = Field(default=None, gt=0, le=LONGEST_SECONDS)
 
 
 class LabelSettings(EventSettings):

@@ -60,6 +60,7 @@ class Detection:
 
     camera: str
     label: str
+    label_id: str
     start: float
     end: float
     fired: float | None
@@ -93,7 +94,7 @@ class Comparison:
     labels: Mapping[str, Tally]
     camera_hours: float
     ignored: int = 0
-    """Events of cameras that the truth does not know, or that began after its end."""
+    """Events of cameras that the truth does not know, or outside its time."""
     total: Tally = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,15 +127,15 @@ def read_truth(document: Mapping[str, Any]) -> Truth:
 def detections(messages: Iterable[ActionEvent], truth: Truth) -> tuple[list[Detection], int]:
     """Put events together from their messages, in any order and however often; also how many events were left out.
 
-    Left out are events of cameras that the truth does not know, and those that began after the end of its stream. An
-    event that never ended lasts until the end of the stream.
+    Left out are events of cameras that the truth does not know, and those that began after the end of its stream or
+    ended before its beginning. An event that never ended lasts until the end of the stream.
     """
     by_event: dict[str, dict[int, ActionEvent]] = {}
     for message in messages:
         by_event.setdefault(message.id, {})[message.sequence] = message
     known = [parts for parts in by_event.values() if next(iter(parts.values())).camera in truth.seconds]
     every = [_detection(parts, truth) for parts in known]
-    found = [one for one in every if one.start < truth.seconds[one.camera]]
+    found = [one for one in every if one.start < truth.seconds[one.camera] and one.end > 0]
     return sorted(found, key=lambda one: (one.camera, one.label, one.start)), len(by_event) - len(found)
 
 
@@ -146,7 +147,8 @@ def compare(truth: Truth, messages: Iterable[ActionEvent], labels: Sequence[str]
     events, ignored = detections(messages, truth)
     texts = {_plain(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
     if labels is not None:
-        wanted = {slug(label): label for label in labels}
+        named = {one.label_id: one.label for one in events}
+        wanted = {slug(label): label for label in (named.get(name, name) for name in labels)}
         absent = wanted.keys() - {slug(text) for text in texts.values()}
         texts = {plain: text for plain, text in texts.items() if slug(text) in wanted}
         texts |= {_plain(wanted[name]): wanted[name] for name in absent}
@@ -275,7 +277,7 @@ def _detection(parts: Mapping[int, ActionEvent], truth: Truth) -> Detection:
     end = truth.seconds[first.camera] if last.end_ns is None else seconds(last.end_ns)
     fired = seconds(first.time_ns) if first.phase == "started" else None
     cleared = None if last.end_ns is None else seconds(last.time_ns)
-    return Detection(first.camera, first.label, start, end, fired, cleared)
+    return Detection(first.camera, first.label, first.label_id, start, end, fired, cleared)
 
 
 def _epoch(text: str | None) -> int:

@@ -36,6 +36,8 @@ from pipeline.rules import EventRules
 
 NAMESPACE = uuid.UUID("0d3f5f6e-8a55-5c0e-9d35-6f0c2a1b7e44")
 """Namespace of event ids."""
+FORGET_SECONDS = 30
+"""How long the end of an event is remembered at least: the longest onset lag that any bundle has, and more."""
 UPDATE_SECONDS = 1
 """An open event is updated at most once in this time."""
 REST_AFTER: frozenset[EndReason] = frozenset({"score", "max_length", "shed"})
@@ -340,7 +342,8 @@ def _broken(state: Streak, tick: int) -> LabelState | None:
 
 def _rested(state: LabelState | None, tick: int, rules: EventRules) -> LabelState | None:
     """A cool-down is forgotten once it is over and no later event could start before the end of the last."""
-    over = isinstance(state, CoolDown) and tick >= state.until_tick and tick - rules.onset_lag >= state.floor_tick
+    lag = max(rules.onset_lag, FORGET_SECONDS * rules.rate)  # another bundle may have another lag
+    over = isinstance(state, CoolDown) and tick >= state.until_tick and tick - lag >= state.floor_tick
     return None if over else state
 
 

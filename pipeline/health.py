@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -25,6 +25,24 @@ Check: TypeAlias = Callable[[], str | None]
 """None while all is well, else the reason in words. Called on the server's threads; must return at once."""
 
 _SLOW_CLIENT_SECONDS = 5.0
+
+
+class Checked(Protocol):
+    """What a process runs: it says whether it lives and whether it can be of use."""
+
+    def live(self) -> str | None:
+        """None, or why the process should be restarted."""
+
+    def ready(self) -> str | None:
+        """None, or why it cannot be of use."""
+
+
+def checks(running: Sequence[Checked]) -> tuple[Check, Check]:
+    """/live and /ready of what will stand first in `running` once it runs; until then the process lives, no more."""
+    return (
+        lambda: running[0].live() if running else None,
+        lambda: running[0].ready() if running else "not started yet",
+    )
 
 
 class HealthServer:

@@ -30,9 +30,11 @@ METADATA_LIMIT = 4096
 class Trail:
     """Accepted frames of one session that a restart may need: (tick, offset), oldest first."""
 
-    def __init__(self, rewind_ticks: int, multiple: int) -> None:
+    def __init__(self, rewind_ticks: int, multiple: int, holds: int) -> None:
+        """holds: item ticks that a missing item is filled for (`windows.Grid.holds`)."""
         self._reach = rewind_ticks
         self._multiple = multiple
+        self._holds = holds
         self._frames: deque[tuple[int, int]] = deque()
         self._anchors: deque[int] = deque()
 
@@ -41,6 +43,8 @@ class Trail:
         self._frames.append((tick, offset))
         if tick % self._multiple == 0:
             self._anchors.append(tick)
+        elif self._anchors and (tick - self._anchors[-1]) // self._multiple > self._holds:
+            self._anchors.clear()  # frames went on and no item came: the last one fills nothing any more
         # Keep the last item frame before the reach too: it may fill a missing tick at the reach's beginning.
         while len(self._anchors) > 1 and self._anchors[1] <= tick - self._reach:
             self._anchors.popleft()
@@ -113,16 +117,17 @@ class Epochs:
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """End the epoch of partitions that are no longer owned."""
         with self._lock:
-            for partition in partitions:
-                self._current[partition] = self._current.get(partition, 0) + 1
-                self._owned.discard(partition)
+            self._pass(partitions)
 
     def end(self, epochs: Mapping[Partition, int]) -> None:
         """End these epochs where they have not passed already; a newer one of the same partition goes on."""
         with self._lock:
-            for partition in [one for one, epoch in epochs.items() if self._current.get(one) == epoch]:
-                self._current[partition] += 1
-                self._owned.discard(partition)
+            self._pass([one for one, epoch in epochs.items() if self._current.get(one) == epoch])
+
+    def _pass(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._current[partition] = self._current.get(partition, 0) + 1
+            self._owned.discard(partition)
 
     def is_current(self, partition: Partition, epoch: int) -> bool:
         """True while work of this epoch still counts."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from pipeline.config import Settings, load
+from pipeline.errors import ConfigurationError
 
 ConfigFile: TypeAlias = Annotated[
     Path | None,
@@ -18,6 +20,15 @@ Bootstrap: TypeAlias = Annotated[
     typer.Option("--bootstrap", "-b", metavar="HOST:PORT", help="Kafka cluster to use; wins over the settings."),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+
+
+def writable(file: Path) -> None:
+    """Make sure, before any work, that a file can be written. Raises ConfigurationError."""
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise ConfigurationError(f"{file} cannot be written: there is no folder {folder}; make it first")
+    if file.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
+        raise ConfigurationError(f"{file} cannot be written; name another file, or change its permissions")
 
 
 def settings_from(config: Path | None, bootstrap: str | None = None, **sections: dict[str, Any]) -> Settings:

@@ -18,7 +18,7 @@ from pipeline.clock import REPLAY_EPOCH_NS
 from pipeline.config import Settings, read_document
 from pipeline.errors import ConfigurationError
 from pipeline.labels import LabelSet, collect, make
-from pipeline.options import Bootstrap, ConfigFile, settings_from
+from pipeline.options import Bootstrap, ConfigFile, settings_from, writable
 from pipeline.records.events import ActionEvent, event_document
 from pipeline.records.labels import Label
 from pipeline.records.wire import Partition, canonical_json, iso, nanoseconds
@@ -70,6 +70,9 @@ def replay(
     if bool(sources) == topic:
         raise ConfigurationError("name video files to replay, or --topic for the frames topic of the cluster")
     asked = _labels(label or [], labels, settings)
+    for file in (output, scores):
+        if file is not None and str(file) != "-":
+            writable(file)
     begun = perf_counter()
     with ExitStack() as stack:
         model = load_model(settings, allow_draft=draft, cache=cache_directory())

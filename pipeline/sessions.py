@@ -59,10 +59,13 @@ def judge(stream: Stream | None, session: int, tick: int, rate: int) -> Verdict:
 
 
 def ends(stream: Stream | None, marker: EndMarker) -> bool:
-    """True when an end marker applies: session and last tick are still the camera's, and the session is open."""
+    """True when an end marker applies: session and last tick are still the camera's, and the session is open.
+
+    A camera that is removed is forgotten, also where its session had ended before.
+    """
     return (
         stream is not None
-        and not stream.ended
+        and (not stream.ended or marker.reason == "removed")
         and stream.session == marker.session
         and stream.last_tick == marker.last_tick
     )

@@ -13,7 +13,8 @@ windows.
 
 A missing item tick is filled by the last item, for at most max(1, floor(r / 2m)) ticks. A longer gap fills nothing and
 empties the ring. There are no partial windows. All consequences of a frame (holds, windows, passed ticks) happen when
-that frame arrives, so they belong to its offset.
+that frame arrives, so they belong to its offset; also that of a frame between two item ticks, before which some are
+missing.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Ring(Generic[Item]):
         due: list[Due[Item]] = []
         if self._tick is not None:
             missing = (tick - self._tick) // self.grid.multiple - 1
-            if missing > self._holds:
+            if missing > self._holds or not self._slots:
                 self._slots.clear()
                 passed = self.grid.due(self._tick, tick - 1)
                 due += [passed] if passed else []
@@ -120,6 +121,23 @@ class Ring(Generic[Item]):
         due += self._place(tick, slot)
         self._tick = tick
         return due
+
+    def lapse(self, tick: int) -> list[Due[Item]]:
+        """Take note of a frame at a tick that is no item tick; return what passed without a window because of it.
+
+        A camera may send frames at such ticks alone. Its time goes on all the same: as soon as more items are missing
+        than are held, nothing that comes will fill them.
+        """
+        last = tick - tick % self.grid.multiple
+        before, self._tick = self._tick, last
+        if before is None:
+            return []
+        if self._slots and (last - before) // self.grid.multiple <= self._holds:
+            self._tick = before
+            return []
+        self._slots.clear()
+        passed = self.grid.due(before, last)
+        return [passed] if passed else []
 
     def _place(self, tick: int, slot: Slot[Item]) -> list[Due[Item]]:
         self._slots.append(slot)

@@ -138,6 +138,7 @@ def calibrate(
     manifest = bundle.load(source, allow_draft=True).manifest
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
+        score_rule(building, manifest, material.labels)  # before the replays: it names a label that cannot be read
         work = _Work(building, manifest.window.rate, material.labels, report, Path(folder))
         fitting = work.replay("fit", material.fit)
         quiet = work.replay("quiet", material.quiet)

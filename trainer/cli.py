@@ -58,7 +58,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, YAML; the shipped ones lie in trainer/recipes.")],
     out: Annotated[Path, typer.Option(help="Run folder; a run that lies there goes on.")],
     device: Device = "cpu",
-    workers: Annotated[int, typer.Option(help="Threads that prepare batches.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that prepare batches.")] = 2,
     cache: Footage = None,
     settings: Settings = None,
 ) -> None:

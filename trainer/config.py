@@ -176,7 +176,8 @@ class Validate(Part):
     """What is measured, on rendered seeds of the validation range."""
 
     first_seed: int = Field(default=10_000, ge=10_000, lt=20_000)
-    streams: Positive = 12
+    streams: int = Field(default=12, ge=2)
+    """Half of them decide the thresholds for the other half."""
     seconds: float = Field(default=120.0, gt=0)
     clips: Positive = 640
     clip_seconds: float = Field(default=5.0, gt=0)
@@ -228,6 +229,16 @@ class Recipe(Part):
             raise ValueError("stages: frozen stages draw from rendered scenes; leave them out for clips of your own")
         return self
 
+    @model_validator(mode="after")
+    def _windows_show_something(self) -> Recipe:
+        aside = self.targets.first + self.targets.last
+        if aside >= self.model.frames:
+            raise ValueError(
+                f"targets: first and last leave {aside} frames out, a window has {self.model.frames} (model.frames); "
+                "no window would show an action"
+            )
+        return self
+
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe from YAML; `overrides` are `dotted.key=value` with a YAML value. Raises RecipeError."""
@@ -235,10 +246,17 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         tree = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe at {path}; the shipped ones lie in trainer/recipes") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is no valid YAML: {error}") from error
     for override in overrides:
-        _override(tree, override)
+        try:
+            _override(tree, override)
+        except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise RecipeError(
+                f"--set {override!r} fits no place in {path}; write dotted.key=value, and a stage by its number from 0"
+            ) from error
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -248,7 +266,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
 def _override(tree: dict[str, object], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals:
-        raise RecipeError(f"--set {override!r} has no value; write dotted.key=value")
+        raise ValueError("no value")
     *parents, last = key.split(".")
     node: object = tree
     for parent in parents:

@@ -107,7 +107,8 @@ def _validate(recipe: Recipe, model: VideoTextModel, footage: dict[str, Footage]
     result |= {f"f1_{key}": tally.f1 for key, tally in zip(KEYS, by_label, strict=True)}
     result["event_f1"] = total.f1
     result["top8_f1"] = _pooled(sorted(by_label, key=lambda tally: -tally.f1)[:8])
-    result["onset_delay_median_s"] = float(torch.tensor(total.delays).median()) if total.delays else float("nan")
+    if total.delays:  # else there is none, and NaN is no JSON
+        result["onset_delay_median_s"] = float(torch.tensor(total.delays).median())
     result["onset_lag_s"], result["offset_lag_s"] = fits[0].onset_lag, fits[0].offset_lag
     return result
 

@@ -17,6 +17,7 @@ from trainer.ahead import ahead
 from trainer.checkpoint import Average
 from trainer.config import Recipe
 from trainer.course import Course, Report, open_course, silent
+from trainer.errors import RecipeError
 from trainer.labelled import with_labels
 from trainer.model import VideoTextModel, build
 
@@ -43,10 +44,10 @@ def train(
     report = report or silent
     recipe = with_labels(recipe)
     out.mkdir(parents=True, exist_ok=True)
-    course = open_course(recipe, cache or out / "footage", report)
     torch.manual_seed(recipe.seed)
-    task = course.task(build(recipe.model, recipe.data.height, recipe.data.width), recipe.loss).to(device)
-    model = task.model
+    model = _built(recipe, device)  # before minutes of rendering: a recipe or a machine may not allow it
+    course = open_course(recipe, cache or out / "footage", report)
+    task = course.task(model, recipe.loss).to(device)
     optimiser = schedule.build_optimiser(
         recipe.optimiser, model.clip, model.clip.visual, model.head, getattr(task, "readouts", None)
     )
@@ -54,12 +55,12 @@ def train(
     first = 0
     if (out / checkpoint.NAME).exists():
         first = checkpoint.restore(out / checkpoint.NAME, task, average, optimiser, recipe)
-        _forget_after(out / "metrics.jsonl", first)
+        _forget_after(out / "metrics.jsonl", first, recipe.steps)
     (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", "utf-8")
-    with (out / "metrics.jsonl").open("a", encoding="utf-8") as log, _precision(device):
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") as log, _attention(device):
         began, since = time.monotonic(), first
         for step, batch in enumerate(_batches(course, model, recipe, first, workers), first):
-            losses, numbers = _step(task, batch, optimiser, recipe, step)
+            losses, numbers = _step(task, batch, optimiser, recipe, step, device)
             average.update(model, step)
             done = step + 1
             if done % _LOG_EVERY == 0 or done == recipe.steps:
@@ -86,6 +87,13 @@ def train(
     return result
 
 
+def _built(recipe: Recipe, device: str) -> VideoTextModel:
+    try:
+        return build(recipe.model, recipe.data.height, recipe.data.width).to(device)
+    except (RuntimeError, AssertionError) as error:  # what timm, open_clip and torch raise
+        raise RecipeError(f"the model of recipe {recipe.name!r} cannot be built on {device!r}: {error}") from error
+
+
 def _batches(course: Course, model: VideoTextModel, recipe: Recipe, first: int, workers: int) -> Iterator[object]:
     """The batches of the steps from `first` on. The tower encodes for the frozen stages when it has learnt its last."""
     thawed = recipe.thawed_steps
@@ -96,10 +104,11 @@ def _batches(course: Course, model: VideoTextModel, recipe: Recipe, first: int, 
 
 
 def _step(
-    task: nn.Module, batch: object, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int
+    task: nn.Module, batch: object, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, device: str
 ) -> tuple[dict, dict]:
     schedule.set_rate(optimiser, schedule.rate_at(recipe, step))
-    losses, numbers = task(batch)
+    with _mixed(device):  # of one step: until it is left, autocast keeps the weights as it cast them first
+        losses, numbers = task(batch)
     optimiser.zero_grad(set_to_none=True)
     sum(losses.values()).backward()
     if recipe.optimiser.clip:
@@ -121,7 +130,7 @@ def measure(
 
 
 def _averaged(recipe: Recipe, average: Average, device: str) -> VideoTextModel:
-    model = build(recipe.model, recipe.data.height, recipe.data.width).to(device)
+    model = _built(recipe, device)
     model.load_state_dict(average.state)
     return model.eval()
 
@@ -130,20 +139,26 @@ def _total(row: dict[str, float]) -> float:
     return sum(value for name, value in row.items() if name.startswith("loss_"))
 
 
-@contextlib.contextmanager
-def _precision(device: str) -> Iterator[None]:
-    """bf16 autocast on a GPU; full precision on a CPU, with the attention kernel whose backward pass is fast there."""
-    if device.startswith("cuda"):
-        torch.backends.cuda.matmul.allow_tf32 = True
-        with torch.autocast("cuda", torch.bfloat16):
-            yield
-    else:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+def _mixed(device: str) -> contextlib.AbstractContextManager[object]:
+    """bf16 autocast on a GPU, full precision on a CPU."""
+    return torch.autocast("cuda", torch.bfloat16) if device.startswith("cuda") else contextlib.nullcontext()
 
 
-def _forget_after(path: Path, step: int) -> None:
-    """Drop the log's rows beyond a checkpoint: they will be written again."""
+def _attention(device: str) -> contextlib.AbstractContextManager[object]:
+    """On a CPU the attention kernel whose backward pass is fast there."""
+    return contextlib.nullcontext() if device.startswith("cuda") else sdpa_kernel(SDPBackend.MATH)
+
+
+def _forget_after(path: Path, step: int, steps: int) -> None:
+    """Drop what will be written again: rows beyond a checkpoint and the last validation; and a row that was cut off."""
     if path.exists():
-        rows = [line for line in path.read_text("utf-8").splitlines() if json.loads(line)["step"] <= step]
-        path.write_text("".join(f"{row}\n" for row in rows), "utf-8")
+        lines = path.read_text("utf-8").splitlines()
+        path.write_text("".join(f"{line}\n" for line in lines if _stays(line, step, steps)), "utf-8")
+
+
+def _stays(line: str, step: int, steps: int) -> bool:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return row["step"] <= step and not (row["step"] == steps and "validation" in row)

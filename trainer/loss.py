@@ -10,6 +10,15 @@ _AWAY = -1e4  # a logit that takes no part: exp() of it is zero in float32 and b
 _SHARPNESS = 10.0
 
 
+def scaled_cosines(scale: Tensor, embeddings: Tensor, texts: Tensor) -> Tensor:
+    """Logits float32 [n, m] of embeddings [n, D] and texts [m, D], in full precision whatever autocast is on.
+
+    In bfloat16 neighbouring logits near 100 are half a unit apart.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        return scale.float() * embeddings.float() @ texts.float().t()
+
+
 def positive_targets(positives: Tensor, *, leak: bool = True) -> Tensor:
     """Target rows of the KL loss (ActionCLIP release).
 

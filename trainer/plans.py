@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from trainer.config import Recipe
+from trainer.errors import RecipeError
 from trainer.footage import Plan
+from trainer.scenes.vocabulary import split_of
 
 CLIP_SEEDS = 5_000  # validation clips take their seeds this far behind the validation streams
 TRAINING_CLIP_SEEDS = 1_000  # and training clips this far behind the training streams
 
 
 def plans(recipe: Recipe) -> dict[str, Plan]:
-    """The footage a recipe trains on (`train...`) and is measured on (`streams`, and the clips `unseen` and `seen`)."""
+    """The footage a recipe trains on (`train...`) and is measured on (`streams`, and the clips `unseen` and `seen`).
+
+    Raises RecipeError where seeds of training and of validation would meet, or a scene is too short for what is to be
+    learnt from it.
+    """
     data, check = recipe.data, recipe.validate_on
     shape = {"rate": data.rate, "height": data.height, "width": data.width}
     first = check.first_seed + CLIP_SEEDS
@@ -32,4 +38,23 @@ def plans(recipe: Recipe) -> dict[str, Plan]:
             pairs="seen",
             **shape,
         )
+    for name, plan in found.items():
+        _check(name, plan, recipe)
     return found
+
+
+def _check(name: str, plan: Plan, recipe: Recipe) -> None:
+    training = name.startswith("train")
+    role = "train" if training else "validate"
+    last = plan.first_seed + plan.count - 1
+    if {split_of(plan.first_seed), split_of(last)} != {role}:
+        raise RecipeError(
+            f"the scenes of {name!r} would have the seeds {plan.first_seed} to {last}, which are not all for {role}; "
+            f"lower {'data' if training else 'validate_on'}.first_seed"
+        )
+    needed = max(recipe.model.frames, *(stage.ticks for stage in recipe.stages)) if training else recipe.model.frames
+    if plan.ticks < needed:
+        raise RecipeError(
+            f"the scenes of {name!r} have {plan.ticks} frames ({plan.seconds:g} s), and a stage or a window needs "
+            f"{needed}; make them longer, or model.frames and the ticks of the stages smaller"
+        )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.scenes.vocabulary import ACTIONS, BY_KEY, COLOURS, allowed
+from trainer.words import normal
 
 TEMPLATES: tuple[str, ...] = (
     "a photo of action {}",
@@ -195,8 +196,8 @@ def same_words(labels: Iterable[str]) -> tuple[str, str] | None:
     """Two labels that a model takes for one, because it knows no upper case; None when there are none."""
     first: dict[str, str] = {}
     for label in labels:
-        if first.setdefault(label.lower(), label) != label:
-            return first[label.lower()], label
+        if first.setdefault(normal(label), label) != label:
+            return first[normal(label)], label
     return None
 
 

@@ -12,7 +12,7 @@ from trainer import prompts
 from trainer.batches import Batch
 from trainer.config import Loss
 from trainer.labelled import ClipBatch
-from trainer.loss import label_cross_entropy, multi_positive_kl, soft_cross_entropy
+from trainer.loss import label_cross_entropy, multi_positive_kl, scaled_cosines, soft_cross_entropy
 from trainer.model import VideoTextModel, windows_of
 from trainer.scenes.vocabulary import COLOURS, KEYS
 
@@ -99,7 +99,7 @@ class Task(nn.Module):
     def _losses(
         self, embeddings: Tensor, texts: Tensor, truth: _Truth, name: str
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        logits = self.model.scale * embeddings @ texts.t()
+        logits = scaled_cosines(self.model.scale, embeddings, texts)
         rows, columns = multi_positive_kl(logits, truth.positives, truth.open, leak=self.weights.leak)
         actions, backgrounds = logits[:, :_ACTIONS], logits[:, -_BACKGROUNDS:]
         label = label_cross_entropy(actions, backgrounds, truth.mass[:, :-1], truth.mass[:, -1], truth.undecided)
@@ -132,7 +132,7 @@ class ClipTask(nn.Module):
             embeddings = nn.functional.normalize(items[:, 0], dim=-1)
         else:
             embeddings = self.model.embed_windows(items)[0].float()
-        logits = self.model.scale * embeddings @ texts.t()
+        logits = scaled_cosines(self.model.scale, embeddings, texts)
         rows, columns = multi_positive_kl(logits, labels[:, None] == labels, leak=self.weights.leak)
         right = labels[logits.argmax(dim=-1)] == labels
         losses = {"contrast": self.weights.contrast * 0.5 * (rows + columns)}

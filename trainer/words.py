@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer
@@ -17,8 +18,13 @@ _PYTHON_WORD = re.compile(r"[^\W\d_][\w']*|\d+|[^\w\s]")
 
 
 def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
-    """The distinct words and marks of `texts`, lower-cased, in alphabetical order."""
-    return tuple(sorted({word for text in texts for word in _PYTHON_WORD.findall(text.lower())}))
+    """The distinct words and marks of `texts`, as the tokenizer will see them, in alphabetical order."""
+    return tuple(sorted({word for text in texts for word in _PYTHON_WORD.findall(normal(text))}))
+
+
+def normal(text: str) -> str:
+    """The form in which texts are compared: composed (a Mac writes an umlaut as two signs), in lower case."""
+    return unicodedata.normalize("NFKC", text).lower()
 
 
 def build_tokenizer(words: Iterable[str], context: int) -> Tokenizer:

@@ -210,6 +210,10 @@ class Broker(Protocol):
         """
         ...
 
+    def delete_topics(self, topics: Sequence[str], seconds: float) -> None:
+        """Delete these topics and all that they hold; those that do not exist are passed over."""
+        ...
+
     def partition_counts(self, topics: Sequence[str], seconds: float) -> dict[str, int]:
         """Partition count of each topic that exists."""
         ...

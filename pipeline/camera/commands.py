@@ -116,6 +116,8 @@ def serve(
     with RtspServer(host, port) as server:
         for file in files:
             name = path or file.stem.replace(" ", "-")
+            if server.mount(name):
+                raise ConfigurationError(f"two files would be camera {name!r}; rename one, or serve each on its own")
             server.add(name, load_media(file), passes=1 if once else None, login=_login(login))
             typer.echo(server.url(name, login=False))
         typer.echo("playing; " + ("a login is asked for; " if login else "") + "Ctrl-C ends it", err=True)

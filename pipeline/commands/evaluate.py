@@ -50,7 +50,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        print_report(found, Console())
+        print_report(found, Console(markup=False))
 
 
 def print_report(figures: Mapping[str, Any], console: Console) -> None:
@@ -64,7 +64,7 @@ def print_report(figures: Mapping[str, Any], console: Console) -> None:
     table.add_row("total", *_cells(figures), style="bold")
     console.print(table)
     ignored = figures["ignored_events"]
-    aside = f"; {ignored} events of other cameras or after the end were left out" if ignored else ""
+    aside = f"; {ignored} events of other cameras or outside the recording were left out" if ignored else ""
     console.print(f"{figures['camera_hours']:.3f} camera-hours{aside}")
 
 

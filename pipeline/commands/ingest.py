@@ -29,7 +29,7 @@ def ingest(
     """
     from pipeline import logs
     from pipeline.broker import connect
-    from pipeline.health import HealthServer
+    from pipeline.health import HealthServer, checks
     from pipeline.ingest.ingest import Ingest, run_ingest
     from pipeline.ingest.ownership import Shard
     from pipeline.ingest.reload import FileWatch
@@ -48,16 +48,7 @@ def ingest(
         broker = connect(settings.kafka)
         stack.callback(broker.close)
         if (port := settings.http.ingest_port) is not None:
-            stack.enter_context(
-                HealthServer(
-                    settings.http.host,
-                    port,
-                    registry,
-                    lambda: running[0].live() if running else None,
-                    lambda: running[0].ready() if running else "not started yet",
-                    command="ingest",
-                )
-            )
+            stack.enter_context(HealthServer(settings.http.host, port, registry, *checks(running), command="ingest"))
         run_ingest(
             settings,
             broker,

@@ -83,8 +83,14 @@ def remove(
 ) -> None:
     """Stop watching for an action that was added. Its open events end."""
     with _control(config, bootstrap) as (broker, topic):
-        version = remove_label(broker, topic, name)
-    typer.echo(f"no longer watching for {name!r}, label set {version}")
+        version, again = remove_label(broker, topic, name)
+    if again:
+        typer.echo(
+            f"{name!r} is watched for as the settings say again, label set {version}; to end it remove it there, then "
+            "`actionwire labels apply FILE`"
+        )
+    else:
+        typer.echo(f"no longer watching for {name!r}, label set {version}")
 
 
 @labels.command("list")
@@ -95,7 +101,7 @@ def list_labels(as_json: Json = False, config: ConfigFile = None, bootstrap: Boo
     if as_json:
         typer.echo(json.dumps(listing(sets), indent=2, ensure_ascii=False))
     else:
-        Console().print(table(sets))
+        Console(markup=False).print(table(sets))
 
 
 @labels.command()
@@ -116,9 +122,14 @@ def add_label(broker: Broker, topic: str, label: Label) -> int:
     return control.write(broker, topic, [added(control.read(broker, topic, SECONDS), label)], SECONDS)
 
 
-def remove_label(broker: Broker, topic: str, name: str) -> int:
-    """Remove a live label by text or id. Raises ConfigurationError where that cannot be."""
-    return control.write(broker, topic, [removed(control.read(broker, topic, SECONDS), name)], SECONDS)
+def remove_label(broker: Broker, topic: str, name: str) -> tuple[int, bool]:
+    """Remove a live label by text or id. Raises ConfigurationError where that cannot be.
+
+    Returns the version that is in force without it, and whether a label of the settings shows again that it hid.
+    """
+    sets = control.read(broker, topic, SECONDS)
+    record = removed(sets, name)
+    return control.write(broker, topic, [record], SECONDS), any(label.id == record.id for label in sets.config)
 
 
 def listing(sets: LabelSets) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def status(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstra
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        print_status(found, now, Console())
+        print_status(found, now, Console(markup=False))
 
 
 def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:

@@ -28,12 +28,13 @@ def topics(
             created: list[str] = []
         else:
             created = apply_topics(broker, settings)
+        names = [one.name for one in topic_settings(settings)]
+        found = broker.partition_counts(names, 10.0)
     finally:
         broker.close()
-    wanted = topic_settings(settings)
     if as_json:
-        typer.echo(json.dumps({"created": created, "topics": {one.name: one.partitions for one in wanted}}))
+        typer.echo(json.dumps({"created": created, "topics": {name: found[name] for name in names}}))
         return
-    for one in wanted:
-        state = "created" if one.name in created else "in order"
-        typer.echo(f"{one.name:<28} {one.partitions:>4} partitions  {state}")
+    for name in names:
+        state = "created" if name in created else "in order"
+        typer.echo(f"{name:<28} {found[name]:>4} partitions  {state}")

@@ -69,7 +69,7 @@ def watch(
             if as_json:
                 typer.echo(record.value)
             else:
-                console.print(line(event))
+                console.print(line(event), soft_wrap=True)  # one line each, also where somebody greps
 
 
 def follow(

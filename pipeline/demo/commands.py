@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from enum import StrEnum
 from functools import partial
@@ -14,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.demo import WATCHED
+from pipeline.demo.environment import forget_settings
 from pipeline.errors import ConfigurationError
+from pipeline.options import writable
 
 
 class Labels(StrEnum):
@@ -26,14 +29,23 @@ class Labels(StrEnum):
 
 def demo(
     cameras: Annotated[int, typer.Option(min=1, max=64, help="Rendered cameras.")] = 4,
-    seconds: Annotated[float, typer.Option(min=10, max=3600, help="Length of the scenes.")] = 60.0,
+    seconds: Annotated[
+        float | None, typer.Option(min=10, max=3600, help="Length of the scenes; 60, or 120 with --seeds.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=20000, help="Seed of the scenes; below 20000 are the model's own.")] = 20000,
     labels: Annotated[Labels, typer.Option(help="Eight watched labels, or every action the model was trained on.")] = (
         Labels.WATCHED
     ),
     bundle: Annotated[str, typer.Option(help="Bundle: `demo`, a name in the store, or a path.")] = "demo",
     bootstrap: Annotated[
-        str | None, typer.Option("--bootstrap", "-b", metavar="HOST:PORT", help="Use this cluster, start none.")
+        str | None,
+        typer.Option(
+            "--bootstrap",
+            "-b",
+            metavar="HOST:PORT",
+            envvar="ACTIONWIRE_KAFKA__BOOTSTRAP",
+            help="Use this cluster, start none; the demo's topics are deleted at the end.",
+        ),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")] = None,
     replay: Annotated[
@@ -45,17 +57,21 @@ def demo(
 ) -> None:
     """Play rendered cameras through every process for real, and hold the events against the truth.
 
-    Starts Apache Kafka and an RTSP server on this machine unless --bootstrap names a cluster. Ctrl-C at any moment ends
-    everything and leaves nothing behind.
+    Starts Apache Kafka and an RTSP server on this machine unless --bootstrap names a cluster. Settings of a deployment
+    play no part. Ctrl-C at any moment ends everything and leaves nothing behind.
     """
     from pipeline.demo.report import print_report
 
+    if seeds is not None and not replay:
+        raise ConfigurationError("--seeds goes with --replay; a live demo plays one seed: --seed")
+    if json_file is not None:
+        writable(json_file)
+    forget_settings(os.environ, kafka=bootstrap is not None)
+    seconds = seconds or (60.0 if seeds is None else 120.0)
     console = Console()
     texts = _texts(labels, bundle)
     if replay:
-        figures = _replayed(
-            _seeds(seeds, seed), cameras, seconds if seeds is None else max(seconds, 120.0), texts, bundle
-        )
+        figures = _replayed(_seeds(seeds, seed), cameras, seconds, texts, bundle)
     else:
         from pipeline.demo.live import run_live
         from pipeline.demo.recordings import recording

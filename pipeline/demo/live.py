@@ -28,6 +28,7 @@ from pipeline.worker.streams import Geometry
 _JOIN_SECONDS = 20.0
 _DRAIN_SECONDS = 20.0
 _READ_SECONDS = 60.0
+"""How long the recorded frames may take to be read, and as long again as they took to be played."""
 
 
 def run_live(
@@ -42,7 +43,7 @@ def run_live(
             _watch(stage, follower.seen, seconds, console)
             stage.remove_cameras()
             _until_settled(stage, follower.seen)
-            covered = _covered(stage)
+            covered = _covered(stage, _READ_SECONDS + seconds)
         finally:
             follower.close()
         console.print("replaying the frames that were recorded ...", style="dim")
@@ -109,14 +110,14 @@ def _figures(
     }
 
 
-def _covered(stage: Stage) -> Coverage:
+def _covered(stage: Stage, seconds: float) -> Coverage:
     """Count what the frames topic holds against what the worker says that it did. Raises ActionwireError."""
     worker, ingest = stage.metrics("worker"), stage.metrics("ingest")
     window = load(resolve(stage.settings.worker.bundle, default_store())).manifest.window
     reader = stage.broker.reader(partitions_of(stage.broker, stage.settings.topics.name("frames")))
     try:
         return coverage(
-            read_to_end(reader, _READ_SECONDS),
+            read_to_end(reader, seconds),
             Geometry(window.frames, window.rate, window.stride),
             encodings=round(counter(worker, "actionwire_frames_total")),
             worker_dropped=dropped(worker),

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pipeline.errors import ActionwireError, ConfigurationError
 FRAMES_PER_SECOND = 12
 SIZE = "320x240"
 _KEPT = 64
-"""Recordings that stay in the cache; the oldest go first."""
+"""Recordings that stay in the cache; those that were not used for longest go first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,11 @@ def recording(seed: int, cameras: int, seconds: float, cache: Path | None = None
         making = base / f".making-{os.getpid()}-{folder.name}"
         try:
             _render(making, seed, cameras, seconds)
-            shutil.rmtree(folder, ignore_errors=True)
-            making.rename(folder)
+            _put(making, folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
         _forget_oldest(base)
+    os.utime(folder)
     return Recording(folder, json.loads((folder / "truth.json").read_text()))
 
 
@@ -60,9 +61,26 @@ def _render(folder: Path, seed: int, cameras: int, seconds: float) -> None:
         trainer_command(), "scenes", "render", "--out", str(folder), "--seed", str(seed), "--cameras", str(cameras),
         "--seconds", f"{seconds:g}", "--fps", str(FRAMES_PER_SECOND), "--size", SIZE, "--json",
     ]  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    if done.returncode != 0:
-        raise ActionwireError(f"rendering the cameras failed with exit code {done.returncode}; see the lines above")
+    # A group of its own: the renderer's pool outlives its parent, so that whoever ends it must end the whole group.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
+    try:
+        code = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if code != 0:
+        raise ActionwireError(f"rendering the cameras failed with exit code {code}; see the lines above")
+
+
+def _put(making: Path, folder: Path) -> None:
+    """Put a rendered folder in its place, unless another demo was faster: equal arguments give equal files."""
+    try:
+        making.rename(folder)
+    except OSError:
+        if not (folder / "truth.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            making.rename(folder)
 
 
 def trainer_command() -> str:

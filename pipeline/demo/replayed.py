@@ -39,22 +39,21 @@ def run_replay(
     return {**figures, "worst_seed_f1": min(known, default=None), "seeds": seeds, "broker": "in-process"}
 
 
-def replay_command(recording: Recording, labels: tuple[str, ...], bundle: str, events: Path) -> list[str]:
-    """The command line that replays a recording, watching for these labels, into a file of JSON lines."""
+def _command(recording: Recording, labels: tuple[str, ...], bundle: str, config: Path, events: Path) -> list[str]:
     cameras = [part for camera, file in recording.files.items() for part in ("--camera", f"{camera}={file}")]
     watched = [part for text in labels for part in ("--label", text)]
     return [
-        sys.executable, "-m", "pipeline.cli", "replay", *cameras, *watched,
+        sys.executable, "-m", "pipeline.cli", "replay", *cameras, *watched, "--config", str(config),
         "--bundle", bundle, "--bootstrap", "in-process", "--json", str(events),
     ]  # fmt: skip
 
 
 def _replay(recording: Recording, labels: tuple[str, ...], bundle: str) -> evaluation.Comparison:
     with tempfile.TemporaryDirectory(prefix="actionwire-replay-") as folder:
-        events = Path(folder) / "events.jsonl"
-        done = subprocess.run(
-            replay_command(recording, labels, bundle, events), capture_output=True, text=True, check=False
-        )
+        config, events = Path(folder) / "actionwire.yaml", Path(folder) / "events.jsonl"
+        config.touch()  # without settings of its own, those in the current folder would decide the figures
+        command = _command(recording, labels, bundle, config, events)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ActionwireError(f"the replay of {recording.folder} failed:\n{done.stderr.strip()[-2000:]}")
         messages = [decode_event(line) for line in events.read_bytes().splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import signal
 import socket
@@ -21,8 +22,8 @@ import yaml
 
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
-from pipeline.broker.topics import apply_topics
-from pipeline.config import Settings, load
+from pipeline.broker.topics import apply_topics, topic_settings
+from pipeline.config import Settings, TopicsSettings, load
 from pipeline.demo.recordings import Recording
 from pipeline.errors import ActionwireError
 from pipeline.local import child
@@ -31,6 +32,7 @@ from pipeline.local.rtsp import Login, Mount, RtspServer, load_media
 
 PARTITIONS = 8
 _USER = "viewer"
+_DELETE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def set_up(
     """Start broker, RTSP server, worker and ingest; the cameras play from the moment ingest opens them."""
     with ExitStack() as stack:
         stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        owned = bootstrap is None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-demo-")))
         if bootstrap is None:
             say("starting Apache Kafka ...")
@@ -87,23 +90,26 @@ def set_up(
             for camera, file in recording.files.items()
         }
         urls = {camera: server.url(camera) for camera in mounts}
-        document = _document(urls, labels, bootstrap, bundle)
+        document = _document(urls, labels, bootstrap, bundle, float(recording.truth["seconds"]))
         write_settings(folder / "actionwire.yaml", document)
         settings = load(folder / "actionwire.yaml")
         broker = connect(settings.kafka)
         stack.callback(broker.close)
+        if not owned:
+            stack.callback(_delete_topics, broker, settings, say)
         apply_topics(broker, settings)
         processes: dict[str, subprocess.Popen[bytes]] = {}
         stage = Stage(settings, broker, broker_name, mounts, processes, folder, document)
         stack.callback(_end, processes)
-        say("starting the worker ...")
-        processes["worker"] = _start("worker", folder)
-        _until_ready(stage)
-        say("starting ingest ...")
-        processes["ingest"] = _start("ingest", folder)
-        # A second Ctrl-C must not interrupt the taking down, which begins here.
-        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)
-        yield stage
+        try:
+            say("starting the worker ...")
+            processes["worker"] = _start("worker", folder)
+            _until_ready(stage)
+            say("starting ingest ...")
+            processes["ingest"] = _start("ingest", folder)
+            yield stage
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the taking down
 
 
 def write_settings(path: Path, document: Mapping[str, Any]) -> None:
@@ -130,14 +136,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _document(urls: Mapping[str, str], labels: tuple[str, ...], bootstrap: str, bundle: str) -> dict[str, Any]:
+def _document(
+    urls: Mapping[str, str], labels: tuple[str, ...], bootstrap: str, bundle: str, seconds: float
+) -> dict[str, Any]:
+    namespace = f"demo-{secrets.token_hex(4)}"
+    # All frames must still be there when they are replayed at the end.
+    kept = TopicsSettings().frames_retention_minutes + math.ceil(seconds / 60)
     return {
         "kafka": {"bootstrap": bootstrap},
-        "topics": {"namespace": f"demo-{secrets.token_hex(4)}", "partitions": PARTITIONS},
+        "topics": {"namespace": namespace, "partitions": PARTITIONS, "frames_retention_minutes": kept},
         "cameras": {camera: {"url": url} for camera, url in urls.items()},
         "labels": list(labels),
         "ingest": {"status_seconds": 1.0},
-        "worker": {"bundle": bundle},
+        "worker": {"bundle": bundle, "group": namespace},
         "http": {"worker_port": free_port(), "ingest_port": free_port()},
     }
 
@@ -157,6 +168,15 @@ def _until_ready(stage: Stage, seconds: float = 60.0) -> None:
             log = (stage.folder / "worker.log").read_text(errors="replace")[-2000:]
             raise ActionwireError(f"the worker was not ready within {seconds:.0f} s; its log ends with:\n{log}")
         time.sleep(0.1)
+
+
+def _delete_topics(broker: Broker, settings: Settings, say: Callable[[str], None]) -> None:
+    """Leave nothing behind on a cluster that belongs to somebody else."""
+    names = [topic.name for topic in topic_settings(settings)]
+    try:
+        broker.delete_topics(names, _DELETE_SECONDS)
+    except ActionwireError as error:
+        say(f"these topics stay behind, delete them: {', '.join(names)} ({error})")
 
 
 def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:

@@ -15,7 +15,7 @@ from pipeline.config import CameraSettings, Settings
 from pipeline.frames import encode_jpeg
 from pipeline.metrics import IngestMetrics
 from pipeline.records.cameras import CameraStatus
-from pipeline.records.frames import FrameRecord
+from pipeline.records.frames import Departure, FrameRecord
 
 
 class Feed:
@@ -42,8 +42,8 @@ class Feed:
         """The last status that was sent, and when (monotonic seconds)."""
         self.told_at = 0.0
         self.reconnects = 0
-        self.marked: int | None = None
-        """The session whose end was written."""
+        self.marked: tuple[int, Departure] | None = None
+        """The session whose end was written, and why it ended."""
         self.marking = False
         """An end marker is on its way."""
         self.oversized = False
@@ -86,11 +86,13 @@ class Feed:
         with self._lock:
             return self._delivered
 
-    @property
-    def unmarked(self) -> bool:
-        """True while the newest published session has no end in the topic."""
+    def lacks(self, reason: Departure) -> bool:
+        """True while the topic does not say that the newest published session ended, or that the camera is removed."""
         published = self.last_published
-        return published is not None and self.marked != published[0]
+        if published is None:
+            return False
+        session, told = self.marked or (None, None)
+        return session != published[0] or (reason == "removed" and told != "removed")
 
     def acknowledged(self, record: FrameRecord) -> None:
         """The broker has this frame."""

@@ -29,7 +29,7 @@ from pipeline.ingest.ownership import Shard
 from pipeline.ingest.statuses import farewell, status_of, worth_telling
 from pipeline.metrics import IngestMetrics, new_registry
 from pipeline.records.cameras import FRESH_PERIODS, encode_status
-from pipeline.records.frames import EndMarker, FrameRecord, encode_stream_record
+from pipeline.records.frames import Departure, EndMarker, FrameRecord, encode_stream_record
 from pipeline.records.wire import Message, Partition
 
 log = structlog.get_logger(__name__)
@@ -183,6 +183,8 @@ class Ingest:
         self._settings = settings
         self._outbox.capacity = self._capacity(settings)
         wanted = self._wanted()
+        for name in self._leaving.keys() - wanted.keys():  # changed a moment ago, and now deleted
+            self._leaving[name] = (self._leaving[name][0], "removed")
         for name, feed in list(self._feeds.items()):
             if name not in wanted:
                 self._leave(feed, "removed")
@@ -215,7 +217,7 @@ class Ingest:
         for name, (feed, reason) in list(self._leaving.items()):
             if self._outbox.waiting(name):
                 continue
-            if feed.unmarked:
+            if feed.lacks(reason):
                 self._mark(feed, reason)
                 continue
             if reason == "removed":
@@ -227,10 +229,10 @@ class Ingest:
         """Write the end of a camera that has been away for too long, or of a file that has played to its end."""
         health = feed.camera.health()
         gone = health.ended or health.silent_seconds >= self._settings.ingest.lost_seconds
-        if gone and not self._outbox.waiting(feed.name) and feed.unmarked:
+        if gone and not self._outbox.waiting(feed.name) and feed.lacks("lost"):
             self._mark(feed, "lost")
 
-    def _mark(self, feed: Feed, reason: Literal["lost", "removed", "replaced"]) -> None:
+    def _mark(self, feed: Feed, reason: Departure) -> None:
         """Send an end marker; it counts as written when the broker says so, and is sent again otherwise."""
         if feed.last_published is None or feed.marking:
             return
@@ -238,7 +240,7 @@ class Ingest:
         feed.marking = True
 
         def delivered(_partition: Partition | None, _offset: int, error: ActionwireError | None) -> None:
-            feed.marked = feed.marked if error else session
+            feed.marked = feed.marked if error else (session, reason)
             feed.marking = False
 
         marker = EndMarker(feed.name, session, tick, reason)

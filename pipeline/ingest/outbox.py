@@ -29,7 +29,6 @@ class Outbox:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = max(2, capacity)
-        self._in_flight = max(1, self.capacity // 2)
         self._shares: dict[str, _Share] = {}
         self._line: deque[str] = deque()
         self._lock = threading.Lock()
@@ -72,20 +71,7 @@ class Outbox:
             share = self._shares.get(camera)
             return len(share.queue) + share.in_flight if share else 0
 
-    def discard(self, camera: str) -> int:
-        """Drop what a camera has in the queue; how many frames that were."""
-        with self._lock:
-            share = self._shares.get(camera)
-            if share is None:
-                return 0
-            count = len(share.queue)
-            share.queue.clear()
-            if share.turn:
-                self._line.remove(camera)
-                share.turn = False
-            return count
-
     def _line_up(self, camera: str, share: _Share) -> None:
-        if share.queue and not share.turn and share.in_flight < self._in_flight:
+        if share.queue and not share.turn and share.in_flight < max(1, self.capacity // 2):
             share.turn = True
             self._line.append(camera)

@@ -16,6 +16,9 @@ log = structlog.get_logger(__name__)
 class FileWatch:
     """Calling it gives the new settings when the file has changed and they differ, else None.
 
+    A change counts when two calls in a row have seen it: a file that is being written is empty for a moment, and would
+    take every camera away.
+
     read: reads the settings anew, command-line options included. A file that cannot be used is logged once and leaves
     the settings as they are.
     """
@@ -24,13 +27,16 @@ class FileWatch:
         self._path = path
         self._read = read
         self._current = current
-        self._seen = self._signature()
+        self._seen = self._noticed = self._signature()
 
     def __call__(self) -> Settings | None:
         """See the class."""
         signature = self._signature()
         if signature == self._seen or signature is None:
             return None  # a missing file is being replaced; it is looked at again when it is back
+        if signature != self._noticed:
+            self._noticed = signature
+            return None
         self._seen = signature
         try:
             settings = self._read()

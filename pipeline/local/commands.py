@@ -27,7 +27,9 @@ Data = Annotated[
 
 @broker.command()
 def start(
-    port: Annotated[int, typer.Option(help="Port for clients on 127.0.0.1; 0 picks a free one.")] = 9092,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port for clients on 127.0.0.1; 0 picks a free one.")
+    ] = 9092,
     data: Data = None,
     detach: Annotated[bool, typer.Option("--detach/--foreground", help="Return at once, or stay until Ctrl-C.")] = True,
     quick: Annotated[

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pipeline.errors import BadRecordError
-from pipeline.records.frames import Clock
+from pipeline.records.frames import LATEST_SESSION, Clock
 from pipeline.records.wire import Message, canonical_json, json_object, plain
 
 STATUS_SCHEMA = 1
@@ -59,6 +59,11 @@ def decode_status(value: bytes | None) -> CameraStatus:
     if document.pop("schema", None) != STATUS_SCHEMA:
         raise BadRecordError("schema", f"camera status of an unknown schema, expected {STATUS_SCHEMA}")
     try:
-        return CameraStatus(**document)
+        status = CameraStatus(**document)
     except TypeError as error:
         raise BadRecordError("fields", f"camera status with a missing or unknown field: {error}") from error
+    if status.session is not None and not (type(status.session) is int and 0 <= status.session < LATEST_SESSION):
+        raise BadRecordError("fields", f"session {status.session!r} of a camera status is no wall time in milliseconds")
+    if not isinstance(status.publisher, str):
+        raise BadRecordError("fields", f"publisher {status.publisher!r} of a camera status is no name")
+    return status

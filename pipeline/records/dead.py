@@ -6,7 +6,7 @@ from pipeline.records.wire import Message, Record
 
 DEAD_SCHEMA = 1
 KEPT_BYTES = 1024
-"""How much is kept of a bad record's value, its key, and each of its headers."""
+"""How much is kept of a bad record's value, its key, and the name and value of each of its headers."""
 KEPT_HEADERS = 32
 
 
@@ -22,7 +22,7 @@ def encode_dead_letter(record: Record, reason: str, message: str) -> Message:
         "timestamp_ms": str(record.timestamp_ms),
         "value_bytes": "none" if record.value is None else str(len(record.value)),
     }
-    theirs = [(f"original_{name}", value[:KEPT_BYTES]) for name, value in record.headers[:KEPT_HEADERS]]
+    theirs = [(f"original_{name[:KEPT_BYTES]}", value[:KEPT_BYTES]) for name, value in record.headers[:KEPT_HEADERS]]
     key = None if record.key is None else record.key[:KEPT_BYTES]
     value = (record.value or b"")[:KEPT_BYTES]
     return Message(key, value, (*((name, text.encode()) for name, text in ours.items()), *theirs))

@@ -12,6 +12,13 @@ from pipeline.records.wire import Headers, Message
 FRAME_SCHEMA = 1
 
 Clock: TypeAlias = Literal["rtcp", "arrival"]
+Departure: TypeAlias = Literal["lost", "removed", "replaced"]
+"""Why a session ended."""
+
+LATEST_NS = 2**62
+"""Instants end in the year 2116: what lies beyond is forged, and arithmetic on it would overflow."""
+LATEST_SESSION = LATEST_NS // 1_000_000
+"""Sessions are named by wall time in ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class EndMarker:
     camera: str
     session: int
     last_tick: int
-    reason: Literal["lost", "removed", "replaced"]
+    reason: Departure
 
 
 @dataclass(frozen=True, slots=True)

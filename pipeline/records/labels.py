@@ -9,7 +9,6 @@ A live label is a record of its own, so people who edit different labels at the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
@@ -127,18 +126,25 @@ def label_from(document: Mapping[str, Any]) -> Label:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
+
+LONGEST_SECONDS = 1e9
+"""Thirty years: as good as no limit, and still a number of ticks that can be calculated with."""
+MOST_WINDOWS = 1_000_000
 
 _RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "enter": (lambda value: 0 < value < 1, "between 0 and 1"),
     "exit": (lambda value: 0 < value < 1, "between 0 and 1"),
-    "confirm": (lambda value: value >= 1 and isinstance(value, int), "a whole number of windows, at least 1"),
-    "backtrack_seconds": (lambda value: value >= 0, "at least 0"),
-    "min_seconds": (lambda value: value >= 0, "at least 0"),
-    "merge_seconds": (lambda value: value >= 0, "at least 0"),
-    "cooldown_seconds": (lambda value: value >= 0, "at least 0"),
-    "max_seconds": (lambda value: value > 0, "greater than 0"),
+    "confirm": (
+        lambda value: isinstance(value, int) and 1 <= value <= MOST_WINDOWS,
+        "a whole number of windows, at least 1",
+    ),
+    "backtrack_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
+    "min_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
+    "merge_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
+    "cooldown_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
+    "max_seconds": (lambda value: 0 < value <= LONGEST_SECONDS, "greater than 0 and at most 1e9"),
 }
 THRESHOLDS: tuple[str, ...] = tuple(_RANGES)
 """Names of the settings that decide when a score becomes an event."""

@@ -22,7 +22,7 @@ from typing import Literal
 import structlog
 
 from pipeline.broker.contract import Broker, GroupConsumer
-from pipeline.errors import BrokerTimeout
+from pipeline.errors import BadRecordError, BrokerTimeout
 from pipeline.offsets import NO_STATE, Committed, decode_position
 from pipeline.records.state import CameraState, decode_state
 from pipeline.records.wire import Partition, Record
@@ -142,15 +142,16 @@ def _read_states(
         upto = {one: bounds[one][1] if last is None else last + 1 for one, last in sought.items()}
         there = {one: min(offset, bounds[one][1]) for one, offset in upto.items()}
         read: dict[Partition, dict[str, CameraState]] = {one: {} for one in sought}
+        unreadable: set[Partition] = set()
         settled = monotonic() + SETTLE_SECONDS
         while missing := _missing(positions := reader.positions(), upto):
             left = (deadline if _missing(positions, there) else min(deadline, settled)) - monotonic()
             if left <= 0:
                 break
             for record in reader.read(min(0.5, max(0.01, left))):
-                if record.offset < upto[record.source]:
-                    _fold(read[record.source], record)
-        return states | {one.number: read[one] for one in sought if one not in missing}
+                if record.offset < upto[record.source] and not _fold(read[record.source], record):
+                    unreadable.add(record.source)
+        return states | {one.number: read[one] for one in sought if one not in missing and one not in unreadable}
     except BrokerTimeout:
         return states
     finally:
@@ -161,10 +162,21 @@ def _missing(positions: Mapping[Partition, int], upto: Mapping[Partition, int]) 
     return {one for one, offset in upto.items() if positions.get(one, 0) < offset}
 
 
-def _fold(states: dict[str, CameraState], record: Record) -> None:
-    """Apply one record of a compacted topic: the newest of each key counts, an empty value removes it."""
-    camera = (record.key or b"").decode()
-    if record.value:
-        states[camera] = decode_state(record.value)
-    else:
-        states.pop(camera, None)
+def _fold(states: dict[str, CameraState], record: Record) -> bool:
+    """Apply one record of a compacted topic: the newest of each key counts, an empty value removes it.
+
+    False for one that is no state: without it nobody knows what was open.
+    """
+    try:
+        camera = (record.key or b"").decode()
+        if record.value:
+            states[camera] = decode_state(record.value)
+        else:
+            states.pop(camera, None)
+    except (BadRecordError, UnicodeDecodeError) as error:
+        log.error(
+            "a record of the state topic cannot be read", partition=record.partition, offset=record.offset,
+            reason=str(error),
+        )  # fmt: skip
+        return False
+    return True

@@ -141,7 +141,8 @@ class Inference:
         """Leave out more, or less again, by how old the records are that there is time for only now."""
         oldest = min((one.appended_ms for some in records.values() for one in some), default=0)
         before = self._pressure.level
-        level = self._pressure.observe(now, self._now_ns() / SECOND - oldest / 1000) if oldest else before
+        age = self._now_ns() / SECOND - oldest / 1000
+        level = self._pressure.observe(now, age, idle=self._mailbox.empty) if oldest else before
         if level == before:
             return
         relief = self.equipment.steps[level]
@@ -152,7 +153,8 @@ class Inference:
         self._commits.pending.fired += self._commits.path.shed(self._left_out())
 
     def _left_out(self) -> frozenset[str]:
-        cameras = {camera for lane in self._commits.path.lanes.values() for camera, _ in lane.streams.streams()}
+        streams = [found for lane in self._commits.path.lanes.values() for found in lane.streams.streams()]
+        cameras = {camera for camera, stream in streams if not stream.ended}
         known = self._settings.cameras
         return left_out({one: known[one].priority if one in known else 0 for one in cameras}, self._shed)
 

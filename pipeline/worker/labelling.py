@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from engines.errors import EngineError
 from pipeline.broker.contract import Producer
 from pipeline.control import ControlReader
 from pipeline.errors import ActionwireError
@@ -86,6 +87,6 @@ def follow(
                 log.info("labels ready", version=embedded, labels=[label.text for label in newest.labels])
             if embedded > EMPTY:
                 announcer.announce(embedded)
-        except ActionwireError as error:
+        except (ActionwireError, EngineError) as error:
             log.warning("labels cannot be followed at the moment", reason=str(error))
             stop.wait(1.0)

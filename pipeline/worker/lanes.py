@@ -19,6 +19,7 @@ from pipeline.errors import BadRecordError
 from pipeline.events import EventContext, Result, WindowScores
 from pipeline.offsets import Committed
 from pipeline.records.events import ActionEvent, EndReason, Evidence, ModelReference
+from pipeline.records.frames import LabelsMarker
 from pipeline.records.state import CameraState, LabelStates
 from pipeline.records.wire import Partition, Record
 from pipeline.rules import EventRules
@@ -140,7 +141,11 @@ class Lane:
                 if live and decoded.raw is not None:
                     dead.append(Dead(decoded.raw, decoded.content.reason, str(decoded.content)))
                 continue
-            for step in self.streams.take(decoded.offset, decoded.content, decoded.image):
+            content = decoded.content
+            if live and isinstance(content, LabelsMarker) and content.version > self.streams.labels:
+                # A set that was never written stands for one that exists: no later marker would count else.
+                content = LabelsMarker(views(content.version).version)
+            for step in self.streams.take(decoded.offset, content, decoded.image):
                 yield Taken(decoded.offset, step, views(self.streams.labels))
 
     def decide(self, taken: Taken) -> list[Fired]:

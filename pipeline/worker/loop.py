@@ -124,6 +124,10 @@ class Worker:
         """True until a swap that was asked for has begun."""
         return self._swap.asked is not None
 
+    def end_with(self, error: BaseException) -> None:
+        """Have `run` end and raise this: something that belongs to the worker cannot go on."""
+        self._failure = self._failure or error
+
     def live(self) -> str | None:
         """None while both loops turn, else which one does not."""
         late = [name for name, at in self._turned.items() if self._monotonic() - at > STALLED_SECONDS]
@@ -168,7 +172,7 @@ class Worker:
                 inference.turn()
             inference.commit()
         except BaseException as error:  # raised again by the poll thread, which ends the process
-            self._failure = error
+            self.end_with(error)
 
     def _turn(self, which: str) -> None:
         self._turned[which] = self._monotonic()

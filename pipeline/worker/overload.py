@@ -69,14 +69,22 @@ class Pressure:
     _changed: float = float("-inf")
     """When the level changed, or the watch began anew."""
     _troubled: float = float("-inf")
+    _ahead: float = 0.0
+    """Seconds that this machine's clock seems to be ahead of the broker's."""
 
     def restart(self, now: float) -> None:
         """What was seen so far says nothing any more: other partitions are worked on, with backlogs of their own."""
         self._ages.clear()
         self._changed = now
 
-    def observe(self, now: float, age_seconds: float) -> int:
-        """Take note of the age of the records of a batch; return the level from now on."""
+    def observe(self, now: float, age_seconds: float, *, idle: bool = False) -> int:
+        """Take note of the age of the records of a batch; return the level from now on.
+
+        age_seconds: this machine's clock less the broker's at their arrival. idle: nothing else waits, so the age that
+        is left is how far the two clocks are apart.
+        """
+        self._ahead = age_seconds if idle else min(self._ahead, age_seconds)
+        age_seconds -= self._ahead
         self._ages.append((now, age_seconds))
         while self._ages[0][0] < now - RISE_SECONDS:
             self._ages.popleft()

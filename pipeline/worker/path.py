@@ -105,7 +105,7 @@ class Path:
         windows = [(one, window) for _, one in taken for window in one.windows]
         arrived = [one.step for _, one in taken if isinstance(one.step, Arrived)]
         behind = [slot.item for _, window in windows for slot in window.slots]
-        outcome.frames = self._encode([*(step.frame for step in arrived), *behind])
+        outcome.frames = self._encode([*(step.frame for step in arrived if step.frame), *behind])
         outcome.windows = len(windows)
         outcome.seconds = sum(len(one.windows) * self._covered(one) for _, one in taken)
         outcome.newest_ns = {step.camera: step.capture_ns for step in arrived}

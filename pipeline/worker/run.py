@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
@@ -19,7 +19,7 @@ from pipeline.broker.topics import check_topics
 from pipeline.config import Settings
 from pipeline.control import ControlReader, apply_config
 from pipeline.errors import ConfigurationError
-from pipeline.health import HealthServer
+from pipeline.health import HealthServer, checks
 from pipeline.labels import collect, make
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
 from pipeline.worker.labelling import Announcer, follow
@@ -59,8 +59,7 @@ def run_worker(
         running: list[Worker] = []
         health = None
         if (port := settings.http.worker_port) is not None:  # before the bundle: a port that is taken is said at once
-            live, ready = partial(_live, running), partial(_ready, running)
-            health = HealthServer(settings.http.host, port, registry, live, ready, command="worker")
+            health = HealthServer(settings.http.host, port, registry, *checks(running), command="worker")
             stack.enter_context(health)
             log.info("health and metrics served", url=health.url)
         broker.check(BROKER_SECONDS)
@@ -84,7 +83,7 @@ def run_worker(
         def labelling(ended: threading.Event) -> None:
             follow(reader, known, succession.embed, announcer, ended, lambda labels: metrics.labels(len(labels.labels)))
 
-        stack.enter_context(_background("labels", labelling))
+        stack.enter_context(_background("labels", labelling, worker.end_with))
         if bundle := followed(settings.worker.bundle):
 
             def renewing(ended: threading.Event) -> None:
@@ -92,18 +91,10 @@ def run_worker(
                 told = partial(_swapped, metrics)
                 follow_store(watch(default_store(), bundle), succession, worker, use, ended, told)
 
-            stack.enter_context(_background("store", renewing))
+            stack.enter_context(_background("store", renewing, worker.end_with))
         if started:
             started(worker, health)
         worker.run(stop)
-
-
-def _live(running: Sequence[Worker]) -> str | None:
-    return running[0].live() if running else None
-
-
-def _ready(running: Sequence[Worker]) -> str | None:
-    return running[0].ready() if running else "not started yet"
 
 
 def _load(settings: Settings) -> Model:
@@ -128,10 +119,19 @@ def _engine_labels(model: Model) -> EngineLabels:
 
 
 @contextmanager
-def _background(name: str, body: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run a body on a thread of its own inside a `with` block."""
+def _background(
+    name: str, body: Callable[[threading.Event], None], failed: Callable[[BaseException], None]
+) -> Iterator[None]:
+    """Run a body on a thread of its own inside a `with` block; `failed` is told of what it did not expect."""
     ended = threading.Event()
-    thread = threading.Thread(target=body, args=(ended,), name=name, daemon=True)
+
+    def run() -> None:
+        try:
+            body(ended)
+        except BaseException as error:  # without this part the worker would go on, deaf to labels or bundles
+            failed(error)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
         yield

@@ -45,13 +45,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A frame became an item; the due ticks that it brought."""
+    """A frame and the due ticks that it brought."""
 
     camera: str
     session: int
     rate: int
     capture_ns: int
-    frame: Frame
+    frame: Frame | None
+    """What is to be encoded; None for a frame between two item ticks, after which some passed without a window."""
     due: tuple[Due[Frame], ...]
 
 
@@ -190,9 +191,8 @@ class Streams:
     def _camera(self, stream: Stream) -> _Camera:
         # A rate that the bundle cannot use has no items, but its session must end like any other.
         grid = self.geometry.grid(stream.rate) or Grid(self.geometry.frames)
-        return _Camera(
-            stream, Ring(grid, stream.rate), Trail(math.ceil(self.rewind_seconds * stream.rate), grid.multiple)
-        )
+        reach = math.ceil(self.rewind_seconds * stream.rate)
+        return _Camera(stream, Ring(grid, stream.rate), Trail(reach, grid.multiple, grid.holds(stream.rate)))
 
     def _warm(self, offset: int, record: StreamRecord, image: Images | None) -> None:
         if not isinstance(record, FrameRecord) or (found := self._cameras.get(record.camera)) is None:
@@ -226,14 +226,15 @@ class Streams:
     def _accept(self, found: _Camera, offset: int, record: FrameRecord, image: Images | None) -> Arrived | None:
         found.stream = replace(found.stream, last_tick=record.tick)
         found.trail.add(record.tick, offset)
-        if not found.ring.grid.is_item(record.tick):
-            return None
+        used = found.ring.grid.is_item(record.tick)
         if record.camera in self.shed:
-            self.tally.dropped["shed"] += 1
+            self.tally.dropped["shed"] += used
             return None
-        frame = Frame(record.camera, image)
-        due = tuple(found.ring.push(record.tick, offset, frame))
-        return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, due)
+        frame = Frame(record.camera, image) if used else None
+        due = found.ring.push(record.tick, offset, frame) if frame else found.ring.lapse(record.tick)
+        if frame is None and not due:
+            return None
+        return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, tuple(due))
 
     def _end(self, marker: EndMarker) -> list[Step]:
         found = self._cameras.get(marker.camera)

@@ -18,6 +18,8 @@ from pipeline.worker.lanes import LabelView
 
 EMPTY = -1
 """Version of the empty set, before the control topic said anything."""
+KEPT_VIEWS = 16
+"""Embedded sets that are kept; an older one that is still needed is embedded again."""
 
 log = structlog.get_logger(__name__)
 
@@ -117,4 +119,6 @@ class Views:
         with self._embedding:  # one that is there already is had above: nobody waits for another's seconds
             if labels.version not in self._views:
                 self._views[labels.version] = self._embed(labels)
+                for old in list(self._views)[:-KEPT_VIEWS]:
+                    del self._views[old]
             return self._views[labels.version]

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from engines.bundle import Bundle, load, write_draft, write_golden
 from engines.cli import app, main
+from engines.store import default_store, resolve
 from engines.testing import tiny_bundle
 
 
@@ -72,6 +73,18 @@ def test_publish_list_and_roll_back(tiny: Bundle, tmp_path: Path) -> None:
     rows = json.loads(run("list", "--store", store, "--json"))
     assert [(row["version"], row["current"]) for row in rows] == [("0.1.0", True), ("0.2.0", False)]
     assert load(Path(rows[0]["path"])).manifest == tiny.manifest
+
+
+def test_the_store_of_the_environment_is_the_workers(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`~` in ACTIONWIRE_STORE, which no shell has replaced, means the same to commands and to workers."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ACTIONWIRE_STORE", "~/bundles")
+
+    run("publish", tiny.path)
+
+    assert resolve("tiny", default_store()) == tmp_path / "bundles" / "tiny" / "0.1.0"
 
 
 def test_bench_prints_a_table(tiny: Bundle) -> None:

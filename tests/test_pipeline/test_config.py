@@ -94,6 +94,8 @@ def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: 
         ("lables: [x]", r"lables: unknown key, did you mean 'labels'"),
         ("cameras: {a: {url: x, transprot: udp}}", r"cameras\.a\.transprot: unknown key, did you mean 'transport'"),
         ("labels: [{text: x, entre: 0.5}]", r"labels\.0\.entre: unknown key, did you mean 'enter'"),
+        ("events: {max_seconds: .inf}", r"events\.max_seconds: .*less than or equal to 1000000000"),
+        ("labels: [{text: x, confirm: 1e19}]", r"labels\.0\.confirm"),
         ("rate: many", r"rate: .*integer"),
         ("cameras: {a: {url: 'rtsp://u:${NOT_SET}@h'}}", r"NOT_SET.*not set in the environment"),
         ("cameras: {'bad id!': {url: x}}", r"cameras\.bad id!"),

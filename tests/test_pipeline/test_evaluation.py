@@ -95,6 +95,25 @@ def test_spans_match_by_overlap_and_starts_by_distance(
     assert counts(compare(truth_of(a=truth), messages_of(a=events)).total) == expected
 
 
+def test_events_outside_the_recording_are_left_out() -> None:
+    """A topic holds a week; what was over before the recording began, or began after its end, says nothing of it."""
+    messages = messages_of(a="rr....ffff......rr")
+    truth = replace(truth_of(a="..ffff......"), epochs_ns={"a": instant(2)})
+
+    comparison = compare(truth, messages)
+
+    assert counts(comparison.total) == (1, 1, 1, 1)
+    assert comparison.ignored == 2
+
+
+def test_a_label_is_named_by_its_text_or_its_id() -> None:
+    """An id that was given by hand does not follow from the text; the events say which is which."""
+    messages = [replace(message, label_id="drop") for message in messages_of(a="ffff....")]
+
+    for name in ("drop", TEXTS["f"], "a-person-falls"):
+        assert counts(compare(truth_of(a="ffff.rrr"), messages, [name]).total) == (1, 1, 1, 1)
+
+
 def test_cameras_are_apart() -> None:
     """What happens before one camera is no excuse for an event of another."""
     total = compare(truth_of(a="ffff....", b="........"), messages_of(a="........", b="ffff....")).total
@@ -105,7 +124,7 @@ def test_cameras_are_apart() -> None:
 def test_as_many_as_possible_are_matched() -> None:
     """The best pair gives way where that lets both actions be matched."""
     actions = [Action("a", "x", 2, 12), Action("a", "x", 0, 10)]
-    events = [Detection("a", "x", 1, 11, 1, 13), Detection("a", "x", 4, 14, 5, 15)]
+    events = [Detection("a", "x", "x", 1, 11, 1, 13), Detection("a", "x", "x", 4, 14, 5, 15)]
 
     def fit(action: Action, event: Detection) -> float | None:
         return shared if (shared := overlap(action, event)) >= 0.5 else None
@@ -122,7 +141,7 @@ def test_as_many_as_possible_are_matched() -> None:
 def test_no_matching_is_larger(actions: list[tuple[int, int]], events: list[tuple[int, int]]) -> None:
     """Trying every assignment finds no larger one-to-one matching."""
     truths = [Action("a", "x", start, start + length) for start, length in actions]
-    found = [Detection("a", "x", start, start + length, None, None) for start, length in events]
+    found = [Detection("a", "x", "x", start, start + length, None, None) for start, length in events]
 
     def fit(action: Action, event: Detection) -> float | None:
         return shared if (shared := overlap(action, event)) >= 0.3 else None

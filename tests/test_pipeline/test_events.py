@@ -13,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clock import tick_ns
-from pipeline.events import EventContext, WindowScores, advance, by_label, finish, ordered, pass_ticks, relabel
+from pipeline.events import (
+    FORGET_SECONDS,
+    EventContext,
+    WindowScores,
+    advance,
+    by_label,
+    finish,
+    ordered,
+    pass_ticks,
+    relabel,
+)
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event
 from pipeline.records.labels import THRESHOLDS, Label
 from pipeline.records.state import CameraState, CoolDown, LabelState, OpenEvent, decode_state, encode_state
@@ -323,7 +333,7 @@ def test_a_swap_to_a_bundle_that_leaves_the_label_out_ends_it(drawn: str, end: i
         assert told(run.messages) == [("started", 0), ("ended", 0, max(1, end), "label")]
         assert deciding(run.messages)[1] == len(drawn) - 1
         assert run.keep(relabel(run.states, first, run.rules, run.context)) == []
-        run.window(first + 1, 0.1)
+        run.window(first + 1 + FORGET_SECONDS * RATE, 0.1)
         assert run.states == {}
 
 
@@ -350,10 +360,13 @@ def test_ids_are_made_of_what_happened() -> None:
 
 
 def test_a_label_at_rest_has_no_state() -> None:
-    """Below `enter` nothing is remembered, and a cool-down is forgotten when it is over."""
+    """Below `enter` nothing is remembered, and the end of an event no longer than a later one may reach back."""
     run = Run(rules_with(FALL, RUN, onset=2))
     for tick in range(12):
         run.window(tick, 0.9 if tick < 3 else 0.1, 0.6)
+    assert [type(state) for state in run.states.values()] == [CoolDown]
+
+    run.window(12 + FORGET_SECONDS * RATE, 0.1, 0.6)
 
     assert run.states == {}
 
@@ -455,3 +468,20 @@ def test_every_started_event_ends_once(route: Any, changes: Any) -> None:
 def test_settings_are_complete() -> None:
     """The defaults of these tests name every threshold there is."""
     assert set(DEFAULTS) == set(THRESHOLDS)
+
+
+def test_an_event_does_not_begin_before_the_end_of_the_last_when_the_lag_grows() -> None:
+    """A bundle with a longer onset lag that is swapped in reaches back further; ids are made from the start.
+
+    tick    0123456789012
+    lag 0   .888000000
+    lag 8             888    would start at 2, inside the first event
+    """
+    run = Run(replace(rules_with(cooldown_seconds=0), onset_lag=0))
+    run.timeline("0888000000")
+    run.rules = replace(run.rules, onset_lag=8)
+    run.timeline("88800000", first=10)
+
+    first, second = (message for message in run.messages if message.phase == "ended")
+    assert first.end_tick is not None
+    assert second.start_tick >= first.end_tick

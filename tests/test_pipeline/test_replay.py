@@ -43,10 +43,10 @@ def film(path: Path, scenes: Scenes, fps: int = 12) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows colours: windows of two seconds at four frames per second."""
-    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+@pytest.fixture(scope="module", params=["frame", "clip"])
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of either kind that knows colours: windows of two seconds at four frames per second."""
+    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", kind=request.param)
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,12 @@ def test_an_end_marker_applies_only_to_what_it_saw(stream: Stream | None, applie
     assert ends(stream, EndMarker("door", session=100, last_tick=8, reason="lost")) is applies
 
 
+def test_a_camera_that_was_lost_can_be_removed() -> None:
+    """Its session has an end already, and yet somebody must forget it."""
+    assert ends(Stream(100, 4, 8, ended=True), EndMarker("door", session=100, last_tick=8, reason="removed"))
+    assert not ends(Stream(101, 4, 8, ended=True), EndMarker("door", session=100, last_tick=8, reason="removed"))
+
+
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 9)), max_size=40))
 def test_what_counts_is_strictly_growing(frames: list[tuple[int, int]]) -> None:
     """Whatever arrives, (session, tick) of the frames that count grows strictly."""

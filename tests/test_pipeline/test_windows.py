@@ -42,6 +42,20 @@ def test_a_bundle_of_half_the_rate_uses_every_other_tick() -> None:
     assert drawn(due) == ["0:-", "2:ab", "4:bc", "6:cc", "8:cc", "10:cd"]
 
 
+def test_frames_between_item_ticks_tell_that_time_goes_on() -> None:
+    """With m = 2 and one item held a camera that sends at odd ticks alone passes due ticks, and later begins anew.
+
+    tick    0   2   3   5   7   9  10  12
+    frame   a   b   .   .   .   .   c   d
+    due     -  ab           4,6 8   -  cd
+    """
+    ring: Ring[str] = Ring(Grid(frames=2, multiple=2), 4)
+    due = [*ring.push(0, 0, "a"), *ring.push(2, 2, "b")]
+    assert drawn(due) == ["0:-", "2:ab"]
+    assert [drawn(ring.lapse(tick)) for tick in (3, 5, 7, 9)] == [[], [], ["4:-", "6:-"], ["8:-"]]
+    assert drawn([*ring.push(10, 10, "c"), *ring.push(12, 12, "d")]) == ["10:-", "12:cd"]
+
+
 def test_a_gap_longer_than_half_a_second_empties_the_ring() -> None:
     """At 8 ticks per second and m = 1 four missing ticks are held, five are not."""
     assert drawn(run(Grid(2), 8, [0, 1, 6]))[-1] == "6:bc"

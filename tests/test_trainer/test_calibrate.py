@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines import bundle
+from engines.errors import TextError
 from trainer import cli, material
 from trainer.calibrate import Seen, Streams, calibrate
 from trainer.demo_model import replace
@@ -90,6 +91,19 @@ def test_a_recording_without_a_whole_window_is_named() -> None:
     seen = Seen(recorded, Scores(4, (), (), {}), Path("events.jsonl"))
     with pytest.raises(CalibrationError, match=r"short\.mp4 of door holds no whole window"):
         seen.windows()
+
+
+def test_a_label_that_the_bundle_cannot_read_is_named_before_the_replays(tiny_draft: Path, tmp_path: Path) -> None:
+    """Hours of replays would end in an error that names nothing."""
+    none = Recorded({}, {"schema": 1, "cameras": []})
+    asked = material.Material(none, none, none, none, labels=("very " * 30 + "fast",), sources={})
+    told: list[str] = []
+
+    with pytest.raises(TextError, match="very"):
+        calibrate(tiny_draft, tmp_path / "out", asked, report=lambda what, *_: told.append(what))
+
+    assert told == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_own_recordings_decide_and_measure(calibrated: Path, tiny_draft: Path, tmp_path: Path) -> None:

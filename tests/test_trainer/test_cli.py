@@ -54,6 +54,25 @@ def test_what_no_bundle_can_be_called_is_refused_before_training(change: str) ->
         config.load(demo_model.RECIPE, (change,))
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["stages.x.steps=1", "stages.9.steps=1", "name=[", "name.x=1", "seed", "model.frames=8", "validate_on.streams=1"],
+)
+def test_a_slip_in_a_change_of_the_recipe_is_named(change: str) -> None:
+    """A stage that is none, YAML that is none, a key below a value, no value; a window of which nothing would count."""
+    with pytest.raises(RecipeError, match=r"fits no place in .*demo\.yaml|no window would show|streams"):
+        config.load(demo_model.RECIPE, (change,))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xe4", None])
+def test_what_is_no_recipe_is_named(content: bytes | None, tmp_path: Path) -> None:
+    """An empty file, another encoding, a folder."""
+    path = tmp_path / "recipe.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"recipe\.yaml"):
+        config.load(path, ("name=x",))
+
+
 def test_calibrate_wants_both_truths(tmp_path: Path) -> None:
     """Recordings that decide without others that measure are a mistake in the call."""
     result = RUNNER.invoke(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
-from trainer import checkpoint, loop
+from trainer import checkpoint, loop, schedule
 from trainer.ahead import ahead
 from trainer.batches import Batches
 from trainer.config import Recipe
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, RecipeError
 from trainer.footage import open_footage
 from trainer.plans import plans
 from trainer.prompts import Fact, seen_facts
 from trainer.report import history, read
+from trainer.scenes.vocabulary import KEYS
+from trainer.task import Task
 
 
 class Interrupted(Exception):
@@ -65,6 +69,66 @@ def test_an_interrupted_run_ends_like_an_uncut_one(
     ours, theirs = (load_file(run / checkpoint.NAME) for run in (tmp_path, tiny_run))
     assert ours.keys() == theirs.keys()
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_finished_run_is_measured_once(
+    tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path, tmp_path: Path
+) -> None:
+    """Started again, it says the same once more; a row that a full disk cut short is no reason not to go on."""
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    with (run / "metrics.jsonl").open("a") as log:
+        log.write('{"ste')
+
+    loop.train(tiny_recipe, run, cache=footage_cache)
+
+    assert logged(run) == logged(tiny_run)
+
+
+def test_weights_are_used_as_they_are_under_mixed_precision(
+    tiny_recipe: Recipe, footage_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """autocast keeps a cast of each weight while it is open: one that spans two steps would train from old weights."""
+    monkeypatch.setattr(loop, "_mixed", lambda device: torch.autocast("cpu", torch.bfloat16))
+    model = loop.build(tiny_recipe.model, 48, 64)
+    task = Task(model, tiny_recipe.loss)
+    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
+    batch = Batches(tiny_recipe, [footage], model.tokenizer).batch(0)
+    optimiser = schedule.build_optimiser(tiny_recipe.optimiser, model.clip, model.clip.visual, model.head)
+
+    loop._step(task, batch, optimiser, tiny_recipe, 0, "cpu")
+    with torch.no_grad():
+        task.readouts.action.weight.zero_()
+        task.readouts.action.bias.zero_()
+    losses, _ = loop._step(task, batch, optimiser, tiny_recipe, 0, "cpu")
+
+    assert float(losses["loss_word_action"]) == pytest.approx(0.5 * np.log(len(KEYS) + 1), rel=1e-2)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": {"tower": "no_such_tower"}}, "cannot be built on 'cpu'.*no_such_tower"),
+        ({"data": {"first_seed": 9_998}}, "'train' would have the seeds 9998 to 10001"),
+        ({"data": {"first_seed": 8_996}}, "'train clips' would have the seeds 9996 to 10001"),
+        ({"validate_on": {"first_seed": 14_990}}, "'unseen' would have the seeds 19990 to 20005"),
+        ({"data": {"clip_seconds": 1}}, "'train clips' have 4 frames .* needs 6"),
+        ({"validate_on": {"clip_seconds": 0.5}}, "'unseen' have 2 frames .* needs 4"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_rendering(
+    change: dict, reason: str, tiny_recipe: Recipe, tmp_path: Path
+) -> None:
+    """Minutes of footage, or a whole run, would be lost; or scenes that measure would be among those that teach."""
+    tree = tiny_recipe.model_dump(mode="json")
+    for part, values in change.items():
+        tree[part] |= values
+
+    with pytest.raises(RecipeError, match=reason):
+        loop.train(Recipe.model_validate(tree), tmp_path)
+
+    assert not (tmp_path / "footage").exists()
 
 
 def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path) -> None:

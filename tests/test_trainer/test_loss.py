@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.loss import label_cross_entropy, multi_positive_kl, positive_targets
+from trainer.loss import label_cross_entropy, multi_positive_kl, positive_targets, scaled_cosines
 
 LABELS = torch.tensor([0, 0, 1, 2])
 POSITIVES = (LABELS[:, None] == LABELS).float()
@@ -62,3 +62,15 @@ def test_background_texts_count_together() -> None:
     actions, backgrounds = torch.zeros(2, 1), torch.zeros(2, 2)
     loss = label_cross_entropy(actions, backgrounds, torch.zeros(2, 1), torch.tensor([1.0, 0.0]))
     assert loss.item() == pytest.approx(-torch.log(torch.tensor(2 / 3)).item())
+
+
+def test_logits_are_exact_under_mixed_precision() -> None:
+    """In bfloat16 they would be wrong by a quarter near 64, as much as the difference of two captions."""
+    generator = torch.Generator().manual_seed(1)
+    embeddings, texts = (torch.nn.functional.normalize(torch.randn(n, 256, generator=generator)) for n in (5, 7))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = scaled_cosines(torch.tensor(100.0), embeddings, texts)
+
+    assert logits.dtype == torch.float32
+    exact = 100.0 * embeddings.double() @ texts.double().t()
+    assert (logits - exact).abs().max() < 1e-3

@@ -50,6 +50,12 @@ class InProcessBroker:
                 self._logs.create(topic.name, topic.partitions)
             return [topic.name for topic in missing]
 
+    def delete_topics(self, topics: Sequence[str], seconds: float) -> None:
+        """See the contract."""
+        with self._changed:
+            for topic in topics:
+                self._logs.remove(topic)
+
     def partition_counts(self, topics: Sequence[str], seconds: float) -> dict[str, int]:
         """See the contract."""
         with self._changed:

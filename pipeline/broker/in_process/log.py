@@ -110,6 +110,14 @@ class Logs:
         self._counts[topic] = partitions
         self._partitions |= {Partition(topic, number): PartitionLog() for number in range(partitions)}
 
+    def remove(self, topic: str) -> None:
+        """Forget a topic, what it holds, and what groups have committed of it."""
+        for number in range(self._counts.pop(topic, 0)):
+            del self._partitions[Partition(topic, number)]
+        self._unkeyed.pop(topic, None)
+        self._positions = {name: one for name, one in self._positions.items() if name[1].topic != topic}
+        self._held = {name: one for name, one in self._held.items() if name[1].topic != topic}
+
     def count(self, topic: str) -> int | None:
         """Partition count, None when there is no such topic."""
         return self._counts.get(topic)

@@ -58,6 +58,10 @@ class KafkaBroker:
         """See the contract. A cluster that has just started is given time to register its brokers."""
         return self._patiently("creating topics", seconds, lambda admin: _ensure(admin, topics))
 
+    def delete_topics(self, topics: Sequence[str], seconds: float) -> None:
+        """See the contract."""
+        self._patiently("deleting topics", seconds, lambda admin: _delete(admin, topics))
+
     def partition_counts(self, topics: Sequence[str], seconds: float) -> dict[str, int]:
         """See the contract."""
         with self._admin(seconds) as admin, translating("describing topics"):
@@ -187,6 +191,11 @@ def _client_id(slot: str) -> str:
 def _partition_counts(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
     described = admin.describe_topics(list(topics)) if topics else []
     return {topic["name"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+
+def _delete(admin: KafkaAdminClient, topics: Sequence[str]) -> None:
+    if there := [*_partition_counts(admin, topics)]:
+        admin.delete_topics(there)
 
 
 def _lag(admin: KafkaAdminClient, group: str, topic: str) -> dict[Partition, int]:

@@ -20,7 +20,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from pipeline.broker.contract import GroupToken, Polled, Position
 from pipeline.broker.kafka_python.membership import Membership
 from pipeline.broker.kafka_python.translate import translating
-from pipeline.errors import BrokerTimeout, ContractError
+from pipeline.errors import BrokerTimeout, BrokerUnavailable, ContractError
 from pipeline.records.wire import Partition, Record
 
 _SLICE_SECONDS = 0.1
@@ -136,6 +136,11 @@ class KafkaGroupConsumer:
                 return {}, {}  # assigned a moment ago: the listener is about to park it
             except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
                 return {}, _go_on(self._consumer, error)
+            except UnicodeDecodeError as error:
+                return {}, _pass_over(self._consumer, error)
+            except errors.CorruptRecordError:
+                _let_go(self._consumer)
+                raise
         return {Partition(*at): [_record(record) for record in records] for at, records in found.items()}, {}
 
     def committed(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, Position | None]:
@@ -222,6 +227,12 @@ class KafkaReader:
                 for partition, hole in _go_on(self._consumer, error).items():
                     log.warning("records were deleted before they were read", partition=partition, hole=hole)
                 return []
+            except UnicodeDecodeError as error:
+                _pass_over(self._consumer, error)
+                return []
+            except errors.CorruptRecordError:
+                _let_go(self._consumer)
+                raise
         return [_record(record) for records in found.values() for record in records]
 
     def positions(self) -> dict[Partition, int]:
@@ -258,8 +269,11 @@ def _bounds(
     if not asked:
         return {}
     with translating(f"looking up the ends of {', '.join(sorted({at.topic for at in asked}))}"):
-        first = consumer.beginning_offsets(asked, timeout_ms=int(seconds * 1000))
-        end = consumer.end_offsets(asked, timeout_ms=int(seconds * 1000))
+        try:
+            first = consumer.beginning_offsets(asked, timeout_ms=int(seconds * 1000))
+            end = consumer.end_offsets(asked, timeout_ms=int(seconds * 1000))
+        except KeyError as error:  # the library asks nobody for a partition without a leader, and misses the answer
+            raise BrokerUnavailable(f"{error.args[0]} has no leader at the moment; it is tried again") from error
     return {Partition(*at): (first[at], end[at]) for at in asked}
 
 
@@ -281,6 +295,26 @@ def _go_on(consumer: KafkaConsumer, error: errors.KafkaError) -> dict[Partition,
         consumer.seek(TopicPartition(*partition), offset)
         holes[partition] = (due[partition], offset)
     return holes
+
+
+def _pass_over(consumer: KafkaConsumer, error: UnicodeDecodeError) -> dict[Partition, tuple[int, int]]:
+    """Go on behind a record whose header names are no text, which the library cannot read; (due, found)."""
+    at = _let_go(consumer)
+    if at is None or at not in consumer.assignment():
+        return {}
+    due = consumer.position(at)
+    consumer.seek(at, due + 1)
+    log.error("a record cannot be read", topic=at.topic, partition=at.partition, offset=due, reason=str(error))
+    return {Partition(*at): (due, due + 1)}
+
+
+def _let_go(consumer: KafkaConsumer) -> TopicPartition | None:
+    """Drop what was fetched of the partition whose records could not be read: the library would go round in it."""
+    part = consumer._fetcher._next_partition_records
+    if part is None:
+        return None
+    part.drain()
+    return part.topic_partition
 
 
 def _own(partitions: Iterable[TopicPartition]) -> set[Partition]:

@@ -85,7 +85,7 @@ def read_all(broker: Broker, topic: str, count: int, partitions: int = 4) -> lis
 
 
 class TestTopics:
-    """ensure_topics, partition_counts."""
+    """ensure_topics, delete_topics, partition_counts."""
 
     def test_creates_what_is_missing(self, broker: Broker, name: str) -> None:
         """Missing topics are created and named, existing ones are not."""
@@ -93,6 +93,14 @@ class TestTopics:
         assert broker.ensure_topics([TopicSettings(name, 3), TopicSettings(name + "-b", 1)], 20) == [name + "-b"]
 
         assert broker.partition_counts([name, name + "-b", name + "-none"], 5) == {name: 3, name + "-b": 1}
+
+    def test_deletes_what_is_there(self, broker: Broker, name: str) -> None:
+        """Named topics go, others stay; a topic that is not there is no error."""
+        broker.ensure_topics([TopicSettings(name, 3), TopicSettings(name + "-b", 1)], 20)
+
+        broker.delete_topics([name, name + "-none"], 20)
+
+        until(lambda: broker.partition_counts([name, name + "-b"], 5) == {name + "-b": 1}, "the topic to be gone")
 
     def test_refuses_another_partition_count(self, broker: Broker, topic: str) -> None:
         """A partition count is never changed; the error says what is there, what was asked, and what to do."""

@@ -112,3 +112,23 @@ def _settle(*members: InProcessConsumer) -> list[frozenset[Partition]]:
         for member in members:
             member.poll(0, 1)
     return [member.owned for member in members]
+
+
+def test_a_topic_that_is_made_anew_begins_anew() -> None:
+    """Positions of the old one would have everybody wait for what it held."""
+    broker = InProcessBroker()
+    broker.ensure_topics([TopicSettings("frames", 1)], 1)
+    broker.producer().send("frames", Message(b"door", b"x"))
+    consumer = broker.group_consumer("frames", "group")
+    token = consumer.poll(0.1, 1).token
+    transactions = broker.transactions("someone", 1)
+    transactions.begin()
+    assert token is not None
+    transactions.commit_positions({Partition("frames", 0): Position(1, "")}, "group", token)
+    transactions.commit()
+
+    broker.delete_topics(["frames"], 1)
+    broker.ensure_topics([TopicSettings("frames", 1)], 1)
+
+    assert broker.lag("group", "frames", 1) == {Partition("frames", 0): 0}
+    assert broker._logs.position("group", Partition("frames", 0)) is None

@@ -135,6 +135,17 @@ def test_serve_names_what_is_wrong(arguments: list[str], reason: str) -> None:
     assert reason in str(result.exception)
 
 
+def test_serve_refuses_two_files_of_one_name(card_file: Path, tmp_path: Path) -> None:
+    """The second would take the place of the first, whose viewers would see another camera."""
+    other = tmp_path / card_file.name
+    other.symlink_to(card_file)
+
+    result = runner.invoke(app, ["serve", str(card_file), str(other), "--port", "0"])
+
+    assert isinstance(result.exception, ConfigurationError)
+    assert "two files would be camera" in str(result.exception)
+
+
 def test_serve_refuses_half_a_login(card_file: Path) -> None:
     """A login without a password is refused, not silently open."""
     result = runner.invoke(app, ["serve", str(card_file), "--port", "0", "--login", "ann"])

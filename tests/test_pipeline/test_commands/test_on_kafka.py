@@ -52,9 +52,12 @@ def run(broker_node: BrokerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ACTIONWIRE_TOPICS__NAMESPACE", namespace)
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, columns: int = 200) -> str:
         found = CliRunner().invoke(
-            app, [*arguments, "--bootstrap", broker_node.bootstrap], env={"COLUMNS": "200"}, catch_exceptions=False
+            app,
+            [*arguments, "--bootstrap", broker_node.bootstrap],
+            env={"COLUMNS": str(columns)},
+            catch_exceptions=False,
         )
         assert found.exit_code == 0, found.output
         return found.stdout
@@ -69,6 +72,14 @@ def test_watch_shows_committed_events_only(run: Callable[..., str]) -> None:
     assert sorted(json.loads(line)["sequence"] for line in lines) == [0, 1]
     assert "front-door" in run("watch", "--begin", "--until-end", "--label", "a person falls")
     assert run("watch", "--begin", "--until-end", "--camera", "yard-*") == ""
+    assert len(run("watch", "--begin", "--until-end", columns=40).splitlines()) == 2  # or grep would find halves
+
+
+def test_topics_are_shown_as_they_are(run: Callable[..., str]) -> None:
+    """The check prints the partition counts of the cluster, not those that the settings ask for (64)."""
+    counts = json.loads(run("topics", "--check", "--json"))["topics"]
+
+    assert {count for name, count in counts.items() if name.endswith((".frames", ".events", ".state"))} == {4}
 
 
 def test_status_answers_about_a_cluster(run: Callable[..., str]) -> None:

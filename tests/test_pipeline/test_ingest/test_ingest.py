@@ -272,6 +272,40 @@ def test_a_file_that_has_ended_is_ended_at_once(tmp_path: Path) -> None:
     assert run.ends[0].last_tick == run.of("door")[-1].tick
 
 
+def test_a_camera_that_was_lost_can_be_removed(tmp_path: Path) -> None:
+    """Its session has its end already; the removal says that it will not come back, so that nobody remembers it."""
+    file = write_test_card(tmp_path / "short.mp4", seconds=0.6)
+    changes: list[Settings] = []
+    settings = settings_for({"door": str(file)}, lost_seconds=60)
+    with running(settings, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(lambda: bool(run.ends))
+        changes.append(settings_for({}, lost_seconds=60))
+        assert run.until(lambda: None in run.statuses)
+
+    assert [end.reason for end in run.ends] == ["lost", "removed"]
+    assert run.ends[0].last_tick == run.ends[1].last_tick
+
+
+def test_a_camera_that_is_deleted_while_it_is_being_replaced_is_removed(server: RtspServer, card: Media) -> None:
+    """Two edits within a second: the second one counts."""
+    server.add("door", card)
+    changes: list[Settings] = []
+    settings = settings_for({"door": server.url("door")})
+    broker = _HoldingBroker()
+    with running(settings, broker, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(lambda: len(run.of("door")) >= 2)
+        broker.last.holding = True
+        changes.append(settings.model_copy(update={"rate": 2}))
+        assert run.until(lambda: not run.ingest.cameras)
+        changes.append(settings_for({}))
+        assert run.until(lambda: not changes)
+        broker.last.holding = False
+        broker.last.let_go()
+        assert run.until(lambda: None in run.statuses)
+
+    assert run.ends[-1].reason == "removed"  # after `replaced`, where that was written before the second edit
+
+
 class _HoldingProducer:
     """Keeps every frame until it is let go or fails them, as a client does whose broker is away."""
 

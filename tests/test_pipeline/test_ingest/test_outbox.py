@@ -38,6 +38,16 @@ def test_a_full_share_drops_its_oldest_frame() -> None:
     assert ticks(outbox) == [("b", 7), ("a", 2), ("a", 3)]
 
 
+def test_a_share_that_changes_while_running_changes_what_is_in_flight_too() -> None:
+    """Settings that are edited apply as if they had been there from the start."""
+    outbox = Outbox(4)
+    outbox.capacity = 12
+    for tick in range(12):
+        outbox.put(frame("a", tick))
+
+    assert len(ticks(outbox)) == 6
+
+
 def test_at_most_half_of_a_share_is_in_flight() -> None:
     """What was handed over cannot be dropped, so no more is handed over until some of it has settled."""
     outbox = Outbox(4)

@@ -19,7 +19,7 @@ from pipeline.broker.contract import TopicSettings
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigurationError, ContractError
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, NodeSecurity, jars, ports, running_on
-from pipeline.local.broker_node.java import prepare
+from pipeline.local.broker_node.java import Java, _train, prepare
 from pipeline.local.broker_node.properties import Ports, server_properties
 from pipeline.local.commands import broker as commands
 from pipeline.records.wire import Message, Partition
@@ -224,3 +224,31 @@ class TestLife:
         """A setting that Kafka does not accept ends the start at once, with Kafka's own reason."""
         with pytest.raises(ConfigurationError, match=r"log\.retention\.hours"):
             BrokerNode(tmp_path, overrides={"log.retention.hours": "often"}).start()
+
+
+def test_an_interrupted_preparation_leaves_neither_process_nor_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The virtual machine writes the cache in a process of its own, which must not outlive a Ctrl-C either."""
+    script = tmp_path / "java"
+    script.write_text(
+        "#!/bin/sh\n"
+        'for word; do case "$word" in -XX:AOTCacheOutput=*) out="${word#*=}";; esac; done\n'
+        'touch "$out.config"; sleep 60 & echo $! > "$0.child"; wait\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(Java, "format", lambda *_: None)
+
+    def interrupted(port: int) -> bool:
+        if not (tmp_path / "java.child").exists():
+            return False
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ports, "answers", interrupted)
+    (tmp_path / "cache").mkdir()
+
+    with pytest.raises(KeyboardInterrupt):
+        _train(Java(script, ()), tmp_path / "cache" / "start-1.aot")
+
+    assert list((tmp_path / "cache").iterdir()) == []
+    _wait_until_gone(int((tmp_path / "java.child").read_text()))

@@ -1,6 +1,7 @@
 """The wire form of camera statuses."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -34,10 +35,16 @@ def test_what_is_sent_is_what_is_read() -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"schema": 9}, "schema"), ({"nonsense": 1}, "fields")],
+    [
+        ({"schema": 9}, "schema"),
+        ({"nonsense": 1}, "fields"),
+        ({"session": "soon"}, "fields"),
+        ({"session": 2**62}, "fields"),
+        ({"publisher": 7}, "fields"),
+    ],
 )
-def test_a_bad_status_has_a_reason(change: dict[str, int], reason: str) -> None:
-    """Another schema or an unknown field is refused."""
+def test_a_bad_status_has_a_reason(change: dict[str, Any], reason: str) -> None:
+    """Another schema, an unknown field, or a session after which no frame would ever count is refused."""
     document = json.loads(encode_status(STATUS).value or b"")
 
     with pytest.raises(BadRecordError) as caught:

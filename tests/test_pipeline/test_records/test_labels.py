@@ -48,6 +48,11 @@ def test_equal_sets_have_equal_bytes() -> None:
         (b"config", {"schema": 1, "labels": [{"id": "x"}]}, "fields", "'text'"),
         (b"live/x", {"schema": 1, "label": {"id": "y", "text": "y"}}, "fields", "the label's id is 'y'"),
         (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "enter": 2}}, "fields", "between 0 and 1"),
+        *(
+            (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "max_seconds": value}}, "fields", "at most 1e9")
+            for value in (1e19, 3e18, 10**400)
+        ),
+        (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "confirm": 10**400}}, "fields", "whole number"),
     ],
 )
 def test_a_bad_record_has_a_reason(key: bytes, document: dict[str, Any], reason: str, words: str) -> None:

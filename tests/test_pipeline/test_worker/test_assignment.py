@@ -6,7 +6,6 @@ import structlog
 
 from pipeline.broker.contract import Position, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
-from pipeline.errors import BadRecordError
 from pipeline.offsets import NO_STATE, Committed, encode_position
 from pipeline.records.state import CameraState, CoolDown, encode_state
 from pipeline.records.wire import Message, Partition
@@ -123,12 +122,16 @@ def test_a_position_that_a_tool_moved_is_a_fresh_start_there(broker: InProcessBr
     assert found.cameras == {"door": state("door", 1)}
 
 
-def test_a_state_that_cannot_be_read_is_no_state(broker: InProcessBroker) -> None:
-    """A state of another schema stops the assignment: going on without it would double or lose events."""
-    broker.producer().send("state", Message(b"door", b'{"schema":99}', partition=0))
+@pytest.mark.parametrize(("key", "value"), [(b"door", b'{"schema":99}'), (b"\xff", None)])
+def test_a_state_that_cannot_be_read_leaves_the_partition_out(
+    broker: InProcessBroker, key: bytes, value: bytes | None
+) -> None:
+    """Going on without it would double or lose events; the other partitions have nothing to do with it."""
+    broker.producer().send("state", Message(key, value, partition=0))
     commit(broker, encode_position(Committed(3, 0, 0, 2)), {})
-    with pytest.raises(BadRecordError, match="schema"):
-        restored(broker)
+    with structlog.testing.capture_logs() as logs:
+        assert restored(broker).keys() == {P1}
+    assert [(line["partition"], line["offset"]) for line in logs if line["log_level"] == "error"] == [(0, 0)]
 
 
 def test_expired_records_are_a_hole() -> None:

@@ -53,7 +53,7 @@ def logs(draw: st.DrawFn) -> Log:
         camera = draw(st.sampled_from(sorted(now)))
         session, tick = now[camera]
         kind = draw(
-            st.sampled_from(["scene"] * 6 + ["gap", "late", "reconnect", "lost", "removed", "labels", "broken"])
+            st.sampled_from(["scene"] * 6 + ["odd", "gap", "late", "reconnect", "lost", "removed", "labels", "broken"])
         )
         if kind == "scene":
             colour = draw(st.sampled_from(["red", "red", "red", "green", "blue", "grey"]))
@@ -61,6 +61,11 @@ def logs(draw: st.DrawFn) -> Log:
                 tick += draw(st.sampled_from([1, 1, 1, 1, 2, 3]))
                 records.append(frame(camera, tick, session=session, rate=RATE))
                 shown.append(colour)
+        elif kind == "odd":  # of no use to a bundle that takes every second tick
+            for _ in range(draw(st.integers(1, 20))):
+                tick += 1 + tick % 2
+                records.append(frame(camera, tick, session=session, rate=RATE))
+                shown.append("grey")
         elif kind == "gap":
             tick += draw(st.integers(3, 60))
         elif kind in ("late", "broken"):

@@ -22,7 +22,7 @@ from pipeline.config import Settings, TopicsSettings, WorkerSettings
 from pipeline.metrics import WorkerMetrics
 from pipeline.offsets import Epochs
 from pipeline.records.events import decode_event
-from pipeline.records.frames import encode_stream_record
+from pipeline.records.frames import EndMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition
 from pipeline.testing import COLOURS, ColourEngine, ColourLabels, ManualClock, frame
 from pipeline.worker import inference as inference_module
@@ -401,3 +401,18 @@ def test_wherever_the_halves_meet_nothing_is_lost_or_doubled(
     worker.finish()
 
     assert events(worker.broker) == undisturbed
+
+
+def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) -> None:
+    """A camera that is gone costs nothing: leaving it out would relieve nobody, and shut out those that live."""
+    worker = halves()
+    worker.finish()
+    worker.poll()
+    worker.inference._shed = 0.5
+    assert worker.inference._left_out() == {"door"}
+
+    marker = encode_stream_record(EndMarker("door", 1, LONG - 1, "lost"))
+    worker.broker.producer().send(FRAMES, Message(marker.key, marker.value, marker.headers, 0))
+    worker.finish()
+
+    assert worker.inference._left_out() == frozenset()

@@ -72,3 +72,20 @@ def test_a_worker_that_keeps_up_leaves_nothing_out(age: float) -> None:
     """Latency below the limit is no reason for anything."""
     pressure = Pressure(highest=3)
     assert all(pressure.observe(second / 4, age) == 0 for second in range(1000))
+
+
+@pytest.mark.parametrize("ahead", [-7.0, 6.0])
+def test_a_clock_that_is_wrong_is_no_overload(ahead: float) -> None:
+    """Ages are differences of two machines' clocks; what a worker that keeps up sees is how far these are apart."""
+    pressure = Pressure(highest=3)
+    assert all(pressure.observe(second / 4, ahead + second % 3 / 10, idle=True) == 0 for second in range(1000))
+
+
+@pytest.mark.parametrize("ahead", [-7.0, 6.0])
+def test_a_backlog_is_seen_whatever_the_clocks_say(ahead: float) -> None:
+    """Once something always waits, growing ages are a backlog, measured from what they were when nothing did."""
+    pressure = Pressure(highest=3)
+    for second in range(60):
+        pressure.observe(second, ahead, idle=True)
+    levels = [pressure.observe(60 + second, ahead + second / 2) for second in range(60)]
+    assert levels[0] == 0 and levels[-1] >= 1

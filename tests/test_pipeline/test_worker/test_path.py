@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.clock import tick_ns
 from pipeline.offsets import NO_STATE, Committed
+from pipeline.records.frames import LabelsMarker
 from pipeline.records.state import CameraState
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, frame, picture
@@ -169,3 +170,39 @@ def test_a_state_is_written_only_when_it_changed() -> None:
     lane.advance({P: shown(["blue"] * 5, begin=5)})
     second = lane.snapshot([P])[P]
     assert second.committed.position == 10 and second.changed == {}
+
+
+def test_a_stray_label_marker_does_not_shut_out_those_that_follow() -> None:
+    """A version that was never written stands for the newest that is known; the next change must still count.
+
+    marker   2^61        1
+    labels      0 (red)   1 (blue)
+    """
+    known = {0: ColourLabels.of(0, ["red"]), 1: ColourLabels.of(1, ["blue"])}
+    engine = ColourEngine(4)
+    lane = Path(engine, Geometry(4, 4), lambda version: known.get(version, known[0]), rewind_seconds=5.0, batch=3)
+    lane.open(fresh())
+
+    lane.advance({P: [Decoded(0, LabelsMarker(2**61)), Decoded(1, LabelsMarker(1))]})
+
+    assert lane.lanes[P].streams.labels == 1
+
+
+def test_an_event_ends_though_its_camera_sends_only_what_is_not_used() -> None:
+    """A bundle that takes every second tick, and a camera that slows down to the others: time goes on all the same.
+
+    tick    0 ...  8  10 ... 22   23 25 27 29 31 33
+    shown   grey      red         frames that are not encoded
+    """
+    lane, engine = path(spread=2)
+    lane.open(fresh())
+    fired = lane.advance(
+        {P: [Decoded(t, frame("door", t), picture("red" if t > 8 else "grey")) for t in range(23)]}
+    ).fired
+    assert phases(fired)[0] == ("started", None)
+    encoded = sum(engine.calls)
+
+    fired = lane.advance({P: [Decoded(t, frame("door", t), picture("red")) for t in range(23, 60, 2)]}).fired
+
+    assert phases(fired)[-1] == ("ended", "score")
+    assert sum(engine.calls) == encoded

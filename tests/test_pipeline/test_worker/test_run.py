@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from engines.testing import tiny_bundle
 from pipeline.broker import connect
 from pipeline.broker.topics import apply_topics
 from pipeline.config import HttpSettings, KafkaSettings, Settings, WorkerSettings
@@ -44,3 +45,23 @@ def test_a_port_that_is_taken_is_said_before_the_bundle_is_loaded(tmp_path: Path
         with pytest.raises(ConfigurationError, match=words):
             run_worker(settings, broker, stop=threading.Event())
         broker.close()
+
+
+def test_a_worker_does_not_go_on_deaf_to_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody expected ends the thread that follows the labels; the process ends with it, and is started again."""
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap="in-process"),
+        worker=WorkerSettings(bundle=str(tiny_bundle(tmp_path / "tiny"))),
+        http=HttpSettings(worker_port=None),
+    )
+    broker = connect(settings.kafka)
+    apply_topics(broker, settings)
+
+    def forgetful(*_: object) -> None:
+        raise MemoryError("no room for embeddings")
+
+    monkeypatch.setattr("pipeline.worker.run.follow", forgetful)
+
+    with pytest.raises(MemoryError, match="no room"):
+        run_worker(settings, broker, stop=threading.Event())
+    broker.close()

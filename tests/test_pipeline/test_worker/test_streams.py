@@ -53,6 +53,19 @@ def test_an_end_marker_closes_a_session_for_good() -> None:
     assert isinstance(gone, Closed) and gone.removed and lane.stream("door") is None
 
 
+def test_a_camera_that_was_lost_and_then_removed_is_forgotten() -> None:
+    """Otherwise its state would be kept for ever; it has no event that could end once more."""
+    lane = streams()
+    lane.take(0, frame("door", 8), GREY)
+    lane.take(1, EndMarker("door", 1, 8, "lost"), None)
+
+    (gone,) = lane.take(2, EndMarker("door", 1, 8, "removed"), None)
+
+    assert gone == Closed("door", Stream(1, 4, 8, ended=True), "session", removed=True)
+    assert lane.stream("door") is None
+    assert lane.take(3, EndMarker("door", 1, 8, "removed"), None) == []
+
+
 def test_a_label_version_only_rises() -> None:
     """A marker of the version in force, or of an older one, is no step."""
     lane = streams()

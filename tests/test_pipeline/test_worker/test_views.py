@@ -10,7 +10,7 @@ from pipeline.labels import LabelSet
 from pipeline.records.labels import Label
 from pipeline.testing import ColourLabels
 from pipeline.worker.lanes import LabelView
-from pipeline.worker.views import KnownSets, Views
+from pipeline.worker.views import KEPT_VIEWS, KnownSets, Views
 
 
 def colours(version: int, *names: str) -> LabelSet:
@@ -69,6 +69,18 @@ def test_the_end_of_the_control_topic_decides_not_the_time() -> None:
     assert answering(9).version == 2 and answering.question is None, "a stray is asked for once"
     answering.put(colours(9, "blue"))
     assert answering(9).version == 9
+
+
+def test_only_the_newest_views_are_kept() -> None:
+    """Sets that change with day and night would fill the memory in a year; one that is still asked for comes back."""
+    known = KnownSets(complete=True)
+    for version in range(100):
+        known.put(colours(version, "red"))
+    views = Views(lambda labels: ColourLabels.of(labels.version, ["red"]), known)
+
+    assert [views(version).version for version in range(100)] == list(range(100))
+    assert len(views._views) == KEPT_VIEWS
+    assert views(3).version == 3
 
 
 def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> None:

@@ -9,7 +9,8 @@ import pytest
 from kafka import TopicPartition, errors
 from kafka.structs import OffsetAndMetadata
 
-from pipeline.broker.kafka_python.consumer import _go_on
+from pipeline.broker.kafka_python.consumer import _bounds, _go_on
+from pipeline.errors import BrokerUnavailable
 from pipeline.records.wire import Partition
 
 AT = TopicPartition("frames", 0)
@@ -65,3 +66,15 @@ def test_a_partition_that_was_lost_meanwhile_is_left_alone() -> None:
     """The library says it late: at the next poll, when the partition may be another's."""
     log: Any = Log(30)
     assert _go_on(log, cut(25, TopicPartition("frames", 1))) == {} and not log.sought
+
+
+def test_a_partition_without_a_leader_is_a_broker_that_is_away() -> None:
+    """The library leaves it out of its question and then looks for its answer: no reason to end the process."""
+
+    class Leaderless(Log):
+        def end_offsets(self, asked: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+            raise KeyError(AT)
+
+    consumer: Any = Leaderless(90)
+    with pytest.raises(BrokerUnavailable, match=r"partition=0.* has no leader"):
+        _bounds(consumer, [Partition(*AT)], 1.0)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, GroupToken, Position, TopicSettings
@@ -495,3 +495,42 @@ def test_members_join_once_however_new_their_topic(broker: Broker, topic: str, n
     for _ in range(8):
         assert member.poll(0.1, 1).token == first
     member.close()
+
+
+class Bytes(str):
+    """A header name that is no text on the wire: other clients can send it."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """Two bytes that are not UTF-8."""
+        return b"\xff\xfe"
+
+
+def test_a_record_that_the_library_cannot_decode_is_passed_over(
+    broker: Broker, node: BrokerNode, topic: str, name: str
+) -> None:
+    """It ended every worker, at every start; a reader went round in it for ever. What lies behind it is read.
+
+    offset   0      1 (no text)   2
+    member   read   hole          read
+    """
+    with contextlib.closing(KafkaProducer(bootstrap_servers=node.bootstrap)) as foreign:
+        for headers in ([], [(Bytes("odd"), b"")], []):
+            foreign.send(topic, b"x", partition=0, headers=headers).get(DEADLINE)
+    member, values, holes = broker.group_consumer(topic, f"{name}-group"), list[int](), dict[Partition, Any]()
+    owned = set[Partition]()
+    until(lambda: owned.update(member.poll(0.1, 10).assigned) or len(owned) == 4, "the assignment")
+    for partition in owned:
+        member.seek(partition, 0)
+
+    def read() -> bool:
+        polled = member.poll(0.1, 10)
+        values.extend(record.offset for records in polled.records.values() for record in records)
+        holes.update(polled.skipped)
+        return len(values) == 2
+
+    until(read, "both records")
+    member.close()
+
+    assert values == [0, 2]
+    assert holes == {Partition(topic, 0): (1, 2)}
+    assert [record.offset for record in committed_records(broker, topic, 2)] == [0, 2]

@@ -2,9 +2,12 @@ import socket
 import struct
 import threading
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fcntl import ioctl
 from pathlib import Path
+from termios import FIONREAD
 
 import av
 import pytest
@@ -43,13 +46,22 @@ class Client:
             self._packet()
         text = first.decode()
         while not text.endswith("\r\n\r\n"):
-            text += self._stream.readline().decode()
+            line = self._stream.readline()
+            if not line:
+                raise ConnectionError("the server closed the connection")
+            text += line.decode()
         length = next((int(line.split(":")[1]) for line in text.split("\r\n") if line.startswith("Content-Length")), 0)
         return int(text.split(" ")[1]), text + self._stream.read(length).decode()
 
     def _packet(self) -> tuple[int, bytes]:
         channel, length = struct.unpack(">BH", self._stream.read(3))
         return channel, self._stream.read(length)
+
+    def waiting(self) -> int:
+        """Bytes that have arrived and were not read."""
+        count = array("i", [0])
+        ioctl(self._socket, FIONREAD, count)
+        return count[0]
 
     def packets(self) -> Iterator[tuple[int, bytes]]:
         """(channel, packet) until the connection ends."""
@@ -199,7 +211,10 @@ def test_a_stall_sends_nothing_and_then_everything(server: RtspServer, card: Med
         client.play(server.url("door"))
         before = stamps(client, 5)
         mount.faults.stalled = True
+        time.sleep(0.1)  # a picture may have been on its way; at 25 pictures a second seven more would follow
+        arrived = client.waiting()
         time.sleep(0.3)
+        assert client.waiting() == arrived
         mount.faults.stalled = False
         after = stamps(client, 10)
 
@@ -290,7 +305,7 @@ def test_every_connection_can_be_dropped(server: RtspServer, card: Media) -> Non
 
 def test_a_session_without_keep_alive_ends(card: Media) -> None:
     """A playing client that sends nothing for the session's time-out is dropped; one that asks stays."""
-    with RtspServer(session_seconds=1) as server:
+    with RtspServer(session_seconds=3) as server:
         server.add("door", card)
         with connected(server) as silent, connected(server) as lively:
             for client in (silent, lively):
