@@ -136,11 +136,8 @@ class KafkaGroupConsumer:
                 return {}, {}  # assigned a moment ago: the listener is about to park it
             except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
                 return {}, _go_on(self._consumer, error)
-            except UnicodeDecodeError as error:
+            except errors.CorruptRecordError as error:
                 return {}, _pass_over(self._consumer, error)
-            except errors.CorruptRecordError:
-                _let_go(self._consumer)
-                raise
         return {Partition(*at): [_record(record) for record in records] for at, records in found.items()}, {}
 
     def committed(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, Position | None]:
@@ -227,12 +224,9 @@ class KafkaReader:
                 for partition, hole in _go_on(self._consumer, error).items():
                     log.warning("records were deleted before they were read", partition=partition, hole=hole)
                 return []
-            except UnicodeDecodeError as error:
+            except errors.CorruptRecordError as error:
                 _pass_over(self._consumer, error)
                 return []
-            except errors.CorruptRecordError:
-                _let_go(self._consumer)
-                raise
         return [_record(record) for records in found.values() for record in records]
 
     def positions(self) -> dict[Partition, int]:
@@ -297,24 +291,23 @@ def _go_on(consumer: KafkaConsumer, error: errors.KafkaError) -> dict[Partition,
     return holes
 
 
-def _pass_over(consumer: KafkaConsumer, error: UnicodeDecodeError) -> dict[Partition, tuple[int, int]]:
-    """Go on behind a record whose header names are no text, which the library cannot read; (due, found)."""
-    at = _let_go(consumer)
+def _pass_over(consumer: KafkaConsumer, error: errors.CorruptRecordError) -> dict[Partition, tuple[int, int]]:
+    """Go on behind a record that the library cannot decode, as one with a header name that is no text; (due, found).
+
+    Raises the error again where the bytes are not those that were written: they may be, the next time.
+    """
+    part = consumer._fetcher._next_partition_records
+    if part is not None:
+        part.drain()  # the library would go round in what is left of it
+    if not isinstance(error.__context__, ValueError | IndexError):
+        raise error
+    at = None if part is None else part.topic_partition
     if at is None or at not in consumer.assignment():
         return {}
     due = consumer.position(at)
     consumer.seek(at, due + 1)
     log.error("a record cannot be read", topic=at.topic, partition=at.partition, offset=due, reason=str(error))
     return {Partition(*at): (due, due + 1)}
-
-
-def _let_go(consumer: KafkaConsumer) -> TopicPartition | None:
-    """Drop what was fetched of the partition whose records could not be read: the library would go round in it."""
-    part = consumer._fetcher._next_partition_records
-    if part is None:
-        return None
-    part.drain()
-    return part.topic_partition
 
 
 def _own(partitions: Iterable[TopicPartition]) -> set[Partition]:
