@@ -10,5 +10,6 @@ WATCHED: tuple[str, ...] = (
     "a person throws something",
     "a person lies still",
 )
-"""The labels that the demo watches for: the eight with the fewest false alarms on validation streams (seeds 10100-10129
-and 10160-10227, 13 camera-hours). The other actions are played too: they must not raise an event."""
+"""The labels that the demo watches for: the eight that had the fewest false alarms on validation streams (seeds
+10100-10129 and 10160-10227, 13 camera-hours) when they were chosen. The other actions are played too: they must not
+raise an event."""
