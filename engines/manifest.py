@@ -266,7 +266,8 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
             f"{who} was trained at {window.rate} frames/s, which does not divide the deployment's rate {rate}; "
             f"set the rate to a multiple of {window.rate}"
         )
-    needed = window.frames * max(window.multiples) / window.rate
+    held = max(0.5, max(window.multiples) / window.rate)  # before the first of them, the item that fills gaps
+    needed = window.frames * max(window.multiples) / window.rate + held
     if needed > rewind_seconds:
         raise IncompatibleBundle(
             f"{who} needs {needed:g} s of frames for a window, the worker rewinds {rewind_seconds:g} s only; "

@@ -198,7 +198,7 @@ class Recipe(Part):
     targets: Targets = Targets()
     loss: Loss = Loss()
     optimiser: Optimiser = Optimiser()
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     validate_on: Validate = Validate()
     checkpoint_every: Positive = 500
 

@@ -60,7 +60,7 @@ def coverage(
         if isinstance(stream, FrameRecord) and _used(stream, geometry):
             captured.add((stream.camera, stream.session, stream.tick))
         steps = partitions[record.source].take(record.offset, stream, None)
-        counted += sum(isinstance(step, Arrived) for step in steps)
+        counted += sum(isinstance(step, Arrived) and step.frame is not None for step in steps)
     unpublished = sum(ingest_dropped.get(reason, 0) for reason in UNPUBLISHED)
     left_out = sum(worker_dropped.get(reason, 0) for reason in UNENCODED)
     # Encodings repeat after a restart, and no record says what was left out for want of time: the least decides.

@@ -25,5 +25,5 @@ def _decides(name: str, kafka: bool) -> bool:
     key = name.removeprefix(_PREFIX)
     section = key.partition("__")[0].lower()
     if section == "kafka" and kafka:
-        return key == "KAFKA__BOOTSTRAP"
+        return key in ("KAFKA", "KAFKA__BOOTSTRAP")  # the whole section as JSON names a cluster too
     return key == "CONFIG" or section in Settings.model_fields

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def recording(seed: int, cameras: int, seconds: float, cache: Path | None = None
         finally:
             shutil.rmtree(making, ignore_errors=True)
         _forget_oldest(base)
-    os.utime(folder)
+    with suppress(OSError):  # somebody else's, or read-only: nothing is forgotten there either
+        os.utime(folder)
     return Recording(folder, json.loads((folder / "truth.json").read_text()))
 
 
@@ -66,7 +68,8 @@ def _render(folder: Path, seed: int, cameras: int, seconds: float) -> None:
     try:
         code = process.wait()
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         raise
     if code != 0:

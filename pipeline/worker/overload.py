@@ -19,6 +19,10 @@ OLD_SECONDS = 5.0
 YOUNG_SECONDS = 1.0
 RISE_SECONDS = 30.0
 """How long a backlog must last, without shrinking, before the next step is taken."""
+_ENOUGH_SECONDS = 0.9 * RISE_SECONDS
+"""How much of that must have been seen."""
+CALM_SECONDS = 2.0
+"""A worker that keeps up runs out of work at least this often."""
 FALL_SECONDS = 60.0
 """How long there must be none before a step is taken back."""
 SHARES = (0.25, 0.5, 0.75)
@@ -71,6 +75,9 @@ class Pressure:
     _troubled: float = float("-inf")
     _ahead: float = 0.0
     """Seconds that this machine's clock seems to be ahead of the broker's."""
+    _idle: float = float("-inf")
+    """When nothing else waited last, and since when that was so again and again."""
+    _calm: float = float("inf")
 
     def restart(self, now: float) -> None:
         """What was seen so far says nothing any more: other partitions are worked on, with backlogs of their own."""
@@ -80,15 +87,13 @@ class Pressure:
     def observe(self, now: float, age_seconds: float, *, idle: bool = False) -> int:
         """Take note of the age of the records of a batch; return the level from now on.
 
-        age_seconds: this machine's clock less the broker's at their arrival. idle: nothing else waits, so the age that
-        is left is how far the two clocks are apart.
+        age_seconds: this machine's clock less the broker's at their arrival. idle: nothing else waits here.
         """
-        self._ahead = age_seconds if idle else min(self._ahead, age_seconds)
-        age_seconds -= self._ahead
         self._ages.append((now, age_seconds))
         while self._ages[0][0] < now - RISE_SECONDS:
             self._ages.popleft()
-        if age_seconds > YOUNG_SECONDS:
+        self._compare_clocks(now, age_seconds, idle)
+        if age_seconds - self._ahead > YOUNG_SECONDS:
             self._troubled = now
         if self._falls_behind(now) and self.level < self.highest:
             self._change(now, +1)
@@ -96,10 +101,23 @@ class Pressure:
             self._change(now, -1)
         return self.level
 
+    def _compare_clocks(self, now: float, age_seconds: float, idle: bool) -> None:
+        """Whoever runs out of work again and again keeps up: the age that is left is how far the clocks are apart.
+
+        Once is not enough: while nobody fetches for it, a worker far behind runs out of work too.
+        """
+        if idle:
+            self._calm = now if now - self._idle > CALM_SECONDS else self._calm
+            self._idle = now
+        if now - self._calm >= _ENOUGH_SECONDS and now - self._idle <= CALM_SECONDS:
+            self._ahead = min(age for _, age in self._ages)
+        self._ahead = min(self._ahead, age_seconds)
+
     def _falls_behind(self, now: float) -> bool:
         begun, first = self._ages[0]
-        lasted = now - begun >= RISE_SECONDS * 0.9 and now - self._changed >= RISE_SECONDS
-        return lasted and min(age for _, age in self._ages) > OLD_SECONDS and self._ages[-1][1] >= first
+        lasted = now - begun >= _ENOUGH_SECONDS and now - self._changed >= RISE_SECONDS
+        youngest = min(age for _, age in self._ages) - self._ahead
+        return lasted and youngest > OLD_SECONDS and self._ages[-1][1] >= first
 
     def _change(self, now: float, by: int) -> None:
         self.level += by

@@ -131,6 +131,7 @@ class KafkaGroupConsumer:
     ) -> tuple[dict[Partition, Sequence[Record]], dict[Partition, tuple[int, int]]]:
         with translating(f"reading as a member of group {self._group}"):
             try:
+                _raise_held_back(self._consumer)
                 found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
             except errors.NoOffsetForPartitionError:
                 return {}, {}  # assigned a moment ago: the listener is about to park it
@@ -291,10 +292,23 @@ def _go_on(consumer: KafkaConsumer, error: errors.KafkaError) -> dict[Partition,
     return holes
 
 
+def _raise_held_back(consumer: KafkaConsumer) -> None:
+    """Raise an error that waits for a partition that was paused meanwhile.
+
+    The library would forget it, and go round in what is left of that partition once it is resumed.
+    """
+    held = consumer._fetcher._next_in_line_exception_metadata
+    if held is not None and consumer._subscription.is_paused(held.partition):
+        consumer._fetcher._next_in_line_exception_metadata = None
+        raise held.exception
+
+
 def _pass_over(consumer: KafkaConsumer, error: errors.CorruptRecordError) -> dict[Partition, tuple[int, int]]:
     """Go on behind a record that the library cannot decode, as one with a header name that is no text; (due, found).
 
-    Raises the error again where the bytes are not those that were written: they may be, the next time.
+    A batch is decoded from its beginning, so what follows in the same batch, of the same producer, is passed over too,
+    one after the other. Raises the error again where the bytes are not those that were written: they may be, the next
+    time.
     """
     part = consumer._fetcher._next_partition_records
     if part is not None:
@@ -304,7 +318,7 @@ def _pass_over(consumer: KafkaConsumer, error: errors.CorruptRecordError) -> dic
     at = None if part is None else part.topic_partition
     if at is None or at not in consumer.assignment():
         return {}
-    due = consumer.position(at)
+    due = max(consumer.position(at), part.next_fetch_offset)
     consumer.seek(at, due + 1)
     log.error("a record cannot be read", topic=at.topic, partition=at.partition, offset=due, reason=str(error))
     return {Partition(*at): (due, due + 1)}

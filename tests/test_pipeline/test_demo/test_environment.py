@@ -19,6 +19,7 @@ CLUSTER = {"ACTIONWIRE_KAFKA__USERNAME": "ann", "ACTIONWIRE_KAFKA__PASSWORD": "s
 def test_settings_of_a_deployment_play_no_part(kafka: bool, kept: dict[str, str]) -> None:
     """Folders stay; settings go; how to log in stays where a cluster was asked for, which one is said by that."""
     environment = {**ELSEWHERE, **DEPLOYMENT, **CLUSTER, "ACTIONWIRE_KAFKA__BOOTSTRAP": "prod:9092"}
+    environment["ACTIONWIRE_KAFKA"] = '{"bootstrap": "prod:9092"}'
 
     forget_settings(environment, kafka=kafka)
 

@@ -89,3 +89,10 @@ def test_a_backlog_is_seen_whatever_the_clocks_say(ahead: float) -> None:
         pressure.observe(second, ahead, idle=True)
     levels = [pressure.observe(60 + second, ahead + second / 2) for second in range(60)]
     assert levels[0] == 0 and levels[-1] >= 1
+
+
+def test_a_moment_without_work_is_no_proof_of_keeping_up() -> None:
+    """While the poll thread is busy elsewhere, a worker that is a minute behind runs out of work too."""
+    pressure = Pressure(highest=3)
+    levels = [pressure.observe(second, 60 + second / 100, idle=second % 10 == 0) for second in range(100)]
+    assert levels[-1] >= 2

@@ -505,10 +505,11 @@ class Bytes(str):
         return b"\xff\xfe"
 
 
+@pytest.mark.parametrize("paused", [False, True])
 def test_a_record_that_the_library_cannot_decode_is_passed_over(
-    broker: Broker, node: BrokerNode, topic: str, name: str
+    broker: Broker, node: BrokerNode, topic: str, name: str, paused: bool
 ) -> None:
-    """It ended every worker, at every start; a reader went round in it for ever. What lies behind it is read.
+    """The library goes round in it for ever, also after a pause just before it. What lies behind it is read.
 
     offset   0      1 (no text)   2
     member   read   hole          read
@@ -526,6 +527,10 @@ def test_a_record_that_the_library_cannot_decode_is_passed_over(
         polled = member.poll(0.1, 10)
         values.extend(record.offset for records in polled.records.values() for record in records)
         holes.update(polled.skipped)
+        if paused and values == [0]:
+            member.pause(owned)
+            holes.update(member.poll(0.1, 10).skipped)
+            member.resume(owned)
         return len(values) == 2
 
     until(read, "both records")
