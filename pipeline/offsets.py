@@ -125,6 +125,7 @@ class Epochs:
             self._pass([one for one, epoch in epochs.items() if self._current.get(one) == epoch])
 
     def _pass(self, partitions: Iterable[Partition]) -> None:
+        """The caller holds the lock."""
         for partition in partitions:
             self._current[partition] = self._current.get(partition, 0) + 1
             self._owned.discard(partition)

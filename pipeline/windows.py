@@ -111,9 +111,7 @@ class Ring(Generic[Item]):
         if self._tick is not None:
             missing = (tick - self._tick) // self.grid.multiple - 1
             if missing > self._holds or not self._slots:
-                self._slots.clear()
-                passed = self.grid.due(self._tick, tick - 1)
-                due += [passed] if passed else []
+                due += self._empty(self._tick, tick - 1)
             else:
                 held = self._slots[-1]
                 for between in range(self._tick + self.grid.multiple, tick, self.grid.multiple):
@@ -129,14 +127,16 @@ class Ring(Generic[Item]):
         than are held, nothing that comes will fill them.
         """
         last = tick - tick % self.grid.multiple
-        before, self._tick = self._tick, last
-        if before is None:
-            return []
+        before = last if self._tick is None else self._tick
         if self._slots and (last - before) // self.grid.multiple <= self._holds:
-            self._tick = before
             return []
+        self._tick = last
+        return self._empty(before, last)
+
+    def _empty(self, after: int, upto: int) -> list[Due[Item]]:
+        """Give up what is held; the due ticks in (after, upto] pass without a window."""
         self._slots.clear()
-        passed = self.grid.due(before, last)
+        passed = self.grid.due(after, upto)
         return [passed] if passed else []
 
     def _place(self, tick: int, slot: Slot[Item]) -> list[Due[Item]]:

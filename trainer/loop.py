@@ -37,8 +37,8 @@ def train(
 
     The folder gets `recipe.json`, `metrics.jsonl`, `checkpoint.safetensors`, `report.json` and curves. Footage is
     rendered, or the user's clips decoded, into `cache` (default: `out`/footage). Returns the final report.
-    Raises RecipeError for clips that cannot be read, CheckpointError when the folder belongs to another recipe, or
-    to another list of clips.
+    Raises RecipeError for clips that cannot be read and for what cannot be built or trained, CheckpointError when the
+    folder belongs to another recipe, or to another list of clips.
     """
     allocation.keep()
     report = report or silent

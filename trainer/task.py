@@ -83,16 +83,16 @@ class Task(nn.Module):
         self, batch: Batch, items: Tensor, device: torch.device
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         windows = windows_of(items, batch.frames).flatten(0, 1)
-        texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True)).float()
+        texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True))
         truth = _truth(batch, device)
         if batch.frames == 1:
             pooled = nn.functional.normalize(windows[:, 0], dim=-1)
             losses, report = self._losses(pooled, texts, truth, "frame")
             return losses, report
         head, pooled = self.model.embed_windows(windows)
-        losses, report = self._losses(head.float(), texts, truth, "head")
+        losses, report = self._losses(head, texts, truth, "head")
         if self.weights.pooled:
-            extra, _ = self._losses(pooled.float(), texts, truth, "pooled")
+            extra, _ = self._losses(pooled, texts, truth, "pooled")
             losses |= {name: self.weights.pooled * loss for name, loss in extra.items()}
         return losses, report
 
@@ -126,12 +126,12 @@ class ClipTask(nn.Module):
         device = self.model.mean.device
         images = torch.from_numpy(batch.images).to(device, non_blocking=True)
         items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])
-        texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True)).float()
+        texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True))
         labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
         if items.shape[1] == 1:
             embeddings = nn.functional.normalize(items[:, 0], dim=-1)
         else:
-            embeddings = self.model.embed_windows(items)[0].float()
+            embeddings = self.model.embed_windows(items)[0]
         logits = scaled_cosines(self.model.scale, embeddings, texts)
         rows, columns = multi_positive_kl(logits, labels[:, None] == labels, leak=self.weights.leak)
         right = labels[logits.argmax(dim=-1)] == labels

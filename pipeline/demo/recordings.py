@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Any
 
 from engines.folders import cache_directory
 from pipeline.errors import ActionwireError, ConfigurationError
+from pipeline.local import child
 
 FRAMES_PER_SECOND = 12
 SIZE = "320x240"
@@ -68,9 +68,7 @@ def _render(folder: Path, seed: int, cameras: int, seconds: float) -> None:
     try:
         code = process.wait()
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        child.kill_group(process)
         raise
     if code != 0:
         raise ActionwireError(f"rendering the cameras failed with exit code {code}; see the lines above")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -43,6 +45,13 @@ def start(
     if sys.platform == "linux":
         command = [sys.executable, "-ISc", _LAUNCHER, str(death_signal), str(os.getpid()), *command]
     return _Starter.of(os.getpid()).order(command, output, environment, folder, own_group)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a group of its own, and whatever it has started that stayed in the group."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 class _Starter(threading.Thread):

@@ -133,17 +133,18 @@ LONGEST_SECONDS = 1e9
 """Thirty years: as good as no limit, and still a number of ticks that can be calculated with."""
 MOST_WINDOWS = 1_000_000
 
+_DURATION = (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9")
 _RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "enter": (lambda value: 0 < value < 1, "between 0 and 1"),
     "exit": (lambda value: 0 < value < 1, "between 0 and 1"),
     "confirm": (
         lambda value: isinstance(value, int) and 1 <= value <= MOST_WINDOWS,
-        "a whole number of windows, at least 1",
+        f"a whole number of windows, at least 1 and at most {MOST_WINDOWS}",
     ),
-    "backtrack_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
-    "min_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
-    "merge_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
-    "cooldown_seconds": (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9"),
+    "backtrack_seconds": _DURATION,
+    "min_seconds": _DURATION,
+    "merge_seconds": _DURATION,
+    "cooldown_seconds": _DURATION,
     "max_seconds": (lambda value: 0 < value <= LONGEST_SECONDS, "greater than 0 and at most 1e9"),
 }
 THRESHOLDS: tuple[str, ...] = tuple(_RANGES)

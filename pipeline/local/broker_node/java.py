@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -148,8 +147,6 @@ def _train(java: Java, target: Path) -> None:
             process.wait(max(1.0, deadline - time.monotonic()))
             partial.replace(target)
         finally:
-            with suppress(ProcessLookupError):  # the virtual machine writes the cache in a process of its own
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            child.kill_group(process)  # the virtual machine writes the cache in a process of its own
             for rest in partial.parent.glob(f"{partial.name}*"):
                 rest.unlink(missing_ok=True)
