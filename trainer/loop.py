@@ -88,8 +88,14 @@ def train(
 
 
 def _built(recipe: Recipe, device: str) -> VideoTextModel:
-    try:
+    with _refusing(recipe, device):
         return build(recipe.model, recipe.data.height, recipe.data.width).to(device)
+
+
+@contextlib.contextmanager
+def _refusing(recipe: Recipe, device: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, AssertionError) as error:  # what timm, open_clip and torch raise
         raise RecipeError(f"the model of recipe {recipe.name!r} cannot be built on {device!r}: {error}") from error
 
@@ -122,11 +128,13 @@ def measure(
 ) -> dict[str, float]:
     """Measure the averaged model of a run's checkpoint anew: the report that training ends with.
 
-    Raises CheckpointError when the folder holds no checkpoint.
+    Raises CheckpointError when the folder holds no checkpoint, RecipeError for a device that is not there.
     """
     model, recipe = checkpoint.load_model(run / checkpoint.NAME)
+    with _refusing(recipe, device):
+        model = model.to(device)
     course = open_course(recipe, cache or run / "footage", report or silent, training=False)
-    return course.validate(model.to(device))
+    return course.validate(model)
 
 
 def _averaged(recipe: Recipe, average: Average, device: str) -> VideoTextModel:

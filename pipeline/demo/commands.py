@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.demo import WATCHED
+from pipeline.demo.ending import orderly
 from pipeline.demo.environment import forget_settings
 from pipeline.errors import ConfigurationError
 from pipeline.options import writable
@@ -58,7 +59,7 @@ def demo(
     """Play rendered cameras through every process for real, and hold the events against the truth.
 
     Starts Apache Kafka and an RTSP server on this machine unless --bootstrap names a cluster. Settings of a deployment
-    play no part. Ctrl-C at any moment ends everything and leaves nothing behind.
+    play no part. Ctrl-C or SIGTERM at any moment ends everything and leaves nothing behind.
     """
     from pipeline.demo.report import print_report
 
@@ -70,13 +71,14 @@ def demo(
     seconds = seconds or (60.0 if seeds is None else 120.0)
     console = Console()
     texts = _texts(labels, bundle)
-    if replay:
-        figures = _replayed(_seeds(seeds, seed), cameras, seconds, texts, bundle)
-    else:
-        from pipeline.demo.live import run_live
-        from pipeline.demo.recordings import recording
+    with orderly():
+        if replay:
+            figures = _replayed(_seeds(seeds, seed), cameras, seconds, texts, bundle)
+        else:
+            from pipeline.demo.live import run_live
+            from pipeline.demo.recordings import recording
 
-        figures = run_live(recording(seed, cameras, seconds), texts, bootstrap, bundle, console)
+            figures = run_live(recording(seed, cameras, seconds), texts, bootstrap, bundle, console)
     print_report(figures, console)
     if json_file is not None:
         json_file.write_text(json.dumps({"labels_watched": list(texts), **figures}, indent=2) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pipeline.broker import connect
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import apply_topics, topic_settings
 from pipeline.config import Settings, TopicsSettings, load
+from pipeline.demo.ending import uninterrupted
 from pipeline.demo.recordings import Recording
 from pipeline.errors import ActionwireError
 from pipeline.local import child
@@ -75,7 +75,6 @@ def set_up(
 ) -> Iterator[Stage]:
     """Start broker, RTSP server, worker and ingest; the cameras play from the moment ingest opens them."""
     with ExitStack() as stack:
-        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         owned = bootstrap is None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-demo-")))
         if bootstrap is None:
@@ -109,7 +108,7 @@ def set_up(
             processes["ingest"] = _start("ingest", folder)
             yield stage
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the taking down
+            uninterrupted()  # a second Ctrl-C must not interrupt the taking down
 
 
 def write_settings(path: Path, document: Mapping[str, Any]) -> None:

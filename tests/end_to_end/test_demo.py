@@ -68,9 +68,19 @@ def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path)
 
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("moment", ["starting Apache Kafka", "starting ingest"])
-def test_ctrl_c_leaves_nothing_behind(surroundings: dict[str, str], command: list[str], moment: str) -> None:
-    """Interrupted while the broker starts or while cameras play, it ends every child and removes every folder."""
+@pytest.mark.parametrize(
+    ("moment", "told", "expected"),
+    [
+        ("starting Apache Kafka", signal.SIGINT, 130),
+        ("starting ingest", signal.SIGINT, 130),
+        ("starting Apache Kafka", signal.SIGTERM, 143),
+        ("starting ingest", signal.SIGTERM, 143),
+    ],
+)
+def test_a_demo_that_is_told_to_end_leaves_nothing_behind(
+    surroundings: dict[str, str], command: list[str], moment: str, told: signal.Signals, expected: int
+) -> None:
+    """Told while the broker starts or while cameras play, it ends every child and removes every folder."""
     with subprocess.Popen(
         command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as demo:
@@ -80,11 +90,11 @@ def test_ctrl_c_leaves_nothing_behind(surroundings: dict[str, str], command: lis
             lines.append(line)
             if moment in line:
                 break
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(told)
         rest = demo.stdout.read()
         code = demo.wait(timeout=60)
 
-    assert code == 130, "".join(lines) + rest
+    assert code == expected, "".join(lines) + rest
     deadline = time.monotonic() + 10
     while children(surroundings) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -131,6 +131,12 @@ def test_what_cannot_be_trained_is_said_before_rendering(
     assert not (tmp_path / "footage").exists()
 
 
+def test_a_device_that_is_not_there_is_named(tiny_run: Path, footage_cache: Path) -> None:
+    """The one that measures, as the one that trains."""
+    with pytest.raises(RecipeError, match="cannot be built on 'nowhere'"):
+        loop.measure(tiny_run, device="nowhere", cache=footage_cache)
+
+
 def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path) -> None:
     """Going on with another learning rate would make a run that no recipe describes."""
     other = tiny_recipe.model_copy(update={"seed": 2})
