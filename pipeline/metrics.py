@@ -8,7 +8,7 @@ in, so that tests and several workers in one process do not share counters. All 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -128,9 +128,19 @@ class WorkerMetrics(_Stages):
         self._transactions = _counter(registry, "actionwire_transactions", "Transactions.", "outcome", OUTCOMES)
         self._analysed = Counter("actionwire_analysed_seconds", "Stream time covered by windows.", registry=registry)
         self._live = Counter("actionwire_live_seconds", "Stream time of live cameras.", registry=registry)
-        self._lag = Gauge("actionwire_lag_seconds", "Age of the newest frame processed; 0 at rest.", registry=registry)
+        self._lag = Gauge(
+            "actionwire_lag_seconds",
+            "Age of the newest frame processed of the partition that is furthest behind; 0 at rest.",
+            registry=registry,
+        )
         self._batch = Gauge("actionwire_batch_frames", "Frames of the last batch.", registry=registry)
-        self._assigned = Gauge("actionwire_assigned_partitions", "Partitions owned.", registry=registry)
+        self._assigned = Gauge("actionwire_assigned_partitions", "Partitions owned and worked on.", registry=registry)
+        self._waiting = Gauge("actionwire_waiting_partitions", "Partitions owned, not worked on.", registry=registry)
+        self._alive = Gauge("actionwire_live", "1 while /live says so.", registry=registry)
+        self._alive.set(1)
+        self._refused = Gauge(
+            "actionwire_bundle_refused", "1 while the bundle that is current cannot be used.", registry=registry
+        )
         self._labels = Gauge("actionwire_labels", "Labels in force.", registry=registry)
         self._engine = Info("actionwire_engine", "The engine in use.", registry=registry)
         self._swaps = _counter(registry, "actionwire_swaps", "Bundles that became current.", "outcome", SWAPS)
@@ -180,9 +190,14 @@ class WorkerMetrics(_Stages):
         """Age of the newest frame processed; 0 when everything owned is read to its end."""
         self._lag.set(seconds)
 
-    def assigned(self, partitions: int) -> None:
-        """So many partitions are owned now."""
+    def assigned(self, partitions: int, waiting: int = 0) -> None:
+        """So many partitions are owned and worked on now; so many more are owned and wait for that."""
         self._assigned.set(partitions)
+        self._waiting.set(waiting)
+
+    def live(self, check: Callable[[], str | None]) -> None:
+        """Ask this at every scrape whether the worker is alive; None: it is."""
+        self._alive.set_function(lambda: float(check() is None))
 
     def labels(self, count: int) -> None:
         """So many labels are in force now."""
@@ -194,8 +209,10 @@ class WorkerMetrics(_Stages):
         self._engine.info({**named, "calibrated": "yes" if labels.calibrated else "no"})
 
     def swap(self, outcome: str) -> None:
-        """Another bundle became current: taken or refused."""
-        self._swaps.labels(outcome).inc()
+        """A bundle became current: taken, refused, or kept, where it is the one in use."""
+        self._refused.set(outcome == "refused")
+        if outcome in SWAPS:
+            self._swaps.labels(outcome).inc()
 
     def forget(self, camera: str) -> None:
         """A camera was removed: its series end and make room for another."""

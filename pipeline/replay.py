@@ -94,7 +94,7 @@ class Replay:
             summary.windows += outcome.windows
             summary.bad_records += len(outcome.dead)
             summary.events += len(outcome.fired)
-            summary.cameras |= outcome.newest_ns.keys()
+            summary.cameras |= outcome.heard.get(partition, set())
             summary.stream_seconds += sum(isinstance(one.content, FrameRecord) for one in chunk) / self._rate
             yield from (fired.event for fired in outcome.fired)
         summary.dropped = dict(self._path.tally.dropped)

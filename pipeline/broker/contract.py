@@ -238,8 +238,11 @@ class Broker(Protocol):
         """
         ...
 
-    def reader(self, partitions: Sequence[Partition]) -> Reader:
-        """Read these partitions from their beginning (seek to change that)."""
+    def reader(self, partitions: Sequence[Partition], seconds: float = 8.0) -> Reader:
+        """Read these partitions from their beginning (seek to change that).
+
+        Raises BrokerUnavailable, BrokerTimeout where one of them does not answer in `seconds`.
+        """
         ...
 
     def producer(self) -> Producer:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -17,6 +15,7 @@ from pipeline.commands.ingest import stop_on_signals
 from pipeline.config import Settings
 from pipeline.errors import ActionwireError
 from pipeline.options import Bootstrap, ConfigFile, settings_from
+from pipeline.worker.slots import fresh_slot
 
 
 def worker(
@@ -45,7 +44,7 @@ def worker(
     logs.configure(settings.log.format, settings.log.level)
     stop = stop_on_signals()
     # The child keeps its parent's name: a successor ends what its predecessor left unfinished at once.
-    name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
+    name = slot or settings.worker.slot or fresh_slot()
     if not no_supervise:
         from pipeline.supervise import supervise
 

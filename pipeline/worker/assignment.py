@@ -136,7 +136,7 @@ def _read_states(
     states: dict[int, dict[str, CameraState]] = {number: {} for number, last in until.items() if last == NO_STATE}
     if not sought:
         return states
-    reader = broker.reader(sorted(sought))
+    reader = broker.reader(sorted(sought), max(0.1, deadline - monotonic()))
     try:
         bounds = reader.bounds(max(0.1, deadline - monotonic()))
         upto = {one: bounds[one][1] if last is None else last + 1 for one, last in sought.items()}

@@ -159,7 +159,7 @@ class Mailbox:
             return asked
 
     def suspect(self, suspicions: Mapping[Partition, Suspicion]) -> None:
-        """Ask the poll thread whether these partitions end where they were read to, and to say who is lost."""
+        """Ask the poll thread to say who is lost."""
         with self._changed:
             self._suspicions = suspicions
 

@@ -92,8 +92,8 @@ class Pressure:
         self._ages.append((now, age_seconds))
         while self._ages[0][0] < now - RISE_SECONDS:
             self._ages.popleft()
-        self._compare_clocks(now, age_seconds, idle)
-        if age_seconds - self._ahead > YOUNG_SECONDS:
+        keeps_up = self._compare_clocks(now, age_seconds, idle)
+        if age_seconds - self._ahead > YOUNG_SECONDS and not keeps_up:  # brokers' clocks differ among themselves too
             self._troubled = now
         if self._falls_behind(now) and self.level < self.highest:
             self._change(now, +1)
@@ -101,7 +101,7 @@ class Pressure:
             self._change(now, -1)
         return self.level
 
-    def _compare_clocks(self, now: float, age_seconds: float, idle: bool) -> None:
+    def _compare_clocks(self, now: float, age_seconds: float, idle: bool) -> bool:
         """Whoever runs out of work again and again keeps up: the age that is left is how far the clocks are apart.
 
         Once is not enough: while nobody fetches for it, a worker far behind runs out of work too.
@@ -109,9 +109,11 @@ class Pressure:
         if idle:
             self._calm = now if now - self._idle > CALM_SECONDS else self._calm
             self._idle = now
-        if now - self._calm >= _ENOUGH_SECONDS and now - self._idle <= CALM_SECONDS:
+        keeps_up = now - self._calm >= _ENOUGH_SECONDS and now - self._idle <= CALM_SECONDS
+        if keeps_up:
             self._ahead = min(age for _, age in self._ages)
         self._ahead = min(self._ahead, age_seconds)
+        return keeps_up
 
     def _falls_behind(self, now: float) -> bool:
         begun, first = self._ages[0]

@@ -43,8 +43,8 @@ class Outcome:
     """Windows scored."""
     seconds: float = 0.0
     """Stream time that they cover: from each window's due tick back to the one before."""
-    newest_ns: dict[str, int] = field(default_factory=dict)
-    """Capture time of the newest frame of each camera."""
+    newest_ns: dict[Partition, int] = field(default_factory=dict)
+    """Capture time of the newest frame of each partition."""
     heard: dict[Partition, set[str]] = field(default_factory=dict)
     """Cameras whose frames counted, also those that were left out."""
 
@@ -104,11 +104,14 @@ class Path:
         taken = [(lane, one) for lane in lanes for one in lane.take(batch[lane.partition], self._views, outcome.dead)]
         windows = [(one, window) for _, one in taken for window in one.windows]
         arrived = [one.step for _, one in taken if isinstance(one.step, Arrived)]
+        for lane, one in taken:
+            if isinstance(one.step, Arrived):
+                newest = outcome.newest_ns.get(lane.partition, one.step.capture_ns)
+                outcome.newest_ns[lane.partition] = max(newest, one.step.capture_ns)
         behind = [slot.item for _, window in windows for slot in window.slots]
         outcome.frames = self._encode([*(step.frame for step in arrived if step.frame), *behind])
         outcome.windows = len(windows)
         outcome.seconds = sum(len(one.windows) * self._covered(one) for _, one in taken)
-        outcome.newest_ns = {step.camera: step.capture_ns for step in arrived}
         for lane in lanes:
             if lane.streams.heard:
                 outcome.heard[lane.partition], lane.streams.heard = lane.streams.heard, set()

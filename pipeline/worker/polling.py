@@ -16,8 +16,9 @@ from pipeline.config import Settings
 from pipeline.errors import ContractError, TransientError
 from pipeline.metrics import WorkerMetrics
 from pipeline.offsets import Epochs
-from pipeline.records.frames import encode_stream_record
+from pipeline.records.frames import EndMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition, Record
+from pipeline.worker.asking import ends, first_that_answers
 from pipeline.worker.assignment import RESTORE_SECONDS, Restored, restore
 from pipeline.worker.decoding import Decoded, Prepare, decode
 from pipeline.worker.equipment import Equipment
@@ -28,6 +29,8 @@ POLL_SECONDS = 0.25
 BUSY_POLL_SECONDS = 0.02
 """While something is waiting for the next poll."""
 PROBE_SECONDS = 5.0
+_ASKED = 3
+"""Of how many partitions one must answer: all could be without a leader, and the broker there."""
 RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 10.0
 REPEATED_SECONDS = 2.0
@@ -67,6 +70,10 @@ class Polling:
         self._cut: dict[Partition, int] = {}
         """Where the log of a partition ended when it had lost its end."""
         self._paused: frozenset[Partition] = frozenset()
+        self._suspects: dict[Partition, dict[EndMarker, int]] = {}
+        """Where a partition ended when one of its cameras was suspected for the first time."""
+        self._answers: Partition | None = None
+        """The partition that the broker answered for last."""
         self._probed_at = monotonic()
         self.labels: dict[Partition, int] = {}
         """Version of the labels that each partition's epoch began with."""
@@ -87,7 +94,7 @@ class Polling:
                 self._mailbox.add(partition, work)
                 self._read[partition] = max(self._read[partition], records[-1].offset + 1)
                 self._idle = False
-        if due := self._retries.due(self._need, self._monotonic()):
+        if due := self._retries.next(self._need, self._monotonic()):
             self._assign_or_retry(due)
         self._throttle()
         self._say_lost()
@@ -99,7 +106,7 @@ class Polling:
 
     def _assign_or_retry(self, due: set[Partition]) -> None:
         """A state that cannot be read now must not hold up the partitions that are being worked on."""
-        others, pause, began = bool(self._current), self._retries.pause(due), self._monotonic()
+        others, pause, began = bool(self._current) or self._need > due, self._retries.pause(due), self._monotonic()
         try:
             seconds = max(pause, REPEATED_SECONDS) if others and pause else RESTORE_SECONDS
             self._assign(due, min(seconds, RESTORE_SECONDS))
@@ -117,9 +124,10 @@ class Polling:
         self._retries.forget(polled.revoked | polled.assigned)
         for partition in polled.revoked:
             self._cut.pop(partition, None)
+            self._suspects.pop(partition, None)
         for partition in self._need | polled.revoked:
             self._current.pop(partition, None)
-        self._metrics.assigned(len(self._current))
+        self._tell_owned()
         self._paused -= polled.revoked | polled.assigned
         self._mailbox.publish(polled.token)
         for partition, (due, found) in polled.skipped.items():
@@ -167,7 +175,7 @@ class Polling:
         self._retries.missing(due - restored.keys(), self._monotonic())
         for found in restored.values():
             self._begin(found)
-        self._metrics.assigned(len(self._current))
+        self._tell_owned()
 
     def _begin(self, found: Restored) -> None:
         """Go to R and start a new epoch."""
@@ -185,7 +193,7 @@ class Polling:
         self._current[partition] = epoch
         self._read[partition] = committed.position
         self._need.discard(partition)
-        self._retries.forget([partition])
+        self._retries.restored(partition)
         self._cut.pop(partition, None)
         self._hole(partition, found.hole)
         if found.cut:
@@ -198,6 +206,11 @@ class Polling:
             )
         log.info("partition assigned", partition=partition.number, position=committed.position, epoch=epoch)
 
+    def _tell_owned(self) -> None:
+        """Owned is not yet worked on: it may wait to be restored, or for a producer to commit with."""
+        working = self._epochs.owned().keys()
+        self._metrics.assigned(len(working), waiting=len((self._need | self._current.keys()) - working))
+
     def _throttle(self) -> None:
         """Pause what is owned while enough is waiting; the poll goes on, so the group does not notice."""
         wanted = frozenset(self._current) if self._mailbox.full else frozenset()
@@ -208,18 +221,23 @@ class Polling:
         self._paused = wanted
 
     def _say_lost(self) -> None:
-        """Append the end markers of silent cameras whose partition has been read to its end."""
+        """Append the end markers of cameras that are still silent where everything was processed that was there when
+        they were suspected first: others write on, so that a partition may never be read to its end."""
         suspicions = {one: found for one, found in self._mailbox.take_suspicions().items() if one in self._current}
         if not suspicions:
             return
-        for partition, (_, end) in self._consumer.bounds(suspicions, 2.0).items():
-            found = suspicions[partition]
-            for marker in found.markers if end <= found.position else ():
-                log.warning("camera lost", camera=marker.camera, partition=partition.number)
-                message = encode_stream_record(marker)
-                self._producer.send(
-                    self._frames, Message(message.key, message.value, message.headers, partition.number)
-                )
+        for partition, end in ends(self._consumer, suspicions, 2.0, self._monotonic).items():
+            found, known = suspicions[partition], self._suspects.get(partition, {})
+            suspects = self._suspects[partition] = {marker: known.get(marker, end) for marker in found.markers}
+            for marker in found.markers:
+                if found.position >= min(suspects[marker], end):
+                    self._say(marker, partition)
+                    suspects[marker] = end + 1  # not again before it can have been read back
+
+    def _say(self, marker: EndMarker, partition: Partition) -> None:
+        log.warning("camera lost", camera=marker.camera, partition=partition.number)
+        message = encode_stream_record(marker)
+        self._producer.send(self._frames, Message(message.key, message.value, message.headers, partition.number))
 
     def _probe(self) -> None:
         """Ask the broker something now and then: a poll does not say that it is away."""
@@ -227,7 +245,8 @@ class Polling:
         if self.connected and now - self._probed_at < PROBE_SECONDS:
             return
         self._probed_at = now
-        self._consumer.bounds(list(self._current)[:1], 2.0)
+        asked = sorted(self._current, key=lambda one: one != self._answers)[:_ASKED]
+        self._answers = first_that_answers(self._consumer, asked, 2.0)
         self.connected = True
         idle, self._idle = self._idle, True
         if idle and self._mailbox.empty and self._at_the_end():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -25,7 +23,8 @@ from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
 from pipeline.worker.labelling import Announcer, follow
 from pipeline.worker.loop import Worker, no_failure
 from pipeline.worker.model import Model, load_model
-from pipeline.worker.succession import Succession, follow_store
+from pipeline.worker.slots import fresh_slot
+from pipeline.worker.succession import Outcome, Succession, follow_store
 from pipeline.worker.views import KnownSets
 
 BROKER_SECONDS = 10.0
@@ -46,7 +45,7 @@ def run_worker(
     """Turn frames into events until `stop` is set; then commit, leave the group and return.
 
     slot: stable name of this worker, which decides whose unfinished transaction it aborts at its start; else that of
-    the settings, else made from host and process. started: called with the running worker. fail: called at every
+    the settings, else a fresh one. started: called with the running worker. fail: called at every
     numbered step of commit and assignment, for tests.
 
     Where the settings name a bundle of the store without its version, whichever becomes current is taken up.
@@ -73,9 +72,10 @@ def run_worker(
         reader = stack.enter_context(ControlReader(broker, control, known.seen))
         reader.catch_up(CONTROL_SECONDS)
         known.answer(0, reader.position)
-        name = slot or settings.worker.slot or f"{socket.gethostname()}-{os.getpid()}"
+        name = slot or settings.worker.slot or fresh_slot()
         worker = Worker(settings, broker, succession.equipment, metrics, slot=name, fail=fail)
         running.append(worker)
+        metrics.live(worker.live)
         producer = broker.producer()
         stack.callback(producer.close)
         announcer = Announcer(producer, settings.topics.name("frames"), worker.labelled)
@@ -88,7 +88,7 @@ def run_worker(
 
             def renewing(ended: threading.Event) -> None:
                 use = partial(Model, settings=settings, cache=cache_directory())
-                told = partial(_swapped, metrics)
+                told = partial(_tell, metrics, succession)
                 follow_store(watch(default_store(), bundle), succession, worker, use, ended, told)
 
             stack.enter_context(_background("store", renewing, worker.end_with))
@@ -106,10 +106,9 @@ def _load(settings: Settings) -> Model:
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
 
 
-def _swapped(metrics: WorkerMetrics, taken: Model | None) -> None:
-    metrics.swap("refused" if taken is None else "taken")
-    if taken is not None:
-        metrics.engine(_engine_labels(taken))
+def _tell(metrics: WorkerMetrics, succession: Succession, outcome: Outcome) -> None:
+    metrics.swap(outcome)
+    metrics.engine(_engine_labels(succession.model))
 
 
 def _engine_labels(model: Model) -> EngineLabels:

@@ -1,9 +1,10 @@
 """Cameras that fell silent: found here, ended by a marker in their own partition (ARCHITECTURE 5c). Pure.
 
 Ingest writes the end marker of a camera that it lost. When ingest itself dies nobody does, and events would stay open
-for ever. So the owner of the partition says it, once the partition was read to its end and the camera was silent long
-enough. The marker applies only if session and last tick are still the camera's, so a frame under way wins. An ingest
-that lives and cannot reach the broker begins a newer session in half that time: its frames count when they come.
+for ever. So the owner of the partition says it, once the camera was silent long enough and everything was processed
+that the partition held when that was noticed. The marker applies only if session and last tick are still the camera's,
+so a frame under way wins. An ingest that lives and cannot reach the broker begins a newer session in half that time:
+its frames count when they come.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pipeline.sessions import Stream
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """Cameras of a partition that are lost if its end is still at `position`."""
+    """Cameras of a partition that are lost if what was there when they were suspected lies before `position`."""
 
     position: int
     markers: tuple[EndMarker, ...]

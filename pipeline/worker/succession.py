@@ -4,16 +4,18 @@
                                        ->  handed to the loop                        which takes it at a commit
                                        ->  the old one closed
 
-A bundle that cannot be used is refused with the reason, and the worker stays with the one it has.
+A bundle that cannot be used is refused with the reason, and the worker stays with the one it has. It is tried again now
+and then: memory, or a file that a network has not brought yet, may have been all that was missing.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
@@ -27,7 +29,12 @@ from pipeline.worker.views import KnownSets, Views
 
 LOOK_SECONDS = 1.0
 """How often the store is asked: a small file is read."""
+AGAIN_SECONDS = 300.0
+"""How long a bundle that was refused is left alone."""
 _HANDOVER_SECONDS = 0.05
+
+Outcome = Literal["taken", "refused", "kept"]
+"""What became of a bundle that is current; `kept`: it is the one in use."""
 
 log = structlog.get_logger(__name__)
 
@@ -91,28 +98,39 @@ def follow_store(
     loop: Loop,
     load: Callable[[Bundle], Model],
     ended: threading.Event,
-    swapped: Callable[[Model | None], None] = lambda model: None,
+    told: Callable[[Outcome], None] = lambda outcome: None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
     """Hand over every bundle that becomes current, until `ended`; the body of a thread.
 
     current: asked at every look for the directory that became current (`engines.store.watch`). load: raises EngineError
-    or ActionwireError for a bundle that cannot be used here. swapped: told of every model that was taken, and None
-    where a bundle was refused.
+    or ActionwireError for a bundle that cannot be used here. told: of everything that became current, and of every
+    attempt with what was refused.
     """
+    refused: Path | None = None
+    again = 0.0
     while not ended.wait(LOOK_SECONDS):
-        if (path := next(current)) is None:
+        path = next(current) or (refused if monotonic() >= again else None)
+        if path is None:
             continue
+        refused = None
         try:
-            bundle = bundles.load(path)
-            if bundle.manifest.id == succession.model.bundle.manifest.id:
-                continue
-            log.info("another bundle is current; loading it", bundle=bundle.label)
-            model = load(bundle)
-            if succession.hand_over(model, loop, ended):
-                swapped(model)
+            if outcome := _take_up(bundles.load(path), succession, loop, load, ended):
+                told(outcome)
         except (EngineError, ActionwireError) as error:
             log.error("the bundle that is current now cannot be used; going on", bundle=str(path), reason=str(error))
-            swapped(None)
+            refused, again = path, monotonic() + AGAIN_SECONDS
+            told("refused")
+
+
+def _take_up(
+    bundle: Bundle, succession: Succession, loop: Loop, load: Callable[[Bundle], Model], ended: threading.Event
+) -> Outcome | None:
+    """Hand a bundle over unless it is the one in use; None where the loop ended first."""
+    if bundle.manifest.id == succession.model.bundle.manifest.id:
+        return "kept"
+    log.info("another bundle is current; loading it", bundle=bundle.label)
+    return "taken" if succession.hand_over(load(bundle), loop, ended) else None
 
 
 def _equipment(model: Model, views: Views) -> Equipment:

@@ -33,7 +33,7 @@ class Telling:
         self._metrics.batch(outcome.frames, outcome.windows)
         self._metrics.covered(tally.live_seconds - self._live, outcome.seconds)
         if outcome.newest_ns:
-            self._metrics.lag((self._now_ns() - max(outcome.newest_ns.values())) / SECOND)
+            self._metrics.lag((self._now_ns() - min(outcome.newest_ns.values())) / SECOND)
         for reason, count in (tally.dropped - self._dropped).items():
             self._metrics.dropped(reason, count)
         self._dropped, self._live = Counter(tally.dropped), tally.live_seconds

@@ -65,7 +65,8 @@ def test_a_worker_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) 
     metrics.transaction("committed")
     metrics.covered(live_seconds=2.0, analysed_seconds=1.5)
     metrics.lag(0.4)
-    metrics.assigned(16)
+    metrics.assigned(16, waiting=2)
+    metrics.swap("refused")
     metrics.labels(8)
     metrics.engine(EngineLabels("b" * 64, "demo", "0.1.0", "openvino", "CPU", "fp32", True))
 
@@ -90,10 +91,32 @@ def test_a_worker_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) 
         "actionwire_analysed_seconds_total": 1.5,
         "actionwire_lag_seconds": 0.4,
         "actionwire_assigned_partitions": 16,
+        "actionwire_waiting_partitions": 2,
+        "actionwire_swaps_total{outcome=refused}": 1,
+        "actionwire_bundle_refused": 1,
+        "actionwire_live": 1,
         "actionwire_labels": 8,
         "actionwire_engine_info{backend=openvino}{bundle=" + "b" * 64
         + "}{calibrated=yes}{device=CPU}{name=demo}{precision=fp32}{version=0.1.0}": 1,
     }  # fmt: skip
+
+
+def test_a_bundle_is_refused_until_another_is_current(registry: CollectorRegistry, scrape: Scrape) -> None:
+    """A state, not a moment: it holds until one is taken, or the one in use is current again."""
+    metrics = WorkerMetrics(registry)
+    for outcome, refused in (("refused", 1), ("refused", 1), ("kept", 0), ("refused", 1), ("taken", 0)):
+        metrics.swap(outcome)
+        assert scrape()["actionwire_bundle_refused"] == refused
+    assert scrape()["actionwire_swaps_total{outcome=refused}"] == 3
+
+
+def test_a_worker_is_alive_while_its_check_says_so(registry: CollectorRegistry, scrape: Scrape) -> None:
+    """What /live says, for Prometheus: the supervisor of a process that hangs sees nothing."""
+    metrics, late = WorkerMetrics(registry), list[str]()
+    metrics.live(lambda: late[0] if late else None)
+    assert scrape()["actionwire_live"] == 1
+    late.append("the inference loop has not turned for 60 s")
+    assert scrape()["actionwire_live"] == 0
 
 
 def test_ingest_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) -> None:

@@ -90,7 +90,7 @@ class InProcessBroker:
             if holder := self._slots.get((group, slot)):
                 holder.expire()
 
-    def reader(self, partitions: Sequence[Partition]) -> InProcessReader:
+    def reader(self, partitions: Sequence[Partition], seconds: float = 8.0) -> InProcessReader:
         """See the contract."""
         return InProcessReader(self._logs, self._changed, partitions)
 

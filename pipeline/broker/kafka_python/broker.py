@@ -98,11 +98,11 @@ class KafkaBroker:
         except (errors.KafkaError, TransientError) as error:
             log.info("a place stays taken until its session ends", group=group, slot=slot, reason=str(error))
 
-    def reader(self, partitions: Sequence[Partition]) -> consumer.KafkaReader:
+    def reader(self, partitions: Sequence[Partition], seconds: float = 8.0) -> consumer.KafkaReader:
         """See the contract."""
         made = self._open(KafkaConsumer, "reader", **consumer.COMMON)
         try:
-            return self._keep(consumer.KafkaReader(made, partitions))
+            return self._keep(consumer.KafkaReader(made, partitions, seconds))
         except BaseException:
             consumer.close_consumer(made)
             raise

@@ -204,14 +204,14 @@ class KafkaGroupConsumer:
 class KafkaReader:
     """Keeps `contract.Reader`."""
 
-    def __init__(self, consumer: KafkaConsumer, partitions: Sequence[Partition]) -> None:
+    def __init__(self, consumer: KafkaConsumer, partitions: Sequence[Partition], seconds: float) -> None:
         self._consumer = consumer
         self._partitions = [TopicPartition(*partition) for partition in partitions]
         self._what = ", ".join(sorted({partition.topic for partition in partitions}))
         self.closed = False
         with translating(f"reading {self._what}"):
             consumer.assign(self._partitions)
-            for partition, (first, _) in _bounds(consumer, partitions, 8.0).items():
+            for partition, (first, _) in _bounds(consumer, partitions, seconds).items():
                 consumer.seek(TopicPartition(*partition), first)
 
     def read(self, seconds: float, max_records: int = 500) -> list[Record]:

@@ -297,6 +297,36 @@ def test_a_camera_that_falls_silent_is_ended(broker: InProcessBroker, settings: 
     assert kinds.count(b"end") >= 1
 
 
+def test_a_camera_that_falls_silent_among_others_is_ended(broker: InProcessBroker, settings: Settings) -> None:
+    """Others in its partition go on, so the log is never read to its end; its event ends all the same, and what must be
+    read again after a restart does not grow with the time since it was heard.
+
+    door   x x x x
+    roof   x x x x x x x x x x x x
+                         door is lost
+    """
+    worker = settings.worker.model_copy(update={"lost_seconds": 0.3})
+    show(broker, [("grey", 8), ("cyan", 12)])
+    ended, producer = threading.Event(), broker.producer()
+
+    def go_on() -> None:
+        tick = 0
+        while not ended.wait(0.002):
+            record = FrameRecord("roof", 1, tick, tick, 4, tick_ns(tick, 4, "roof"), "arrival", 32, 32, JPEGS["grey"])
+            message = encode_stream_record(record)
+            producer.send("test.frames", Message(message.key, message.value, message.headers, 0))
+            tick += 1
+
+    roof = threading.Thread(target=go_on)
+    roof.start()
+    try:
+        with running(broker, settings.model_copy(update={"worker": worker})):
+            until(lambda: any(value is not None and b'"reason":"lost"' in value for _, value in events(broker)))
+    finally:
+        ended.set()
+        roof.join()
+
+
 def test_an_engine_is_swapped_without_losing_an_event(
     broker: InProcessBroker, settings: Settings, undisturbed: list[tuple[int, bytes | None]]
 ) -> None:

@@ -91,6 +91,16 @@ def test_a_backlog_is_seen_whatever_the_clocks_say(ahead: float) -> None:
     assert levels[0] == 0 and levels[-1] >= 1
 
 
+def test_brokers_whose_clocks_differ_keep_nobody_troubled() -> None:
+    """Records of two brokers, one two seconds behind: a worker that runs out of work again and again takes back what
+    it left out.
+    """
+    pressure = Pressure(highest=3, level=3)
+    for tenth in range(int((3 * FALL_SECONDS + 2 * RISE_SECONDS) * 10)):
+        pressure.observe(tenth / 10, 0.05 + 2 * (tenth % 2), idle=True)
+    assert pressure.level == 0
+
+
 def test_a_moment_without_work_is_no_proof_of_keeping_up() -> None:
     """While the poll thread is busy elsewhere, a worker that is a minute behind runs out of work too."""
     pressure = Pressure(highest=3)

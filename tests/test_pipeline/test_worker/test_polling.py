@@ -16,16 +16,17 @@ from prometheus_client import CollectorRegistry
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker, InProcessConsumer
 from pipeline.config import Settings, TopicsSettings, WorkerSettings
-from pipeline.errors import BrokerTimeout
+from pipeline.errors import BrokerTimeout, BrokerUnavailable
 from pipeline.metrics import WorkerMetrics
 from pipeline.offsets import Committed, Epochs, encode_position
-from pipeline.records.frames import FrameRecord, encode_stream_record
+from pipeline.records.frames import EndMarker, FrameRecord, encode_stream_record
 from pipeline.records.wire import Message, Partition
 from pipeline.testing import ManualClock
 from pipeline.worker import assignment
 from pipeline.worker import polling as module
 from pipeline.worker.mailbox import Mailbox
 from pipeline.worker.polling import PROBE_SECONDS, RETRY_SECONDS, Polling
+from pipeline.worker.silence import Suspicion
 
 SETTINGS = Settings(topics=TopicsSettings(namespace="test", partitions=4), worker=WorkerSettings(start="begin"))
 FRAMES, GROUP = SETTINGS.topics.name("frames"), SETTINGS.worker.group
@@ -42,6 +43,7 @@ class Poller:
         self.mailbox = Mailbox(8, 0.0, 32, self.clock.monotonic)
         self.epochs = Epochs()
         self.consumer = self.join()
+        self.join_bounds = self.consumer.bounds
         self.unreadable = False
         self._pool = ThreadPoolExecutor(1)
         known = SimpleNamespace(newest=SimpleNamespace(version=-1))
@@ -73,10 +75,33 @@ class Poller:
         self.clock.advance(after_seconds)
         self._polling.turn(self._pool)
 
-    def publish(self) -> None:
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is said to be there."""
+        return self._polling.connected
+
+    def publish(self, partition: int = 0) -> None:
         """A frame arrives."""
         frame = encode_stream_record(FrameRecord("door", 1, 0, 0, 4, 0, "arrival", 2, 2, b"jpeg"))
-        self.broker.producer().send(FRAMES, Message(frame.key, frame.value, frame.headers, 0))
+        self.broker.producer().send(FRAMES, Message(frame.key, frame.value, frame.headers, partition))
+
+    def without_leaders(self, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+        """The broker is there, but answers for these partitions no more, and for none that is asked with them."""
+        bounds = self.join_bounds
+
+        def some(partitions: Any, seconds: float) -> Any:
+            if any(one.number in numbers for one in partitions):
+                raise BrokerUnavailable("a partition has no leader at the moment")
+            return bounds(partitions, seconds)
+
+        monkeypatch.setattr(self.consumer, "bounds", some)
+
+    def ends(self) -> list[tuple[int, str]]:
+        """Partition and camera of every end marker that was written."""
+        reader = self.broker.reader([Partition(FRAMES, number) for number in range(4)])
+        found = [record for record in reader.read(0.1) if dict(record.headers)["kind"] == b"end"]
+        reader.close()
+        return [(record.partition, (record.key or b"").decode()) for record in found]
 
     def commit(self, partition: Partition, position: Committed) -> None:
         """Commit a position, whatever it says."""
@@ -132,16 +157,131 @@ def test_partitions_that_cannot_be_restored_are_not_owned(poller: Poller) -> Non
 
     transaction   aborted
     state                | unreadable | readable
-    owned         4      | 0          | 4
+    owned         4      | 0          | 2, 4
+    waiting       0      | 4          | 2, 0
     """
     poller.mailbox.request_reassign()
     poller.unreadable = True
     poller.turn()
-    assert poller.gauge("assigned_partitions") == 0
+    assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (0, 4)
 
     poller.unreadable = False
     poller.turn(RETRY_SECONDS)
-    assert poller.gauge("assigned_partitions") == 4
+    assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (2, 2)
+    poller.turn()
+    assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (4, 0)
+
+
+def test_partitions_that_a_worker_cannot_commit_for_are_not_worked_on(poller: Poller) -> None:
+    """While the inference thread looks for a producer it has ended all epochs: no figure says that all is well."""
+    poller.epochs.revoke([Partition(FRAMES, number) for number in range(4)])
+    poller.turn()
+
+    assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (0, 4)
+
+
+def test_a_partition_without_a_leader_holds_nobody_up(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a swap all are to be restored; they are tried in halves, until the one that cannot be is alone.
+
+    tried    0 1 2 3 | 0 1 | 2 3 | 2 | 3 ...    | 3
+    leader   3 has none                         | it is back
+    """
+    poller.without_leaders(monkeypatch, 3)
+    poller.mailbox.request_reassign()
+    for _ in range(8):
+        poller.turn(RETRY_SECONDS)
+    assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (3, 1)
+
+    monkeypatch.setattr(poller.consumer, "bounds", poller.join_bounds)
+    poller.turn(10 * RETRY_SECONDS)
+    assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (4, 0)
+
+
+def test_a_state_without_a_leader_holds_nobody_up(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where the partition of the state topic has none; it is asked for no longer than the others may wait."""
+    reader, asked = poller.broker.reader, list[float]()
+
+    def some(partitions: Any, seconds: float = 8.0) -> Any:
+        asked.append(seconds)
+        if any(one.number == 3 for one in partitions):
+            raise BrokerUnavailable("a partition has no leader at the moment")
+        return reader(partitions, seconds)
+
+    monkeypatch.setattr(poller.broker, "reader", some)
+    for number in range(4):
+        poller.commit(Partition(FRAMES, number), Committed(0, 0, 0, -1))
+        poller.broker.producer().send("test.state", Message(b"door", None, partition=number))
+    poller.mailbox.request_reassign()
+    for _ in range(8):
+        poller.turn(RETRY_SECONDS)
+
+    assert poller.gauge("assigned_partitions") == 3
+    assert asked[0] <= assignment.RESTORE_SECONDS and max(asked[1:]) <= module.REPEATED_SECONDS
+
+
+def test_a_partition_without_a_leader_is_not_the_broker(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker is away where nobody answers, not where one does not.
+
+    without a leader   | 0     | 0 to 3
+    connected     yes  | yes   | no
+    """
+    poller.turn(PROBE_SECONDS)
+    poller.without_leaders(monkeypatch, 0)
+    for _ in range(2):
+        poller.turn(PROBE_SECONDS)
+        assert poller.connected
+
+    poller.without_leaders(monkeypatch, 0, 1, 2, 3)
+    with pytest.raises(BrokerUnavailable):
+        poller.turn(PROBE_SECONDS)
+
+
+GONE = EndMarker("gone", 1, 7, "lost")
+
+
+def test_a_silent_camera_is_lost_though_others_go_on(poller: Poller) -> None:
+    """A log that is written to is never read to its end; what it held at the first suspicion is enough.
+
+    log          1 |   2   |   3   |  +end
+    processed    0 |   1   |   2   |
+    suspected      | first | again |
+    """
+    poller.publish()
+    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(0, (GONE,))})
+    poller.turn()
+    assert poller.ends() == []
+
+    poller.publish()
+    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(1, (GONE,))})
+    poller.turn()
+    assert poller.ends() == [(0, "gone")]
+
+    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(2, (GONE,))})
+    poller.turn()
+    assert poller.ends() == [(0, "gone")]  # not again before it can have been read back
+
+
+def test_a_camera_that_came_back_is_suspected_anew(poller: Poller) -> None:
+    """What an earlier silence waited for says nothing about a later one: the marker's tick differs."""
+    poller.publish()
+    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(0, (GONE,))})
+    poller.turn()
+    poller.publish()
+    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(1, (replace(GONE, last_tick=9),))})
+    poller.turn()
+
+    assert poller.ends() == []
+
+
+def test_lost_cameras_are_said_beside_a_partition_without_a_leader(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be appended to that one; the others must not wait for it."""
+    poller.without_leaders(monkeypatch, 0)
+    poller.mailbox.suspect({Partition(FRAMES, number): Suspicion(0, (GONE,)) for number in (0, 1)})
+    poller.turn()
+
+    assert poller.ends() == [(1, "gone")]
 
 
 def test_a_partition_whose_state_never_comes_holds_nobody_up(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,35 @@ def test_a_broker_that_does_not_answer_is_asked_again_soon(pause: float, waited:
         assert retries.pause([P0]) == waited and retries.due([P0], now + waited) == {P0}
 
 
+def test_what_failed_together_is_tried_in_halves() -> None:
+    """Nobody says for which partition the broker does not answer; those that work again are tried ever more together.
+
+    tried    0 1 2 3 | 0 1 | 0 | 1, 2 3, ...
+             fails     fails works
+    """
+    retries, wanted = Retries(0.5, 2.0), {Partition("frames", number) for number in range(4)}
+    now, sizes = 0.0, []
+    for works in (False, False, True, True):
+        tried = retries.next(wanted, now)
+        sizes.append(len(tried))
+        if works:
+            for one in tried:
+                retries.restored(one)
+            wanted -= tried
+        else:
+            retries.failed(tried, now, 0.0)
+            assert retries.next(wanted, now + 0.4) == set()
+            now += 0.5
+    assert sizes == [4, 2, 1, 2]
+
+
+def test_what_was_never_tried_does_not_wait_for_what_failed() -> None:
+    """A partition that was gained a moment ago is tried at once, by itself."""
+    retries = Retries(0.5, 2.0)
+    retries.failed([P0], 0.0, 2.0)
+    assert retries.next([P0, P1], 0.1) == {P1}
+
+
 def test_what_was_restored_or_lost_begins_anew() -> None:
     """A partition that comes back is tried at once."""
     retries = Retries(0.5, 2.0)

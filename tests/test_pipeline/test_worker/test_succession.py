@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from engines.bundle import Bundle
+from engines.errors import EngineError
 from engines.store import publish, rollback, watch
 from engines.testing import tiny_bundle
 from pipeline.config import Settings, WorkerSettings
 from pipeline.labels import LabelSet
 from pipeline.records.labels import Label
+from pipeline.testing import ManualClock
 from pipeline.worker import succession as module
 from pipeline.worker.equipment import Equipment
 from pipeline.worker.model import Model
-from pipeline.worker.succession import Succession, follow_store
+from pipeline.worker.succession import AGAIN_SECONDS, Outcome, Succession, follow_store
 from pipeline.worker.views import KnownSets
 
 SETTINGS = Settings(worker=WorkerSettings(backend="onnxruntime", threads=1))
@@ -140,14 +142,16 @@ def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     succession = Succession(opened(publish(store, made("0.1.0"))), known)
     loop, ended, told = Loop(succession.equipment), threading.Event(), list[str]()
+    current = watch(store, "tiny")
+    assert next(current) is not None
     heard = threading.Semaphore(0)
 
-    def swapped(model: Model | None) -> None:
-        told.append("refused" if model is None else model.bundle.manifest.version)
+    def tell(outcome: Outcome) -> None:
+        told.append(succession.model.bundle.manifest.version if outcome == "taken" else outcome)
         heard.release()
 
     following = threading.Thread(
-        target=follow_store, args=(watch(store, "tiny"), succession, loop, opened, ended, swapped), daemon=True
+        target=follow_store, args=(current, succession, loop, opened, ended, tell), daemon=True
     )
     following.start()
     publish(store, made("0.2.0"))
@@ -156,10 +160,54 @@ def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
     publish(store, made("0.3.0", rate=5))
     assert heard.acquire(timeout=20)
     rollback(store, "tiny")
+    assert heard.acquire(timeout=20)
     rollback(store, "tiny")
     loop.commit()
     assert heard.acquire(timeout=20)
     ended.set()
     following.join(20)
-    assert told == ["0.2.0", "refused", "0.1.0"]
+    assert told == ["0.2.0", "refused", "kept", "0.1.0"]
     assert loop.equipment.engine.info.version == succession.model.bundle.manifest.version == "0.1.0"
+
+
+def test_what_was_refused_is_tried_again(
+    store: Path,
+    made: Callable[..., Path],
+    known: KnownSets,
+    opened: Callable[[Bundle], Model],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was missing may have been memory; other workers would go on with the new bundle, this one with the old.
+
+    attempts   | no memory | taken
+    seconds    0           AGAIN_SECONDS
+    """
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    succession = Succession(opened(publish(store, made("0.1.0"))), known)
+    loop, ended, told = Loop(succession.equipment), threading.Event(), list[str]()
+    heard, clock, attempts = threading.Semaphore(0), ManualClock(), list[Bundle]()
+    current = watch(store, "tiny")
+    assert next(current) is not None
+
+    def load(bundle: Bundle) -> Model:
+        attempts.append(bundle)
+        if len(attempts) == 1:
+            raise EngineError("no memory for a second engine")
+        return opened(bundle)
+
+    def tell(outcome: Outcome) -> None:
+        told.append(outcome)
+        heard.release()
+
+    following = threading.Thread(
+        target=follow_store, args=(current, succession, loop, load, ended, tell, clock.monotonic), daemon=True
+    )
+    following.start()
+    publish(store, made("0.2.0"))
+    assert heard.acquire(timeout=20)
+    clock.advance(AGAIN_SECONDS)
+    loop.commit()
+    assert heard.acquire(timeout=20)
+    ended.set()
+    following.join(20)
+    assert told == ["refused", "taken"] and len(attempts) == 2
