@@ -48,6 +48,8 @@ IN_PROCESS = "in-process"
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOGIN = re.compile(r"[^/?#]*://[^/?#]*@")
+_NO_PATH = re.compile(r"[^/]*:(?!//)")
+"""A colon before the first slash, and no `//` after it: of a protocol, a port or a login, and not of a path."""
 
 
 class _Frozen(BaseModel):
@@ -135,7 +137,7 @@ class CameraSettings(_Frozen):
             return value
         missing = [name for name in _REFERENCE.findall(value) if name not in os.environ]
         if missing:
-            raise ValueError(f"the url refers to ${{{missing[0]}}}, which is not set in the environment")
+            raise ValueError(f"the url refers to ${{{missing[0]}}}, which is not set in the environment; set it first")
         login = _LOGIN.match(value)
 
         def filled(found: re.Match[str]) -> str:
@@ -143,6 +145,18 @@ class CameraSettings(_Frozen):
             return quote(text, safe=":") if login and found.end() <= login.end() else text
 
         return _REFERENCE.sub(filled, value)
+
+    @field_validator("url")
+    @classmethod
+    def _url_or_path(cls, value: SecretStr) -> SecretStr:
+        """Refuse what was meant as one and would be read as the other."""
+        text = value.get_secret_value()
+        if text.lower().startswith("file:"):
+            raise ValueError("the url of a file is its path; leave file: out")
+        if _NO_PATH.match(text):
+            form = "write rtsp://user:password@host/path, or ./ before the name of a file"
+            raise ValueError(f"the url has a colon, as after a protocol or in a login, but no rtsp://; {form}")
+        return value
 
 
 class IngestSettings(_Frozen):
@@ -295,17 +309,34 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     return settings
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: the second would replace the first without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Look at the keys as they are written, before `<<` brings others in."""
+        node = super().compose_mapping_node(anchor)
+        scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        seen: set[tuple[str, str]] = set()
+        for key in scalars:
+            if (key.tag, key.value) in seen:
+                problem, remedy = f"the key {key.value!r} stands twice", "rename one of them, or take it out"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark, note=remedy)
+            seen.add((key.tag, key.value))
+        return node
+
+
 def read_document(path: Path) -> dict[str, Any]:
     """Parse a YAML file that holds a mapping. Raises ConfigurationError with line and column."""
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.load(path.read_text(), _EachKeyOnce)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
     except yaml.MarkedYAMLError as error:
         # the mark's snippet is left out: the line may hold a password
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ConfigurationError(f"{path} is not YAML: {error.problem}{where}") from None
+        remedy = f"; {error.note}" if error.note else ""
+        raise ConfigurationError(f"{path} is not YAML: {error.problem}{where}{remedy}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} is not YAML: it holds characters that are not text") from None
     except ValueError:

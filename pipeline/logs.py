@@ -5,7 +5,8 @@
     with structlog.contextvars.bound_contextvars(partition=3, offset=1200): ...
 
 What other libraries log through `logging` takes the same way, from level `warning` on. As the last line of defence
-every line is searched for credentials, tracebacks included; nothing should have put them there.
+every line is searched for credentials, tracebacks included; nothing should have put them there. A line that cannot be
+written is given up: whoever logs goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any, Literal, TextIO
+from contextlib import suppress
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -24,6 +26,21 @@ _SECRET_KEYS = ("password", "passwd", "secret", "token", "credential", "sasl_pla
 HIDDEN = "***"
 
 
+class _Forgiving:
+    """A stream whose faults stop nobody: a full disk, or a pipe whose reader is gone, costs the line and no more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # ValueError: it was closed, or lacks a character
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure(
     format: Literal["console", "json"] = "console",
     level: Literal["debug", "info", "warning", "error"] = "info",
@@ -31,6 +48,7 @@ def configure(
 ) -> None:
     """Set logging up for this process. Call it once, at the start of a command; a later call takes the place of it."""
     output = stream or sys.stderr
+    forgiving = cast(TextIO, _Forgiving(output))
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -50,10 +68,10 @@ def configure(
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=output),
+        logger_factory=structlog.WriteLoggerFactory(file=forgiving),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(output)
+    handler = logging.StreamHandler(forgiving)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

@@ -34,6 +34,7 @@ take it in time; `hole`: it expired before it was read."""
 OUTCOMES = ("committed", "aborted", "fenced")
 SWAPS = ("taken", "refused")
 CONDITIONS = ("online", "offline", "stalled")
+UNUSABLE = ("damaged", "untimed")
 OTHER = "other"
 
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -233,10 +234,16 @@ class IngestMetrics(_Stages):
         self._bytes = Counter("actionwire_published_bytes", "JPEG bytes acknowledged by the broker.", registry=registry)
         self._dropped = _counter(registry, "actionwire_dropped", "Frames not published.", "reason", (*DROPS, OTHER))
         self._reconnects = Counter("actionwire_reconnects", "Attempts to reach a camera again.", registry=registry)
+        self._unusable = _counter(
+            registry, "actionwire_unusable_pictures", "Pictures damaged or without a time stamp.", "kind", UNUSABLE
+        )
         self._cameras = _gauge(registry, "actionwire_cameras", "Cameras by condition.", "condition", CONDITIONS)
         self._up = Gauge("actionwire_camera_up", "1 while a camera is online.", ["camera"], registry=registry)
         self._camera_frames = Counter(
             "actionwire_camera_published_frames", "Frames published, by camera.", ["camera"], registry=registry
+        )
+        self._camera_unusable = Counter(
+            "actionwire_camera_unusable_pictures", "Pictures not usable, by camera.", ["camera"], registry=registry
         )
 
     def published(self, camera: str, size: int) -> None:
@@ -254,6 +261,12 @@ class IngestMetrics(_Stages):
         """A camera is tried again."""
         self._reconnects.inc()
 
+    def unusable(self, camera: str, kind: str, count: int) -> None:
+        """Pictures of a camera were damaged, or untimed: they carried no time stamp."""
+        self._unusable.labels(kind).inc(count)
+        if count and self._capped.admits(camera):
+            self._camera_unusable.labels(camera).inc(count)
+
     def camera(self, camera: str, condition: str | None) -> None:
         """A camera is online, offline or stalled from now on; None: it was removed."""
         with self._lock:
@@ -265,8 +278,8 @@ class IngestMetrics(_Stages):
                 self._cameras.labels(name).set(sum(found == name for found in self._conditions.values()))
         if condition is None:
             if self._capped.forget(camera):
-                _remove(self._up, camera)
-                _remove(self._camera_frames, camera)
+                for series in (self._up, self._camera_frames, self._camera_unusable):
+                    _remove(series, camera)
         elif self._capped.admits(camera):
             self._up.labels(camera).set(condition == "online")
 

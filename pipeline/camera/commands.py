@@ -61,7 +61,7 @@ def _camera(settings: Settings, camera: str, transport: Literal["tcp", "udp"] | 
             found = CameraSettings.model_validate({"url": camera})
         except ValueError as error:  # its text would show the url
             reason = str(error).split("Value error, ")[-1].split(" [type=")[0]
-            raise ConfigurationError(f"cannot check this camera: {reason}; set the variable first") from None
+            raise ConfigurationError(f"cannot check this camera: {reason}") from None
     return found if transport is None else found.model_copy(update={"transport": transport})
 
 

@@ -7,6 +7,7 @@ never holds the foreign exception, not even as its cause: only its `strerror`, w
 from __future__ import annotations
 
 import errno
+import re
 from urllib.parse import urlsplit
 
 import av.error
@@ -57,11 +58,13 @@ def translate(error: av.error.FFmpegError, where: str, *, live: bool) -> Actionw
 
 def place_of(url: str) -> str:
     """A source for messages: scheme, host and port of a URL, or the path of a file. Some cameras take the login in the
-    path or the query, so those are left out."""
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        return url
-    hidden = f"{scheme}://***"
+    path or the query, so those are left out. What stands before an `@` is hidden without a scheme too: a URL that lost
+    its `rtsp://` looks like a path."""
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
+    if scheme is None:
+        _, login, rest = url.rpartition("@")
+        return f"***@{re.split('[/?#]', rest)[0]}" if login else url
+    hidden = f"{scheme[0]}***"
     try:
         parts = urlsplit(url)
         if "@" in parts.path + parts.query + parts.fragment:

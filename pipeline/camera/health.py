@@ -30,7 +30,7 @@ class Health:
     untimed: int = 0
     """Pictures without a time stamp: the first of a connection whose first sender report has not come yet."""
     silent_seconds: float = 0.0
-    """Seconds since the last picture, or since the start."""
+    """Seconds since the last picture that could be used, over all connections, or since the start."""
     ended: bool = False
     """A file that has played to its end."""
     last_error: str | None = None

@@ -7,7 +7,8 @@
     rtcp clock      capture = PTS + (camera's wall clock - PTS), from the camera's sender reports
 
 A session ends and a newer one begins with a reconnect, a change of size, a change of clock, a jump of the time stamps,
-a step of the camera's clock, or when time stamps and arrival have drifted apart. All times are nanoseconds.
+a step of the camera's clock, or, by the arrival clock, when time stamps and arrival have drifted apart. All times are
+nanoseconds.
 """
 
 from __future__ import annotations
@@ -93,8 +94,12 @@ class Placing:
         self._last_tick: int | None = None
         self.restart()
 
-    def restart(self) -> None:
-        """The connection is new: the next picture opens a session, and nothing is known of the clocks."""
+    def restart(self, after: int = 0) -> None:
+        """The connection is new: the next picture opens a session, and nothing is known of the clocks.
+
+        after: sessions begin later than this one too (ms).
+        """
+        self._session = max(self._session, after)
         self._size: tuple[int, int] | None = None
         self._clock: Clock | None = None
         self._reference: int | None = None
@@ -112,10 +117,13 @@ class Placing:
         reason: Reason | None = "opened" if self._size is None else None
         if reason is None and (seen.width, seen.height) != self._size:
             reason = "size"
-        reason = self._line(seen.pts, seen.arrival) or reason
+        broken = self._line(seen.pts, seen.arrival)
         step = self._follow_reference(seen.pts, seen.reference)
         offset = None if self._reference is None else self._reference - (self._smallest or 0)
         clock: Clock = "rtcp" if self._trusted(offset) else "arrival"
+        if broken == "drift" and clock == self._clock == "rtcp":
+            broken = None  # capture times do not come from the line: only what is known of the delays began anew
+        reason = broken or reason
         if reason is None and clock != self._clock:
             reason = "clock"
         if reason is None and step and clock == "rtcp":

@@ -1,7 +1,7 @@
 """One camera, for as long as it is wanted: connect, read, and connect again.
 
 PyAV's calls block and cannot be interrupted, so each camera has a thread of its own. The watchdog is ours and counts
-from the last picture: the thread itself gives up a connection whose pictures stay away, whatever else arrives on it;
+from the last usable picture: the thread itself gives up a connection on which none comes, whatever else arrives on it;
 and `watch`, called about once a second by the owner, abandons a thread that hangs in a call and starts another. An
 abandoned one ends when its call returns, and nothing it does counts any more.
 """
@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 _HEALTHY_SECONDS = 10.0
 """A connection that lasted this long makes the waits short again."""
+
+_PASS_SECONDS = 1.0
+"""A looping file begins again no sooner: a still would be read without a pause, each time as a new session."""
 
 
 class _Stalled(CameraUnavailable):
@@ -88,6 +91,7 @@ class Camera:
         self._connected = False
         self._progress = time.monotonic()
         self._picture_at = time.monotonic()
+        """When the last picture came that could be used; connecting again does not make it later."""
         self._stamps: deque[int] = deque(maxlen=100)
 
     def start(self, wait: float = 0.0) -> None:
@@ -114,13 +118,19 @@ class Camera:
             if time.monotonic() - self._progress < limit:
                 return
             self._attempt.stopped.set()
-        self._fault(self._stall())
+        self._fault(self._stall(unusable=False))
         self.start(self._backoff.next())
 
     def renew(self) -> None:
         """Let the next picture open a newer session. May be called from any thread."""
         with self._lock:
             self._placing.restart()
+
+    def outrank(self, session: int) -> None:
+        """Let the next picture open a session later than this one (ms), unless ours is already. From any thread."""
+        with self._lock:
+            if (self._health.session or 0) < session:
+                self._placing.restart(session)
 
     def health(self) -> Health:
         """What is known of the camera now."""
@@ -139,19 +149,23 @@ class Camera:
             return None
         return (len(self._stamps) - 1) * SECOND / (self._stamps[-1] - self._stamps[0])
 
-    def _stall(self) -> _Stalled:
-        silent = self._source.stall_seconds
-        return _Stalled(f"{self._source.where}: no picture for {silent:g} s; is it overloaded or frozen?")
+    def _stall(self, *, unusable: bool) -> _Stalled:
+        words = "no picture for {:g} s; is it overloaded or frozen?"
+        if unusable:
+            words = "all pictures of {:g} s were damaged or had no time stamp; use tcp, or look for a weak network"
+        return _Stalled(f"{self._source.where}: {words.format(self._source.stall_seconds)}")
 
     def _run(self, attempt: _Attempt, wait: float) -> None:
         """Body of a reading thread."""
         attempt.stopped.wait(wait)
         while not attempt.stopped.is_set():
+            begun = time.monotonic()
             try:
                 self._read(attempt)
                 if not self._loop:
                     self._update(attempt, ended=True, last_error="the file has ended")
                     return
+                attempt.stopped.wait(max(0.0, _PASS_SECONDS - (time.monotonic() - begun)))
             except ActionwireError as error:
                 self._retry(attempt, error)
             except Exception as error:  # the edge of the thread: whatever it is, the camera must come back
@@ -202,7 +216,7 @@ class Camera:
                     return
                 self._placing.restart()
                 self._stamps.clear()
-                self._connected, self._picture_at = True, time.monotonic()
+                self._connected = True
                 self._health = replace(self._health, codec=source.codec)
             self._progress = opened = time.monotonic()
             pace = None if self._source.live else _Pace()
@@ -210,8 +224,9 @@ class Camera:
             for picture in source.pictures():
                 if attempt.stopped.is_set():
                     return
-                if self._source.live and time.monotonic() - self._picture_at >= self._source.stall_seconds:
-                    raise self._stall()
+                since = max(self._picture_at, opened)
+                if self._source.live and time.monotonic() - since >= self._source.stall_seconds:
+                    raise self._stall(unusable=self._progress > since)
                 if picture is not None:
                     self._take(attempt, picture, pace)
                     if self._picture_at - opened > _HEALTHY_SECONDS:
@@ -231,9 +246,11 @@ class Camera:
         with self._lock:
             if attempt.stopped.is_set():
                 return
-            self._progress = self._picture_at = time.monotonic()
+            self._progress = time.monotonic()
             arrival = self._arrival(picture)
             placed = None if picture.corrupt else self._placing.place(seen(picture, arrival))
+            if placed:  # what cannot be used is no sign of life: workers see nothing of it
+                self._picture_at = self._progress
             self._note(picture, placed)
         if placed and placed.opened:
             log.info(

@@ -1,10 +1,11 @@
 """Opening and decoding a video source with PyAV. Everything here may block: run it in a thread of its own.
 
 Measured habits of FFmpeg 8 that shape this file: `analyzeduration` of 0.1 s opens a camera in 0.2 s and loses nothing,
-`nobuffer` would lose the first key picture; slice threading hands a picture out with the packet that completes it,
-frame threading one or two later; the first packet of an RTSP stream has no time stamp; the camera's wall clock arrives
-as side data `prft` once a sender report has come; when a read times out, the parser first hands out the picture it held
-back, and only the second time-out is an error: a picture after a silence of `stall_seconds` means a stall.
+`nobuffer` would lose the first key picture; one thread, as slice threading, hands a picture out with the packet that
+completes it, frame threading one or two later; left alone each decoder starts a thread per CPU, used or not; the first
+packet of an RTSP stream has no time stamp; the camera's wall clock arrives as side data `prft` once a sender report has
+come; when a read times out, the parser first hands out the picture it held back, and only the second time-out is an
+error: a picture after a silence of `stall_seconds` means a stall.
 """
 
 from __future__ import annotations
@@ -98,9 +99,12 @@ class Source:
         self._container = container
         self._now = now
         self._stream: VideoStream = container.streams.video[0]
-        self._stream.thread_type = ThreadType.SLICE if settings.live else ThreadType.AUTO
         context = self._stream.codec_context
         context.copy_opaque = True
+        if settings.live:
+            context.thread_count = 1  # many cameras keep all CPUs busy: more threads would only be as many again
+        else:
+            context.thread_type = ThreadType.AUTO
         self.codec: str = context.name
         self.announced_fps: float | None = float(self._stream.average_rate) if self._stream.average_rate else None
         self.undecodable = 0
@@ -126,7 +130,7 @@ class Source:
 
     def _pictures(self) -> Iterator[Picture | None]:
         for packet in self._container.demux():
-            if packet.stream_index != self._stream.index:
+            if packet.stream is not self._stream:  # the empty packets at a file's end all say index 0
                 yield None
                 continue
             cast(Any, packet).opaque = (self._now(), _reference(packet), packet.is_corrupt)

@@ -38,11 +38,12 @@ def ingest(
     def read() -> Settings:
         return settings_from(config, bootstrap)
 
-    settings = read()
+    file = source_file(config)
+    watch = None if file is None else FileWatch(file, read)
+    settings = read() if watch is None else watch.current
     logs.configure(settings.log.format, settings.log.level)
     stop = stop_on_signals()
     running: list[Ingest] = []
-    file = source_file(config)
     registry = new_registry()
     with ExitStack() as stack:
         broker = connect(settings.kafka)
@@ -55,7 +56,7 @@ def ingest(
             stop=stop,
             shard=None if shard is None else Shard.parse(shard),
             metrics=IngestMetrics(registry, settings.http.per_camera_metrics),
-            reload=None if file is None else FileWatch(file, read, settings),
+            reload=watch,
             started=running.append,
         )
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.camera.backoff import Backoff
+from pipeline.camera.health import Health
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import SourceSettings
@@ -41,7 +42,8 @@ class Feed:
         self.told: CameraStatus | None = None
         """The last status that was sent, and when (monotonic seconds)."""
         self.told_at = 0.0
-        self.reconnects = 0
+        self.reconnects = self.corrupt = self.untimed = 0
+        """How much of the camera's health was counted in the metrics."""
         self.marked: tuple[int, Departure] | None = None
         """The session whose end was written, and why it ended."""
         self.marking = False
@@ -119,6 +121,15 @@ class Feed:
         with self._lock:
             self.dropped += count
         self._metrics.dropped(reason, count)
+
+    def count(self, health: Health) -> None:
+        """Bring the metrics up to what is known of the camera."""
+        for _ in range(health.reconnects - self.reconnects):
+            self._metrics.reconnect()
+        self._metrics.unusable(self.name, "damaged", health.corrupt - self.corrupt)
+        self._metrics.unusable(self.name, "untimed", health.untimed - self.untimed)
+        self.reconnects, self.corrupt, self.untimed = health.reconnects, health.corrupt, health.untimed
+        self._metrics.camera(self.name, health.condition)
 
     def _compress(self, frame: SampledFrame) -> None:
         with self._metrics.stage("compress"):

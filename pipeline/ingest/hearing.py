@@ -39,7 +39,7 @@ class Hearing:
         while any(self._reader.positions().get(partition, 0) < end for partition, end in ends.items()):
             if time.monotonic() > deadline:
                 raise BrokerTimeout(f"{topic} could not be read within {_SECONDS:g} s; is the broker overloaded?")
-            self._take(self._reader.read(0.1))
+            self._take(self._reader.read(0.1), old=True)
 
     def listen(self) -> None:
         """Take in what has come. A broker that is away is logged once."""
@@ -51,7 +51,10 @@ class Hearing:
                 log.warning("cannot hear other publishers", reason=str(error))
             self._quiet = False
 
-    def _take(self, records: list[Record]) -> None:
+    def _take(self, records: list[Record], *, old: bool = False) -> None:
+        """Note what was said, and when: now, by our clock, since other machines' may be hours off and it decides who is
+        still there. Of what is `old` there is only the time of the record, which cannot be later."""
+        now = time.time_ns() // 1_000_000
         for record in records:
             camera = (record.key or b"").decode(errors="replace")
             if record.value is None:
@@ -62,7 +65,8 @@ class Hearing:
             except BadRecordError as error:
                 log.warning("unusable camera status", camera=camera, reason=str(error))
                 continue
-            self._heard.setdefault(camera, {})[status.publisher] = Heard(status, record.timestamp_ms)
+            said = min(record.timestamp_ms, now) if old else now
+            self._heard.setdefault(camera, {})[status.publisher] = Heard(status, said)
 
     def last_session(self, camera: str) -> int:
         """Newest session that anybody has told of, 0 where there is none."""

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -35,6 +35,8 @@ from pipeline.records.wire import Message, Partition
 log = structlog.get_logger(__name__)
 
 _HUNG_SECONDS = 30.0
+_LOOP_ONLY = {"lost_seconds", "status_seconds", "in_flight_seconds"}
+"""Settings of ingest that no reader was made with: they take effect while it reads on."""
 
 
 class Ingest:
@@ -135,22 +137,28 @@ class Ingest:
         feed = self._feeds.get(record.camera) or self._leaving[record.camera][0]
 
         def delivered(_partition: Partition | None, _offset: int, error: ActionwireError | None) -> None:
-            self._note_refusal(error)
             if error is None:
                 feed.acknowledged(record)
             else:
-                feed.lost("queue")
+                feed.lost("oversized" if isinstance(error, MessageTooLarge) else "queue")
             self._outbox.settle(record.camera)
             self._wake.set()
+            if isinstance(error, MessageTooLarge):
+                self._note_oversized(feed, error)
+            else:
+                self._note_refusal(error)
 
         try:
             self._producer.send(self._frames_topic, encode_stream_record(record), delivered)
         except MessageTooLarge as error:
-            feed.lost("oversized")
-            self._outbox.settle(record.camera)
-            if not feed.oversized:
-                log.warning("frames refused", camera=record.camera, reason=str(error))
-            feed.oversized = True
+            delivered(None, -1, error)
+
+    @staticmethod
+    def _note_oversized(feed: Feed, error: MessageTooLarge) -> None:
+        """Say once that frames of a camera are too large; the broker is there and takes those of others."""
+        if not feed.oversized:
+            log.warning("frames refused", camera=feed.name, reason=str(error))
+        feed.oversized = True
 
     def _note_refusal(self, error: ActionwireError | None) -> None:
         """Say once that the broker takes no frames, and once that it takes them again."""
@@ -172,14 +180,23 @@ class Ingest:
         for feed in self._feeds.values():
             feed.camera.watch()
             feed.renew(limit)
+            self._outrank(feed)
             self._report(feed)
             self._mark_lost(feed)
+
+    def _outrank(self, feed: Feed) -> None:
+        """Begin a newer session than one that another process has left behind: until then workers drop our frames."""
+        if self._rival(feed) is None:
+            feed.camera.outrank(self._hearing.last_session(feed.name))
+
+    def _rival(self, feed: Feed) -> str | None:
+        return self._hearing.rival(feed.name, self._settings.ingest.status_seconds * FRESH_PERIODS)
 
     def _apply(self, settings: Settings) -> None:
         """Take new settings over. Cluster and topics stay as they were: they need a restart."""
         if (settings.kafka, settings.topics) != (self._settings.kafka, self._settings.topics):
             log.warning("changed kafka or topics settings take effect after a restart")
-        all_changed = (settings.rate, settings.ingest) != (self._settings.rate, self._settings.ingest)
+        all_changed = _for_readers(settings) != _for_readers(self._settings)
         self._settings = settings
         self._outbox.capacity = self._capacity(settings)
         wanted = self._wanted()
@@ -188,7 +205,7 @@ class Ingest:
         for name, feed in list(self._feeds.items()):
             if name not in wanted:
                 self._leave(feed, "removed")
-            elif all_changed or wanted[name] != feed.settings:
+            elif all_changed or _for_reader(wanted[name]) != _for_reader(feed.settings):
                 self._leave(feed, "replaced")
 
     def _wanted(self) -> dict[str, CameraSettings]:
@@ -242,29 +259,37 @@ class Ingest:
         def delivered(_partition: Partition | None, _offset: int, error: ActionwireError | None) -> None:
             feed.marked = feed.marked if error else (session, reason)
             feed.marking = False
+            if error is None:
+                log.info("camera ended", camera=feed.name, session=session, reason=reason)
 
         marker = EndMarker(feed.name, session, tick, reason)
         self._producer.send(self._frames_topic, encode_stream_record(marker), delivered)
-        log.info("camera ended", camera=feed.name, session=session, reason=reason)
 
     def _report(self, feed: Feed) -> None:
         """Tell the status of a camera where that is due, and count what has happened to it."""
         health = feed.camera.health()
         period = self._settings.ingest.status_seconds
-        conflict = self._hearing.rival(feed.name, period * FRESH_PERIODS)
+        conflict = self._rival(feed)
         status = status_of(feed.name, health, publisher=self.publisher, dropped=feed.dropped, conflict=conflict)
         if worth_telling(feed.told, status, time.monotonic() - feed.told_at, period):
             if conflict and not (feed.told and feed.told.conflict):
                 log.warning("another process publishes this camera too", camera=feed.name, publisher=conflict)
             feed.told, feed.told_at = status, time.monotonic()
             self._tell(encode_status(status))
-        for _ in range(health.reconnects - feed.reconnects):
-            self._metrics.reconnect()
-        feed.reconnects = health.reconnects
-        self._metrics.camera(feed.name, health.condition)
+        feed.count(health)
 
     def _tell(self, message: Message) -> None:
         self._producer.send(self._cameras_topic, message)
+
+
+def _for_readers(settings: Settings) -> tuple[int, dict[str, Any]]:
+    """What the readers of all cameras were made with."""
+    return settings.rate, settings.ingest.model_dump(exclude=_LOOP_ONLY)
+
+
+def _for_reader(camera: CameraSettings) -> dict[str, Any]:
+    """What the reader of one camera was made with; its priority is for workers."""
+    return camera.model_dump(exclude={"priority"})
 
 
 def run_ingest(

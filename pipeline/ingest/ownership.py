@@ -33,7 +33,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A status of the cameras topic and when the broker got it."""
+    """A status of the cameras topic and when it was said, by our clock."""
 
     status: CameraStatus
     at_ms: int

@@ -20,14 +20,15 @@ class FileWatch:
     take every camera away.
 
     read: reads the settings anew, command-line options included. A file that cannot be used is logged once and leaves
-    the settings as they are.
+    the settings as they are; at the start what `read` raises is raised.
     """
 
-    def __init__(self, path: Path, read: Callable[[], Settings], current: Settings) -> None:
+    def __init__(self, path: Path, read: Callable[[], Settings]) -> None:
         self._path = path
         self._read = read
-        self._current = current
         self._seen = self._noticed = self._signature()
+        self.current = read()  # after the signature: an edit between the two is seen as one
+        """The settings in force."""
 
     def __call__(self) -> Settings | None:
         """See the class."""
@@ -43,9 +44,9 @@ class FileWatch:
         except ConfigurationError as error:
             log.error("settings not taken over, the old ones stay", reason=str(error))
             return None
-        if settings == self._current:
+        if settings == self.current:
             return None
-        self._current = settings
+        self.current = settings
         return settings
 
     def _signature(self) -> tuple[int, int, int] | None:

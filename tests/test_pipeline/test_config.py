@@ -68,6 +68,18 @@ def test_an_empty_section_means_its_default(file: Path) -> None:
     assert settings.kafka.bootstrap == "127.0.0.1:9092"
 
 
+def test_what_cameras_share_is_written_once(file: Path) -> None:
+    """A merged mapping may be changed key by key: what stands in both is no key that stands twice."""
+    file.write_text(
+        "cameras:\n  a: &udp {url: x, transport: udp, priority: 1}\n  b: {<<: *udp, url: y}\n  c: {<<: *udp}"
+    )
+
+    cameras = load().cameras
+
+    assert [cameras[name].url.get_secret_value() for name in "abc"] == ["x", "y", "x"]
+    assert {camera.transport for camera in cameras.values()} == {"udp"}
+
+
 def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A nested variable replaces one key and leaves its neighbours alone."""
     file.write_text("kafka: {bootstrap: 'file:9092', username: me}\n")
@@ -99,8 +111,16 @@ def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: 
         ("rate: many", r"rate: .*integer"),
         ("cameras: {a: {url: 'rtsp://u:${NOT_SET}@h'}}", r"NOT_SET.*not set in the environment"),
         ("cameras: {'bad id!': {url: x}}", r"cameras\.bad id!"),
+        ("cameras: {a: {url: 10.0.0.7:554/live}}", r"cameras\.a\.url: .* no rtsp://; write rtsp://"),
+        ("cameras: {a: {url: 'rtsp:/10.0.0.7/live'}}", r"cameras\.a\.url: .* no rtsp://; write rtsp://"),
+        ("cameras: {a: {url: 'file:///srv/a.mp4'}}", r"cameras\.a\.url: .* its path; leave file: out"),
         ("- just\n- a list", r"must hold a mapping"),
         ("a: [1", r"is not YAML: .*line 1"),
+        (
+            "cameras:\n  a: {url: x}\n  b: {url: y}\n  a: {url: z}",
+            r"not YAML: the key 'a' stands twice at line 4, column 3",
+        ),
+        ("labels: [x]\nrate: 4\nlabels: [y]", r"not YAML: the key 'labels' stands twice at line 3, column 1; rename"),
         ("lables:", r"lables: unknown key, did you mean 'labels'"),
         ("source: 2026-13-01", r"actionwire\.yaml: a value looks like a date .*quotes"),
         ("~: x", r"actionwire\.yaml: None is no section"),
@@ -150,6 +170,30 @@ def test_secrets_do_not_show(file: Path) -> None:
 
     assert "s3cret" not in shown
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["u:hunter2@h/1", "rtsp:/u:hunter2@h/1", "u_x:hun/ter2@h", "${LOGIN}@h/1", "u:hunter2@rtsp://h"]
+)
+def test_a_login_without_a_scheme_is_refused_and_not_shown(
+    file: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Without rtsp:// before it a login would be part of the path of a file, and paths are shown."""
+    monkeypatch.setenv("LOGIN", "u:hunter2")
+    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
+
+    with pytest.raises(ConfigurationError, match=r"cameras\.door\.url: .*rtsp://user:password@host") as caught:
+        load(file)
+
+    assert "hun" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["clips/12:30.mp4", "/clips/a:b@c.mp4", "/dev/v4l/by-path/pci-0:14.0", "./12:30.mp4"])
+def test_a_path_may_hold_a_colon(file: Path, url: str) -> None:
+    """After the first slash a colon is part of a name."""
+    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
+
+    assert load(file).cameras["door"].url.get_secret_value() == url
 
 
 def test_settings_are_frozen(file: Path) -> None:

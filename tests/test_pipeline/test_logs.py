@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -86,6 +90,40 @@ def test_other_libraries_come_the_same_way() -> None:
 
     (line,) = lines(output)
     assert (line["message"], line["level"], line["logger"]) == ("node 1 went away", "warning", "kafka.client")
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, text: str) -> int:
+        """As the operating system answers."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_line_that_cannot_be_written_stops_nobody(
+    format: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a full disk, or after the stream was closed, work goes on without its lines: ours and those of libraries."""
+    for stream, closed in ((Full(), False), (io.StringIO(), True)):
+        logs.configure(format, stream=stream)
+        if closed:
+            stream.close()
+        structlog.get_logger().warning("ours")
+        logging.getLogger("kafka").warning("theirs, to rtsp://ann:hunter2@10.0.0.7")
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_process_whose_log_has_no_room_goes_on() -> None:
+    """The same with a real device that is full for ever, on which Python's own buffers lie in between."""
+    code = "from pipeline import logs; import structlog; logs.configure()\n"
+    code += "for number in range(9): structlog.get_logger().warning('x' * 5000)\nprint('done', flush=True)"
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=full, timeout=60)
+
+    assert done.stdout == b"done\n"
 
 
 def test_the_level_is_kept() -> None:

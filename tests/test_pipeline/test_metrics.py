@@ -125,6 +125,8 @@ def test_ingest_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) ->
     metrics.published("door", 15_000)
     metrics.dropped("queue")
     metrics.reconnect()
+    metrics.unusable("door", "damaged", 3)
+    metrics.unusable("yard", "untimed", 1)
     for camera, condition in (("door", "online"), ("yard", "stalled"), ("yard", "offline"), ("gate", "online")):
         metrics.camera(camera, condition)
     metrics.camera("gate", None)
@@ -136,6 +138,8 @@ def test_ingest_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) ->
         "actionwire_published_bytes_total": 15_000,
         "actionwire_dropped_total{reason=queue}": 1,
         "actionwire_reconnects_total": 1,
+        "actionwire_unusable_pictures_total{kind=damaged}": 3,
+        "actionwire_unusable_pictures_total{kind=untimed}": 1,
         "actionwire_cameras{condition=online}": 1,
         "actionwire_cameras{condition=offline}": 1,
     }
@@ -200,6 +204,7 @@ def test_series_per_camera_are_capped(registry: CollectorRegistry, scrape: Scrap
     for camera in ("a", "b", "c"):
         ingest.camera(camera, "online")
         ingest.published(camera, 10)
+        ingest.unusable(camera, "damaged", int(camera != "b"))
         worker.event("started", camera)
         worker.forget(camera)
     assert {name for name in scrape() if "{camera=" in name} == {
@@ -207,6 +212,7 @@ def test_series_per_camera_are_capped(registry: CollectorRegistry, scrape: Scrap
         "actionwire_camera_up{camera=b}",
         "actionwire_camera_published_frames_total{camera=a}",
         "actionwire_camera_published_frames_total{camera=b}",
+        "actionwire_camera_unusable_pictures_total{camera=a}",
     }
 
     ingest.camera("a", None)

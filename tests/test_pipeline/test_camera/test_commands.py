@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -118,6 +119,19 @@ def test_serve_plays_a_file_until_it_is_interrupted(card_file: Path) -> None:
 
     assert process.returncode == 0
     assert "s3cret" not in url + out + err
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [("ann:s3cret@10.0.0.7/1", "write rtsp://"), ("rtsp://ann:${NOT_SET}@10.0.0.7/1", "not set .*; set it first$")],
+)
+def test_check_names_what_is_wrong_with_a_url(url: str, remedy: str) -> None:
+    """A url that cannot be meant is refused with its remedy, before anything is opened, and not shown."""
+    result = runner.invoke(app, ["check", url])
+
+    assert isinstance(result.exception, ConfigurationError)
+    assert re.search(remedy, str(result.exception))
+    assert "s3cret" not in str(result.exception) + result.output
 
 
 @pytest.mark.parametrize(

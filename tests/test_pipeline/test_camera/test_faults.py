@@ -60,12 +60,16 @@ def test_a_refused_transport_is_named() -> None:
         ("rtsp://viewer:2024/Summer@10.0.0.7/s", "rtsp://***"),
         ("rtsp://viewer:12#x@10.0.0.7/s", "rtsp://***"),
         ("rtsp://viewer:p@ss/word@10.0.0.7/s", "rtsp://***"),
+        ("ann:s3cret@10.0.0.7/stream1", "***@10.0.0.7"),
+        ("rtsp:/ann:s3c@ret@10.0.0.7:554?password=s3cret", "***@10.0.0.7:554"),
+        ("ann:s3cret@rtsp://10.0.0.7/stream1", "***@rtsp:"),
         ("clips/front door.mp4", "clips/front door.mp4"),
         ("/dev/video0", "/dev/video0"),
     ],
 )
 def test_a_place_holds_no_credentials(url: str, expected: str) -> None:
-    """Only scheme, host and port of a URL are shown; credentials also hide in its path and query."""
+    """Only scheme, host and port of a URL are shown; credentials also hide in its path and query, and in a URL that
+    was written without its scheme."""
     assert place_of(url) == expected
 
 

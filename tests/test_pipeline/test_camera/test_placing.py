@@ -169,6 +169,27 @@ def test_slow_drift_is_followed_by_a_new_session() -> None:
     assert max(picture.arrival - one.capture for picture, one in zip(pictures, placed, strict=True)) < 1.5 * SECOND
 
 
+@pytest.mark.parametrize(("late", "slow"), [(1450, 1.0), (0, 0.98)])
+def test_by_the_cameras_clock_neither_congestion_nor_drift_starts_a_session(late: int, slow: float) -> None:
+    """Capture times are the camera's own: pictures that travel for longer, or time stamps that run slow, change none.
+
+    captured  0 ........ 40 s ........ 60 s ........ 120 s
+    delay     50 ms       | 1.5 s       | 50 ms               or 50 ms throughout, and a crystal that is slow
+    session   ------------------------ 1 ------------------
+    """
+    times = list(range(0, 120_000, 200))
+    delays = [50 + (late if 40_000 <= at < 60_000 else 0) for at in times]
+    pictures = [
+        replace(seen, pts=round((seen.pts or 0) * slow)) for seen in stream(times, delay=delays, camera_ahead=0)
+    ]
+
+    placed = place_all(placing(), pictures)
+
+    assert reasons(placed) == ["opened"] + [None] * (len(times) - 1)
+    assert captures(placed) == times
+    assert {one.clock for one in placed} == {"rtcp"}
+
+
 def test_another_size_starts_a_session_and_keeps_the_line() -> None:
     """A change of resolution opens a session with its first tick; capture times go on as before."""
     pictures = stream([0, 250, 500], delay=[50, 90, 95])
@@ -238,6 +259,22 @@ def test_ticks_rise_and_sessions_follow_each_other(steps: list[tuple[int, int, b
                 assert placed.sequence == 0
                 assert last is None or placed.session > last.session
             last = placed
+
+
+def test_a_restart_may_ask_for_sessions_later_than_another_ones() -> None:
+    """The next picture opens one that is newer than the given one, and than its own before."""
+    one = placing()
+    [first, second, third] = [stream([at])[0] for at in (0, 250, 500)]
+    opened = one.place(first)
+    assert opened is not None
+
+    one.restart(opened.session + 5_000)
+    ahead = one.place(second)
+    one.restart(opened.session)
+    later = one.place(third)
+
+    assert ahead and ahead.session == opened.session + 5_001
+    assert later and later.session == opened.session + 5_002
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62))

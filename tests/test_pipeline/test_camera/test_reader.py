@@ -170,6 +170,59 @@ def test_packets_without_pictures_are_a_stall_too(server: RtspServer, card: Medi
         assert door.more(2)
 
 
+class Useless:
+    """A camera that opens at once and gives `what`, fifty times a second; None is a packet of another track."""
+
+    codec = "h264"
+    undecodable = 0
+
+    def __init__(self, what: Picture | None) -> None:
+        self.what = what
+
+    @contextmanager
+    def open(self, _settings: SourceSettings, _now: Callable[[], int]) -> Iterator["Useless"]:
+        """In the place of `open_source`."""
+        yield self
+
+    def pictures(self) -> Iterator[Picture | None]:
+        """Without end."""
+        while True:
+            time.sleep(0.02)
+            yield self.what
+
+
+@pytest.mark.parametrize(("pts", "corrupt", "counted"), [(0, True, "corrupt"), (None, False, "untimed")])
+def test_pictures_of_no_use_are_a_stall(
+    monkeypatch: pytest.MonkeyPatch, pts: int | None, corrupt: bool, counted: str
+) -> None:
+    """A camera all of whose pictures are damaged, or carry no time stamp, gives workers nothing: it is connected to
+    again, which brings a key picture, and says why."""
+    picture = Shown(pts, None, 0, 320, 240, False, corrupt, None)  # type: ignore[arg-type]
+    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(picture).open)
+    with reading("rtsp://camera/door", stall_seconds=0.3) as door:
+        assert door.until(lambda: door.health.stalls >= 2)
+        health = door.health
+
+    assert "all pictures of 0.3 s were damaged or had no time stamp; " in (health.last_error or "")
+    assert getattr(health, counted) > 0
+    assert door.frames == []
+
+
+def test_connecting_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that opens and gives no picture is silent for longer and longer, however often it is reconnected.
+
+    opened     |       |       |       |
+    stalled         |       |       |
+    silent     0 ..................... 1.5 s
+    """
+    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(None).open)
+    with reading("rtsp://camera/door", stall_seconds=0.3) as door:
+        assert door.until(lambda: door.health.silent_seconds >= 1.5)
+        assert door.health.condition != "online"
+        assert door.health.stalls >= 2
+        assert "no picture for 0.3 s" in (door.health.last_error or "")
+
+
 @pytest.mark.parametrize(
     ("fault", "value", "clock"),
     [("rtp_jump", 20.0, "rtcp"), ("report_clock", -3.0, "rtcp"), ("report_clock", 3600.0, "arrival")],
@@ -289,6 +342,16 @@ def test_a_wrong_password_is_tried_slowly_and_never_shown(server: RtspServer, ca
     assert not any(secret in shown for secret in ("annabel", "wr0ng-w0rd", "s3cret"))
 
 
+def test_a_login_without_a_scheme_is_never_shown() -> None:
+    """What looks like a path because its rtsp:// was forgotten is told without what stands before the @."""
+    with structlog.testing.capture_logs() as logs, reading("annabel:s3cret@127.0.0.1/stream1") as door:
+        assert door.until(lambda: door.health.reconnects >= 1)
+        shown = repr(door.health) + repr(logs)
+
+    assert "***@127.0.0.1: " in shown
+    assert not any(secret in shown for secret in ("annabel", "s3cret", "stream1"))
+
+
 def test_damaged_pictures_are_counted_and_not_delivered(server: RtspServer, tmp_path: Path) -> None:
     """With packets lost, damaged pictures are left out and counted, and the session goes on."""
     large = write_test_card(tmp_path / "large.mp4", seconds=1, width=1280, height=720, gop=5)
@@ -327,6 +390,17 @@ def test_a_looping_file_starts_a_session_for_each_pass(tmp_path: Path) -> None:
     assert door.sessions == sorted(door.sessions)
 
 
+def test_a_looping_still_is_not_read_without_a_pause(tmp_path: Path) -> None:
+    """A file that is over at once begins again after a second: each pass is a session, and workers see them all."""
+    file = write_test_card(tmp_path / "still.mp4", seconds=0.04, width=160, height=120)
+    start = time.monotonic()
+    with reading(str(file), loop=True) as door:
+        assert door.until(lambda: len(door.sessions) >= 3)
+
+    assert time.monotonic() - start > 1.9
+    assert len(door.frames) == len(door.sessions)
+
+
 def test_sessions_begin_after_a_given_one(server: RtspServer, card: Media) -> None:
     """A session that was published before, by a clock that ran ahead, is older than every new one; until then it is
     the one that is told, so that a process in which the camera never answered does not forget it."""
@@ -340,6 +414,27 @@ def test_sessions_begin_after_a_given_one(server: RtspServer, card: Media) -> No
         assert door.more(1)
 
     assert door.sessions == [future + 1]
+
+
+def test_a_session_of_somebody_else_is_outranked_once(server: RtspServer, card: Media) -> None:
+    """An older session than ours changes nothing; for a newer one a newer still is opened, on the same connection."""
+    server.add("door", card)
+    with reading(server.url("door")) as door:
+        assert door.more(2)
+        assert door.camera
+        [ours] = door.sessions
+        theirs = ours + 3_600_000
+        for session in (ours - 1, ours):
+            door.camera.outrank(session)
+        assert door.more(2)
+        assert door.sessions == [ours]
+        door.camera.outrank(theirs)
+        assert door.until(lambda: door.health.session == theirs + 1)
+        door.camera.outrank(theirs)
+        assert door.more(3)
+        assert door.health.reconnects == 0
+
+    assert door.sessions == [ours, theirs + 1]
 
 
 def test_whatever_a_receiver_raises_the_camera_comes_back(server: RtspServer, card: Media) -> None:

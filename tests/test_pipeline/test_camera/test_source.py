@@ -1,10 +1,12 @@
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from pipeline.camera.source import SourceSettings, open_source, scaled
@@ -105,6 +107,25 @@ def test_reordered_packets_do_not_raise(server: RtspServer, card: Media) -> None
     server.add("door", card, seed=5).faults.reorder = 0.1
 
     assert len(first_pictures(camera(server), 15)) == 15
+
+
+def foreign_threads() -> set[int]:
+    """Threads of this process that libraries have started: Python knows nothing of them."""
+    tasks = {int(task.name) for task in Path("/proc/self/task").iterdir()}
+    return tasks - {one.native_id for one in threading.enumerate()}
+
+
+def test_a_live_camera_is_decoded_by_the_thread_that_reads_it(server: RtspServer, card: Media) -> None:
+    """Its decoder starts no threads: with one per CPU, hundreds of cameras would be thousands of threads."""
+    server.add("door", card)
+    with open_source(camera(server)) as source:
+        before = foreign_threads()
+        assert any(source.pictures())
+        deadline = time.monotonic() + 10
+        while (started := foreign_threads() - before) and time.monotonic() < deadline:
+            pass  # one of Python's that begins or ends just now looks like a foreign one for a moment
+
+    assert not started
 
 
 def test_the_end_of_a_live_stream_is_a_fault(server: RtspServer, card: Media) -> None:
@@ -222,6 +243,40 @@ def test_files_of_many_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
 
     assert [number_of(picture.rgb(120)) for picture in pictures] == list(range(10))
     assert all(picture.pts is not None and picture.rgb(120).shape == (120, 160, 3) for picture in pictures)
+
+
+def write_tracks(file: Path, tracks: tuple[str, ...]) -> Path:
+    """Twenty numbered pictures and other tracks, numbered in this order: `video`, `audio` (silence), `data`."""
+    with av.open(str(file), "w") as output:
+        for track in tracks:
+            if track == "audio":
+                sound = output.add_stream("pcm_s16le", 8000)
+            elif track == "data":
+                output.add_data_stream("klv")
+            else:
+                video = output.add_stream("libx264", 25, options={"bf": "2"})
+                video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        for number in range(20):
+            output.mux(video.encode(av.VideoFrame.from_ndarray(draw(number, 160, 120), format="rgb24")))
+        output.mux(video.encode(None))
+        if "audio" in tracks:
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.int16), format="s16", layout="mono")
+            silence.sample_rate = 8000
+            output.mux(sound.encode(silence))
+            output.mux(sound.encode(None))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "tracks"), [("a.mov", ("audio", "video")), ("d.ts", ("video", "data")), ("v.mov", ("video", "audio"))]
+)
+def test_other_tracks_cost_no_picture_at_the_end_of_a_file(tmp_path: Path, name: str, tracks: tuple[str, ...]) -> None:
+    """Whatever lies beside the video, and before or after it, a file gives its last pictures too and ends well."""
+    file = write_tracks(tmp_path / name, tracks)
+    with open_source(SourceSettings(str(file))) as source:
+        pictures = [picture for picture in source.pictures() if picture]
+
+    assert [number_of(picture.rgb(120)) for picture in pictures] == list(range(20))
 
 
 @pytest.mark.parametrize(

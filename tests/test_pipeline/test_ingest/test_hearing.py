@@ -1,5 +1,6 @@
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -58,6 +59,41 @@ def test_what_is_said_later_is_heard_by_listening(broker: InProcessBroker) -> No
     assert hearing.rival("door", 0.001) is None
     producer.send(TOPIC, Message(b"door", None))
     hearing.listen()
+
+    assert hearing.rival("door", 5.0) is None
+
+
+@pytest.mark.parametrize("ours", [-3600.0, 3600.0])
+def test_who_is_there_is_decided_by_our_own_clock(
+    broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch, ours: float
+) -> None:
+    """A process on a machine whose clock is an hour off is a rival while it is heard, and none soon after.
+
+    says      x  x  x
+    by ours   0  1  2 ......... 10 s       by its own clock an hour earlier, or later
+    rival     -------- 5 s --|
+    """
+    clock = SimpleNamespace(time_ns=lambda: round((time.time() + ours) * 1e9), monotonic=time.monotonic)
+    monkeypatch.setattr("pipeline.ingest.hearing.time", clock)
+    hearing = Hearing(broker, TOPIC, "me")
+    broker.producer().send(TOPIC, encode_status(STATUS))
+    hearing.listen()
+    assert hearing.rival("door", 5.0) == "other"
+    ours += 10
+
+    assert hearing.rival("door", 5.0) is None
+
+
+def test_what_was_said_before_was_not_said_later_than_now(
+    broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last words of a process whose clock ran ahead are not taken for a sign of life until that time has come."""
+    broker.producer().send(TOPIC, encode_status(STATUS))
+    behind = 3600.0
+    clock = SimpleNamespace(time_ns=lambda: round((time.time() - behind) * 1e9), monotonic=time.monotonic)
+    monkeypatch.setattr("pipeline.ingest.hearing.time", clock)
+    hearing = Hearing(broker, TOPIC, "me")
+    behind -= 10
 
     assert hearing.rival("door", 5.0) is None
 

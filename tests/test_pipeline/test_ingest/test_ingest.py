@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from pipeline.broker import connect
@@ -15,7 +17,7 @@ from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
 from pipeline.clock import tick_ns
 from pipeline.config import Settings
-from pipeline.errors import BrokerTimeout, ConfigurationError
+from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, MessageTooLarge
 from pipeline.frames import decode_jpeg
 from pipeline.ingest import Ingest, Shard, run_ingest
 from pipeline.local.broker_node import BrokerNode
@@ -243,6 +245,24 @@ def test_changed_rate_restarts_every_camera(server: RtspServer, card: Media) -> 
     assert len({frame.session for frame in run.of("door")}) == 2
 
 
+def test_settings_that_no_reader_uses_leave_cameras_and_events_alone(server: RtspServer, card: Media) -> None:
+    """Priorities, periods and limits of the loop take effect while every session goes on."""
+    server.add("door", card)
+    before = settings_for({"door": server.url("door")})
+    after = settings_for({"door": server.url("door")}, lost_seconds=30, status_seconds=0.2, in_flight_seconds=1)
+    after.cameras["door"] = after.cameras["door"].model_copy(update={"priority": 5})
+    changes: list[Settings] = []
+    with running(before, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(lambda: len(run.of("door")) >= 3)
+        changes.append(after)
+        assert run.until(lambda: not changes)
+        count = len(run.of("door"))
+        assert run.until(lambda: len(run.of("door")) >= count + 8)
+
+    assert run.ends == []
+    assert len({frame.session for frame in run.of("door")}) == 1
+
+
 def test_a_lost_camera_gets_its_end_and_comes_back(server: RtspServer, card: Media) -> None:
     """A camera that is away for longer than the limit is ended once; when it is back a newer session begins."""
     server.add("door", card)
@@ -306,11 +326,38 @@ def test_a_camera_that_is_deleted_while_it_is_being_replaced_is_removed(server: 
     assert run.ends[-1].reason == "removed"  # after `replaced`, where that was written before the second edit
 
 
-class _HoldingProducer:
-    """Keeps every frame until it is let go or fails them, as a client does whose broker is away."""
+class _PickyProducer:
+    """Answers some messages with an error, as a broker may, and passes the others on."""
 
     def __init__(self, inner: Producer) -> None:
         self.inner = inner
+        self.refuse: Callable[[Message], ActionwireError | None] = lambda _: None
+
+    def send(self, topic: str, message: Message, delivered: Delivered | None = None) -> None:
+        error = self.refuse(message)
+        if error is None:
+            self.inner.send(topic, message, delivered)
+        elif delivered:
+            delivered(None, -1, error)
+
+    def flush(self, seconds: float) -> None:
+        self.inner.flush(seconds)
+
+    def close(self, seconds: float = 2.0) -> None:
+        self.inner.close(seconds)
+
+
+class _PickyBroker(InProcessBroker):
+    def producer(self) -> _PickyProducer:  # type: ignore[override]
+        self.last = _PickyProducer(super().producer())
+        return self.last
+
+
+class _HoldingProducer(_PickyProducer):
+    """Keeps every frame until it is let go or fails them, as a client does whose broker is away."""
+
+    def __init__(self, inner: Producer) -> None:
+        super().__init__(inner)
         self.holding = False
         self.held: list[tuple[str, Message, Delivered | None]] = []
 
@@ -318,13 +365,7 @@ class _HoldingProducer:
         if self.holding and message.value and message.headers:
             self.held.append((topic, message, delivered))
         else:
-            self.inner.send(topic, message, delivered)
-
-    def flush(self, seconds: float) -> None:
-        self.inner.flush(seconds)
-
-    def close(self, seconds: float = 2.0) -> None:
-        self.inner.close(seconds)
+            super().send(topic, message, delivered)
 
     def let_go(self, *, failing: bool = False) -> None:
         """Deliver or fail what is held."""
@@ -381,6 +422,28 @@ def test_frames_that_the_broker_gives_up_are_counted(server: RtspServer, card: M
         assert run.ingest.ready() is None
 
 
+def test_whatever_comes_of_telling_a_refusal_the_frame_is_settled(
+    server: RtspServer, card: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Client libraries swallow what a callback raises; a frame that was not settled would keep its place for ever."""
+
+    def raising(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    server.add("door", card)
+    broker = _HoldingBroker()
+    with running(settings_for({"door": server.url("door")}, in_flight_seconds=1), broker) as run:
+        broker.last.holding = True
+        assert run.until(lambda: len(broker.last.held) == 4)
+        [*_, delivered] = broker.last.held.pop()
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+            patch.setattr("pipeline.ingest.ingest.log", SimpleNamespace(warning=raising))
+            delivered(None, -1, BrokerTimeout("the broker did not answer; is it up?"))  # type: ignore[misc]
+
+        assert run.metric("actionwire_dropped_total", reason="queue") >= 1
+        assert run.until(lambda: len(broker.last.held) == 4)
+
+
 def test_a_link_that_was_away_for_long_begins_a_newer_session(server: RtspServer, card: Media) -> None:
     """Workers end a camera that is silent for `worker.lost_seconds`; what is published afterwards must count again.
 
@@ -410,6 +473,107 @@ def test_oversized_frames_are_refused_and_counted(server: RtspServer, card: Medi
         assert run.until(lambda: (found := run.status("door")) is not None and found.dropped >= 3)
 
     assert run.frames == []
+
+
+def test_frames_that_only_the_broker_finds_too_large_are_no_reason_to_be_unready(
+    server: RtspServer, card: Media
+) -> None:
+    """Where the topic's own limit is lower than ours: counted as too large, told once, and the broker is there."""
+    server.add("door", card)
+    broker = _PickyBroker()
+    with structlog.testing.capture_logs() as logs, running(settings_for({"door": server.url("door")}), broker) as run:
+        too_large = MessageTooLarge("the broker takes no message of this size; send less")
+        broker.last.refuse = lambda message: too_large if message.value and message.headers else None
+        assert run.until(lambda: run.metric("actionwire_dropped_total", reason="oversized") >= 3)
+
+        assert run.ingest.ready() is None
+        assert run.metric("actionwire_dropped_total", reason="queue") == 0
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["frames refused"]
+
+
+def test_an_end_is_told_once_it_is_written(server: RtspServer, card: Media) -> None:
+    """An end marker that the broker did not take is sent again; the log tells of it when it is there.
+
+    sent     x  x  x
+    written        x
+    log            camera ended
+    """
+    server.add("door", card)
+    changes: list[Settings] = []
+    broker = _PickyBroker()
+    refused: list[Message] = []
+
+    def twice(message: Message) -> ActionwireError | None:
+        if message.value or not message.headers or len(refused) == 2:
+            return None
+        refused.append(message)
+        return BrokerTimeout("the broker did not answer; is it up?")
+
+    settings = settings_for({"door": server.url("door")})
+    with (
+        structlog.testing.capture_logs() as logs,
+        running(settings, broker, reload=lambda: changes.pop() if changes else None) as run,
+    ):
+        broker.last.refuse = twice
+        assert run.until(lambda: len(run.of("door")) >= 2)
+        changes.append(settings_for({}))
+        assert run.until(lambda: len(refused) == 2)
+        assert not [line for line in logs if line["event"] == "camera ended"]
+        assert run.until(lambda: None in run.statuses)
+
+    assert [line["reason"] for line in logs if line["event"] == "camera ended"] == ["removed"]
+    assert [end.reason for end in run.ends] == ["removed"]
+
+
+def test_pictures_of_no_use_are_counted(server: RtspServer, tmp_path: Path) -> None:
+    """Damaged pictures reach no worker, so nothing else would tell of them; the first of a stream has no time stamp."""
+    large = write_test_card(tmp_path / "large.mp4", seconds=1, width=1280, height=720, gop=5)
+    mount = server.add("door", load_media(large), seed=2)
+    mount.faults.reports = False
+    with running(settings_for({"door": server.url("door")})) as run:
+        assert run.until(lambda: run.metric("actionwire_unusable_pictures_total", kind="untimed") == 1)
+        assert run.until(lambda: len(run.frames) >= 2)
+        assert run.metric("actionwire_unusable_pictures_total", kind="damaged") == 0
+        mount.faults.loss = 0.2
+        assert run.until(lambda: run.metric("actionwire_unusable_pictures_total", kind="damaged") >= 3)
+
+
+def test_a_camera_counts_again_when_a_second_publisher_has_left(server: RtspServer, card: Media) -> None:
+    """Whoever is left of two begins a session newer than the other's, which workers would go on to prefer.
+
+    one   100 100 100 100 100 100 201 201 201
+    two           200 200 200 |
+    count   x   x   x   x   x       x   x   x
+    """
+    server.add("door", card)
+    settings, broker = settings_for({"door": server.url("door")}), InProcessBroker()
+    with running(settings, broker, publisher="one") as one:
+        assert one.until(lambda: len(one.of("door")) >= 3)
+        before = one.of("door")[-1].session
+        with running(settings, broker, publisher="two") as two:
+            assert two.until(lambda: any(frame.session > before for frame in two.frames))
+            assert one.until(lambda: (found := one.status("door")) is not None and found.conflict == "two")
+            newest = max(frame.session for frame in two.frames)
+        assert one.until(lambda: one.of("door")[-1].session > newest)
+        assert one.until(lambda: (found := one.status("door")) is not None and found.conflict is None)
+
+        assert one.metric("actionwire_reconnects_total") == 0
+
+
+def test_a_camera_counts_again_when_a_second_publisher_fell_silent(server: RtspServer, card: Media) -> None:
+    """The same where it ended without a word, on a machine whose clock was ahead: its sessions are in the future."""
+    server.add("door", card)
+    settings, broker = settings_for({"door": server.url("door")}), InProcessBroker()
+    ahead = time.time_ns() // 1_000_000 + 3_600_000
+    told = CameraStatus("door", "online", 0, ahead, None, None, None, None, None, None, 0, "two", None, None)
+    with running(settings, broker) as run:
+        assert run.until(lambda: len(run.of("door")) >= 3)
+        broker.producer().send(settings.topics.name("cameras"), encode_status(told))
+        assert run.until(lambda: run.of("door")[-1].session > ahead)
+
+        sessions = list(dict.fromkeys(frame.session for frame in run.of("door")))
+        assert len(sessions) == 2
+        assert any(one and one.publisher != "two" and one.conflict == "two" for one in run.statuses)
 
 
 def test_two_publishers_of_one_camera_are_noticed(server: RtspServer, card: Media) -> None:

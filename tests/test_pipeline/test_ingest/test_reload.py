@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
 
 def watch(file: Path) -> FileWatch:
     """Watch a file that is read as commands read it."""
-    return FileWatch(file, lambda: load(file), load(file))
+    return FileWatch(file, lambda: load(file))
 
 
 def second(look: FileWatch) -> Settings | None:
@@ -37,6 +37,30 @@ def test_an_edit_gives_the_new_settings_once(file: Path) -> None:
     assert isinstance(found, Settings)
     assert set(found.cameras) == {"door", "yard"}
     assert look() is None
+
+
+def test_an_edit_while_ingest_starts_is_seen(file: Path) -> None:
+    """The file is watched from before it is read: a save in between is not taken for what was read.
+
+    file    door |  door, yard
+    watched ------------------
+    read    x
+    looks             x   x
+    """
+
+    def read() -> Settings:
+        found = load(file)
+        if "yard" not in found.cameras:
+            file.write_text("cameras: {door: {url: a.mp4}, yard: {url: b.mp4}}")
+        return found
+
+    look = FileWatch(file, read)
+    assert set(look.current.cameras) == {"door"}
+
+    found = second(look)
+
+    assert found is not None
+    assert set(found.cameras) == {"door", "yard"}
 
 
 def test_a_touch_that_changes_nothing_gives_nothing(file: Path) -> None:
