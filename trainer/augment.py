@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +19,9 @@ def single_threaded() -> None:
 
 
 def augment(pictures: Pictures, rules: Augment, rng: np.random.Generator) -> Pictures:
-    """Flip, shift, zoom, gain, noise, held frames and compression, in that order. uint8 [n, H, W, 3], RGB, a copy."""
+    """A changed copy: flip, shift, zoom, fade, gain, noise, held frames, compression. uint8 [n, H, W, 3], RGB."""
     matrix = _affine(pictures.shape[2], pictures.shape[1], rules, rng)
-    table = _gain(rules, rng)
+    colours = _colours(cv2.mean(pictures[0])[:3], rules, rng)
     noise = _noise(pictures.shape, rules, rng)
     quality = int(rng.integers(35, 85)) if rng.random() < rules.jpeg else None
     held = _held(len(pictures), rules, rng)
@@ -28,7 +30,7 @@ def augment(pictures: Pictures, rules: Augment, rng: np.random.Generator) -> Pic
         if index and held[index - 1] == source:
             changed[index] = changed[index - 1]
             continue
-        changed[index] = _change(pictures[source], matrix, table, noise, quality, rng)
+        changed[index] = _change(pictures[source], matrix, colours, noise, quality, rng)
     return changed
 
 
@@ -42,11 +44,15 @@ def _affine(width: int, height: int, rules: Augment, rng: np.random.Generator) -
     return np.array([[across, 0, centre_x - across * centre_x + x], [0, down, centre_y - down * centre_y + y]])
 
 
-def _gain(rules: Augment, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def _colours(pivot: Sequence[float], rules: Augment, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Fade, gain and offset as one affine map of colours, [3, 4]."""
+    # Lightness and colour fade apart: clothes that differ from the wall behind them in one only come to be hardly seen.
+    lightness, colour = 1.0 - rules.fade * rng.random(2)
+    faded = colour * np.eye(3) + (lightness - colour) / 3.0
     gains = (1.0 + rules.gain * rng.uniform(-1, 1)) * (1.0 + 0.15 * rules.gain * rng.uniform(-1, 1, 3))
     offset = rules.offset * rng.uniform(-1, 1)
-    levels = np.arange(256)[:, None] * gains + offset
-    return np.clip(levels, 0, 255).astype(np.uint8)[:, None, :]
+    shift = gains * (pivot - faded @ pivot) + offset
+    return np.column_stack([gains[:, None] * faded, shift])
 
 
 def _noise(shape: tuple[int, ...], rules: Augment, rng: np.random.Generator) -> npt.NDArray[np.int16] | None:
@@ -72,7 +78,7 @@ def _held(length: int, rules: Augment, rng: np.random.Generator) -> list[int]:
 def _change(
     picture: Pictures,
     matrix: npt.NDArray[np.float64],
-    table: npt.NDArray[np.uint8],
+    colours: npt.NDArray[np.float64],
     noise: npt.NDArray[np.int16] | None,
     quality: int | None,
     rng: np.random.Generator,
@@ -81,7 +87,7 @@ def _change(
     changed = cv2.warpAffine(
         picture, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    changed = cv2.LUT(changed, table)
+    changed = cv2.transform(changed, colours)
     if noise is not None:
         y, x = (int(rng.integers(1 + there - here)) for there, here in zip(noise.shape, (height, width), strict=False))
         changed = cv2.add(changed, noise[y : y + height, x : x + width], dtype=cv2.CV_8U)

@@ -88,6 +88,8 @@ class Augment(Part):
     shift: float = Field(default=0.06, ge=0)
     """Largest shift as a fraction of the side."""
     zoom: float = Field(default=0.12, ge=0)
+    fade: Fraction = 0.3
+    """How much of the differences in lightness, and of those in colour, may go."""
     gain: float = Field(default=0.25, ge=0)
     offset: float = Field(default=16.0, ge=0)
     noise: float = Field(default=5.0, ge=0)
