@@ -55,7 +55,7 @@ bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
 	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)
 
-demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (72 minutes on two cores with AVX-512)
+demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (84 minutes on two cores with AVX-512)
 	@$(BIN)/actionwire-trainer demo-model $(ARGS)
 
 clean:  ## Remove the environment and what was built
