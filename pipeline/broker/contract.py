@@ -19,6 +19,9 @@ from typing import Protocol, TypeAlias
 from pipeline.errors import ActionwireError
 from pipeline.records.wire import Message, Partition, Record
 
+READ_SECONDS = 8.0
+"""What beginning to read may take, where the caller does not say."""
+
 
 class Capability(Flag):
     """Promises that not every implementation keeps."""
@@ -238,7 +241,7 @@ class Broker(Protocol):
         """
         ...
 
-    def reader(self, partitions: Sequence[Partition], seconds: float = 8.0) -> Reader:
+    def reader(self, partitions: Sequence[Partition], seconds: float = READ_SECONDS) -> Reader:
         """Read these partitions from their beginning (seek to change that).
 
         Raises BrokerUnavailable, BrokerTimeout where one of them does not answer in `seconds`.

@@ -15,7 +15,7 @@ from pipeline.commands.ingest import stop_on_signals
 from pipeline.config import Settings
 from pipeline.errors import ActionwireError
 from pipeline.options import Bootstrap, ConfigFile, settings_from
-from pipeline.worker.slots import fresh_slot
+from pipeline.worker.slots import slot_of
 
 
 def worker(
@@ -44,7 +44,7 @@ def worker(
     logs.configure(settings.log.format, settings.log.level)
     stop = stop_on_signals()
     # The child keeps its parent's name: a successor ends what its predecessor left unfinished at once.
-    name = slot or settings.worker.slot or fresh_slot()
+    name = slot_of(settings, slot)
     if not no_supervise:
         from pipeline.supervise import supervise
 

@@ -180,17 +180,11 @@ class Ingest:
         for feed in self._feeds.values():
             feed.camera.watch()
             feed.renew(limit)
-            self._outrank(feed)
-            self._report(feed)
+            rival = self._hearing.rival(feed.name, self._settings.ingest.status_seconds * FRESH_PERIODS)
+            if rival is None:  # one that is gone again has left a newer session: until ours is, workers drop our frames
+                feed.camera.outrank(self._hearing.last_session(feed.name))
+            self._report(feed, rival)
             self._mark_lost(feed)
-
-    def _outrank(self, feed: Feed) -> None:
-        """Begin a newer session than one that another process has left behind: until then workers drop our frames."""
-        if self._rival(feed) is None:
-            feed.camera.outrank(self._hearing.last_session(feed.name))
-
-    def _rival(self, feed: Feed) -> str | None:
-        return self._hearing.rival(feed.name, self._settings.ingest.status_seconds * FRESH_PERIODS)
 
     def _apply(self, settings: Settings) -> None:
         """Take new settings over. Cluster and topics stay as they were: they need a restart."""
@@ -265,11 +259,10 @@ class Ingest:
         marker = EndMarker(feed.name, session, tick, reason)
         self._producer.send(self._frames_topic, encode_stream_record(marker), delivered)
 
-    def _report(self, feed: Feed) -> None:
+    def _report(self, feed: Feed, conflict: str | None) -> None:
         """Tell the status of a camera where that is due, and count what has happened to it."""
         health = feed.camera.health()
         period = self._settings.ingest.status_seconds
-        conflict = self._rival(feed)
         status = status_of(feed.name, health, publisher=self.publisher, dropped=feed.dropped, conflict=conflict)
         if worth_telling(feed.told, status, time.monotonic() - feed.told_at, period):
             if conflict and not (feed.told and feed.told.conflict):

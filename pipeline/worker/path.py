@@ -104,10 +104,8 @@ class Path:
         taken = [(lane, one) for lane in lanes for one in lane.take(batch[lane.partition], self._views, outcome.dead)]
         windows = [(one, window) for _, one in taken for window in one.windows]
         arrived = [one.step for _, one in taken if isinstance(one.step, Arrived)]
-        for lane, one in taken:
-            if isinstance(one.step, Arrived):
-                newest = outcome.newest_ns.get(lane.partition, one.step.capture_ns)
-                outcome.newest_ns[lane.partition] = max(newest, one.step.capture_ns)
+        captured = [(lane.partition, one.step.capture_ns) for lane, one in taken if isinstance(one.step, Arrived)]
+        outcome.newest_ns = dict(sorted(captured))  # of each partition the newest comes last, and stays
         behind = [slot.item for _, window in windows for slot in window.slots]
         outcome.frames = self._encode([*(step.frame for step in arrived if step.frame), *behind])
         outcome.windows = len(windows)

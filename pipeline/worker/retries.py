@@ -52,10 +52,11 @@ class Retries:
         """The broker did not answer: ask again as soon as it is right for others, `pause` seconds or `shortest`; and
         half of these at most."""
         tried = list(partitions)
+        pause = min(max(pause, self.shortest), self.longest)
         self._most = max(1, len(tried) // 2)
-        self._not_before = now + min(max(pause, self.shortest), self.longest)
+        self._not_before = now + pause
         for partition in tried:
-            self._wait(partition, now, max(pause, self.shortest))
+            self._wait(partition, now, pause)
 
     def restored(self, partition: Partition) -> None:
         """It worked: twice as many may be tried together."""

@@ -23,7 +23,7 @@ from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
 from pipeline.worker.labelling import Announcer, follow
 from pipeline.worker.loop import Worker, no_failure
 from pipeline.worker.model import Model, load_model
-from pipeline.worker.slots import fresh_slot
+from pipeline.worker.slots import slot_of
 from pipeline.worker.succession import Outcome, Succession, follow_store
 from pipeline.worker.views import KnownSets
 
@@ -72,7 +72,7 @@ def run_worker(
         reader = stack.enter_context(ControlReader(broker, control, known.seen))
         reader.catch_up(CONTROL_SECONDS)
         known.answer(0, reader.position)
-        name = slot or settings.worker.slot or fresh_slot()
+        name = slot_of(settings, slot)
         worker = Worker(settings, broker, succession.equipment, metrics, slot=name, fail=fail)
         running.append(worker)
         metrics.live(worker.live)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from pipeline.broker.contract import Capability, GroupToken, TopicSettings
+from pipeline.broker.contract import READ_SECONDS, Capability, GroupToken, TopicSettings
 from pipeline.broker.in_process.groups import Group, InProcessConsumer
 from pipeline.broker.in_process.log import Logs
 from pipeline.broker.in_process.producers import InProcessProducer, InProcessReader, InProcessTransactions
@@ -90,7 +90,7 @@ class InProcessBroker:
             if holder := self._slots.get((group, slot)):
                 holder.expire()
 
-    def reader(self, partitions: Sequence[Partition], seconds: float = 8.0) -> InProcessReader:
+    def reader(self, partitions: Sequence[Partition], seconds: float = READ_SECONDS) -> InProcessReader:
         """See the contract."""
         return InProcessReader(self._logs, self._changed, partitions)
 

@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
 from kafka.protocol.consumer import IsolationLevel, OffsetSpec
 
-from pipeline.broker.contract import Capability, TopicSettings
+from pipeline.broker.contract import READ_SECONDS, Capability, TopicSettings
 from pipeline.broker.kafka_python import consumer, producer, transactions
 from pipeline.broker.kafka_python.connection import (
     BOOTSTRAP_SECONDS,
@@ -98,7 +98,7 @@ class KafkaBroker:
         except (errors.KafkaError, TransientError) as error:
             log.info("a place stays taken until its session ends", group=group, slot=slot, reason=str(error))
 
-    def reader(self, partitions: Sequence[Partition], seconds: float = 8.0) -> consumer.KafkaReader:
+    def reader(self, partitions: Sequence[Partition], seconds: float = READ_SECONDS) -> consumer.KafkaReader:
         """See the contract."""
         made = self._open(KafkaConsumer, "reader", **consumer.COMMON)
         try:

@@ -43,7 +43,7 @@ class Poller:
         self.mailbox = Mailbox(8, 0.0, 32, self.clock.monotonic)
         self.epochs = Epochs()
         self.consumer = self.join()
-        self.join_bounds = self.consumer.bounds
+        self.bounds = self.consumer.bounds
         self.unreadable = False
         self._pool = ThreadPoolExecutor(1)
         known = SimpleNamespace(newest=SimpleNamespace(version=-1))
@@ -87,12 +87,12 @@ class Poller:
 
     def without_leaders(self, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
         """The broker is there, but answers for these partitions no more, and for none that is asked with them."""
-        bounds = self.join_bounds
+        every = self.bounds
 
         def some(partitions: Any, seconds: float) -> Any:
             if any(one.number in numbers for one in partitions):
                 raise BrokerUnavailable("a partition has no leader at the moment")
-            return bounds(partitions, seconds)
+            return every(partitions, seconds)
 
         monkeypatch.setattr(self.consumer, "bounds", some)
 
@@ -192,7 +192,7 @@ def test_a_partition_without_a_leader_holds_nobody_up(poller: Poller, monkeypatc
         poller.turn(RETRY_SECONDS)
     assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (3, 1)
 
-    monkeypatch.setattr(poller.consumer, "bounds", poller.join_bounds)
+    monkeypatch.setattr(poller.consumer, "bounds", poller.bounds)
     poller.turn(10 * RETRY_SECONDS)
     assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (4, 0)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -127,67 +129,89 @@ def test_a_bundle_that_comes_when_the_loop_has_ended_is_closed(
     assert closed == [new, old]
 
 
-def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
+@dataclass
+class Following:
+    """A worker that follows a store, on a thread of its own."""
+
+    store: Path
+    succession: Succession
+    loop: Loop
+    clock: ManualClock = field(default_factory=ManualClock)
+    told: list[str] = field(default_factory=list)
+    """The version of every bundle that was taken, and what became of the others."""
+    heard: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def running(self, load: Callable[[Bundle], Model]) -> Iterator[None]:
+        """Follow what comes after the version that is current."""
+        current = watch(self.store, "tiny")
+        assert next(current) is not None
+        what = (current, self.succession, self.loop, load, self._ended, self._tell, self.clock.monotonic)
+        thread = threading.Thread(target=follow_store, args=what, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join(20)
+
+    def hear(self) -> None:
+        """Wait until something more was told."""
+        assert self.heard.acquire(timeout=20)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.told.append(self.succession.model.bundle.manifest.version if outcome == "taken" else outcome)
+        self.heard.release()
+
+
+@pytest.fixture
+def following(
     store: Path,
     made: Callable[..., Path],
     known: KnownSets,
     opened: Callable[[Bundle], Model],
     monkeypatch: pytest.MonkeyPatch,
+) -> Following:
+    """Version 0.1.0 is current and in use; the store is looked at all the time."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    succession = Succession(opened(publish(store, made("0.1.0"))), known)
+    return Following(store, succession, Loop(succession.equipment))
+
+
+def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
+    store: Path, made: Callable[..., Path], opened: Callable[[Bundle], Model], following: Following
 ) -> None:
     """A version that needs another rate is refused; one that is in use already is no news.
 
     current    0.1.0     0.2.0     0.3.0 (5 frames/s)   0.2.0        0.1.0
     in use     0.1.0     0.2.0     0.2.0                0.2.0        0.1.0
     """
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    succession = Succession(opened(publish(store, made("0.1.0"))), known)
-    loop, ended, told = Loop(succession.equipment), threading.Event(), list[str]()
-    current = watch(store, "tiny")
-    assert next(current) is not None
-    heard = threading.Semaphore(0)
-
-    def tell(outcome: Outcome) -> None:
-        told.append(succession.model.bundle.manifest.version if outcome == "taken" else outcome)
-        heard.release()
-
-    following = threading.Thread(
-        target=follow_store, args=(current, succession, loop, opened, ended, tell), daemon=True
-    )
-    following.start()
-    publish(store, made("0.2.0"))
-    loop.commit()
-    assert heard.acquire(timeout=20)
-    publish(store, made("0.3.0", rate=5))
-    assert heard.acquire(timeout=20)
-    rollback(store, "tiny")
-    assert heard.acquire(timeout=20)
-    rollback(store, "tiny")
-    loop.commit()
-    assert heard.acquire(timeout=20)
-    ended.set()
-    following.join(20)
-    assert told == ["0.2.0", "refused", "kept", "0.1.0"]
-    assert loop.equipment.engine.info.version == succession.model.bundle.manifest.version == "0.1.0"
+    with following.running(opened):
+        publish(store, made("0.2.0"))
+        following.loop.commit()
+        following.hear()
+        publish(store, made("0.3.0", rate=5))
+        following.hear()
+        rollback(store, "tiny")
+        following.hear()
+        rollback(store, "tiny")
+        following.loop.commit()
+        following.hear()
+    assert following.told == ["0.2.0", "refused", "kept", "0.1.0"]
+    used = following.loop.equipment.engine.info.version
+    assert used == following.succession.model.bundle.manifest.version == "0.1.0"
 
 
 def test_what_was_refused_is_tried_again(
-    store: Path,
-    made: Callable[..., Path],
-    known: KnownSets,
-    opened: Callable[[Bundle], Model],
-    monkeypatch: pytest.MonkeyPatch,
+    store: Path, made: Callable[..., Path], opened: Callable[[Bundle], Model], following: Following
 ) -> None:
     """What was missing may have been memory; other workers would go on with the new bundle, this one with the old.
 
     attempts   | no memory | taken
     seconds    0           AGAIN_SECONDS
     """
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    succession = Succession(opened(publish(store, made("0.1.0"))), known)
-    loop, ended, told = Loop(succession.equipment), threading.Event(), list[str]()
-    heard, clock, attempts = threading.Semaphore(0), ManualClock(), list[Bundle]()
-    current = watch(store, "tiny")
-    assert next(current) is not None
+    attempts = list[Bundle]()
 
     def load(bundle: Bundle) -> Model:
         attempts.append(bundle)
@@ -195,19 +219,10 @@ def test_what_was_refused_is_tried_again(
             raise EngineError("no memory for a second engine")
         return opened(bundle)
 
-    def tell(outcome: Outcome) -> None:
-        told.append(outcome)
-        heard.release()
-
-    following = threading.Thread(
-        target=follow_store, args=(current, succession, loop, load, ended, tell, clock.monotonic), daemon=True
-    )
-    following.start()
-    publish(store, made("0.2.0"))
-    assert heard.acquire(timeout=20)
-    clock.advance(AGAIN_SECONDS)
-    loop.commit()
-    assert heard.acquire(timeout=20)
-    ended.set()
-    following.join(20)
-    assert told == ["refused", "taken"] and len(attempts) == 2
+    with following.running(load):
+        publish(store, made("0.2.0"))
+        following.hear()
+        following.clock.advance(AGAIN_SECONDS)
+        following.loop.commit()
+        following.hear()
+    assert following.told == ["refused", "0.2.0"] and len(attempts) == 2
