@@ -52,7 +52,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure frames and windows per second, as fractions of this machine's matrix product in the same run."""
-    from engines.bench import bench as run
+    from engines.bench.throughput import bench as run
 
     report = run(_load(bundle, store), seconds=seconds)
     typer.echo(_json(report.data()) if as_json else report.text())
@@ -61,7 +61,7 @@ def bench(
 @app.command("list")
 def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
     """List the published bundles and which version of each is current."""
-    from engines.store import default_store, entries
+    from engines.bundle.store import default_store, entries
 
     found = entries(store or default_store())
     if as_json:
@@ -80,8 +80,8 @@ def publish(
     store: Store = None,
 ) -> None:
     """Copy a sealed bundle into the store and make it current: workers that run it by its name take it up at once."""
-    from engines.store import default_store
-    from engines.store import publish as run
+    from engines.bundle.store import default_store
+    from engines.bundle.store import publish as run
 
     stored = run(store or default_store(), bundle)
     typer.echo(f"{stored.label} is current: {stored.path}")
@@ -90,8 +90,8 @@ def publish(
 @app.command()
 def rollback(name: Annotated[str, typer.Argument(help="Name of a published bundle.")], store: Store = None) -> None:
     """Make the version current that was current before."""
-    from engines.store import default_store
-    from engines.store import rollback as run
+    from engines.bundle.store import default_store
+    from engines.bundle.store import rollback as run
 
     bundle = run(store or default_store(), name)
     typer.echo(f"{bundle.label} is current again: {bundle.path}")
@@ -109,8 +109,8 @@ def main() -> None:
 
 
 def _load(reference: str, store: Path | None) -> Any:
-    from engines.bundle import load
-    from engines.store import default_store, resolve
+    from engines.bundle.files import load
+    from engines.bundle.store import default_store, resolve
 
     return load(resolve(reference, store or default_store()), allow_draft=True)
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engines.backends import BACKENDS, open_engine
-from engines.bundle import Bundle
+from engines.bundle.files import Bundle
 from engines.errors import BackendUnavailable, EngineError
 from engines.probe import probe
-from engines.textbank import TextEncoder
+from engines.text.text_bank import TextEncoder
 
 
 @dataclass(frozen=True, slots=True)

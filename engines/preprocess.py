@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engines.manifest import Input
+from engines.bundle.manifest import Input
 
 Image = npt.NDArray[np.uint8]
 

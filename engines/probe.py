@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
+from engines.backends.network import normalise
+from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import ProbeFailed
-from engines.network import normalise
 
 SLACK = {"fp32": 1, "fp16": 2, "bf16": 10, "int8": 50}
 """How many times the manifest's tolerance, which is meant for fp32, an engine of another precision may use up. After L2

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engines import manifest as parts
-from engines.arrays import Golden, References, write_golden, write_references
-from engines.bundle import seal, write_draft
+from engines.bundle import manifest as parts
+from engines.bundle.arrays import Golden, References, write_golden, write_references
+from engines.bundle.files import seal, write_draft
 
 Floats = npt.NDArray[np.float32]
 Shape = Sequence[str | int]

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from engines import bundle
-from engines.textbank import TextEncoder
+from engines.bundle import files as bundles
+from engines.text.text_bank import TextEncoder
 from trainer import recordings, serving
 from trainer.detection import Series, Tally
 from trainer.errors import CalibrationError
@@ -126,7 +126,7 @@ def calibrate(
     measure: Measure | None = None,
     version: str | None = None,
     report: Report = lambda what, done, of, note: None,
-) -> bundle.Manifest:
+) -> bundles.Manifest:
     """Measure the bundle `source` (draft or sealed) and write it, calibrated and sealed, to the new directory `out`.
 
     material: the streams that decide, and those that measure the result. measure: what a good threshold is. version: of
@@ -135,7 +135,7 @@ def calibrate(
     Raises CommandError, CalibrationError, ExportError, EngineError.
     """
     version = version and check_version(version)
-    manifest = bundle.load(source, allow_draft=True).manifest
+    manifest = bundles.load(source, allow_draft=True).manifest
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
         score_rule(building, manifest, material.labels)  # before the replays: it names a label that cannot be read
@@ -161,9 +161,9 @@ def calibrate(
         report("thresholds", 1, 1, "")
         events = _events(found, fitting.scores.labels, manifest.window.rate)
         score = manifest.score.model_copy(update={"temperature": temperature.value})
-        bundle.seal(building, score=score, events=events, version=version)
+        bundles.seal(building, score=score, events=events, version=version)
         figures = _measured(work, material, rule, found, temperature)
-        return bundle.seal(building, events=events.model_copy(update={"report": figures}))
+        return bundles.seal(building, events=events.model_copy(update={"report": figures}))
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,9 @@ def _groups(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
         yield dict(named[at : at + _AT_ONCE])
 
 
-def score_rule(directory: Path, manifest: bundle.Manifest, labels: tuple[str, ...]) -> ScoreRule:
+def score_rule(directory: Path, manifest: bundles.Manifest, labels: tuple[str, ...]) -> ScoreRule:
     """The bundle's scoring rule for some labels: a reference text that means the same as a label is left out for it."""
-    texts = TextEncoder(bundle.load(directory, allow_draft=True))
+    texts = TextEncoder(bundles.load(directory, allow_draft=True))
     try:
         left_out = texts.bank(labels).left_out
     finally:
@@ -237,18 +237,18 @@ def _series(windows: list[Windows], rule: ScoreRule, recorded: Recorded) -> list
     ]
 
 
-def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundle.Events:
+def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundles.Events:
     defaults = asdict(found.defaults)
     own = {label: asdict(rules) for label, rules in zip(labels, found.rules, strict=True)}
     differing = {
         label: {name: value for name, value in rules.items() if value != defaults[name]}
         for label, rules in sorted(own.items())
     }
-    return bundle.Events(
-        defaults=bundle.EventSettings(**defaults),
+    return bundles.Events(
+        defaults=bundles.EventSettings(**defaults),
         onset_lag_ticks=round(found.onset_lag * rate),
         offset_lag_ticks=round(found.offset_lag * rate),
-        labels={label: bundle.EventOverride(**values) for label, values in differing.items() if values},
+        labels={label: bundles.EventOverride(**values) for label, values in differing.items() if values},
         calibrated=True,
     )
 

@@ -210,7 +210,7 @@ def _show(run: Path, figures: dict[str, float]) -> None:
 
 
 def _summarise(out: Path, manifest: object) -> None:
-    from engines.bundle import Manifest
+    from engines.bundle.files import Manifest
 
     assert isinstance(manifest, Manifest) and manifest.events.report is not None
     held, quiet = manifest.events.report["held_back"], manifest.events.report.get("held_back_quiet")

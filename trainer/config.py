@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engines.manifest import Name, Version
+from engines.bundle.manifest import Name, Version
 from trainer.errors import RecipeError
 
 Positive = Annotated[int, Field(gt=0)]

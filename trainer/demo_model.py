@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
-from engines import bundle
+from engines.bundle import files as bundles
 from trainer.errors import ExportError
 
 RECIPE = Path(str(files("trainer.recipes") / "demo.yaml"))
@@ -32,7 +32,7 @@ def make(
     beta: float = BETA,
     cache: Path | None = None,
     report: Report = lambda what, done, of, note: None,
-) -> bundle.Manifest:
+) -> bundles.Manifest:
     """Train by a recipe in the run folder `work` (a run that lies there goes on) and replace the bundle `out`.
 
     Thresholds maximise F-`beta`. The draft and the calibrated bundle are made in `work` too; `out` changes only when
@@ -58,7 +58,7 @@ def make(
 
 def replace(new: Path, out: Path) -> None:
     """Put a copy of the sealed bundle `new` in place of `out`. Raises ExportError when it is too large."""
-    bundle.load(new)
+    bundles.load(new)
     size = sum(entry.stat().st_size for entry in new.iterdir())
     if size > LARGEST_BYTES:
         raise ExportError(

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from engines import bundle
-from engines.bundle import References
-from engines.manifest import Version
+from engines.bundle import files as bundles
+from engines.bundle.files import References
+from engines.bundle.manifest import Version
 from trainer import prompts
 from trainer.errors import CheckpointError, ExportError
 from trainer.prompts import Fact
@@ -31,12 +31,14 @@ Progress = Callable[[str], None]
 Floats = npt.NDArray[np.float32]
 
 PROBE_TEXTS = ("a person falls down", "Two people shake hands!", "a person in red waves at a zebra")
-UNCALIBRATED = bundle.EventSettings(
+UNCALIBRATED = bundles.EventSettings(
     enter=0.6, exit=0.3, confirm=2, min_seconds=0.0, merge_seconds=0.75, cooldown_seconds=0.0, max_seconds=60.0
 )
 
 
-def export(run: Path, out: Path, *, progress: Progress = lambda step: None) -> tuple[bundle.Manifest, dict[str, float]]:
+def export(
+    run: Path, out: Path, *, progress: Progress = lambda step: None
+) -> tuple[bundles.Manifest, dict[str, float]]:
     """Write the averaged model of a run folder, or of a checkpoint file, as a draft bundle to the new directory `out`.
 
     Returns the manifest and each network's greatest difference from torch. Nothing is left at `out` when it fails.
@@ -50,9 +52,9 @@ def export(run: Path, out: Path, *, progress: Progress = lambda step: None) -> t
     with new_directory(out) as building:
         differences = _write_networks(model, recipe, building, progress)
         references = embed_references(model, reference_texts(recipe.model.labels), prompts.TEMPLATES, progress)
-        bundle.write_references(building, references)
+        bundles.write_references(building, references)
         synonym = synonym_threshold(model, references, recipe.model.labels)
-        manifest = bundle.write_draft(building, _manifest(model, recipe, synonym))
+        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
     return manifest, differences
 
 
@@ -141,37 +143,37 @@ def _write_networks(model: VideoTextModel, recipe: Recipe, directory: Path, prog
     model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
     progress("computing the golden probe")
     golden = onnx_export.golden_probe(model, recipe.data.height, recipe.data.width, PROBE_TEXTS, seed=recipe.seed)
-    bundle.write_golden(directory, golden)
+    bundles.write_golden(directory, golden)
     return onnx_export.write_networks(model, golden, directory, progress=progress)
 
 
-def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundle.Manifest:
+def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.Manifest:
     from trainer.onnx_export import OPSET
 
     settings = recipe.model
     # How far what a verdict is about lies behind the window's last frame; calibration measures it.
     lag = recipe.targets.last
-    return bundle.Manifest(
+    return bundles.Manifest(
         name=recipe.name,
         version=recipe.version,
-        encoder=bundle.Encoder(architecture=settings.tower, parameters=_count(model.clip.visual)),
-        head=bundle.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
-        input=bundle.Input(
+        encoder=bundles.Encoder(architecture=settings.tower, parameters=_count(model.clip.visual)),
+        head=bundles.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
+        input=bundles.Input(
             height=recipe.data.height, width=recipe.data.width, resize="area", crop="squash",
             mean=settings.mean, std=settings.std,
         ),
         # It was trained at one rate only: no other is allowed.
-        window=bundle.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
-        space=bundle.Space(dimensions=settings.dimensions),
-        score=bundle.Score(
+        window=bundles.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
+        space=bundles.Space(dimensions=settings.dimensions),
+        score=bundles.Score(
             logit_scale=float(model.scale.detach()),
             synonym=synonym,
             templates=prompts.TEMPLATES,
         ),
-        text=bundle.Text(context_length=settings.text.context),
-        events=bundle.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
+        text=bundles.Text(context_length=settings.text.context),
+        events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
         opset=OPSET,
-        producer=bundle.Producer(
+        producer=bundles.Producer(
             actionwire=importlib.metadata.version("actionwire"), recipe=recipe.name, seed=recipe.seed
         ),
         licence=recipe.licence,

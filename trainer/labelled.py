@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from engines.manifest import Input
+from engines.bundle.manifest import Input
 from engines.preprocess import prepare
 from trainer import augment, prompts
 from trainer.clips import read_clip, segment_indices, window_start

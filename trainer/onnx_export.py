@@ -1,7 +1,7 @@
 """A model as ONNX files, each compared with torch the moment it is written.
 
 `image.onnx` takes uint8 [n, H, W, 3] and normalises inside; `head.onnx` takes windows of items; `text.onnx` takes token
-ids (the forms are in `engines.manifest`). The leading dimension is free, from 1 to 256.
+ids (the forms are in `engines.bundle.manifest`). The leading dimension is free, from 1 to 256.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.bundle import Golden
+from engines.bundle.files import Golden
 from trainer.errors import ExportError, ParityError
 from trainer.model import VideoTextModel
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from engines.bundle import Input
+from engines.bundle.files import Input
 from trainer.errors import PretrainedError
 
 if TYPE_CHECKING:

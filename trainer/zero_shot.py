@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from engines.bundle import (
+from engines.bundle.files import (
     Encoder,
     Events,
     EventSettings,

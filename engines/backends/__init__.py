@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-from engines.bundle import Bundle
+from engines.backends.network import Precision
+from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable
-from engines.network import Precision
 from engines.probe import probe
 
 BACKENDS: Mapping[str, str] = {"openvino": "engines.backends.ov", "onnxruntime": "engines.backends.ort"}

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from engines.bundle import Bundle
+from engines.backends.network import SIGNATURES, Network, NetworkEngine, Precision, engine_info, thread_count
+from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError
-from engines.network import SIGNATURES, Network, NetworkEngine, Precision, engine_info, thread_count
 
 _ALIGNMENT = 64
 
@@ -66,7 +66,7 @@ class _Network:
         self._pool = ThreadPoolExecutor(threads, "onnxruntime") if threads > 1 else None
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
-        """See `engines.network.Network.run`."""
+        """See `engines.backends.network.Network.run`."""
         threads = min(self._threads, len(rows))
         shares = [rows[start::threads] for start in range(threads)]
         answered = self._pool.map(self._run_share, shares) if self._pool else map(self._run_share, shares)

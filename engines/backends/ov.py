@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import openvino
 
-from engines.bundle import Bundle
+from engines.backends.network import SIGNATURES, NetworkEngine, Precision, engine_info, thread_count
+from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError
-from engines.network import SIGNATURES, NetworkEngine, Precision, engine_info, thread_count
 
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
@@ -47,7 +47,7 @@ class _Network:
         self._targets = targets
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
-        """See `engines.network.Network.run`."""
+        """See `engines.backends.network.Network.run`."""
         answers: list[list[npt.NDArray[np.float32]]] = [[] for _ in rows]
         streams = len(self._requests)
         for index in range(len(rows) + streams):
@@ -71,7 +71,7 @@ def _network(core: Any, bundle: Bundle, name: str, device: str, threads: int, pr
     if device == "CPU":
         # Pinned threads of two workers on one host would share the same cores and leave others idle.
         settings |= {"NUM_STREAMS": str(threads), "INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
-    model = _read_model(core, bundle, name)
+    model = read_model(core, bundle, name)
     try:
         compiled = core.compile_model(model, device, settings)
     except RuntimeError as error:
@@ -81,7 +81,7 @@ def _network(core: Any, bundle: Bundle, name: str, device: str, threads: int, pr
     return _Network(compiled, source, targets, threads if device == "CPU" else 1)
 
 
-def _read_model(core: Any, bundle: Bundle, name: str) -> Any:
+def read_model(core: Any, bundle: Bundle, name: str) -> Any:
     """Read a network, shaped for one row, with the inputs and outputs that a bundle's network has."""
     source, targets = SIGNATURES[name]
     content = bundle.read(name)
@@ -98,25 +98,3 @@ def _read_model(core: Any, bundle: Bundle, name: str) -> Any:
             f"{where} is not a network {source} -> {list(targets)} that OpenVINO reads: {error}; export it again"
         ) from error
     return model
-
-
-def count_flops(bundle: Bundle, name: str) -> int:
-    """Return the operations of one row through a network, 2 per multiply-accumulate: its matrix products and
-    convolutions. Raises BundleError for a network that OpenVINO does not read.
-    """
-    model = _read_model(openvino.Core(), bundle, name)
-    return sum(_operator_flops(operator) for operator in model.get_ops())
-
-
-def _operator_flops(operator: Any) -> int:
-    kind = operator.get_type_name()
-    if kind == "MatMul":
-        shape = [int(size) for size in operator.input(0).get_shape()]
-        terms = shape[-2] if operator.get_attributes()["transpose_a"] else shape[-1]
-    elif kind == "Convolution":
-        terms = int(np.prod([int(size) for size in operator.input(1).get_shape()][1:]))
-    elif kind == "GroupConvolution":
-        terms = int(np.prod([int(size) for size in operator.input(1).get_shape()][2:]))
-    else:
-        return 0
-    return 2 * terms * int(np.prod([int(size) for size in operator.output(0).get_shape()]))

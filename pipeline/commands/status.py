@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from engines.bundle import load
+from engines.bundle.files import load
+from engines.bundle.store import default_store, resolve
 from engines.errors import EngineError
-from engines.store import default_store, resolve
 from pipeline import control
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker

@@ -87,8 +87,8 @@ def demo(
 def _texts(labels: Labels, bundle: str) -> tuple[str, ...]:
     if labels is Labels.WATCHED:
         return WATCHED
-    from engines.bundle import load
-    from engines.store import default_store, resolve
+    from engines.bundle.files import load
+    from engines.bundle.store import default_store, resolve
 
     references = load(resolve(bundle, default_store())).references()
     pairs = zip(references.texts, references.kinds, strict=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from engines.bundle import load
-from engines.store import default_store, resolve
+from engines.bundle.files import load
+from engines.bundle.store import default_store, resolve
 from pipeline import evaluation
 from pipeline.clock import SECOND
 from pipeline.demo.coverage import Coverage, coverage

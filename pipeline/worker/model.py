@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from engines import bundle as bundles
 from engines.backends import open_engine
-from engines.bundle import Bundle
+from engines.bundle import files as bundles
+from engines.bundle.files import Bundle
+from engines.bundle.manifest import Window, check_deployment
+from engines.bundle.store import default_store, resolve
 from engines.contract import Embeddings, Engine, Images
 from engines.errors import TextError
-from engines.manifest import Window, check_deployment
 from engines.preprocess import prepare
-from engines.store import default_store, resolve
-from engines.textbank import TextEncoder
+from engines.text.text_bank import TextEncoder
 from pipeline import rules, scoring
 from pipeline.config import Settings
 from pipeline.errors import BadRecordError, ConfigurationError

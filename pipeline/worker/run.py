@@ -9,9 +9,9 @@ from functools import partial
 
 import structlog
 
+from engines.bundle.store import default_store, followed, watch
 from engines.errors import EngineError
 from engines.folders import cache_directory
-from engines.store import default_store, followed, watch
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import check_topics
 from pipeline.config import Settings

@@ -19,8 +19,8 @@ from typing import Literal, Protocol
 
 import structlog
 
-from engines import bundle as bundles
-from engines.bundle import Bundle
+from engines.bundle import files as bundles
+from engines.bundle.files import Bundle
 from engines.errors import EngineError
 from pipeline.errors import ActionwireError
 from pipeline.worker.equipment import Equipment
@@ -103,9 +103,9 @@ def follow_store(
 ) -> None:
     """Hand over every bundle that becomes current, until `ended`; the body of a thread.
 
-    current: asked at every look for the directory that became current (`engines.store.watch`). load: raises EngineError
-    or ActionwireError for a bundle that cannot be used here. told: of everything that became current, and of every
-    attempt with what was refused.
+    current: asked at every look for the directory that became current (`engines.bundle.store.watch`). load: raises
+    EngineError or ActionwireError for a bundle that cannot be used here. told: of everything that became current, and
+    of every attempt with what was refused.
     """
     refused: Path | None = None
     again = 0.0

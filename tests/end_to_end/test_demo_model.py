@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines import bundle
-from engines.textbank import TextEncoder
+from engines.bundle import files as bundles
+from engines.text.text_bank import TextEncoder
 from pipeline.demo import WATCHED
 from pipeline.demo.recordings import recording
 from pipeline.demo.replayed import run_replay
@@ -22,7 +22,7 @@ FLOOR = 0.8
 
 def test_it_is_sealed_calibrated_and_small() -> None:
     """What a package carries has been measured on streams that decided nothing, and fits into a download."""
-    manifest = bundle.load(SHIPPED).manifest
+    manifest = bundles.load(SHIPPED).manifest
     assert manifest.events.calibrated and manifest.events.report is not None
     assert manifest.events.report["held_back"]["camera_hours"] > 0.5
     assert sum(file.stat().st_size for file in SHIPPED.iterdir()) <= LARGEST_BYTES
@@ -30,7 +30,7 @@ def test_it_is_sealed_calibrated_and_small() -> None:
 
 def test_it_tells_the_actions_apart_by_their_words() -> None:
     """No two actions' texts have come to mean the same, as they do when a contrast collapses."""
-    encoder = TextEncoder(bundle.load(SHIPPED))
+    encoder = TextEncoder(bundles.load(SHIPPED))
     try:
         embeddings = encoder.bank(LABELS).embeddings.mean(axis=1)
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.bundle import Bundle, load
+from engines.bundle.files import Bundle, load
 from engines.testing import tiny_bundle
 
 

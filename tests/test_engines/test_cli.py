@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engines.bundle import Bundle, load, write_draft, write_golden
+from engines.bundle.files import Bundle, load, write_draft, write_golden
+from engines.bundle.store import default_store, resolve
 from engines.cli import app, main
-from engines.store import default_store, resolve
 from engines.testing import tiny_bundle
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.bundle.store import default_store
 from engines.folders import cache_directory, data_directory, state_directory
-from engines.store import default_store
 
 FOLDERS = [
     (cache_directory, "XDG_CACHE_HOME", ".cache"),

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engines.bundle import Bundle
+from engines.bundle.files import Bundle
 
 SERVING = (
-    "engines, engines.arrays, engines.backends, engines.backends.ort, engines.backends.ov, engines.bench, "
-    "engines.bundle, engines.cli, engines.contract, engines.errors, engines.folders, engines.inspection, "
-    "engines.manifest, engines.network, engines.preprocess, engines.probe, engines.store, engines.testing, "
-    "engines.textbank"
+    "engines, engines.backends, engines.backends.network, engines.backends.ort, engines.backends.ov, "
+    "engines.bench, engines.bench.flops, engines.bench.throughput, engines.bundle, engines.bundle.arrays, "
+    "engines.bundle.files, engines.bundle.manifest, engines.bundle.store, engines.cli, engines.contract, "
+    "engines.errors, engines.folders, engines.inspection, engines.preprocess, engines.probe, engines.testing, "
+    "engines.text, engines.text.text_bank"
 )
 FOREIGN = {"torch", "open_clip", "onnx", "trainer", "pipeline", "kafka", "av"}
 
@@ -44,8 +45,8 @@ def test_running_a_bundle_pulls_in_no_torch(tiny: Bundle) -> None:
     loaded = loaded_after(
         "from pathlib import Path\n"
         "from engines.backends import open_engine\n"
-        "from engines.bundle import load\n"
-        "from engines.textbank import TextEncoder\n"
+        "from engines.bundle.files import load\n"
+        "from engines.text.text_bank import TextEncoder\n"
         f"bundle = load(Path({str(tiny.path)!r}))\n"
         "engine = open_engine(bundle)\n"
         "engine.embed(engine.encode(bundle.golden().images[:8])[0][None])\n"
@@ -56,7 +57,7 @@ def test_running_a_bundle_pulls_in_no_torch(tiny: Bundle) -> None:
 
 def test_runtimes_are_imported_when_asked_for() -> None:
     """Naming the backends, asking for help or listing a store loads no inference runtime."""
-    assert not loaded_after("import engines.backends, engines.cli, engines.store") & {
+    assert not loaded_after("import engines.backends, engines.cli, engines.bundle.store") & {
         "openvino",
         "onnxruntime",
         "tokenizers",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.manifest import Input
+from engines.bundle.manifest import Input
 from engines.preprocess import prepare
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from engines.backends import open_engine
-from engines.bundle import Bundle
+from engines.bundle.files import Bundle
 from engines.testing import COLOURS, solid, tiny_bundle
-from engines.textbank import TextEncoder
+from engines.text.text_bank import TextEncoder
 
 
 @pytest.mark.parametrize("kind", ["frame", "clip"])
@@ -28,7 +28,7 @@ def test_a_window_of_one_colour_is_that_colours_text(kind: str, tiny: Bundle, ti
 def test_its_form_can_be_chosen(tmp_path: Path) -> None:
     """Frames, rate, width, size and window parts are arguments."""
     path = tiny_bundle(tmp_path / "b", frames=4, rate=2, dimensions=20, size=16, window={"strides": (1,)})
-    from engines.bundle import load
+    from engines.bundle.files import load
 
     manifest = load(path).manifest
     assert (manifest.window.frames, manifest.window.rate, manifest.window.strides) == (4, 2, (1,))

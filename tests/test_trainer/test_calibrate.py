@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import bundle
+from engines.bundle import files as bundles
 from engines.errors import TextError
 from trainer import cli, material
 from trainer.calibrate import Seen, Streams, calibrate
@@ -32,8 +32,8 @@ def calibrated(tiny_draft: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def test_the_bundle_is_sealed_with_measured_thresholds(calibrated: Path, tiny_draft: Path) -> None:
     """Networks are the draft's; temperature, thresholds and lags are new; the report is of the held-back streams."""
-    draft = bundle.load(tiny_draft, allow_draft=True).manifest
-    manifest = bundle.load(calibrated).manifest
+    draft = bundles.load(tiny_draft, allow_draft=True).manifest
+    manifest = bundles.load(calibrated).manifest
     assert manifest.sealed and manifest.events.calibrated
     assert manifest.files == draft.files and manifest.space == draft.space
     assert manifest.score.temperature != 1.0
@@ -54,7 +54,7 @@ def test_a_bundle_replaces_the_shipped_one_as_a_whole(calibrated: Path, tmp_path
     place.mkdir()
     (place / "old").write_text("old")
     replace(calibrated, place)
-    assert bundle.load(place).manifest == bundle.load(calibrated).manifest
+    assert bundles.load(place).manifest == bundles.load(calibrated).manifest
     assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]
 
 
@@ -130,7 +130,7 @@ def test_own_recordings_decide_and_measure(calibrated: Path, tiny_draft: Path, t
     assert set(chosen.fit.files) == {"yard"} and set(chosen.quiet.files) == {"hall"}
     manifest = calibrate(tiny_draft, tmp_path / "bundle", chosen, version="0.2.0")
     report = manifest.events.report
-    assert manifest == bundle.load(tmp_path / "bundle").manifest and manifest.version == "0.2.0"
+    assert manifest == bundles.load(tmp_path / "bundle").manifest and manifest.version == "0.2.0"
     assert report is not None and manifest.events.calibrated
     assert report["fitted_on"] == {"truth": "fit.json", "quiet_truth": "fit.json"}
     assert report["held_back"]["truth"] == "held-back.json" and report["held_back"]["truth_events"] > 0

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from engines import bundle
 from engines.backends import open_engine
-from engines.textbank import TextEncoder
+from engines.bundle import files as bundles
+from engines.text.text_bank import TextEncoder
 from trainer import checkpoint, onnx_export, prompts
 from trainer.config import Recipe
 from trainer.errors import CheckpointError, ExportError, ParityError
@@ -24,7 +24,7 @@ from trainer.scenes.vocabulary import ACTIONS
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_every_backend_computes_what_torch_does(tiny_draft: Path, backend: str) -> None:
     """The draft loads, passes its golden probe, and its engine says what it holds."""
-    engine = open_engine(bundle.load(tiny_draft, allow_draft=True), backend, "CPU")
+    engine = open_engine(bundles.load(tiny_draft, allow_draft=True), backend, "CPU")
     try:
         assert (engine.info.frames, engine.info.height, engine.info.width) == (4, 48, 64)
     finally:
@@ -33,7 +33,7 @@ def test_every_backend_computes_what_torch_does(tiny_draft: Path, backend: str) 
 
 def test_the_manifest_says_how_the_model_was_trained(tiny_draft: Path, tiny_recipe: Recipe, tiny_run: Path) -> None:
     """Window, rate, templates, scale and the averaged weights go into the draft; it is not calibrated."""
-    manifest = bundle.load(tiny_draft, allow_draft=True).manifest
+    manifest = bundles.load(tiny_draft, allow_draft=True).manifest
     model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME)
     assert (manifest.window.frames, manifest.window.rate) == (4, 4)
     assert manifest.score.templates == prompts.TEMPLATES
@@ -44,7 +44,7 @@ def test_the_manifest_says_how_the_model_was_trained(tiny_draft: Path, tiny_reci
 
 def test_trained_names_compete_and_backgrounds_take_no_template(tiny_draft: Path) -> None:
     """All sixteen names are references; a label leaves out its own name only; a background has one embedding."""
-    opened = bundle.load(tiny_draft, allow_draft=True)
+    opened = bundles.load(tiny_draft, allow_draft=True)
     references = opened.references()
     names = [text for text, kind in zip(references.texts, references.kinds, strict=True) if kind == "action"]
     assert names == [action.label for action in ACTIONS]
@@ -97,7 +97,7 @@ def test_the_batch_is_free(tiny_draft: Path) -> None:
 
 def test_a_network_that_computes_something_else_fails_the_export(tiny_draft: Path) -> None:
     """Parity is checked: answers that are a little off are refused, naming file, difference and limit."""
-    golden = bundle.load(tiny_draft, allow_draft=True).golden()
+    golden = bundles.load(tiny_draft, allow_draft=True).golden()
     assert check_parity(tiny_draft / "head.onnx", golden.windows, [golden.head, golden.pooled]) < 1e-4
     wrong = golden.head.copy()
     wrong[0, 0] += 0.01

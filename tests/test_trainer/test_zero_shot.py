@@ -20,10 +20,10 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from engines.backends import ort, ov
-from engines.bundle import Bundle
-from engines.bundle import load as load_bundle
+from engines.bundle.files import Bundle
+from engines.bundle.files import load as load_bundle
 from engines.preprocess import prepare
-from engines.textbank import TextEncoder
+from engines.text.text_bank import TextEncoder
 from trainer import onnx_export
 from trainer.errors import ExportError, ParityError, RecipeError
 from trainer.reference_texts import DEFAULTS, ReferenceText, read

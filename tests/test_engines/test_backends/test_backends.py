@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.backends import BACKENDS, open_engine
-from engines.bundle import Bundle, load, write_draft, write_golden
+from engines.bundle.files import Bundle, load, write_draft, write_golden
+from engines.bundle.manifest import parse
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError, ProbeFailed
-from engines.manifest import parse
 from engines.testing import solid, tiny_bundle
 
 SIZE, WIDTH, FRAMES = 32, 192, 8

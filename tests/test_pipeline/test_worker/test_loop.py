@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.store import publish
+from engines.bundle.store import publish
 from engines.testing import COLOURS, tiny_bundle
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.bundle import Bundle
+from engines.bundle.files import Bundle
+from engines.bundle.store import publish, rollback, watch
 from engines.errors import EngineError
-from engines.store import publish, rollback, watch
 from engines.testing import tiny_bundle
 from pipeline.config import Settings, WorkerSettings
 from pipeline.labels import LabelSet

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.bundle import Bundle, Events, Score, load, seal, write_draft, write_golden, write_references
+from engines.bundle.files import Bundle, Events, Score, load, seal, write_draft, write_golden, write_references
+from engines.bundle.manifest import manifest_id
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
-from engines.manifest import manifest_id
 from engines.testing import tiny_bundle
 
 Copy = Callable[[Bundle], Path]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from engines.bench import Report, bench
-from engines.bundle import Bundle
+from engines.bench.throughput import Report, bench
+from engines.bundle.files import Bundle
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle import Bundle
+from engines.bundle.files import Bundle
 from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.bundle.manifest import Manifest
 from engines.errors import BundleError
-from engines.manifest import Manifest
 
 Floats = npt.NDArray[np.float32]
 

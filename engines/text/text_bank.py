@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
-from engines.arrays import References
+from engines.backends.network import Network, normalise
 from engines.backends.ort import open_network
-from engines.bundle import Bundle
+from engines.bundle.arrays import References
+from engines.bundle.files import Bundle
+from engines.bundle.manifest import Score, canonical_json
 from engines.errors import BundleError, ProbeFailed, TextError
-from engines.manifest import Score, canonical_json
-from engines.network import Network, normalise
 
 Floats = npt.NDArray[np.float32]
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from engines.backends import BACKENDS, open_engine
-from engines.backends.ov import count_flops
-from engines.bundle import Bundle
+from engines.backends.network import thread_count
+from engines.bench.flops import count_flops
+from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable
-from engines.network import thread_count
 
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve")
 

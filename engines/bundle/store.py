@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from engines.bundle import Bundle, load
+from engines.bundle.files import Bundle, load
+from engines.bundle.manifest import MANIFEST_FILE
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle
 from engines.folders import data_directory
-from engines.manifest import MANIFEST_FILE
 
 DEMO = "demo"
 """The name of the bundle that is shipped with the package."""
@@ -47,7 +47,7 @@ class _Pointer:
 def publish(store: Path, source: Path) -> Bundle:
     """Copy the sealed bundle at `source` into the store and make it current; return it as stored.
 
-    Publishing the same bundle again only makes it current. Raises what `engines.bundle.load` raises, and
+    Publishing the same bundle again only makes it current. Raises what `engines.bundle.files.load` raises, and
     IncompatibleBundle when the store holds another bundle under the same name and version.
     """
     bundle = load(source)

@@ -12,9 +12,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.arrays import Golden, References, parse_golden, parse_references, write_golden, write_references
-from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
-from engines.manifest import (
+from engines.bundle.arrays import Golden, References, parse_golden, parse_references, write_golden, write_references
+from engines.bundle.manifest import (
     DRAFT,
     MANIFEST_FILE,
     Encoder,
@@ -36,6 +35,7 @@ from engines.manifest import (
     parse,
     space_id,
 )
+from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 
 __all__ = [
     "Bundle",

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from engines.bundle import Bundle
-from engines.errors import BundleError, IncompatibleBundle
-from engines.manifest import (
+from engines.bundle.files import Bundle
+from engines.bundle.manifest import (
     EventOverride,
     Events,
     EventSettings,
@@ -22,6 +21,7 @@ from engines.manifest import (
     parse,
     space_id,
 )
+from engines.errors import BundleError, IncompatibleBundle
 
 DEFAULTS = EventSettings(
     enter=0.6, exit=0.4, confirm=2, min_seconds=0.5, merge_seconds=0.5, cooldown_seconds=1, max_seconds=60

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.bundle import Bundle, load, write_draft, write_golden
+from engines.bundle.files import Bundle, load, write_draft, write_golden
+from engines.bundle.manifest import Score
 from engines.errors import BundleError, ProbeFailed, TextError
-from engines.manifest import Score
 from engines.testing import COLOURS, tiny_bundle
-from engines.textbank import TextEncoder, assemble, average
+from engines.text.text_bank import TextEncoder, assemble, average
 
 Copy = Callable[[Bundle], Path]
 LABELS = ["red", "cyan", "a person is blue", "somebody falls", "yellow frame"]

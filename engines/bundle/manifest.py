@@ -175,7 +175,7 @@ class Producer(Part):
 
 
 class Manifest(Part):
-    """`bundle.json`. Leave `id`, `sealed`, `space.id` and `files` to `engines.bundle.write_draft` and `seal`."""
+    """`bundle.json`. Leave `id`, `sealed`, `space.id` and `files` to `engines.bundle.files.write_draft` and `seal`."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     id: str = DRAFT

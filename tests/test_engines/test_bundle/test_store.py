@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.bundle import Bundle, load
+from engines.bundle.files import Bundle, load
+from engines.bundle.store import DEMO, demo_path, entries, followed, publish, resolve, rollback, watch
 from engines.errors import BundleNotFound, IncompatibleBundle, TamperedBundle
-from engines.store import DEMO, demo_path, entries, followed, publish, resolve, rollback, watch
 from engines.testing import tiny_bundle
 
 

@@ -1,0 +1,1 @@
+"""The bundle: the one artefact that is trained, exported, stored and served."""

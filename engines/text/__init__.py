@@ -1,0 +1,1 @@
+"""From label texts to embeddings."""
