@@ -20,18 +20,18 @@ import typer
 
 from engines.errors import EngineError
 from pipeline import logs
-from pipeline.camera.commands import app as camera_commands
+from pipeline.commands.broker import broker as broker_commands
+from pipeline.commands.camera import app as camera_commands
+from pipeline.commands.demo import demo
 from pipeline.commands.evaluate import evaluate
 from pipeline.commands.ingest import ingest
 from pipeline.commands.labels import labels as label_commands
+from pipeline.commands.replay import replay
 from pipeline.commands.status import status
 from pipeline.commands.topics import topics
 from pipeline.commands.watch import watch
 from pipeline.commands.worker import worker
-from pipeline.demo.commands import demo
 from pipeline.errors import ActionwireError, ConfigurationError, FencedError, TransientError, mask
-from pipeline.local.commands import broker as broker_commands
-from pipeline.replay_command import replay
 
 app = typer.Typer(
     name="actionwire",

@@ -29,8 +29,8 @@ DROPS = (
     "shed",
     "hole",
 )
-"""Why a frame was not analysed. The first five are the words of `pipeline.sessions`; `queue`: the broker did not
-take it in time; `hole`: it expired before it was read."""
+"""Why a frame was not analysed. The first five are the words of `pipeline.analysis.sessions`; `queue`: the broker did
+not take it in time; `hole`: it expired before it was read."""
 OUTCOMES = ("committed", "aborted", "fenced")
 SWAPS = ("taken", "refused")
 CONDITIONS = ("online", "offline", "stalled")

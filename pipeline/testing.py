@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
-from pipeline.clock import SECOND, tick_ns
+from pipeline.analysis.thresholds import Calibration, EventRules, for_camera, resolve
+from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, Phase
 from pipeline.records.frames import FrameRecord, StreamRecord, encode_stream_record
 from pipeline.records.labels import THRESHOLDS, Label
 from pipeline.records.wire import Partition, Record
-from pipeline.rules import Calibration, EventRules, for_camera, resolve
 
 if TYPE_CHECKING:
     from pipeline.camera.source import Picture, SourceSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.broker.contract import Broker
-from pipeline.config import IN_PROCESS, KafkaSettings
+from pipeline.config.kafka import IN_PROCESS, KafkaSettings
 
 
 def connect(settings: KafkaSettings) -> Broker:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.broker.contract import Broker, TopicSettings
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 
 _MINUTE_MS = 60_000

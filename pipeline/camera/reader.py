@@ -16,12 +16,12 @@ from dataclasses import replace
 
 import structlog
 
+from pipeline.analysis.ticks import SECOND
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.health import Health
-from pipeline.camera.placing import Placed, Placing, SteadyClock
+from pipeline.camera.capture_time import Placed, Placing, SteadyClock
+from pipeline.camera.condition import Health
 from pipeline.camera.sampling import SampledFrame, sampled, seen
 from pipeline.camera.source import Picture, SourceSettings, open_source
-from pipeline.clock import SECOND
 from pipeline.errors import ActionwireError, CameraUnavailable, ConfigurationError, mask
 from pipeline.records.cameras import CameraCondition
 

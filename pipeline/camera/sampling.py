@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.camera.placing import Placed, Placing, Seen
+from pipeline.analysis.ticks import SECOND
+from pipeline.camera.capture_time import Placed, Placing, Seen
 from pipeline.camera.source import Picture, SourceSettings, open_source
-from pipeline.clock import SECOND
 from pipeline.records.frames import Clock
 
 

@@ -27,8 +27,8 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from pipeline.camera.faults import ENDED, place_of, translate
-from pipeline.clock import SECOND
+from pipeline.analysis.ticks import SECOND
+from pipeline.camera.errors import ENDED, place_of, translate
 from pipeline.errors import ActionwireError, CameraRefused, CameraUnavailable
 
 av.logging.set_level(None)  # FFmpeg's own log lines would show URLs

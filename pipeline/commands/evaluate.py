@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.options import Json
 from pipeline.errors import BadRecordError, ConfigurationError
-from pipeline.evaluation import compare, read_truth, report
-from pipeline.options import Json
 from pipeline.records.events import ActionEvent, decode_event
+from pipeline.replay.evaluation import compare, read_truth, report
 
 STDIN = Path("-")
 

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.config import Settings, source_file
-from pipeline.options import Bootstrap, ConfigFile, settings_from
+from pipeline.commands.options import Bootstrap, ConfigFile, settings_from
+from pipeline.config.reading import source_file
+from pipeline.config.settings import Settings
 
 
 def ingest(
@@ -30,9 +31,9 @@ def ingest(
     from pipeline import logs
     from pipeline.broker import connect
     from pipeline.health import HealthServer, checks
-    from pipeline.ingest.ingest import Ingest, run_ingest
-    from pipeline.ingest.ownership import Shard
-    from pipeline.ingest.reload import FileWatch
+    from pipeline.ingest.service import Ingest, run_ingest
+    from pipeline.ingest.settings_file import FileWatch
+    from pipeline.ingest.shard import Shard
     from pipeline.metrics import IngestMetrics, new_registry
 
     def read() -> Settings:

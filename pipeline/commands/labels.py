@@ -12,14 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import control
-from pipeline.broker import connect
+from pipeline.analysis.label_set import LabelSets, added, collect, in_force, make, removed
+from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker
+from pipeline.broker.reading import partitions_of
+from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.commands.try_label import try_label
-from pipeline.config import load
-from pipeline.labels import LabelSets, added, collect, in_force, make, removed
-from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.reading import partitions_of
+from pipeline.config.reading import load
 from pipeline.records.labels import THRESHOLDS, Label, label_document
 
 labels = typer.Typer(
@@ -97,7 +96,7 @@ def remove(
 def list_labels(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstrap = None) -> None:
     """Show the labels in force and where each comes from."""
     with _control(config, bootstrap) as (broker, topic):
-        sets = control.read(broker, topic, SECONDS)
+        sets = control_topic.read(broker, topic, SECONDS)
     if as_json:
         typer.echo(json.dumps(listing(sets), indent=2, ensure_ascii=False))
     else:
@@ -113,13 +112,13 @@ def apply(
     """Put the labels of a settings file in force, in place of those applied before. Labels that were added stay."""
     wanted = collect(make(label.model_dump()) for label in load(file).labels)
     with _control(config, bootstrap) as (broker, topic):
-        sets = control.apply_config(broker, topic, wanted, SECONDS)
+        sets = control_topic.apply_config(broker, topic, wanted, SECONDS)
     typer.echo(f"{len(wanted)} labels of {file} are in force, label set {sets.version}")
 
 
 def add_label(broker: Broker, topic: str, label: Label) -> int:
     """Add a label and return the version that is in force with it. Raises ConfigurationError where its id is taken."""
-    return control.write(broker, topic, [added(control.read(broker, topic, SECONDS), label)], SECONDS)
+    return control_topic.write(broker, topic, [added(control_topic.read(broker, topic, SECONDS), label)], SECONDS)
 
 
 def remove_label(broker: Broker, topic: str, name: str) -> tuple[int, bool]:
@@ -127,9 +126,9 @@ def remove_label(broker: Broker, topic: str, name: str) -> tuple[int, bool]:
 
     Returns the version that is in force without it, and whether a label of the settings shows again that it hid.
     """
-    sets = control.read(broker, topic, SECONDS)
+    sets = control_topic.read(broker, topic, SECONDS)
     record = removed(sets, name)
-    return control.write(broker, topic, [record], SECONDS), any(label.id == record.id for label in sets.config)
+    return control_topic.write(broker, topic, [record], SECONDS), any(label.id == record.id for label in sets.config)
 
 
 def listing(sets: LabelSets) -> dict[str, Any]:

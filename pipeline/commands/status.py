@@ -15,15 +15,14 @@ from rich.table import Table
 from engines.bundle.files import load
 from engines.bundle.store import default_store, resolve
 from engines.errors import EngineError
-from pipeline import control
-from pipeline.broker import connect
+from pipeline.analysis.ticks import SECOND
+from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker
-from pipeline.clock import SECOND
+from pipeline.broker.reading import newest_by_key, partitions_of
 from pipeline.commands import labels
-from pipeline.config import Settings
+from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
+from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, TransientError
-from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.reading import newest_by_key, partitions_of
 from pipeline.records.cameras import FRESH_PERIODS, STOPPED, decode_status
 from pipeline.records.wire import Partition, Record, iso, plain
 
@@ -61,7 +60,7 @@ def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
             "records": sum(lag.values()),
             "partitions": {str(partition.number): count for partition, count in sorted(lag.items()) if count},
         },
-        "labels": labels.listing(control.read(broker, topics.name("control"), SECONDS)),
+        "labels": labels.listing(control_topic.read(broker, topics.name("control"), SECONDS)),
         "bundle": bundle(settings.worker.bundle),
     }
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
+from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 
 
 def topics(

@@ -19,20 +19,20 @@ from rich.table import Table
 
 from engines.contract import EngineInfo
 from engines.folders import cache_directory
+from pipeline.analysis.event_machine import EventContext, WindowScores, advance, finish
+from pipeline.analysis.label_set import LabelSet, make
+from pipeline.analysis.thresholds import EventRules
+from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, Reader
-from pipeline.broker.messages import partition_of
-from pipeline.clock import SECOND, tick_ns
-from pipeline.config import Settings
+from pipeline.broker.partitioning import partition_of
+from pipeline.broker.reading import partitions_of
+from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
+from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
-from pipeline.events import EventContext, WindowScores, advance, finish
-from pipeline.labels import LabelSet, make
-from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.reading import partitions_of
 from pipeline.records.events import ActionEvent, Evidence, ModelReference
 from pipeline.records.frames import FrameRecord, decode_stream_record
 from pipeline.records.wire import Partition, Record, iso
-from pipeline.rules import EventRules
 
 THRESHOLDS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BAR = 40
@@ -97,10 +97,10 @@ def run(
 
     Raises ConfigurationError for a camera without frames or a text that the bundle cannot take, EngineError.
     """
-    from pipeline.replay import NO_MARKERS, Replay
+    from pipeline.analysis.analyser import ScoredWindow
+    from pipeline.replay.replay import NO_MARKERS, Replay
     from pipeline.worker.decoding import decode
     from pipeline.worker.model import load_model
-    from pipeline.worker.path import ScoredWindow
 
     partitions = partitions_of(broker, settings.topics.name("frames"))
     partition = partitions[partition_of(camera.encode(), len(partitions))]

@@ -14,14 +14,14 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.analysis.label_set import slug
+from pipeline.analysis.ticks import SECOND
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
-from pipeline.clock import SECOND
-from pipeline.config import watches
+from pipeline.broker.reading import partitions_of
+from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
+from pipeline.config.labels import watches
 from pipeline.errors import BadRecordError, TransientError
-from pipeline.labels import slug
-from pipeline.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.reading import partitions_of
 from pipeline.records.events import ActionEvent, decode_event
 from pipeline.records.wire import Record, iso
 

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.ingest import stop_on_signals
-from pipeline.config import Settings
+from pipeline.commands.options import Bootstrap, ConfigFile, settings_from
+from pipeline.config.settings import Settings
 from pipeline.errors import ActionwireError
-from pipeline.options import Bootstrap, ConfigFile, settings_from
-from pipeline.worker.slots import slot_of
+from pipeline.worker.process import slot_of
 
 
 def worker(
@@ -46,7 +46,7 @@ def worker(
     # The child keeps its parent's name: a successor ends what its predecessor left unfinished at once.
     name = slot_of(settings, slot)
     if not no_supervise:
-        from pipeline.supervise import supervise
+        from pipeline.supervisor import supervise
 
         def free() -> None:
             _free(settings, name)
@@ -54,8 +54,8 @@ def worker(
         raise typer.Exit(supervise(_command(name, bundle, test_hook, config, bootstrap), stop, cut_off=free))
 
     from pipeline.broker import connect
-    from pipeline.worker.loop import no_failure
-    from pipeline.worker.run import run_worker
+    from pipeline.worker.process import run_worker
+    from pipeline.worker.worker import no_failure
 
     with closing(connect(settings.kafka)) as broker:
         run_worker(settings, broker, stop=stop, slot=name, fail=_hook(test_hook) if test_hook else no_failure)

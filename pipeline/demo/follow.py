@@ -6,9 +6,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from pipeline.analysis.ticks import SECOND
 from pipeline.broker.contract import Broker, Reader
-from pipeline.clock import SECOND
-from pipeline.config import TopicsSettings
+from pipeline.config.topics import TopicsSettings
 from pipeline.errors import ActionwireError
 from pipeline.records.cameras import CameraStatus, decode_status
 from pipeline.records.events import ActionEvent, decode_event

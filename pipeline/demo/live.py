@@ -11,9 +11,9 @@ from rich.console import Console
 
 from engines.bundle.files import load
 from engines.bundle.store import default_store, resolve
-from pipeline import evaluation
-from pipeline.clock import SECOND
-from pipeline.demo.coverage import Coverage, coverage
+from pipeline.analysis.camera_streams import Geometry
+from pipeline.analysis.ticks import SECOND
+from pipeline.broker.reading import partitions_of, read_to_end
 from pipeline.demo.follow import Follower, Seen
 from pipeline.demo.recordings import Recording
 from pipeline.demo.report import quantile
@@ -21,9 +21,9 @@ from pipeline.demo.screen import Screen
 from pipeline.demo.stage import Stage, set_up
 from pipeline.errors import ActionwireError
 from pipeline.metrics import DROPS
-from pipeline.reading import partitions_of, read_to_end
 from pipeline.records.wire import iso
-from pipeline.worker.streams import Geometry
+from pipeline.replay import evaluation
+from pipeline.replay.coverage import Coverage, coverage
 
 _JOIN_SECONDS = 20.0
 _DRAIN_SECONDS = 20.0

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.folders import cache_directory
+from pipeline import child_process
 from pipeline.errors import ActionwireError, ConfigurationError
-from pipeline.local import child
 
 FRAMES_PER_SECOND = 12
 SIZE = "320x240"
@@ -68,7 +68,7 @@ def _render(folder: Path, seed: int, cameras: int, seconds: float) -> None:
     try:
         code = process.wait()
     except BaseException:
-        child.kill_group(process)
+        child_process.kill_group(process)
         raise
     if code != 0:
         raise ActionwireError(f"rendering the cameras failed with exit code {code}; see the lines above")

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import evaluation
 from pipeline.demo.recordings import Recording
 from pipeline.errors import ActionwireError
 from pipeline.records.events import decode_event
+from pipeline.replay import evaluation
 
 
 def run_replay(

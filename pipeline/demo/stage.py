@@ -1,9 +1,14 @@
-"""Everything that a live demo starts, in order, and takes down again in the opposite order, whatever happens."""
+"""Everything that a live demo starts, in order, and takes down again in the opposite order, whatever happens.
+
+SIGTERM takes everything down in order, as Ctrl-C does; neither counts twice. Of the environment a demo takes where the
+user's folders lie, and how to log in to a cluster. No more.
+"""
 
 from __future__ import annotations
 
 import math
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -11,24 +16,74 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import yaml
 
+from pipeline import child_process
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import apply_topics, topic_settings
-from pipeline.config import Settings, TopicsSettings, load
-from pipeline.demo.ending import uninterrupted
+from pipeline.config.reading import load
+from pipeline.config.settings import Settings
+from pipeline.config.topics import TopicsSettings
 from pipeline.demo.recordings import Recording
 from pipeline.errors import ActionwireError
-from pipeline.local import child
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.rtsp import Login, Mount, RtspServer, load_media
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def orderly() -> Iterator[None]:
+    """Within it SIGTERM raises SystemExit, so that whatever was begun is undone. For the main thread only."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def uninterrupted() -> None:
+    """From here on, until `orderly` is left, nothing interrupts the taking down."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+_PREFIX = "ACTIONWIRE_"
+
+
+def forget_settings(environment: MutableMapping[str, str], *, kafka: bool) -> None:
+    """Remove the variables that hold settings of a deployment, for this process and all that it starts.
+
+    They win over a settings file: a demo would write to the deployment's topics, change its labels, or measure with its
+    thresholds. kafka: leave how to reach a cluster that was asked for, but not which one.
+    """
+    for name in [name for name in environment if _decides(name.upper(), kafka)]:
+        del environment[name]
+
+
+def _decides(name: str, kafka: bool) -> bool:
+    if not name.startswith(_PREFIX):
+        return False
+    key = name.removeprefix(_PREFIX)
+    section = key.partition("__")[0].lower()
+    if section == "kafka" and kafka:
+        return key in ("KAFKA", "KAFKA__BOOTSTRAP")  # the whole section as JSON names a cluster too
+    return key == "CONFIG" or section in Settings.model_fields
+
 
 PARTITIONS = 8
 _USER = "viewer"
@@ -155,7 +210,7 @@ def _document(
 def _start(name: str, folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pipeline.cli", name, "--config", str(folder / "actionwire.yaml")]
     with (folder / f"{name}.log").open("wb") as log:
-        return child.start(command, output=log)
+        return child_process.start(command, output=log)
 
 
 def _until_ready(stage: Stage, seconds: float = 60.0) -> None:

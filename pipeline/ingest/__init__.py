@@ -11,7 +11,7 @@
 Each camera's thread reads, scales, compresses and puts its frames into the outbox; one thread sends.
 """
 
-from pipeline.ingest.ingest import Ingest, run_ingest
-from pipeline.ingest.ownership import Shard
+from pipeline.ingest.service import Ingest, run_ingest
+from pipeline.ingest.shard import Shard
 
 __all__ = ["Ingest", "Shard", "run_ingest"]

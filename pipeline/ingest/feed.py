@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable
 
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.health import Health
+from pipeline.camera.condition import Health
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import SourceSettings
-from pipeline.config import CameraSettings, Settings
-from pipeline.frames import encode_jpeg
+from pipeline.config.cameras import CameraSettings
+from pipeline.config.settings import Settings
 from pipeline.metrics import IngestMetrics
 from pipeline.records.cameras import CameraStatus
 from pipeline.records.frames import Departure, FrameRecord
+from pipeline.records.jpeg import encode_jpeg
 
 
 class Feed:

@@ -71,7 +71,7 @@ class ActionEvent:
 
 
 def event_document(event: ActionEvent) -> dict[str, Any]:
-    """The JSON document of an event, as described by `pipeline/schemas/event.schema.json`. Scores have six decimals."""
+    """The JSON document of an event, as `schemas/event.schema.json` describes it. Scores have six decimals."""
     return {
         "schema": EVENT_SCHEMA,
         "id": event.id,

@@ -24,7 +24,7 @@ LIVE_PREFIX = "live/"
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One action to watch for. Where a threshold is None, the defaults decide (see `pipeline.rules`)."""
+    """One action to watch for. Where a threshold is None, the defaults decide (see `pipeline.analysis.thresholds`)."""
 
     id: str
     """Stable name, used in events."""

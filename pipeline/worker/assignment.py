@@ -11,6 +11,11 @@ A rebalance, a restart, an aborted transaction and a new engine all go through `
 Nothing is decided from what could not be read: a partition whose state is not there in time is left out, and the poll
 loop tries again. A log that lost its end takes no event id into question: the state has every event that the lost
 records led to, and goes on from there.
+
+`Retries` decides when it is tried. Each partition for itself: one whose state does not come makes no other wait,
+neither those that are being worked on nor one that was gained a moment ago. Where the broker does not answer for some
+of those that are asked for together, its error does not name them; so they are tried in halves, until a partition
+without a leader is alone.
 """
 
 from __future__ import annotations
@@ -21,34 +26,19 @@ from typing import Literal
 
 import structlog
 
+from pipeline.analysis.partition import Restored
+from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.broker.contract import Broker, GroupConsumer
 from pipeline.errors import BadRecordError, BrokerTimeout
-from pipeline.offsets import NO_STATE, Committed, decode_position
 from pipeline.records.state import CameraState, decode_state
 from pipeline.records.wire import Partition, Record
+from pipeline.worker.positions import decode_position
 
 RESTORE_SECONDS = 8.0
 SETTLE_SECONDS = 0.5
 """How long to wait for s where the state partition ends before it: its transaction may be ending just now."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """Where a partition goes on."""
-
-    partition: Partition
-    committed: Committed
-    """P, R, s and v, with P and R inside the log."""
-    cameras: Mapping[str, CameraState] = field(default_factory=dict)
-    fresh: bool = False
-    """Nothing was committed before: `committed` must be written before the first record, and events found open in the
-    state end as `lost`."""
-    hole: int = 0
-    """Records between P and the log's start that nobody processed: they expired first."""
-    cut: int = 0
-    """Records between the log's end and the P that was committed: the log has lost them."""
 
 
 def restore(
@@ -180,3 +170,65 @@ def _fold(states: dict[str, CameraState], record: Record) -> bool:
         )  # fmt: skip
         return False
     return True
+
+
+_ALL = 1 << 12
+
+
+@dataclass(slots=True)
+class Retries:
+    """Partitions that were tried in vain, and when it is their turn again: after `shortest` to `longest` seconds."""
+
+    shortest: float
+    longest: float
+    _pauses: dict[Partition, float] = field(default_factory=dict)
+    _at: dict[Partition, float] = field(default_factory=dict)
+    _most: int = _ALL
+    """How many of those that were tried in vain are tried together."""
+    _not_before: float = float("-inf")
+    """The broker did not answer a moment ago; until then only what was never tried is."""
+
+    def due(self, partitions: Iterable[Partition], now: float) -> set[Partition]:
+        """Those to try now; the first time at once."""
+        return {partition for partition in partitions if self._at.get(partition, now) <= now}
+
+    def next(self, partitions: Iterable[Partition], now: float) -> set[Partition]:
+        """Those to try together now: all that were never tried in vain; else some of the others, longest due first."""
+        due = self.due(partitions, now)
+        if fresh := {one for one in due if one not in self._at}:
+            return fresh
+        return set() if now < self._not_before else set(sorted(due, key=lambda one: (self._at[one], one))[: self._most])
+
+    def pause(self, partitions: Iterable[Partition]) -> float:
+        """Seconds of the longest pause that one of them has made; 0: none was tried in vain."""
+        return max((self._pauses.get(partition, 0.0) for partition in partitions), default=0.0)
+
+    def missing(self, partitions: Iterable[Partition], now: float) -> None:
+        """What these need is not there: ask ever more seldom."""
+        for partition in partitions:
+            self._wait(partition, now, max(2 * self._pauses.get(partition, 0.0), self.shortest))
+
+    def failed(self, partitions: Iterable[Partition], now: float, pause: float) -> None:
+        """The broker did not answer: ask again as soon as it is right for others, `pause` seconds or `shortest`; and
+        half of these at most."""
+        tried = list(partitions)
+        pause = min(max(pause, self.shortest), self.longest)
+        self._most = max(1, len(tried) // 2)
+        self._not_before = now + pause
+        for partition in tried:
+            self._wait(partition, now, pause)
+
+    def restored(self, partition: Partition) -> None:
+        """It worked: twice as many may be tried together."""
+        self._most = min(2 * self._most, _ALL)
+        self.forget([partition])
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """These are no longer owned, or new: they are tried at once."""
+        for partition in partitions:
+            self._pauses.pop(partition, None)
+            self._at.pop(partition, None)
+
+    def _wait(self, partition: Partition, now: float, pause: float) -> None:
+        self._pauses[partition] = min(pause, self.longest)
+        self._at[partition] = now + self._pauses[partition]

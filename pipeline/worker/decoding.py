@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from engines.contract import Images
-from pipeline.clock import tick_ns
+from pipeline.analysis.camera_streams import Decoded
+from pipeline.analysis.ticks import tick_ns
 from pipeline.errors import BadRecordError
 from pipeline.records.frames import (
     LATEST_NS,
@@ -26,20 +27,6 @@ Prepare: TypeAlias = Callable[[bytes], Images]
 MAX_CAMERA_ID = 200
 """Characters of a camera id; the settings allow no more than 100."""
 MAX_RATE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A record, ready for the path."""
-
-    offset: int
-    content: StreamRecord | BadRecordError
-    image: Images | None = None
-    """Pixels of a frame."""
-    raw: Record | None = None
-    """The record itself, kept where it is bad."""
-    appended_ms: int = 0
-    """When the broker took it, wall time."""
 
 
 def decode(record: Record, prepare: Prepare) -> Decoded:

@@ -1,4 +1,7 @@
-"""What a worker needs of a bundle: its engine, its window, its pictures, its labels."""
+"""What a worker needs of a bundle: its engine, its window, its pictures, its labels.
+
+`Equipment` is what depends on the bundle and changes all at once in a swap.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,40 @@ from engines.contract import Embeddings, Engine, Images
 from engines.errors import TextError
 from engines.preprocess import prepare
 from engines.text.text_bank import TextEncoder
-from pipeline import rules, scoring
-from pipeline.config import Settings
+from pipeline.analysis import scoring, thresholds
+from pipeline.analysis.camera_streams import Geometry
+from pipeline.analysis.label_set import LabelSet
+from pipeline.analysis.partition import LabelView, Scores
+from pipeline.analysis.scoring import Scorer, ScoreRule
+from pipeline.analysis.thresholds import Calibration, EventRules
+from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
-from pipeline.frames import decode_jpeg
-from pipeline.labels import LabelSet
+from pipeline.records.jpeg import decode_jpeg
 from pipeline.records.labels import Label
-from pipeline.rules import Calibration, EventRules
-from pipeline.scoring import Scorer, ScoreRule
-from pipeline.worker.lanes import LabelView, Scores
-from pipeline.worker.overload import steps
-from pipeline.worker.streams import Geometry
+from pipeline.worker.decoding import Prepare
+from pipeline.worker.label_views import Views
+from pipeline.worker.overload import Relief, steps
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """An engine and everything that only meets an engine of its kind."""
+
+    engine: Engine
+    geometry: Geometry
+    prepare: Prepare
+    views: Views
+    steps: tuple[Relief, ...] = ()
+    """What may be left out under overload, least first; the first leaves out nothing."""
+
+
+@dataclass(slots=True)
+class Swap:
+    """Equipment on its way to the inference thread, from any other."""
+
+    asked: Equipment | None = None
+    """Taken at the next commit, and None again once nothing works with the old equipment any more."""
+
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +79,7 @@ class BundleLabels:
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds of one camera; made once. Raises ConfigurationError where they contradict each other."""
         if (camera, rate) not in self._rules:
-            resolved = rules.resolve(
+            resolved = thresholds.resolve(
                 self.labels,
                 self.calibrated,
                 self.defaults,
@@ -61,7 +87,7 @@ class BundleLabels:
                 multiple=max(1, rate // self.window.rate),
                 stride=self.window.stride,
             )
-            self._rules[camera, rate] = rules.for_camera(resolved, camera)
+            self._rules[camera, rate] = thresholds.for_camera(resolved, camera)
         return self._rules[camera, rate]
 
 
@@ -86,7 +112,7 @@ class Model:
                 "choose a bundle without memory"
             )
         self._texts = TextEncoder(bundle, cache=cache)
-        self._calibrated = rules.calibration(manifest.events.model_dump())
+        self._calibrated = thresholds.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
     def prepare(self, jpeg: bytes) -> Images:
@@ -117,7 +143,7 @@ class Model:
     def _embedded(self, label: Label) -> Embeddings | None:
         """A label's embeddings, float32 [1, P, D]; None for one that cannot be watched for."""
         try:
-            rules.resolve([label], self._calibrated, self._defaults, rate=1)
+            thresholds.resolve([label], self._calibrated, self._defaults, rate=1)
             return self._texts.embed_labels([label.text])
         except (TextError, ConfigurationError) as error:
             log.error("a label cannot be watched for", label=label.text, reason=str(error))

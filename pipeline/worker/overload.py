@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from pipeline.worker.streams import Geometry
+from pipeline.analysis.camera_streams import Geometry
 
 OLD_SECONDS = 5.0
 """Records older than this when they are taken are a backlog."""

@@ -8,7 +8,7 @@ from kafka.structs import ConsumerGroupMetadata
 
 from pipeline.broker import connect
 from pipeline.broker.contract import GroupToken, Position, TopicSettings
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import TransactionAborted
 from pipeline.local.broker_node import BrokerNode
 from pipeline.records.wire import Message, Partition

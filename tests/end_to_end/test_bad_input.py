@@ -15,18 +15,19 @@ import yaml
 from kafka import KafkaProducer
 
 from engines.testing import COLOURS, tiny_bundle
+from pipeline import child_process
+from pipeline.analysis.ticks import tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
+from pipeline.broker.reading import partitions_of, read_to_end
 from pipeline.broker.topics import apply_topics
-from pipeline.clock import tick_ns
-from pipeline.config import Settings, load
+from pipeline.config.reading import load
+from pipeline.config.settings import Settings
 from pipeline.errors import MessageTooLarge, TransientError
-from pipeline.frames import encode_jpeg
-from pipeline.local import child
 from pipeline.local.broker_node import BrokerNode
-from pipeline.reading import partitions_of, read_to_end
 from pipeline.records.events import ActionEvent, decode_event
 from pipeline.records.frames import FrameRecord, encode_stream_record
+from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.wire import Headers, Message, Record
 
 pytestmark = pytest.mark.kafka
@@ -155,7 +156,7 @@ def test_bad_records_are_put_aside_and_change_nothing(
     """
     frames, log = settings.topics.name("frames"), tmp_path / "worker.log"
     with log.open("wb") as output:
-        worker = child.start(command(tmp_path, "--no-supervise"), output=output)
+        worker = child_process.start(command(tmp_path, "--no-supervise"), output=output)
     try:
         spoilt = dict(zip((12, 15, 18, 21), bad(11).items(), strict=True))
         messages = []

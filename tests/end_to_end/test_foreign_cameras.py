@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.checking import check
+from pipeline.camera.check import check
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import Picture, SourceSettings

@@ -13,13 +13,15 @@ import jsonschema
 import pytest
 
 from engines.folders import cache_directory
-from pipeline import schemas
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import apply_topics
-from pipeline.config import KafkaSettings, Settings, TopicsSettings
+from pipeline.config.kafka import KafkaSettings
+from pipeline.config.settings import Settings
+from pipeline.config.topics import TopicsSettings
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.broker_node.java import prepare
+from pipeline.records import schemas
 from pipeline.records.events import encode_event
 from pipeline.records.wire import iso
 from pipeline.testing import sample_event

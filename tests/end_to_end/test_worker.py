@@ -17,22 +17,23 @@ import pytest
 import yaml
 
 from engines.testing import COLOURS, tiny_bundle
+from pipeline import child_process
+from pipeline.analysis.ticks import tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
+from pipeline.broker.reading import partitions_of, read_to_end
 from pipeline.broker.topics import apply_topics
-from pipeline.clock import tick_ns
-from pipeline.config import Settings, load
+from pipeline.config.reading import load
+from pipeline.config.settings import Settings
 from pipeline.errors import BrokerTimeout
-from pipeline.frames import encode_jpeg
-from pipeline.local import child
 from pipeline.local.broker_node import BrokerNode
-from pipeline.reading import partitions_of, read_to_end
 from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.frames import FrameRecord, encode_stream_record
+from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.wire import Partition, Record
-from pipeline.replay import Replay, known_sets, read_all, replay_topic
+from pipeline.replay.replay import Replay, known_sets, read_all, replay_topic
+from pipeline.worker.label_views import Views
 from pipeline.worker.model import load_model
-from pipeline.worker.views import Views
 
 pytestmark = pytest.mark.kafka
 
@@ -83,7 +84,7 @@ def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start a worker process; its log lies in the test's folder."""
     command = [sys.executable, "-m", "pipeline.cli", "worker", "--config", str(tmp_path / "actionwire.yaml"), *options]
     with (tmp_path / "worker.log").open("ab") as log:
-        return child.start(command, output=log)
+        return child_process.start(command, output=log)
 
 
 def produce(broker: Broker, settings: Settings, ticks: Sequence[int]) -> None:

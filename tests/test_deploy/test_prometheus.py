@@ -10,7 +10,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.metrics import DROPS, STAGES, IngestMetrics, WorkerMetrics, new_registry
 
 ROOT = Path(__file__).parents[2]

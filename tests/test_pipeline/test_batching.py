@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.batching import Batcher
 from pipeline.records.wire import Partition
+from pipeline.worker.handover import Batcher
 
 P0, P1, P2 = (Partition("frames", number) for number in range(3))
 

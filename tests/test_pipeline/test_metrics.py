@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.analysis.sessions import DROPPED
 from pipeline.health import HealthServer
 from pipeline.metrics import (
     DROPS,
@@ -20,7 +21,6 @@ from pipeline.metrics import (
     WorkerMetrics,
     new_registry,
 )
-from pipeline.sessions import DROPPED
 
 Scrape = Callable[[], dict[str, float]]
 

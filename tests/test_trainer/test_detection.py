@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.events import EventContext, WindowScores, advance, finish
+from pipeline.analysis.event_machine import EventContext, WindowScores, advance, finish
+from pipeline.analysis.thresholds import Calibration, resolve
 from pipeline.records.events import ActionEvent, Evidence
 from pipeline.records.labels import Label
 from pipeline.records.state import LabelState
-from pipeline.rules import Calibration, resolve
 from pipeline.testing import sample_event
 from trainer.detection import Rules, Series, joined, label_tally, match, spans, tally
 

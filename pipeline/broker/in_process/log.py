@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pipeline.broker.contract import Position
-from pipeline.broker.messages import partition_of
+from pipeline.broker.partitioning import partition_of
 from pipeline.errors import ConfigurationError
 from pipeline.records.wire import Message, Partition, Record
 

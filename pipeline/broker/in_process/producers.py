@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.broker.contract import Delivered, GroupToken, Position
 from pipeline.broker.in_process.log import Logs, Outcome, Transaction
-from pipeline.broker.messages import check_size
+from pipeline.broker.partitioning import check_size
 from pipeline.errors import ConfigurationError, ContractError, TransactionAborted
 from pipeline.records.wire import Message, Partition, Record
 

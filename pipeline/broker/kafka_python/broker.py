@@ -26,7 +26,7 @@ from pipeline.broker.kafka_python.connection import (
 )
 from pipeline.broker.kafka_python.translate import Meaning, meaning_of, translated, translating
 from pipeline.broker.watchdog import WatchdogThread
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import BrokerTimeout, ConfigurationError, TransientError
 from pipeline.records.wire import Partition
 

@@ -22,7 +22,7 @@ from kafka.record import util
 from pipeline.broker.kafka_python.translate import translated
 from pipeline.broker.kafka_python.transport import PROXY_URL, open_transport
 from pipeline.broker.watchdog import accepts_connections
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import ActionwireError, AuthenticationError, BrokerUnavailable, ConfigurationError
 
 BOOTSTRAP_SECONDS = 8.0

@@ -17,7 +17,7 @@ from kafka import KafkaProducer, errors
 
 from pipeline.broker.contract import Delivered
 from pipeline.broker.kafka_python.translate import translated
-from pipeline.broker.messages import check_size
+from pipeline.broker.partitioning import check_size
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
 from pipeline.records.wire import Message, Partition
 

@@ -17,7 +17,7 @@ from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from pipeline.broker.contract import GroupToken, Position
 from pipeline.broker.kafka_python.producer import close_producer, send_with
 from pipeline.broker.kafka_python.translate import translating_transaction
-from pipeline.broker.messages import check_size
+from pipeline.broker.partitioning import check_size
 from pipeline.broker.watchdog import WatchdogThread
 from pipeline.errors import ConfigurationError, ContractError, TransactionAborted
 from pipeline.records.wire import Message, Partition

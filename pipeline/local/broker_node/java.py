@@ -21,8 +21,8 @@ from pathlib import Path
 import structlog
 from rich.console import Console
 
+from pipeline import child_process
 from pipeline.errors import ConfigurationError
-from pipeline.local import child
 from pipeline.local.broker_node import jars, ports
 from pipeline.local.broker_node.properties import server_properties
 
@@ -137,7 +137,7 @@ def _train(java: Java, target: Path) -> None:
         partial = target.with_suffix(f".{os.getpid()}")
         with (home / "log").open("wb") as output:
             command = java.command("kafka.Kafka", [str(properties)], flags=[f"-XX:AOTCacheOutput={partial}"])
-            process = child.start(command, output=output)
+            process = child_process.start(command, output=output)
         try:
             while not ports.answers(chosen.client):
                 if process.poll() is not None or time.monotonic() > deadline:
@@ -147,6 +147,6 @@ def _train(java: Java, target: Path) -> None:
             process.wait(max(1.0, deadline - time.monotonic()))
             partial.replace(target)
         finally:
-            child.kill_group(process)  # the virtual machine writes the cache in a process of its own
+            child_process.kill_group(process)  # the virtual machine writes the cache in a process of its own
             for rest in partial.parent.glob(f"{partial.name}*"):
                 rest.unlink(missing_ok=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from engines.folders import cache_directory
+from pipeline import child_process
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
-from pipeline.local import child
 from pipeline.local.broker_node import jars, ports, state
 from pipeline.local.broker_node.java import Java, prepare, reason
 from pipeline.local.broker_node.properties import NodeSecurity, Ports, server_properties
@@ -163,7 +163,7 @@ class BrokerNode:
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
                 )
             else:
-                self._process = child.start(command, output=output)
+                self._process = child_process.start(command, output=output)
         try:
             if not self._wait_until_open(self._process, chosen.client, begin, deadline):
                 return False

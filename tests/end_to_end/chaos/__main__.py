@@ -34,7 +34,7 @@ from verdict import compare_dead, compare_events, renamed
 
 from engines.testing import tiny_bundle
 from pipeline.broker import connect
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
 
 CAMERAS = 8

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.local import child
+from pipeline import child_process
 
 HERE = Path(__file__).resolve().parent
 
@@ -30,7 +30,7 @@ class WorkerProcess:
         path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
         command = [sys.executable, "-m", "pipeline.cli", "worker", "--slot", self.slot, "--config", str(self._config)]
         with self.log.open("ab") as output:
-            self._process = child.start(
+            self._process = child_process.start(
                 [*command, "--test-hook", "failpoints:strike"],
                 output=output,
                 environment=os.environ | {"CHAOS_ORDER": str(self._order), "PYTHONPATH": path},

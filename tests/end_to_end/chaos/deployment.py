@@ -8,13 +8,14 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.analysis.label_set import collect, make
 from pipeline.broker.contract import Broker
+from pipeline.broker.control_topic import apply_config, write
+from pipeline.broker.reading import partitions_of, read_to_end
 from pipeline.broker.topics import apply_topics
-from pipeline.config import Settings, load
-from pipeline.control import apply_config, write
+from pipeline.config.reading import load
+from pipeline.config.settings import Settings
 from pipeline.errors import TransientError
-from pipeline.labels import collect, make
-from pipeline.reading import partitions_of, read_to_end
 from pipeline.records.labels import LiveLabel
 from pipeline.records.wire import Message, Partition, Record
 

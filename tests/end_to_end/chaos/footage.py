@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engines.testing import COLOURS
-from pipeline.clock import tick_ns
-from pipeline.frames import encode_jpeg
+from pipeline.analysis.ticks import tick_ns
 from pipeline.records.frames import EndMarker, FrameRecord, StreamRecord
+from pipeline.records.jpeg import encode_jpeg
 
 RATE = 4
 SHOWN = ("cyan", "magenta", "red", "green", "blue", "yellow")

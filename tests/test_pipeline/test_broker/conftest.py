@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, Capability, TopicSettings
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.local.broker_node import BrokerNode
 
 _numbers = itertools.count(1)

@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.broker.topics import apply_topics, check_topics, topic_settings
-from pipeline.config import Settings, TopicsSettings
+from pipeline.config.settings import Settings
+from pipeline.config.topics import TopicsSettings
 from pipeline.errors import ConfigurationError
 
 

@@ -12,12 +12,12 @@ import pytest
 import structlog
 from numpy.typing import NDArray
 
+from pipeline.analysis.ticks import SECOND
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.health import Health
+from pipeline.camera.condition import Health
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import Picture, SourceSettings, open_source
-from pipeline.clock import SECOND
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
 

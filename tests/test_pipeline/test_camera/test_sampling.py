@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.camera.sampling import sample_file
-from pipeline.clock import SECOND, tick_ns
 from pipeline.errors import CameraRefused
 from pipeline.local.test_card import number_of
 

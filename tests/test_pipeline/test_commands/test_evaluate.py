@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.clock import REPLAY_EPOCH_NS, SECOND
+from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND
 from pipeline.commands.evaluate import evaluate
 from pipeline.errors import ConfigurationError
 from pipeline.records.events import event_document

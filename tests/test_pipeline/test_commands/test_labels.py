@@ -12,14 +12,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline import control
-from pipeline.broker import connect
+from pipeline.analysis.label_set import added, make
+from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.commands.labels import add_label, labels, listing, remove_label
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import ConfigurationError
-from pipeline.labels import added, make
 from pipeline.local.broker_node import BrokerNode
 
 TOPIC = "actionwire.control"
@@ -106,27 +105,27 @@ def test_adding_and_removing_change_the_version(broker: Broker) -> None:
     strict = make({"text": "a person runs", "enter": 0.9})
 
     assert [add_label(broker, TOPIC, run), add_label(broker, TOPIC, strict)] == [0, 1]
-    assert control.read(broker, TOPIC, 5).live == (strict,)
+    assert control_topic.read(broker, TOPIC, 5).live == (strict,)
     assert remove_label(broker, TOPIC, "a-person-runs") == (2, False)
-    assert listing(control.read(broker, TOPIC, 5)) == {"version": 2, "labels": []}
+    assert listing(control_topic.read(broker, TOPIC, 5)) == {"version": 2, "labels": []}
 
 
 def test_removing_what_hides_a_label_of_the_settings_says_so(broker: Broker) -> None:
     """The label of the settings is in force again then: it is not true that nobody watches for it."""
-    control.apply_config(broker, TOPIC, (make({"text": "a person runs"}),), 5)
+    control_topic.apply_config(broker, TOPIC, (make({"text": "a person runs"}),), 5)
     add_label(broker, TOPIC, make({"text": "a person runs", "enter": 0.9}))
 
     assert remove_label(broker, TOPIC, "a person runs") == (2, True)
-    assert [label["source"] for label in listing(control.read(broker, TOPIC, 5))["labels"]] == ["config"]
+    assert [label["source"] for label in listing(control_topic.read(broker, TOPIC, 5))["labels"]] == ["config"]
 
 
 def test_people_who_edit_at_the_same_time_do_not_undo_each_other(broker: Broker) -> None:
     """Two who read the same set and then add different labels both find theirs in it."""
     add_label(broker, TOPIC, make({"text": "a person falls"}))
     mine, theirs = make({"text": "a person runs"}), make({"text": "a person waves"})
-    sets = control.read(broker, TOPIC, 5)
+    sets = control_topic.read(broker, TOPIC, 5)
 
-    control.write(broker, TOPIC, [added(sets, mine)], 5)
-    control.write(broker, TOPIC, [added(sets, theirs)], 5)
+    control_topic.write(broker, TOPIC, [added(sets, mine)], 5)
+    control_topic.write(broker, TOPIC, [added(sets, theirs)], 5)
 
-    assert len(control.read(broker, TOPIC, 5).live) == 3
+    assert len(control_topic.read(broker, TOPIC, 5).live) == 3

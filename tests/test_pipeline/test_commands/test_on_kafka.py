@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from pipeline.broker import connect
 from pipeline.broker.topics import apply_topics
 from pipeline.cli import app
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.local.broker_node import BrokerNode
 from pipeline.records.cameras import CameraStatus, encode_status
 from pipeline.records.events import encode_event

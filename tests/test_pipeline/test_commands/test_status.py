@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from engines.testing import tiny_bundle
-from pipeline import control
+from pipeline.analysis.label_set import make
+from pipeline.broker import control_topic
 from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
 from pipeline.commands.status import bundle, collect, print_status
-from pipeline.config import Settings
-from pipeline.labels import make
+from pipeline.config.settings import Settings
 from pipeline.records.cameras import STOPPED, CameraStatus, encode_status
 from pipeline.records.labels import ConfigLabels
 from pipeline.records.wire import Message
@@ -68,7 +68,7 @@ def broker(settings: Settings) -> Iterator[Broker]:
         producer.send("actionwire.frames", Message(b"yard", b"jpeg %d" % number))
     producer.flush(5)
     producer.close()
-    control.write(broker, "actionwire.control", [ConfigLabels((make({"text": "a person falls"}),))], 5)
+    control_topic.write(broker, "actionwire.control", [ConfigLabels((make({"text": "a person falls"}),))], 5)
     yield broker
     broker.close()
 

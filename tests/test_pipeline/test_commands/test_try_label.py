@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 
 from engines.testing import solid, tiny_bundle
+from pipeline.analysis.event_machine import EventContext
+from pipeline.analysis.thresholds import Calibration, resolve
+from pipeline.analysis.ticks import tick_ns
 from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
+from pipeline.broker.reading import partitions_of
 from pipeline.broker.topics import apply_topics
-from pipeline.clock import tick_ns
 from pipeline.commands.try_label import Raised, Score, raised_by, run, tail
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.events import EventContext
-from pipeline.frames import encode_jpeg
-from pipeline.reading import partitions_of
 from pipeline.records.events import ModelReference
 from pipeline.records.frames import FrameRecord, LabelsMarker, encode_stream_record
+from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label
 from pipeline.records.wire import Message
-from pipeline.rules import Calibration, resolve
 
 FIRST = 7_160_000_000
 TOPIC = "actionwire.frames"

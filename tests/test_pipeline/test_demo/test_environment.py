@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.demo.environment import forget_settings
+from pipeline.demo.stage import forget_settings
 
 ELSEWHERE = {"HOME": "/home/ann", "ACTIONWIRE_CACHE": "/cache", "ACTIONWIRE_STORE": "/store", "ACTIONWIRELESS": "1"}
 DEPLOYMENT = {

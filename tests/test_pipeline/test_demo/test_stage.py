@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.config import Settings
+from pipeline.config.settings import Settings
 from pipeline.demo.stage import _delete_topics, _document
 from pipeline.errors import TransientError
 

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from engines.folders import cache_directory
 from pipeline.broker import connect
 from pipeline.broker.contract import TopicSettings
-from pipeline.config import KafkaSettings
+from pipeline.commands.broker import broker as commands
+from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import ConfigurationError, ContractError
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, NodeSecurity, jars, ports, running_on
 from pipeline.local.broker_node.java import Java, _train, prepare
 from pipeline.local.broker_node.properties import Ports, server_properties
-from pipeline.local.commands import broker as commands
 from pipeline.records.wire import Message, Partition
 
 DEADLINE = 60.0

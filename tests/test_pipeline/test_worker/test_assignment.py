@@ -4,13 +4,15 @@ from typing import Any
 import pytest
 import structlog
 
+from pipeline.analysis.partition import Restored
+from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.broker.contract import Position, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
-from pipeline.offsets import NO_STATE, Committed, encode_position
 from pipeline.records.state import CameraState, CoolDown, encode_state
 from pipeline.records.wire import Message, Partition
 from pipeline.testing import ManualClock
-from pipeline.worker.assignment import RESTORE_SECONDS, Restored, restore
+from pipeline.worker.assignment import RESTORE_SECONDS, restore
+from pipeline.worker.positions import encode_position
 
 P0, P1 = Partition("frames", 0), Partition("frames", 1)
 

@@ -8,17 +8,18 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from pipeline.analysis.analyser import Path
+from pipeline.analysis.camera_streams import Decoded, Geometry
+from pipeline.analysis.partition import Restored
+from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.errors import BadRecordError
-from pipeline.offsets import NO_STATE, Committed, decode_position, encode_position
 from pipeline.records.events import encode_event
 from pipeline.records.frames import EndMarker, LabelsMarker, StreamRecord
 from pipeline.records.state import CameraState, decode_state, encode_state
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, as_record, frame, picture
-from pipeline.worker.assignment import Restored, _place
-from pipeline.worker.decoding import Decoded
-from pipeline.worker.path import Path
-from pipeline.worker.streams import Geometry
+from pipeline.worker.assignment import _place
+from pipeline.worker.positions import decode_position, encode_position
 
 P = Partition("actionwire.frames", 3)
 RATE, REWIND = 4, 2.0

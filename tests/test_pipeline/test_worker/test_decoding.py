@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BadRecordError
-from pipeline.frames import decode_jpeg, encode_jpeg
 from pipeline.records.frames import EndMarker, FrameRecord, LabelsMarker, StreamRecord
+from pipeline.records.jpeg import decode_jpeg, encode_jpeg
 from pipeline.records.wire import Partition
 from pipeline.testing import as_record, frame
 from pipeline.worker.decoding import decode

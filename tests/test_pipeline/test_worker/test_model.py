@@ -6,9 +6,10 @@ import pytest
 
 from engines.errors import BundleNotFound, IncompatibleBundle
 from engines.testing import COLOURS, tiny_bundle
-from pipeline.config import Settings, WorkerSettings
-from pipeline.frames import encode_jpeg
-from pipeline.labels import LabelSet
+from pipeline.analysis.label_set import LabelSet
+from pipeline.config.settings import Settings
+from pipeline.config.worker import WorkerSettings
+from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label
 from pipeline.worker.model import BundleLabels, Model, load_model
 

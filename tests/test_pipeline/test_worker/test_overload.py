@@ -1,7 +1,7 @@
 import pytest
 
+from pipeline.analysis.camera_streams import Geometry
 from pipeline.worker.overload import FALL_SECONDS, RISE_SECONDS, SHARES, Pressure, Relief, left_out, steps
-from pipeline.worker.streams import Geometry
 
 BASE = Geometry(8, 4)
 

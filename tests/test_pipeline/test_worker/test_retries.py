@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.records.wire import Partition
-from pipeline.worker.retries import Retries
+from pipeline.worker.assignment import Retries
 
 P0, P1 = Partition("frames", 0), Partition("frames", 1)
 

@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from pipeline.worker.slots import fresh_slot
+from pipeline.worker.process import fresh_slot
 
 
 def test_two_workers_are_never_called_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,12 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.clock import SECOND
+from pipeline.analysis.analyser import Outcome
+from pipeline.analysis.camera_streams import Tally
+from pipeline.analysis.ticks import SECOND
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.wire import Partition
-from pipeline.worker.path import Outcome
-from pipeline.worker.streams import Tally
-from pipeline.worker.telling import Telling
+from pipeline.worker.inference_thread import Telling
 
 
 @pytest.mark.parametrize(

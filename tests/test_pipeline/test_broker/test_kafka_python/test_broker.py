@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, TopicSettings
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
 from pipeline.records.wire import Partition
 

@@ -16,9 +16,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, GroupToken, Position, TopicSettings
 from pipeline.broker.kafka_python import connection, consumer, producer, transactions
-from pipeline.broker.messages import partition_of
+from pipeline.broker.partitioning import partition_of
 from pipeline.broker.watchdog import Overdue, Watchdog, WatchdogThread
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import (
     ActionwireError,
     ConfigurationError,

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from pipeline.broker import connect
 from pipeline.broker.contract import Position, TopicSettings
-from pipeline.config import KafkaSettings
+from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import AuthenticationError, BrokerUnavailable, ConfigurationError
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, NodeSecurity
 from pipeline.local.broker_node.ports import choose

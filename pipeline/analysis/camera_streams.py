@@ -1,0 +1,277 @@
+"""One partition's camera streams: what each record, in offset order, means for sessions and windows. Pure.
+
+`take` turns a record into steps. Steps are what scoring and the event machines act on, in this order and no other; all
+steps of a record belong to its offset. Frames below P (`position`) make no steps: they fill the rings that a restart
+lost, and nothing is encoded for them until a window needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Literal, TypeAlias
+
+from engines.contract import Images, Items
+from pipeline.analysis.rewind import Trail, rewind
+from pipeline.analysis.sessions import DROPPED, Stream, ends, judge
+from pipeline.analysis.windows import Due, Grid, Ring
+from pipeline.errors import BadRecordError
+from pipeline.records.frames import (
+    EndMarker,
+    FrameRecord,
+    LabelsMarker,
+    StreamRecord,
+)
+from pipeline.records.wire import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A record, ready for the path."""
+
+    offset: int
+    content: StreamRecord | BadRecordError
+    image: Images | None = None
+    """Pixels of a frame."""
+    raw: Record | None = None
+    """The record itself, kept where it is bad."""
+    appended_ms: int = 0
+    """When the broker took it, wall time."""
+
+
+EndCause: TypeAlias = Literal["session", "lost"]
+
+_NEVER = -(2**63)
+
+
+@dataclass(slots=True)
+class Frame:
+    """An accepted frame: its pixels until it is encoded, its item from then on."""
+
+    camera: str
+    image: Images | None
+    item: Items | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session begins. Whatever an older one left open has ended in a step before."""
+
+    camera: str
+    session: int
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A frame and the due ticks that it brought."""
+
+    camera: str
+    session: int
+    rate: int
+    capture_ns: int
+    frame: Frame | None
+    """What is to be encoded; None for a frame between two item ticks, after which some passed without a window."""
+    due: tuple[Due[Frame], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A session ends at its last tick. `removed`: nothing of the camera is to be kept."""
+
+    camera: str
+    stream: Stream
+    """Where it stood when it ended."""
+    cause: EndCause
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """From here on another version of the label set is in force."""
+
+    version: int
+    streams: Mapping[str, Stream]
+    """Where the cameras stood when it arrived."""
+
+
+Step: TypeAlias = Opened | Arrived | Closed | Relabelled
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The window of a bundle: T frames at `rate` frames per second, one window per `stride` of them."""
+
+    frames: int
+    rate: int
+    stride: int = 1
+    spread: int = 1
+    """Under overload every `spread`-th item is used: the window spans that much more time."""
+
+    @property
+    def window_rate(self) -> float:
+        """Frames per second inside a window."""
+        return self.rate / self.spread
+
+    def grid(self, rate: int) -> Grid | None:
+        """The grid in a deployment of this rate; None when it is no multiple of the bundle's."""
+        return _grid(self, rate) if rate % self.rate == 0 else None
+
+
+@cache
+def _grid(geometry: Geometry, rate: int) -> Grid:
+    return Grid(geometry.frames, rate // geometry.rate * geometry.spread, geometry.stride)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What went by, for metrics; shared by all partitions of a path."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Frames that did not count or were left out, by reason."""
+    live_seconds: float = 0.0
+    """Stream time of cameras that were live."""
+
+
+@dataclass(slots=True)
+class _Camera:
+    stream: Stream
+    ring: Ring[Frame]
+    trail: Trail
+
+
+@dataclass(slots=True)
+class Streams:
+    """The cameras of one partition. `restored`: where their streams stood at `position` as far as the state knows."""
+
+    geometry: Geometry
+    rewind_seconds: float
+    position: int
+    """P while warming up; from then on the offset of the next record."""
+    labels: int
+    """Version of the label set in force."""
+    restored: Mapping[str, Stream] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    shed: frozenset[str] = frozenset()
+    """Cameras whose frames count but are not analysed."""
+    heard: set[str] = field(default_factory=set)
+    """Cameras whose frames counted, analysed or not; whoever reads it empties it."""
+    _cameras: dict[str, _Camera] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for camera, stream in self.restored.items():
+            # Nothing is known of its ticks before the rewound frames say so.
+            self._cameras[camera] = self._camera(replace(stream, last_tick=_NEVER))
+
+    def take(self, offset: int, record: StreamRecord, image: Images | None) -> list[Step]:
+        """Take the next record; `image` are the pixels of a frame."""
+        if offset < self.position:
+            self._warm(offset, record, image)
+            if offset + 1 == self.position:
+                self.settle()
+            return []
+        self.settle()
+        self.position = offset + 1
+        match record:
+            case FrameRecord():
+                return self._frame(offset, record, image)
+            case EndMarker():
+                return self._end(record)
+            case LabelsMarker():
+                return self._relabel(record)
+
+    def skip(self, offset: int) -> None:
+        """Pass a record that cannot be used."""
+        if offset + 1 >= self.position:
+            self.settle()
+            self.position = offset + 1
+
+    def settle(self) -> None:
+        """Warming up is over: what the rewound frames did not say about a stream, its state says."""
+        for camera, known in self.restored.items():
+            if (found := self._cameras.get(camera)) is not None:
+                found.stream = replace(found.stream, last_tick=max(found.stream.last_tick, known.last_tick))
+        self.restored = {}
+
+    @property
+    def rewind(self) -> int:
+        """R: where a restart must begin to read."""
+        return rewind(self.position, (one.trail.oldest for one in self._cameras.values() if not one.stream.ended))
+
+    def streams(self) -> Iterator[tuple[str, Stream]]:
+        """Every camera and where its stream stands."""
+        return ((camera, found.stream) for camera, found in self._cameras.items())
+
+    def stream(self, camera: str) -> Stream | None:
+        """Where a camera's stream stands; None: never seen or removed."""
+        found = self._cameras.get(camera)
+        return found.stream if found else None
+
+    def _camera(self, stream: Stream) -> _Camera:
+        # A rate that the bundle cannot use has no items, but its session must end like any other.
+        grid = self.geometry.grid(stream.rate) or Grid(self.geometry.frames)
+        reach = math.ceil(self.rewind_seconds * stream.rate)
+        return _Camera(stream, Ring(grid, stream.rate), Trail(reach, grid.multiple, grid.holds(stream.rate)))
+
+    def _warm(self, offset: int, record: StreamRecord, image: Images | None) -> None:
+        if not isinstance(record, FrameRecord) or (found := self._cameras.get(record.camera)) is None:
+            return
+        # A late frame may bring back the very session that was removed: what lies before it is forgotten, not rewound.
+        if offset < found.stream.opened:
+            return
+        if judge(found.stream, record.session, record.tick, record.rate) == "continues":
+            self._accept(found, offset, record, image)
+
+    def _frame(self, offset: int, record: FrameRecord, image: Images | None) -> list[Step]:
+        found = self._cameras.get(record.camera)
+        usable = self.geometry.grid(record.rate) is not None
+        verdict = judge(self.stream(record.camera), record.session, record.tick, record.rate) if usable else "rate"
+        if verdict in DROPPED:
+            self.tally.dropped[verdict] += 1
+            return []
+        self.heard.add(record.camera)
+        steps: list[Step] = []
+        if found is None or verdict == "opens":
+            if found is not None and not found.stream.ended:
+                steps.append(Closed(record.camera, found.stream, "session"))
+            begun = Stream(record.session, record.rate, _NEVER, opened=offset)
+            found = self._cameras[record.camera] = self._camera(begun)
+            steps.append(Opened(record.camera, record.session, record.rate))
+        gone = record.tick - found.stream.last_tick if verdict == "continues" else 1
+        self.tally.live_seconds += min(gone, record.rate) / record.rate
+        arrived = self._accept(found, offset, record, image)
+        return [*steps, arrived] if arrived else steps
+
+    def _accept(self, found: _Camera, offset: int, record: FrameRecord, image: Images | None) -> Arrived | None:
+        found.stream = replace(found.stream, last_tick=record.tick)
+        found.trail.add(record.tick, offset)
+        used = found.ring.grid.is_item(record.tick)
+        if record.camera in self.shed:
+            self.tally.dropped["shed"] += used
+            return None
+        frame = Frame(record.camera, image) if used else None
+        due = found.ring.push(record.tick, offset, frame) if frame else found.ring.lapse(record.tick)
+        if frame is None and not due:
+            return None
+        return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, tuple(due))
+
+    def _end(self, marker: EndMarker) -> list[Step]:
+        found = self._cameras.get(marker.camera)
+        if found is None or not ends(found.stream, marker):
+            return []
+        removed = marker.reason == "removed"
+        if removed:
+            del self._cameras[marker.camera]
+        else:
+            self._cameras[marker.camera] = self._camera(replace(found.stream, ended=True))
+        cause: EndCause = "lost" if marker.reason == "lost" else "session"
+        return [Closed(marker.camera, found.stream, cause, removed)]
+
+    def _relabel(self, marker: LabelsMarker) -> list[Step]:
+        if marker.version <= self.labels:
+            return []
+        self.labels = marker.version
+        return [Relabelled(marker.version, dict(self.streams()))]

@@ -1,0 +1,121 @@
+"""Reading and writing the control topic.
+
+Writers need no lock: a live label is a record of its own, and the settings' labels are written only where they differ
+from what is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import structlog
+
+from pipeline.analysis.label_set import LabelSets, apply
+from pipeline.broker.contract import Broker
+from pipeline.broker.reading import read_to_end
+from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout
+from pipeline.records.labels import ConfigLabels, ControlRecord, Label, decode_control, encode_control
+from pipeline.records.wire import Partition, Record
+
+log = structlog.get_logger()
+
+
+class ControlReader:
+    """Follows the control topic from its beginning. Belongs to one thread; use it in a `with` block."""
+
+    def __init__(self, broker: Broker, topic: str, seen: Callable[[LabelSets], None] | None = None) -> None:
+        """Begin at the topic's beginning. seen: called with what is in force after every single record."""
+        self._partition = Partition(topic, 0)
+        self._seen = seen
+        self._reader = broker.reader([self._partition])
+        self.sets = LabelSets()
+        """What the topic said so far."""
+
+    def catch_up(self, seconds: float) -> LabelSets:
+        """Read to the end of the topic as it is now. Raises BrokerTimeout when that takes longer than `seconds`."""
+        for record in read_to_end(self._reader, seconds):
+            self._take(record)
+        return self.sets
+
+    def poll(self, seconds: float) -> bool:
+        """Wait up to `seconds` for records; True when the labels in force may have changed."""
+        before = self.sets.version
+        for record in self._reader.read(seconds):
+            self._take(record)
+        return self.sets.version != before
+
+    @property
+    def position(self) -> int:
+        """Offset up to which the topic was read."""
+        return self._reader.positions()[self._partition]
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._reader.close()
+
+    def __enter__(self) -> ControlReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self, record: Record) -> None:
+        try:
+            content = decode_control(record.key, record.value)
+        except BadRecordError as error:
+            log.warning("control record ignored", offset=record.offset, reason=error.reason, error=str(error))
+            return
+        self.sets = apply(self.sets, content, record.offset)
+        if self._seen:
+            self._seen(self.sets)
+
+
+def read(broker: Broker, topic: str, seconds: float) -> LabelSets:
+    """What the control topic says now. Raises BrokerTimeout, BrokerUnavailable."""
+    with ControlReader(broker, topic) as reader:
+        return reader.catch_up(seconds)
+
+
+def write(broker: Broker, topic: str, records: Sequence[ControlRecord], seconds: float) -> int:
+    """Write control records in order and return the offset of the last: the version that is in force with them.
+
+    Raises BrokerTimeout, BrokerUnavailable, or what the broker said. What was written before an error stays.
+    """
+    delivered = threading.Event()
+    offsets: list[int] = []
+    failures: list[ActionwireError] = []
+
+    def note(_: Partition | None, offset: int, error: ActionwireError | None) -> None:
+        offsets.append(offset)
+        if error is not None:
+            failures.append(error)
+        if len(offsets) == len(records):
+            delivered.set()
+
+    producer = broker.producer()
+    try:
+        for record in records:
+            producer.send(topic, encode_control(record), note)
+        producer.flush(seconds)
+        if not delivered.wait(seconds):
+            raise BrokerTimeout(f"{topic} did not confirm the change within {seconds:g} s; look at it and try again")
+    finally:
+        producer.close()
+    if failures:
+        raise failures[0]
+    return max(offsets)
+
+
+def apply_config(broker: Broker, topic: str, labels: Sequence[Label], seconds: float) -> LabelSets:
+    """Put exactly these labels of a settings file in force, writing nothing where they already are."""
+    with ControlReader(broker, topic) as reader:
+        sets = reader.catch_up(seconds)
+        wanted = ConfigLabels(tuple(sorted(labels, key=lambda label: label.id)))
+        if sets.config == wanted.labels:
+            return sets
+        write(broker, topic, [wanted], seconds)
+        return reader.catch_up(seconds)

@@ -1,0 +1,200 @@
+"""What a user must know of a camera before adding it: watch it for a while and say what was seen."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from statistics import median
+
+from pipeline.analysis.ticks import SECOND
+from pipeline.camera.capture_time import Placing
+from pipeline.camera.sampling import seen
+from pipeline.camera.source import Picture, SourceSettings, open_source
+from pipeline.errors import ActionwireError, CameraUnavailable
+from pipeline.records.frames import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What was seen of a camera. Seconds unless a name says otherwise; None where it could not be measured."""
+
+    source: str
+    """Without credentials."""
+    seconds: float
+    opened_after: float
+    first_picture_after: float | None
+    codec: str
+    width: int | None
+    height: int | None
+    fps: float | None
+    key_interval: float | None
+    """Longest distance between key pictures: how long a reconnect may take until the first picture."""
+    pictures: int
+    clock: Clock | None
+    clock_offset: float | None
+    """The camera's clock less this machine's; None without RTCP sender reports."""
+    latency: float | None
+    """From capture by the camera's clock to its arrival here, median. None without sender reports."""
+    jitter: float | None
+    """Spread of the delays: 95th percentile less the smallest."""
+    longest_gap: float | None
+    """Longest time without a picture."""
+    corrupt: int
+    untimed: int
+    sessions: int
+    """How often capture times had to begin anew; 1 is right, 2 where the first sender report came late."""
+    fault: str | None
+    """Why watching ended early."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What deserves attention, with the remedy, most serious first."""
+        return [text for found, text in _remarks(self) if found]
+
+    def document(self) -> dict[str, object]:
+        """For a machine to read."""
+        return {**asdict(self), "remarks": self.remarks}
+
+
+def _remarks(report: CheckReport) -> list[tuple[bool, str]]:
+    offset, fps, keys = report.clock_offset, report.fps or 0.0, report.key_interval or 0.0
+    live, by_arrival = report.clock is not None, report.clock == "arrival"
+    share = report.corrupt / max(1, report.pictures)
+    return [
+        (report.fault is not None, f"it failed while being watched: {report.fault}"),
+        (report.pictures == 0, "no picture came; check the stream's settings on the camera"),
+        (share > 0.01, f"{share:.0%} of the pictures are damaged; use tcp, or look for a weak network"),
+        (
+            by_arrival and offset is not None,
+            f"its clock is off by {offset or 0:+.1f} s and is not used; set NTP on the camera",
+        ),
+        (
+            by_arrival and offset is None,
+            "it sends no RTCP sender reports: capture times are times of arrival",
+        ),
+        (report.sessions > 2, f"capture times began anew {report.sessions - 1} times; its clock or stream is unsteady"),
+        (
+            live and keys > 4,
+            f"key pictures are {keys:.1f} s apart: a reconnect loses as much; set 1 to 2 s on the camera",
+        ),
+        (0 < fps < 4, f"{fps:.1f} frames a second are few for actions; raise the frame rate on the camera"),
+        (
+            (report.height or 0) > 1080 and (report.width or 0) > 1080,
+            "large pictures cost decoding and gain nothing here; use the camera's second stream",
+        ),
+    ]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has been counted so far."""
+
+    placing: Placing
+    pictures: int = 0
+    corrupt: int = 0
+    untimed: int = 0
+    sessions: int = 0
+    first: float | None = None
+    last: float | None = None
+    gap: float = 0.0
+    stamps: list[int] = field(default_factory=list)
+    delays: list[int] = field(default_factory=list)
+    ages: list[int] = field(default_factory=list)
+    keys: list[int] = field(default_factory=list)
+    clock: Clock | None = None
+    offset: int | None = None
+    size: tuple[int, int] | None = None
+
+    def add(self, picture: Picture, now: float) -> None:
+        """Count one picture that came at `now` (monotonic)."""
+        self.pictures += 1
+        self.first = now if self.first is None else self.first
+        self.gap = max(self.gap, now - (self.last or now))
+        self.last = now
+        self.corrupt += picture.corrupt
+        self.size = (picture.width, picture.height)
+        placed = self.placing.place(seen(picture))
+        if placed is None or picture.pts is None:
+            self.untimed += 1
+            return
+        self.sessions += placed.opened is not None
+        self.clock, self.offset = placed.clock, placed.clock_offset
+        if placed.opened in ("opened", "jump"):
+            self.stamps.clear()
+            self.keys.clear()
+            self.delays.clear()
+        self.stamps.append(picture.pts)
+        self.delays.append(picture.arrival - picture.pts)
+        if picture.reference is not None:
+            self.ages.append(picture.arrival - picture.reference)
+        if picture.key:
+            self.keys.append(picture.pts)
+
+
+def check(source: SourceSettings, seconds: float, tolerance_seconds: float = 5.0) -> CheckReport:
+    """Watch a camera for some seconds and report. Blocks; a stall ends it after the source's limits.
+
+    Raises CameraUnavailable, CameraRefused or AuthenticationError when it does not open; a fault after that is part of
+    the report.
+    """
+    begun = time.monotonic()
+    tally = _Tally(Placing("check", 1, round(tolerance_seconds * SECOND)))
+    fault: ActionwireError | None = None
+    with open_source(source) as opened:
+        codec, opened_after = opened.codec, time.monotonic() - begun
+        try:
+            for picture in opened.pictures():
+                now = time.monotonic()
+                if picture:
+                    tally.add(picture, now)
+                if now - begun > seconds + opened_after:
+                    break
+                if source.live and now - (tally.last or begun + opened_after) > source.stall_seconds:
+                    fault = CameraUnavailable(f"{source.where}: no picture for {source.stall_seconds:g} s")
+                    break
+        except ActionwireError as error:
+            fault = error
+    return _report(source, tally, codec, begun, opened_after, fault)
+
+
+def _report(
+    source: SourceSettings, tally: _Tally, codec: str, begun: float, opened_after: float, fault: ActionwireError | None
+) -> CheckReport:
+    width, height = tally.size or (None, None)
+    span = tally.stamps[-1] - tally.stamps[0] if tally.stamps else 0
+    delays = sorted(tally.delays)
+    spread = delays[len(delays) * 95 // 100] - delays[0] if delays and source.live else None
+    return CheckReport(
+        source=source.where,
+        seconds=round(time.monotonic() - begun, 2),
+        opened_after=round(opened_after, 3),
+        first_picture_after=None if tally.first is None else round(tally.first - begun, 3),
+        codec=codec,
+        width=width,
+        height=height,
+        fps=round((len(tally.stamps) - 1) * SECOND / span, 2) if span else None,
+        key_interval=_longest(tally.keys),
+        pictures=tally.pictures,
+        clock=tally.clock if source.live else None,
+        clock_offset=_in_seconds(tally.offset),
+        latency=_in_seconds(median(tally.ages) if tally.ages else None),
+        jitter=_in_seconds(spread),
+        longest_gap=round(tally.gap, 3) if tally.pictures > 1 and source.live else None,
+        corrupt=tally.corrupt,
+        untimed=tally.untimed,
+        sessions=tally.sessions,
+        fault=None if fault is None else str(fault),
+    )
+
+
+def _in_seconds(nanoseconds: float | None) -> float | None:
+    return None if nanoseconds is None else round(nanoseconds / SECOND, 3)
+
+
+def _longest(keys: Iterable[int]) -> float | None:
+    """Longest distance of neighbouring key pictures in seconds; None with fewer than two."""
+    stamps = list(keys)
+    distances = [later - earlier for earlier, later in itertools.pairwise(stamps)]
+    return _in_seconds(max(distances)) if distances else None

@@ -1,0 +1,154 @@
+"""Settings: one frozen tree, read from a YAML file and then the environment. Nothing else in serving reads either.
+
+    actionwire.yaml                        environment (wins)
+    ---------------                        ------------------
+    kafka:                                 ACTIONWIRE_KAFKA__BOOTSTRAP=broker:9092
+      bootstrap: broker:9092               ACTIONWIRE_KAFKA__PASSWORD=...
+    cameras:
+      front-door:
+        url: rtsp://viewer:${DOOR_PASSWORD}@10.0.0.7/stream1
+    labels:
+      - a person falls down
+
+`${NAME}` in a camera's url is replaced from the environment, so a password need not stand in the file. Before the `@`
+it is percent-encoded, so the variable holds a password as a person types it. Where the user's own folders lie is said
+in `engines.folders`: the trainer keeps its things there too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+from pydantic_settings import SettingsError
+
+from pipeline.config.cameras import CameraSettings
+from pipeline.config.labels import LabelSettings
+from pipeline.config.settings import Settings
+from pipeline.errors import ConfigurationError
+
+DEFAULT_FILE = Path("actionwire.yaml")
+
+
+def source_file(path: Path | None = None) -> Path | None:
+    """The settings file in force: `path`, else $ACTIONWIRE_CONFIG, else ./actionwire.yaml where it exists."""
+    if path is None and (named := os.environ.get("ACTIONWIRE_CONFIG")):
+        return Path(named)
+    return path or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """Read the settings: the file of `source_file`, then the environment.
+
+    overrides: values of command-line options by section, for example {"kafka": {"bootstrap": "in-process"}}; they win.
+    Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest right one.
+    """
+    chosen = source_file(path)
+    document = _filled_sections(read_document(chosen)) if chosen else {}
+    where = str(chosen or "the environment")
+    try:
+        settings = Settings(**document)
+        for section, values in (overrides or {}).items():
+            if values:
+                current = getattr(settings, section)
+                merged = type(current).model_validate({**current.model_dump(), **values})
+                settings = settings.model_copy(update={section: merged})
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_explain(error)}") from None
+    except SettingsError as error:
+        raise ConfigurationError(f"the environment: {_not_json(error)}") from None
+    return settings
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: the second would replace the first without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Look at the keys as they are written, before `<<` brings others in."""
+        node = super().compose_mapping_node(anchor)
+        scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        seen: set[tuple[str, str]] = set()
+        for key in scalars:
+            if (key.tag, key.value) in seen:
+                problem, remedy = f"the key {key.value!r} stands twice", "rename one of them, or take it out"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark, note=remedy)
+            seen.add((key.tag, key.value))
+        return node
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Parse a YAML file that holds a mapping. Raises ConfigurationError with line and column."""
+    try:
+        document = yaml.load(path.read_text(), _EachKeyOnce)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
+    except yaml.MarkedYAMLError as error:
+        # the mark's snippet is left out: the line may hold a password
+        mark = error.problem_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        remedy = f"; {error.note}" if error.note else ""
+        raise ConfigurationError(f"{path} is not YAML: {error.problem}{where}{remedy}") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ConfigurationError(f"{path} is not YAML: it holds characters that are not text") from None
+    except ValueError:
+        remedy = "put it in quotes"
+        raise ConfigurationError(f"{path}: a value looks like a date or a number and is none; {remedy}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path} must hold a mapping such as 'cameras:', not a {type(document).__name__}")
+    odd = [key for key in document if not isinstance(key, str)]
+    if odd:
+        raise ConfigurationError(f"{path}: {odd[0]} is no section such as 'cameras'; is its line indented too little?")
+    return document
+
+
+def _filled_sections(document: dict[str, Any]) -> dict[str, Any]:
+    """Without the sections that hold nothing: `cameras:` stays behind where somebody deletes the last camera."""
+    return {key: value for key, value in document.items() if value is not None or key not in Settings.model_fields}
+
+
+def _not_json(error: SettingsError) -> str:
+    """Which variable should hold a whole section and does not; what it holds is left out, it may be a secret."""
+    section = re.search(r'field "(\w+)"', str(error))
+    if section is None:
+        return "the variable of a section holds no JSON; write JSON, or one key as ACTIONWIRE_SECTION__KEY"
+    name = f"ACTIONWIRE_{section[1].upper()}"
+    if isinstance(Settings.model_fields[section[1]].default, tuple):
+        return f"{name} holds no JSON; write a list such as '[\"a person falls down\"]'"
+    return f"{name} holds no JSON; write the section as JSON, or one of its keys as {name}__KEY"
+
+
+def _explain(error: ValidationError) -> str:
+    """Every problem in words; input values are left out, they may be secrets."""
+    return "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors(include_input=False))
+
+
+def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    name = ".".join(str(part) for part in location if part != "[key]")
+    if kind != "extra_forbidden":
+        return f"{name}: {message.removeprefix('Value error, ')}"
+    near = difflib.get_close_matches(str(location[-1]), _keys(location[:-1]), n=1)
+    return f"{name}: unknown key" + (
+        f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(_keys(location[:-1]))}"
+    )
+
+
+def _keys(location: tuple[int | str, ...]) -> list[str]:
+    models: dict[str, type[BaseModel]] = {"cameras": CameraSettings, "labels": LabelSettings}
+    if not location:
+        return sorted(Settings.model_fields)
+    first = str(location[0])
+    if first in models:
+        return sorted(models[first].model_fields)
+    kind = Settings.model_fields[first].annotation if first in Settings.model_fields else None
+    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

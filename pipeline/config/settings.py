@@ -1,0 +1,58 @@
+"""The whole tree of settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.config.cameras import CameraSettings
+from pipeline.config.http import HttpSettings
+from pipeline.config.ingest import IngestSettings
+from pipeline.config.kafka import KafkaSettings
+from pipeline.config.labels import EventSettings, LabelSettings, _label
+from pipeline.config.log import LogSettings
+from pipeline.config.topics import TopicsSettings
+from pipeline.config.worker import WorkerSettings
+
+
+class Settings(BaseSettings):
+    """Every setting of the serving side."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="ACTIONWIRE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    source: str = "/actionwire"
+    """CloudEvents source of the events, a URI reference that names this deployment."""
+    rate: int = Field(default=4, ge=1, le=60)
+    """Sampled frames per second of every camera."""
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicsSettings = TopicsSettings()
+    cameras: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$")], CameraSettings] = {}
+    labels: tuple[Annotated[LabelSettings, BeforeValidator(_label)], ...] = ()
+    events: EventSettings = EventSettings()
+    ingest: IngestSettings = IngestSettings()
+    worker: WorkerSettings = WorkerSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content arrives as arguments."""
+        return env_settings, init_settings

@@ -1,0 +1,57 @@
+"""Settings that change while ingest runs: the file is looked at once a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from pipeline.config.settings import Settings
+from pipeline.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+
+class FileWatch:
+    """Calling it gives the new settings when the file has changed and they differ, else None.
+
+    A change counts when two calls in a row have seen it: a file that is being written is empty for a moment, and would
+    take every camera away.
+
+    read: reads the settings anew, command-line options included. A file that cannot be used is logged once and leaves
+    the settings as they are; at the start what `read` raises is raised.
+    """
+
+    def __init__(self, path: Path, read: Callable[[], Settings]) -> None:
+        self._path = path
+        self._read = read
+        self._seen = self._noticed = self._signature()
+        self.current = read()  # after the signature: an edit between the two is seen as one
+        """The settings in force."""
+
+    def __call__(self) -> Settings | None:
+        """See the class."""
+        signature = self._signature()
+        if signature == self._seen or signature is None:
+            return None  # a missing file is being replaced; it is looked at again when it is back
+        if signature != self._noticed:
+            self._noticed = signature
+            return None
+        self._seen = signature
+        try:
+            settings = self._read()
+        except ConfigurationError as error:
+            log.error("settings not taken over, the old ones stay", reason=str(error))
+            return None
+        if settings == self.current:
+            return None
+        self.current = settings
+        return settings
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,302 @@
+"""Truth against events: matching, F1, delays, false alarms.
+
+    truth    |----- fall -----|                  |--- run ---|
+    events       |---- fall ----|    |- run -|
+                 : s : d                          temporal IoU of the first pair >= 0.5: matched
+                                     not matched: a false alarm, and the run was missed
+
+Two matchings, each one-to-one per camera and label and as large as possible: by temporal overlap (intersection over
+union of the spans at least 0.5) and by starts (at most one second apart; online detection of action starts). Delays
+are of the pairs matched by overlap: the *onset delay* is the instant of the window that fired less the true start, the
+*start error* the reported start less the true one, the *time to clear* the instant at which the end was decided less
+the true end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+from statistics import median, quantiles
+from typing import Any, TypeAlias
+
+from pipeline.analysis.label_set import slug
+from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND
+from pipeline.errors import ConfigurationError
+from pipeline.records.events import ActionEvent
+from pipeline.records.wire import nanoseconds
+
+TRUTH_SCHEMA = 1
+OVERLAP = 0.5
+"""Least temporal intersection over union of a match."""
+START_SECONDS = 1.0
+"""Greatest distance of two starts that match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that truly happened. Seconds since the camera's time zero."""
+
+    camera: str
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What truly happened in front of some cameras."""
+
+    actions: tuple[Action, ...]
+    seconds: Mapping[str, float]
+    """Length of each camera's stream."""
+    epochs_ns: Mapping[str, int]
+    """Capture time of each camera's time zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One event, put together from its messages. Seconds since the camera's time zero."""
+
+    camera: str
+    label: str
+    label_id: str
+    start: float
+    end: float
+    fired: float | None
+    """Instant of the window that fired `started`; None where that message is missing."""
+    cleared: float | None
+    """Instant at which the end was decided; None while the event is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The outcome for one label, or pooled over several."""
+
+    truth_events: int = 0
+    events: int = 0
+    matched: int = 0
+    starts_matched: int = 0
+    baseless: int = 0
+    """Events that overlap no action of their label at all."""
+    onset_delays: tuple[float, ...] = ()
+    start_errors: tuple[float, ...] = ()
+    clearing_times: tuple[float, ...] = ()
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Truth against events, by label text."""
+
+    labels: Mapping[str, Tally]
+    camera_hours: float
+    ignored: int = 0
+    """Events of cameras that the truth does not know, or outside its time."""
+    total: Tally = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "total", sum(self.labels.values(), Tally()))
+
+
+def read_truth(document: Mapping[str, Any]) -> Truth:
+    """Read a truth document, as `actionwire-trainer scenes render` writes it.
+
+    `epoch` (RFC 3339), for all or per camera, is the capture time of time zero; by default that of a replay.
+    Raises ConfigurationError that names what is missing.
+    """
+    if document.get("schema") != TRUTH_SCHEMA:
+        raise ConfigurationError(f"truth of schema {document.get('schema')!r}, expected {TRUTH_SCHEMA}")
+    try:
+        cameras = document["cameras"]
+        return Truth(
+            actions=tuple(
+                Action(camera["id"], action["label"], float(action["start"]), float(action["end"]))
+                for camera in cameras
+                for action in camera["actions"]
+            ),
+            seconds={camera["id"]: float({**document, **camera}["seconds"]) for camera in cameras},
+            epochs_ns={camera["id"]: _epoch(camera.get("epoch", document.get("epoch"))) for camera in cameras},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"truth with a missing or malformed field: {error!r}") from error
+
+
+def detections(messages: Iterable[ActionEvent], truth: Truth) -> tuple[list[Detection], int]:
+    """Put events together from their messages, in any order and however often; also how many events were left out.
+
+    Left out are events of cameras that the truth does not know, and those that began after the end of its stream or
+    ended before its beginning. An event that never ended lasts until the end of the stream.
+    """
+    by_event: dict[str, dict[int, ActionEvent]] = {}
+    for message in messages:
+        by_event.setdefault(message.id, {})[message.sequence] = message
+    known = [parts for parts in by_event.values() if next(iter(parts.values())).camera in truth.seconds]
+    every = [_detection(parts, truth) for parts in known]
+    found = [one for one in every if one.start < truth.seconds[one.camera] and one.end > 0]
+    return sorted(found, key=lambda one: (one.camera, one.label, one.start)), len(by_event) - len(found)
+
+
+def compare(truth: Truth, messages: Iterable[ActionEvent], labels: Sequence[str] | None = None) -> Comparison:
+    """Hold events against the truth.
+
+    labels: texts or ids; other labels count neither as truth nor as events. None: all that occur in either.
+    """
+    events, ignored = detections(messages, truth)
+    texts = {_plain(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
+    if labels is not None:
+        named = {one.label_id: one.label for one in events}
+        wanted = {slug(label): label for label in (named.get(name, name) for name in labels)}
+        absent = wanted.keys() - {slug(text) for text in texts.values()}
+        texts = {plain: text for plain, text in texts.items() if slug(text) in wanted}
+        texts |= {_plain(wanted[name]): wanted[name] for name in absent}
+    tallies: dict[str, Tally] = {}
+    for plain, text in sorted(texts.items()):
+        tally = Tally()
+        for camera in truth.seconds:
+            actions = [one for one in truth.actions if one.camera == camera and _plain(one.label) == plain]
+            found = [one for one in events if one.camera == camera and _plain(one.label) == plain]
+            tally += _tally(actions, found)
+        tallies[text] = tally
+    return Comparison(tallies, sum(truth.seconds.values()) / 3600, ignored)
+
+
+def pool(comparisons: Sequence[Comparison]) -> Comparison:
+    """Several runs as one: counts and delays are put together before any ratio is taken."""
+    texts = sorted({text for comparison in comparisons for text in comparison.labels})
+    return Comparison(
+        {text: sum((one.labels.get(text, Tally()) for one in comparisons), Tally()) for text in texts},
+        fsum(one.camera_hours for one in comparisons),
+        sum(one.ignored for one in comparisons),
+    )
+
+
+def report(comparison: Comparison) -> dict[str, Any]:
+    """The figures under stable names, in total and by label. A figure that is not defined is None."""
+    hours = comparison.camera_hours
+    labels = {text: figures(tally, hours) for text, tally in comparison.labels.items()}
+    total = figures(comparison.total, hours)
+    return {**total, "camera_hours": hours, "ignored_events": comparison.ignored, "labels": labels}
+
+
+def figures(tally: Tally, camera_hours: float) -> dict[str, float | int | None]:
+    """The figures of one tally."""
+    false_alarms = tally.events - tally.matched
+    return {
+        "truth_events": tally.truth_events,
+        "events": tally.events,
+        "matched": tally.matched,
+        "event_f1": _ratio(2 * tally.matched, tally.events + tally.truth_events),
+        "precision": _ratio(tally.matched, tally.events),
+        "recall": _ratio(tally.matched, tally.truth_events),
+        "start_f1": _ratio(2 * tally.starts_matched, tally.events + tally.truth_events),
+        "start_precision": _ratio(tally.starts_matched, tally.events),
+        "start_recall": _ratio(tally.starts_matched, tally.truth_events),
+        "false_alarms": false_alarms,
+        "false_alarms_per_camera_hour": _ratio(false_alarms, camera_hours),
+        "baseless_events_per_camera_hour": _ratio(tally.baseless, camera_hours),
+        "onset_delay_median_s": _median(tally.onset_delays),
+        "onset_delay_p90_s": _p90(tally.onset_delays),
+        "start_error_median_s": _median(tally.start_errors),
+        "start_error_absolute_median_s": _median([abs(error) for error in tally.start_errors]),
+        "time_to_clear_median_s": _median(tally.clearing_times),
+    }
+
+
+def overlap(action: Action, event: Detection) -> float:
+    """Temporal intersection over union of two spans, 0 to 1."""
+    shared = min(action.end, event.end) - max(action.start, event.start)
+    union = max(action.end, event.end) - min(action.start, event.start)
+    return max(shared, 0.0) / union if union > 0 else 0.0
+
+
+Fit: TypeAlias = Callable[[Action, Detection], float | None]
+"""How well two fit, greater is better; None: not at all."""
+
+
+def matching(actions: Sequence[Action], events: Sequence[Detection], fit: Fit) -> list[tuple[int, int]]:
+    """A largest one-to-one matching, as pairs of positions; the same for the same arguments.
+
+    Augmenting paths (Berge's theorem); an action prefers the event that fits it best, then the earlier one.
+    """
+    choices: list[list[int]] = []
+    for action in actions:
+        fits = [(value, position) for position, event in enumerate(events) if (value := fit(action, event)) is not None]
+        choices.append([position for _, position in sorted(fits, key=lambda one: (-one[0], one[1]))])
+    taken: dict[int, int] = {}
+
+    def place(row: int, tried: set[int]) -> bool:
+        for column in choices[row]:
+            if column in tried:
+                continue
+            tried.add(column)
+            if column not in taken or place(taken[column], tried):
+                taken[column] = row
+                return True
+        return False
+
+    for row in range(len(actions)):
+        place(row, set())
+    return sorted((row, column) for column, row in taken.items())
+
+
+def _tally(actions: Sequence[Action], events: Sequence[Detection]) -> Tally:
+    pairs = [(actions[a], events[e]) for a, e in matching(actions, events, _by_overlap)]
+    return Tally(
+        truth_events=len(actions),
+        events=len(events),
+        matched=len(pairs),
+        starts_matched=len(matching(actions, events, _by_start)),
+        baseless=sum(not any(overlap(action, event) > 0 for action in actions) for event in events),
+        onset_delays=tuple(event.fired - action.start for action, event in pairs if event.fired is not None),
+        start_errors=tuple(event.start - action.start for action, event in pairs),
+        clearing_times=tuple(event.cleared - action.end for action, event in pairs if event.cleared is not None),
+    )
+
+
+def _by_overlap(action: Action, event: Detection) -> float | None:
+    shared = overlap(action, event)
+    return shared if shared >= OVERLAP else None
+
+
+def _by_start(action: Action, event: Detection) -> float | None:
+    distance = abs(action.start - event.start)
+    return -distance if distance <= START_SECONDS else None
+
+
+def _detection(parts: Mapping[int, ActionEvent], truth: Truth) -> Detection:
+    first, last = parts[min(parts)], parts[max(parts)]
+    epoch = truth.epochs_ns[first.camera]
+
+    def seconds(instant_ns: int) -> float:
+        return (instant_ns - epoch) / SECOND
+
+    start = seconds(last.start_ns)
+    end = truth.seconds[first.camera] if last.end_ns is None else seconds(last.end_ns)
+    fired = seconds(first.time_ns) if first.phase == "started" else None
+    cleared = None if last.end_ns is None else seconds(last.time_ns)
+    return Detection(first.camera, first.label, first.label_id, start, end, fired, cleared)
+
+
+def _epoch(text: str | None) -> int:
+    return REPLAY_EPOCH_NS if text is None else nanoseconds(text)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None
+
+
+def _p90(values: Sequence[float]) -> float | None:
+    if len(values) < 2:
+        return values[0] if values else None
+    return quantiles(values, n=10, method="inclusive")[-1]

@@ -1,0 +1,243 @@
+"""The hand-over from the poll thread to the inference thread.
+
+The poll thread brings assignments and work, the inference thread takes them; a request to go through the assignment
+again travels back. Work carries the epoch it was polled under. `full` tells the poll thread to pause.
+
+    poll thread       restores P1, assign -> True         restores P2, assign -> False  | take_reassign, restores both
+    inference thread                       request_reassign: P1 waits no more           |                 opens both
+
+What was restored before a request is not opened after it: the poll thread restores all of it again, and a commit in
+between would move on from where that begins.
+
+Waiting work is kept per partition in offset order and leaves in micro-batches, by size or by deadline. A batch takes a
+prefix of each partition, so the order inside one is never touched; who gives how much is decided by turns, so that a
+flood in one partition never starves another.
+
+    size 4      p0: a b c d e f       batch: p0 a b | p1 g | p2 h
+                p1: g                        p0 c d e f
+                p2: h
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pipeline.analysis.camera_streams import Decoded
+from pipeline.analysis.partition import Restored
+from pipeline.broker.contract import GroupToken
+from pipeline.records.wire import Partition
+from pipeline.worker.lost_cameras import Suspicion
+
+Piece = TypeVar("Piece")
+
+
+class Batcher(Generic[Piece]):
+    """Work that waits for its batch. Not thread-safe; the caller locks."""
+
+    def __init__(self, size: int, wait_seconds: float) -> None:
+        self._size = size
+        self._wait = wait_seconds
+        self._waiting: dict[Partition, deque[tuple[float, Piece]]] = {}
+
+    def __len__(self) -> int:
+        """How much work is waiting."""
+        return sum(map(len, self._waiting.values()))
+
+    def add(self, partition: Partition, work: Iterable[Piece], now: float) -> None:
+        """Append work of one partition, in offset order."""
+        self._waiting.setdefault(partition, deque()).extend((now, one) for one in work)
+
+    def drop(self, partition: Partition) -> None:
+        """Forget what waits of one partition."""
+        self._waiting.pop(partition, None)
+
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self._waiting.clear()
+
+    def ready_in(self, now: float) -> float | None:
+        """Seconds until a batch should run: 0 when it is full or its oldest work waited long enough; None: no work."""
+        oldest = min((queue[0][0] for queue in self._waiting.values() if queue), default=None)
+        if oldest is None:
+            return None
+        return 0.0 if len(self) >= self._size else max(0.0, oldest + self._wait - now)
+
+    def take(self) -> dict[Partition, list[Piece]]:
+        """Take the next batch: at most `size` pieces of work, by turns across partitions, a prefix of each."""
+        shares = _shares({partition: len(queue) for partition, queue in self._waiting.items() if queue}, self._size)
+        batch = {}
+        for partition, share in shares.items():
+            queue = self._waiting.pop(partition)
+            batch[partition] = [queue.popleft()[1] for _ in range(share)]
+            if queue:  # behind the others, so that a short batch does not favour the same partitions again
+                self._waiting[partition] = queue
+        return batch
+
+
+def _shares(lengths: Mapping[Partition, int], size: int) -> dict[Partition, int]:
+    """Deal `size` places over queues of these lengths, one each per round, in the given order."""
+    shares = dict.fromkeys(lengths, 0)
+    left = min(size, sum(lengths.values()))
+    while left:
+        for partition, length in lengths.items():
+            if left and shares[partition] < length:
+                shares[partition] += 1
+                left -= 1
+    return {partition: share for partition, share in shares.items() if share}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One record on its way: being decoded, and the epoch it was polled under."""
+
+    epoch: int
+    decoded: Future[Decoded]
+
+
+class Mailbox:
+    """What waits between the two threads. Thread-safe."""
+
+    def __init__(self, size: int, wait_seconds: float, limit: int, monotonic: Callable[[], float]) -> None:
+        self._batcher: Batcher[Work] = Batcher(size, wait_seconds)
+        self._limit = limit
+        self._now = monotonic
+        self._restored: deque[tuple[Restored, int]] = deque()
+        self._reassign = False
+        self._leave = False
+        self._suspicions: Mapping[Partition, Suspicion] = {}
+        self._token: GroupToken | None = None
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    # The poll thread's side.
+
+    def assign(self, restored: Restored, epoch: int) -> bool:
+        """Announce a partition that was restored; what waited of it is worthless.
+
+        False while a request to go through the assignment again waits: it must be restored once more.
+        """
+        with self._changed:
+            if self._reassign:
+                return False
+            self._batcher.drop(restored.partition)
+            self._restored.append((restored, epoch))
+            self._changed.notify_all()
+            return True
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """Forget what waits of partitions that are no longer owned."""
+        gone = set(partitions)
+        with self._changed:
+            for partition in gone:
+                self._batcher.drop(partition)
+            self._restored = deque(one for one in self._restored if one[0].partition not in gone)
+
+    def add(self, partition: Partition, work: Iterable[Work]) -> None:
+        """Append work of one partition, in offset order."""
+        with self._changed:
+            self._batcher.add(partition, work, self._now())
+            self._changed.notify_all()
+
+    def publish(self, token: GroupToken | None) -> None:
+        """Make a poll's group membership the one to commit with; call it after the poll's revocations were applied."""
+        with self._changed:
+            self._token = token
+            self._changed.notify_all()
+
+    @property
+    def full(self) -> bool:
+        """True while more waits than the inference thread should be given."""
+        with self._changed:
+            return len(self._batcher) >= self._limit
+
+    @property
+    def empty(self) -> bool:
+        """True while no work waits."""
+        with self._changed:
+            return not len(self._batcher)
+
+    def take_reassign(self) -> bool:
+        """True once after each request to go through the assignment again."""
+        with self._changed:
+            asked, self._reassign = self._reassign, False
+            return asked
+
+    def request_leave(self) -> None:
+        """Ask the inference thread to take everything off the path and to request a new assignment: only it knows when
+        no commit of an older epoch is under way."""
+        with self._changed:
+            self._leave = True
+
+    def take_suspicions(self) -> Mapping[Partition, Suspicion]:
+        """The newest suspicions, once."""
+        with self._changed:
+            taken, self._suspicions = self._suspicions, {}
+            return taken
+
+    def stop(self) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    # The inference thread's side.
+
+    def next(self, deadline: float) -> list[tuple[Restored, int]] | Mapping[Partition, list[Work]] | None:
+        """Wait until `deadline` (monotonic) for assignments, which come first, or a batch. None: neither came."""
+        with self._changed:
+            while not self._stopped:
+                if self._restored:
+                    restored = list(self._restored)
+                    self._restored.clear()
+                    return restored
+                now = self._now()
+                ready_in = self._batcher.ready_in(now)
+                if ready_in == 0:
+                    return self._batcher.take()
+                left = deadline - now if ready_in is None else min(deadline - now, ready_in)
+                if left <= 0:
+                    return None
+                self._changed.wait(left)
+            return None
+
+    def request_reassign(self) -> dict[Partition, int]:
+        """Ask the poll thread to go through the assignment again with every partition it owns.
+
+        Nothing waits any more; returns the epochs of the partitions that waited to be opened.
+        """
+        with self._changed:
+            self._reassign, self._leave = True, False
+            self._batcher.clear()
+            waiting = {restored.partition: epoch for restored, epoch in self._restored}
+            self._restored.clear()
+            return waiting
+
+    def take_leave(self) -> bool:
+        """True once after each request to take everything off the path."""
+        with self._changed:
+            asked, self._leave = self._leave, False
+            return asked
+
+    def suspect(self, suspicions: Mapping[Partition, Suspicion]) -> None:
+        """Ask the poll thread to say who is lost."""
+        with self._changed:
+            self._suspicions = suspicions
+
+    def membership(self, seconds: float) -> GroupToken | None:
+        """Group membership to commit with; during a rebalance, wait up to `seconds` for that of the next poll."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._stopped or self._token is None or self._token.current(), max(0.0, seconds)
+            )
+            return self._token
+
+    @property
+    def stopped(self) -> bool:
+        """True when nothing more will come."""
+        with self._changed:
+            return self._stopped

@@ -1,0 +1,30 @@
+"""What a commit says about a partition, in the form that the broker stores."""
+
+from __future__ import annotations
+
+import json
+
+from pipeline.analysis.rewind import Committed
+from pipeline.broker.contract import Position
+from pipeline.records.wire import canonical_json
+
+METADATA_LIMIT = 4096
+"""Bytes of metadata that a broker stores with a committed offset (`offset.metadata.max.bytes`)."""
+
+
+def encode_position(committed: Committed) -> Position:
+    """Put a committed position into broker form: P, and {r, s, v} as metadata."""
+    metadata = canonical_json({"r": committed.rewind, "s": committed.state, "v": committed.labels}).decode()
+    if len(metadata) > METADATA_LIMIT:
+        raise ValueError(f"metadata of a commit has {len(metadata)} bytes, at most {METADATA_LIMIT} are stored")
+    return Position(committed.position, metadata)
+
+
+def decode_position(position: Position) -> Committed | None:
+    """Read a committed position; None when no worker wrote it, for example when a tool moved the group."""
+    try:
+        found = json.loads(position.metadata)
+        committed = Committed(position.offset, int(found["r"]), int(found["s"]), int(found["v"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return committed if 0 <= committed.rewind <= committed.position else None

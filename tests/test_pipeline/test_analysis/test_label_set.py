@@ -1,0 +1,119 @@
+"""Sets of labels: what a person writes, what is in force, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.analysis.label_set import LabelSets, added, apply, collect, in_force, make, removed, slug
+from pipeline.config.labels import LabelSettings
+from pipeline.errors import ConfigurationError
+from pipeline.records.labels import ConfigLabels, Label, LiveLabel
+
+FALL = make({"text": "a person falls"})
+RUN = make({"text": "a person runs"})
+
+
+def test_the_union_is_in_force_and_its_version_is_the_newest_offset() -> None:
+    """Every control record raises the version; reading one again changes nothing."""
+    sets = apply(LabelSets(), ConfigLabels((FALL,)), 0)
+    sets = apply(sets, LiveLabel(RUN.id, RUN), 4)
+
+    assert [label.id for label in in_force(sets).labels] == ["a-person-falls", "a-person-runs"]
+    assert in_force(sets).version == 4
+    assert apply(sets, LiveLabel(RUN.id, None), 4) == sets
+    assert in_force(apply(sets, LiveLabel(RUN.id, None), 5)).labels == (FALL,)
+
+
+def test_before_the_first_record_nothing_is_in_force() -> None:
+    """An empty control topic means no labels and version -1."""
+    assert (in_force(LabelSets()).labels, in_force(LabelSets()).version) == ((), -1)
+
+
+def test_a_live_label_hides_the_same_id_of_the_settings() -> None:
+    """What was asked for last counts: thresholds of a label from the settings can be tried out live."""
+    strict = make({"text": "a person falls", "enter": 0.9})
+    sets = apply(LabelSets(), ConfigLabels((FALL,)), 0)
+    tried = apply(sets, added(sets, strict), 1)
+
+    assert in_force(tried).labels == (strict,)
+    assert in_force(apply(tried, removed(tried, "a person falls"), 2)).labels == (FALL,)
+
+
+def test_settings_become_labels() -> None:
+    """Everything that the settings say of a label is kept; the id is made from the text."""
+    settings = LabelSettings(text="  two people   fight ", group="all", cameras=("yard-*",), enter=0.8, confirm=3)
+
+    assert make(settings.model_dump()) == Label(
+        "two-people-fight", "two people fight", "all", ("yard-*",), enter=0.8, confirm=3
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"text": "  "}, "'text' must be"),
+        ({"text": "x", "tresholds": 1}, "unknown key 'tresholds'; known: id, text"),
+        ({"text": "x", "enter": 1.5}, "'enter' of label 'x' must be between 0 and 1"),
+        ({"text": "x", "enter": 0.4, "exit": 0.6}, "exit 0.6 is above enter 0.4"),
+        ({"text": "x", "confirm": 1.5}, "'confirm'"),
+        ({"text": "x", "confirm": True}, "'confirm'"),
+        ({"text": "x", "max_seconds": float("inf")}, "'max_seconds'"),
+        ({"text": "x", "id": "Not An Id"}, "must be 1 to 64"),
+        ({"text": "x", "cameras": ()}, "'cameras' is empty"),
+        ({"text": "x", "cameras": "yard"}, "must be a list"),
+        ({"text": "x", "group": 3}, "'group'"),
+    ],
+)
+def test_a_wrong_label_is_refused_with_its_reason(fields: dict[str, Any], words: str) -> None:
+    """The message names the label, the key and what would be right."""
+    with pytest.raises(ConfigurationError, match=words):
+        make(fields)
+
+
+def test_two_texts_with_one_id_are_refused() -> None:
+    """Texts that differ only in what an id leaves out need an id of their own."""
+    other = make({"text": "a person falls!"})
+
+    with pytest.raises(ConfigurationError, match=r"'a person falls' and 'a person falls!' have the same id"):
+        collect([FALL, other])
+    with pytest.raises(ConfigurationError, match="choose another with --id"):
+        added(apply(LabelSets(), ConfigLabels((FALL,)), 0), other)
+
+
+def test_adding_again_replaces() -> None:
+    """A live label of the same text takes the place of the earlier one."""
+    sets = apply(LabelSets(), added(LabelSets(), RUN), 0)
+    sets = apply(sets, added(sets, make({"text": "A person runs", "enter": 0.6})), 1)
+
+    assert [(label.text, label.enter) for label in sets.live] == [("A person runs", 0.6)]
+
+
+def test_removing_says_why_it_cannot() -> None:
+    """A label of the settings is removed there; an unknown one is answered with those that can be removed."""
+    sets = apply(apply(LabelSets(), ConfigLabels((FALL,)), 0), LiveLabel(RUN.id, RUN), 1)
+
+    assert removed(sets, "a-person-runs") == removed(sets, "A person runs") == LiveLabel(RUN.id, None)
+    with pytest.raises(ConfigurationError, match="comes from the settings file"):
+        removed(sets, "a person falls")
+    with pytest.raises(ConfigurationError, match="can be removed: a-person-runs"):
+        removed(sets, "a person flies")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("A person falls down!", "a-person-falls-down"), ("Überfall", "uberfall"), ("人が倒れる", "label-")],
+)
+def test_an_id_is_made_of_letters_and_digits(text: str, wanted: str) -> None:
+    """Accents are dropped; a text without Latin letters gets an id from its hash."""
+    assert slug(text).startswith(wanted)
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_every_text_has_a_valid_id(text: str) -> None:
+    """Whatever the text, its id passes the check of ids, and is the same every time."""
+    if text.strip():
+        assert make({"text": text}).id == make({"text": text}).id

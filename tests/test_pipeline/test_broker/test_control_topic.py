@@ -1,0 +1,81 @@
+"""The control topic, over the broker inside one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.analysis.label_set import make
+from pipeline.broker import control_topic
+from pipeline.broker.contract import Broker, TopicSettings
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.records.labels import ConfigLabels, LiveLabel
+from pipeline.records.wire import Message
+
+TOPIC = "actionwire.control"
+FALL = make({"text": "a person falls"})
+RUN = make({"text": "a person runs"})
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker with an empty control topic."""
+    broker = InProcessBroker()
+    broker.ensure_topics([TopicSettings(TOPIC, 1)], 5)
+    yield broker
+    broker.close()
+
+
+def test_what_is_written_is_in_force(broker: Broker) -> None:
+    """The offset of the last record written is the version that a reader finds."""
+    version = control_topic.write(broker, TOPIC, [ConfigLabels((FALL,)), LiveLabel(RUN.id, RUN)], 5)
+
+    sets = control_topic.read(broker, TOPIC, 5)
+
+    assert (sets.config, sets.live, sets.version) == ((FALL,), (RUN,), version)
+
+
+def test_an_empty_topic_is_an_empty_set(broker: Broker) -> None:
+    """Nothing is in force before the first record, and no reader waits for one."""
+    assert control_topic.read(broker, TOPIC, 5).version == -1
+
+
+def test_a_reader_follows(broker: Broker) -> None:
+    """A poll says when something changed."""
+    with control_topic.ControlReader(broker, TOPIC) as reader:
+        reader.catch_up(5)
+        assert not reader.poll(0)
+
+        control_topic.write(broker, TOPIC, [LiveLabel(FALL.id, FALL)], 5)
+
+        assert reader.poll(5)
+        assert reader.sets.live == (FALL,)
+
+
+def test_settings_are_written_once(broker: Broker) -> None:
+    """Starting again with the same settings writes nothing; other settings take the place of the first."""
+    first = control_topic.apply_config(broker, TOPIC, [RUN, FALL], 5)
+    again = control_topic.apply_config(broker, TOPIC, [FALL, RUN], 5)
+    other = control_topic.apply_config(broker, TOPIC, [FALL], 5)
+
+    assert (first.version, again.version, other.version) == (0, 0, 1)
+    assert other == control_topic.read(broker, TOPIC, 5)
+
+
+def test_no_labels_at_all_write_nothing(broker: Broker) -> None:
+    """A settings file without labels does not need a record to say so."""
+    assert control_topic.apply_config(broker, TOPIC, [], 5).version == -1
+
+
+def test_a_record_that_makes_no_sense_is_passed_over(broker: Broker) -> None:
+    """Somebody else's garbage in the topic changes nothing and stops nobody."""
+    control_topic.write(broker, TOPIC, [ConfigLabels((FALL,))], 5)
+    producer = broker.producer()
+    producer.send(TOPIC, Message(b"config", b"garbage", partition=0))
+    producer.flush(5)
+    producer.close()
+
+    sets = control_topic.read(broker, TOPIC, 5)
+
+    assert (sets.config, sets.version) == ((FALL,), 0)

@@ -1,0 +1,212 @@
+"""Settings: file, environment, overrides, and errors that help."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.labels import watches
+from pipeline.config.reading import load
+from pipeline.errors import ConfigurationError
+
+THREE_LINES = """
+cameras:
+  front-door:
+    url: rtsp://viewer:${DOOR_PASSWORD}@10.0.0.7/stream1
+labels:
+  - a person falls down
+  - {text: two people fight, cameras: ["front-*"], enter: 0.7}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the README's first camera, away from any other configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ACTIONWIRE_CONFIG", raising=False)
+    monkeypatch.setenv("DOOR_PASSWORD", "s3cret")
+    path = tmp_path / "actionwire.yaml"
+    path.write_text(THREE_LINES)
+    return path
+
+
+def test_a_camera_in_three_lines_and_an_action_in_one(file: Path) -> None:
+    """The README's first file loads, found in the working folder without being named."""
+    settings = load()
+
+    assert settings.cameras["front-door"].url.get_secret_value() == "rtsp://viewer:s3cret@10.0.0.7/stream1"
+    assert [label.text for label in settings.labels] == ["a person falls down", "two people fight"]
+    assert settings.labels[1].enter == 0.7
+
+
+@pytest.mark.parametrize(
+    ("url", "value", "expected"),
+    [
+        ("rtsp://viewer:${DOOR}@10.0.0.7/s", "p/w#1", "rtsp://viewer:p%2Fw%231@10.0.0.7/s"),
+        ("rtsp://viewer:${DOOR}@10.0.0.7/s", "100%25?@", "rtsp://viewer:100%2525%3F%40@10.0.0.7/s"),
+        ("rtsp://${DOOR}@10.0.0.7/s", "viewer:p/w", "rtsp://viewer:p%2Fw@10.0.0.7/s"),
+        ("rtsp://10.0.0.7/user=a_password=${DOOR}@1", "p/w", "rtsp://10.0.0.7/user=a_password=p/w@1"),
+        ("${DOOR}", "rtsp://viewer:p%2Fw@10.0.0.7/s", "rtsp://viewer:p%2Fw@10.0.0.7/s"),
+        ("${DOOR}/a@b.mp4", "/clips", "/clips/a@b.mp4"),
+    ],
+)
+def test_a_variable_holds_a_password_as_a_person_types_it(
+    file: Path, monkeypatch: pytest.MonkeyPatch, url: str, value: str, expected: str
+) -> None:
+    """Before the @ of a URL a value is percent-encoded, whatever it looks like; elsewhere it goes in unchanged."""
+    monkeypatch.setenv("DOOR", value)
+    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
+
+    assert load().cameras["door"].url.get_secret_value() == expected
+
+
+def test_an_empty_section_means_its_default(file: Path) -> None:
+    """`cameras:` and `labels:` stay behind where somebody deletes the last camera and the last label."""
+    file.write_text("cameras:\nlabels:\nkafka:\n  # bootstrap: broker:9092\nrate: 8\n")
+
+    settings = load()
+
+    assert (settings.cameras, settings.labels, settings.rate) == ({}, (), 8)
+    assert settings.kafka.bootstrap == "127.0.0.1:9092"
+
+
+def test_what_cameras_share_is_written_once(file: Path) -> None:
+    """A merged mapping may be changed key by key: what stands in both is no key that stands twice."""
+    file.write_text(
+        "cameras:\n  a: &udp {url: x, transport: udp, priority: 1}\n  b: {<<: *udp, url: y}\n  c: {<<: *udp}"
+    )
+
+    cameras = load().cameras
+
+    assert [cameras[name].url.get_secret_value() for name in "abc"] == ["x", "y", "x"]
+    assert {camera.transport for camera in cameras.values()} == {"udp"}
+
+
+def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nested variable replaces one key and leaves its neighbours alone."""
+    file.write_text("kafka: {bootstrap: 'file:9092', username: me}\n")
+    monkeypatch.setenv("ACTIONWIRE_KAFKA__BOOTSTRAP", "environment:9092")
+
+    kafka = load().kafka
+
+    assert (kafka.bootstrap, kafka.username) == ("environment:9092", "me")
+
+
+def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Command-line options come last and are validated like the rest."""
+    monkeypatch.setenv("ACTIONWIRE_KAFKA__BOOTSTRAP", "environment:9092")
+
+    assert load(None, {"kafka": {"bootstrap": "option:9092"}}).kafka.bootstrap == "option:9092"
+    with pytest.raises(ConfigurationError, match=r"batch_frames"):
+        load(None, {"worker": {"batch_frames": 0}})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("worker: {bundel: demo}", r"worker\.bundel: unknown key, did you mean 'bundle'"),
+        ("lables: [x]", r"lables: unknown key, did you mean 'labels'"),
+        ("cameras: {a: {url: x, transprot: udp}}", r"cameras\.a\.transprot: unknown key, did you mean 'transport'"),
+        ("labels: [{text: x, entre: 0.5}]", r"labels\.0\.entre: unknown key, did you mean 'enter'"),
+        ("events: {max_seconds: .inf}", r"events\.max_seconds: .*less than or equal to 1000000000"),
+        ("labels: [{text: x, confirm: 1e19}]", r"labels\.0\.confirm"),
+        ("rate: many", r"rate: .*integer"),
+        ("cameras: {a: {url: 'rtsp://u:${NOT_SET}@h'}}", r"NOT_SET.*not set in the environment"),
+        ("cameras: {'bad id!': {url: x}}", r"cameras\.bad id!"),
+        ("cameras: {a: {url: 10.0.0.7:554/live}}", r"cameras\.a\.url: .* no rtsp://; write rtsp://"),
+        ("cameras: {a: {url: 'rtsp:/10.0.0.7/live'}}", r"cameras\.a\.url: .* no rtsp://; write rtsp://"),
+        ("cameras: {a: {url: 'file:///srv/a.mp4'}}", r"cameras\.a\.url: .* its path; leave file: out"),
+        ("- just\n- a list", r"must hold a mapping"),
+        ("a: [1", r"is not YAML: .*line 1"),
+        (
+            "cameras:\n  a: {url: x}\n  b: {url: y}\n  a: {url: z}",
+            r"not YAML: the key 'a' stands twice at line 4, column 3",
+        ),
+        ("labels: [x]\nrate: 4\nlabels: [y]", r"not YAML: the key 'labels' stands twice at line 3, column 1; rename"),
+        ("lables:", r"lables: unknown key, did you mean 'labels'"),
+        ("source: 2026-13-01", r"actionwire\.yaml: a value looks like a date .*quotes"),
+        ("~: x", r"actionwire\.yaml: None is no section"),
+        ("labels:\n- x\n7:\n  enter: 0.5", r"actionwire\.yaml: 7 is no section .*indented too little"),
+    ],
+)
+def test_a_wrong_file_names_key_reason_and_remedy(file: Path, content: str, message: str) -> None:
+    """Every mistake is named where it stands; a misspelt key gets the nearest right one."""
+    file.write_text(content)
+
+    with pytest.raises(ConfigurationError, match=message):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("LABELS", "a person falls down", r"ACTIONWIRE_LABELS holds no JSON; write a list such as '\["),
+        ("KAFKA", "s3cret:9092", r"ACTIONWIRE_KAFKA holds no JSON; .*ACTIONWIRE_KAFKA__KEY$"),
+    ],
+)
+def test_a_section_in_the_environment_is_json(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """A variable that should hold a whole section and holds something else is named, with the remedy, not its value."""
+    monkeypatch.setenv(f"ACTIONWIRE_{name}", value)
+
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        load(file)
+
+    assert value not in str(caught.value).split(";")[0]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that was asked for and is not there is an error, not an empty configuration."""
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml.*--config"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_secrets_do_not_show(file: Path) -> None:
+    """Neither a representation nor an error message holds a password."""
+    shown = repr(load())
+    file.write_text("cameras: {a: {url: 'rtsp://u:hunter2@h', nonsense: 1}}\nkafka: {password: [hunter2]}\n")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(file)
+
+    assert "s3cret" not in shown
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["u:hunter2@h/1", "rtsp:/u:hunter2@h/1", "u_x:hun/ter2@h", "${LOGIN}@h/1", "u:hunter2@rtsp://h"]
+)
+def test_a_login_without_a_scheme_is_refused_and_not_shown(
+    file: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Without rtsp:// before it a login would be part of the path of a file, and paths are shown."""
+    monkeypatch.setenv("LOGIN", "u:hunter2")
+    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
+
+    with pytest.raises(ConfigurationError, match=r"cameras\.door\.url: .*rtsp://user:password@host") as caught:
+        load(file)
+
+    assert "hun" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["clips/12:30.mp4", "/clips/a:b@c.mp4", "/dev/v4l/by-path/pci-0:14.0", "./12:30.mp4"])
+def test_a_path_may_hold_a_colon(file: Path, url: str) -> None:
+    """After the first slash a colon is part of a name."""
+    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
+
+    assert load(file).cameras["door"].url.get_secret_value() == url
+
+
+def test_settings_are_frozen(file: Path) -> None:
+    """Nobody changes a setting behind another's back."""
+    settings = load()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.kafka.bootstrap = "elsewhere:9092"  # type: ignore[misc]
+
+
+def test_globs_name_cameras() -> None:
+    """A label's cameras are ids or globs, and case matters."""
+    assert watches(("front-*", "yard"), "front-door")
+    assert watches(("*",), "anything")
+    assert not watches(("front-*",), "Front-door")

@@ -1,0 +1,116 @@
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import structlog
+
+from pipeline.broker.contract import TopicSettings
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.errors import ConfigurationError
+from pipeline.ingest.other_publishers import Hearing
+from pipeline.ingest.status import farewell
+from pipeline.records.cameras import CameraStatus, encode_status
+from pipeline.records.wire import Message
+
+TOPIC = "test.cameras"
+STATUS = CameraStatus("door", "online", 0, 5, 25.0, 1, 1, "h264", "rtcp", 0.0, 0, "other", None, None)
+
+
+@pytest.fixture
+def broker() -> InProcessBroker:
+    """A broker with the cameras topic."""
+    broker = InProcessBroker()
+    broker.ensure_topics([TopicSettings(TOPIC, 1)], 5.0)
+    return broker
+
+
+def test_what_was_said_before_is_heard_at_once(broker: InProcessBroker) -> None:
+    """The topic is read to its end at the start: the newest session and other publishers are known."""
+    producer = broker.producer()
+    for session in (5, 9, 7):
+        producer.send(TOPIC, encode_status(replace(STATUS, session=session)))
+
+    hearing = Hearing(broker, TOPIC, "me")
+
+    assert hearing.last_session("door") == 7
+    assert hearing.rival("door", 5.0) == "other"
+    assert (hearing.last_session("yard"), hearing.rival("yard", 5.0)) == (0, None)
+
+
+def test_a_farewell_keeps_the_newest_session(broker: InProcessBroker) -> None:
+    """After an orderly end the next process still begins after the sessions that workers know, and has no rival."""
+    producer = broker.producer()
+    for status in (STATUS, farewell(STATUS, 6, 99)):
+        producer.send(TOPIC, encode_status(status))
+
+    hearing = Hearing(broker, TOPIC, "me")
+
+    assert (hearing.last_session("door"), hearing.rival("door", 5.0)) == (6, None)
+
+
+def test_what_is_said_later_is_heard_by_listening(broker: InProcessBroker) -> None:
+    """A new publisher is heard; when its camera is removed, or it falls silent, it is a rival no more."""
+    hearing, producer = Hearing(broker, TOPIC, "me"), broker.producer()
+    producer.send(TOPIC, encode_status(STATUS))
+    hearing.listen()
+    assert hearing.rival("door", 5.0) == "other"
+    time.sleep(0.02)
+    assert hearing.rival("door", 0.001) is None
+    producer.send(TOPIC, Message(b"door", None))
+    hearing.listen()
+
+    assert hearing.rival("door", 5.0) is None
+
+
+@pytest.mark.parametrize("ours", [-3600.0, 3600.0])
+def test_who_is_there_is_decided_by_our_own_clock(
+    broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch, ours: float
+) -> None:
+    """A process on a machine whose clock is an hour off is a rival while it is heard, and none soon after.
+
+    says      x  x  x
+    by ours   0  1  2 ......... 10 s       by its own clock an hour earlier, or later
+    rival     -------- 5 s --|
+    """
+    clock = SimpleNamespace(time_ns=lambda: round((time.time() + ours) * 1e9), monotonic=time.monotonic)
+    monkeypatch.setattr("pipeline.ingest.other_publishers.time", clock)
+    hearing = Hearing(broker, TOPIC, "me")
+    broker.producer().send(TOPIC, encode_status(STATUS))
+    hearing.listen()
+    assert hearing.rival("door", 5.0) == "other"
+    ours += 10
+
+    assert hearing.rival("door", 5.0) is None
+
+
+def test_what_was_said_before_was_not_said_later_than_now(
+    broker: InProcessBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last words of a process whose clock ran ahead are not taken for a sign of life until that time has come."""
+    broker.producer().send(TOPIC, encode_status(STATUS))
+    behind = 3600.0
+    clock = SimpleNamespace(time_ns=lambda: round((time.time() - behind) * 1e9), monotonic=time.monotonic)
+    monkeypatch.setattr("pipeline.ingest.other_publishers.time", clock)
+    hearing = Hearing(broker, TOPIC, "me")
+    behind -= 10
+
+    assert hearing.rival("door", 5.0) is None
+
+
+def test_an_unusable_status_is_logged_and_left_out(broker: InProcessBroker) -> None:
+    """A status of an unknown schema does not stop listening."""
+    producer = broker.producer()
+    producer.send(TOPIC, Message(b"door", b'{"schema": 99}'))
+    producer.send(TOPIC, encode_status(STATUS))
+    with structlog.testing.capture_logs() as logs:
+        hearing = Hearing(broker, TOPIC, "me")
+
+    assert [line["camera"] for line in logs] == ["door"]
+    assert hearing.last_session("door") == 5
+
+
+def test_a_missing_topic_is_named() -> None:
+    """The message says which topic and which command creates it."""
+    with pytest.raises(ConfigurationError, match=r"test\.cameras.*actionwire topics"):
+        Hearing(InProcessBroker(), TOPIC, "me")

@@ -1,0 +1,80 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import BadRecordError
+from pipeline.records.jpeg import decode_jpeg, encode_jpeg
+
+
+def picture(height: int = 48, width: int = 64) -> np.ndarray:
+    """Red on the left, blue on the right."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2, 0] = 200
+    image[:, width // 2 :, 2] = 200
+    return image
+
+
+def test_a_picture_survives_with_its_colours_in_order() -> None:
+    """RGB in, RGB out, of the same size and nearly the same values."""
+    image = picture()
+
+    found = decode_jpeg(encode_jpeg(image, 95))
+
+    assert (found.shape, found.dtype) == ((48, 64, 3), np.uint8)
+    assert np.abs(found.astype(int) - image)[:, [2, 60]].max() < 12
+
+
+def test_equal_pictures_have_equal_bytes_and_quality_costs_size() -> None:
+    """Encoding is a function of picture and quality."""
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+
+    assert encode_jpeg(noise, 60) == encode_jpeg(noise.copy(), 60)
+    assert len(encode_jpeg(noise, 60)) < len(encode_jpeg(noise, 95))
+
+
+def test_a_grey_jpeg_becomes_three_channels() -> None:
+    """A JPEG of one channel, as night cameras send, is decoded to RGB."""
+    _, data = cv2.imencode(".jpg", np.full((8, 8), 90, np.uint8))
+
+    assert decode_jpeg(data.tobytes()).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"garbage",
+        b"\xff\xd8",
+        b"\xff\xd8\xff\xc0\x00",
+        encode_jpeg(picture())[:180],
+        b"\x89PNG\r\n\x1a\n" + b"0" * 50,
+    ],
+)
+def test_what_is_not_a_jpeg_is_a_bad_record(value: bytes | None) -> None:
+    """Empty, garbage, cut short or another format: one kind of error, with a stable reason."""
+    with pytest.raises(BadRecordError) as caught:
+        decode_jpeg(value)
+
+    assert caught.value.reason == "jpeg"
+
+
+def test_a_jpeg_that_claims_gigabytes_is_refused() -> None:
+    """The size in the header is read before memory is taken."""
+    data = bytearray(encode_jpeg(picture()))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+
+    with pytest.raises(BadRecordError, match="65535 x 65535"):
+        decode_jpeg(bytes(data))
+
+
+@given(st.binary(max_size=400), st.booleans())
+def test_any_bytes_decode_or_are_a_bad_record(value: bytes, marked: bool) -> None:
+    """Whatever the bytes, nothing but a picture or a BadRecordError comes out."""
+    try:
+        assert decode_jpeg(b"\xff\xd8\xff" * marked + value).ndim == 3
+    except BadRecordError as error:
+        assert error.reason == "jpeg"

@@ -1,0 +1,145 @@
+"""The JSON Schemas, held against records as they are really encoded."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from pipeline.analysis.label_set import make
+from pipeline.records import schemas
+from pipeline.records.cameras import CameraStatus, encode_status
+from pipeline.records.events import ActionEvent, encode_event
+from pipeline.records.frames import EndMarker, FrameRecord, LabelsMarker, StreamRecord, encode_stream_record
+from pipeline.records.labels import ConfigLabels, ControlRecord, LiveLabel, encode_control
+from pipeline.testing import sample_event
+
+STARTED, ENDED = sample_event("started"), sample_event("ended")
+ONLINE = CameraStatus(
+    "yard",
+    "online",
+    1_790_000_000_000,
+    1_790_000_000_000,
+    12.5,
+    320,
+    240,
+    "h264",
+    "rtcp",
+    -0.02,
+    0,
+    "host-1",
+    None,
+    None,
+)
+OFFLINE = CameraStatus(
+    "yard", "offline", 1_790_000_000_000, None, None, None, None, None, None, None, 3, "host-1", "host-2", "no answer"
+)
+FRAME = FrameRecord(
+    "yard", 1_790_000_000_000, 0, 7_160_000_044, 4, 1_790_000_011_000_000_000, "rtcp", 320, 240, b"jpeg"
+)
+FALL = make(
+    {"text": "a person falls", "group": "all", "cameras": ["yard-*"], "enter": 0.8, "confirm": 3, "max_seconds": 9}
+)
+
+
+def valid(name: schemas.SchemaName, document: Any) -> bool:
+    """Whether a document is of a schema, formats included."""
+    kind = jsonschema.Draft202012Validator
+    return kind(schemas.schema(name), format_checker=kind.FORMAT_CHECKER).is_valid(document)
+
+
+def value_of(message: Any) -> Any:
+    """The JSON value of an encoded record."""
+    return json.loads(message.value)
+
+
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_every_schema_is_a_schema(name: schemas.SchemaName) -> None:
+    """Each file is valid under the 2020-12 meta-schema and says what it is."""
+    found = schemas.schema(name)
+
+    jsonschema.Draft202012Validator.check_schema(found)
+    assert found["$id"].startswith("urn:actionwire:schema:")
+
+
+def test_every_file_has_a_name() -> None:
+    """No schema lies around that nothing names."""
+    files = Path(schemas.__file__).parent.glob("*.schema.json")
+
+    assert {path.name.removesuffix(".schema.json") for path in files} == set(schemas.NAMES)
+
+
+@pytest.mark.parametrize("event", [STARTED, sample_event("updated"), ENDED, sample_event(labels_version=-1, peak=1.0)])
+def test_encoded_events_are_valid(event: ActionEvent) -> None:
+    """All three phases, and the ends of what a field may hold."""
+    assert valid("event", value_of(encode_event(event, "/actionwire")))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        replace(ENDED, reason=None),
+        replace(STARTED, reason="score"),
+        replace(ENDED, end_ns=None),
+        replace(STARTED, peak=1.5),
+    ],
+)
+def test_events_that_contradict_themselves_are_not(event: ActionEvent) -> None:
+    """An ended event has an end and a reason, an open one has neither, a score is a probability."""
+    assert not valid("event", value_of(encode_event(event, "/actionwire")))
+
+
+def test_no_field_of_an_event_is_optional_or_unknown() -> None:
+    """Taking any field away, or adding one, at any depth, makes an event invalid."""
+    document = value_of(encode_event(ENDED, "/actionwire"))
+    places = [(), ("label",), ("model",), ("started_by",), ("window",), ("evidence",)]
+    for place in places:
+        part = document
+        for step in place:
+            part = part[step]
+        for name in [*part, "another"]:
+            changed = copy.deepcopy(document)
+            target = changed
+            for step in place:
+                target = target[step]
+            if name == "another":
+                target[name] = 1
+            else:
+                del target[name]
+            assert not valid("event", changed), (*place, name)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [FRAME, replace(FRAME, clock="arrival"), EndMarker("yard", 1_790_000_000_000, 44, "lost"), LabelsMarker(12)],
+)
+def test_headers_of_encoded_frames_and_markers_are_valid(record: StreamRecord) -> None:
+    """Every kind of record of the frames topic; taking any header away makes it invalid."""
+    headers = {name: value.decode() for name, value in encode_stream_record(record).headers}
+
+    assert valid("frame", headers)
+    for name in headers:
+        assert not valid("frame", {key: value for key, value in headers.items() if key != name}), name
+
+
+@pytest.mark.parametrize("status", [ONLINE, OFFLINE])
+def test_encoded_statuses_are_valid(status: CameraStatus) -> None:
+    """A camera that is there and one that never was; an unknown condition is not valid."""
+    document = value_of(encode_status(status))
+
+    assert valid("camera-status", document)
+    assert not valid("camera-status", {**document, "condition": "tired"})
+
+
+@pytest.mark.parametrize("record", [ConfigLabels((FALL,)), ConfigLabels(()), LiveLabel(FALL.id, FALL)])
+def test_encoded_labels_are_valid(record: ControlRecord) -> None:
+    """Settings and live labels, with and without thresholds; another schema version is not valid."""
+    document = value_of(encode_control(record))
+
+    assert valid("label-set", document)
+    assert not valid("label-set", {**document, "schema": 2})

@@ -1,0 +1,187 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from engines.testing import COLOURS, tiny_bundle
+from pipeline.analysis.label_set import LabelSet
+from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND, tick_ns
+from pipeline.broker.contract import TopicSettings
+from pipeline.broker.in_process import InProcessBroker
+from pipeline.commands.replay import replay
+from pipeline.config.settings import Settings
+from pipeline.config.topics import TopicsSettings
+from pipeline.config.worker import WorkerSettings
+from pipeline.errors import ConfigurationError
+from pipeline.records.events import ActionEvent
+from pipeline.records.frames import FrameRecord, encode_stream_record
+from pipeline.records.jpeg import encode_jpeg
+from pipeline.records.labels import ConfigLabels, Label, encode_control
+from pipeline.records.wire import Message, Partition
+from pipeline.replay.replay import Replay, fixed, known_sets, read_all, replay_files, replay_topic
+from pipeline.worker.label_views import Views
+from pipeline.worker.model import Model, load_model
+
+Scenes = Sequence[tuple[str, float]]
+"""What is shown, and for how many seconds."""
+
+
+def film(path: Path, scenes: Scenes, fps: int = 12) -> Path:
+    """Write an H.264 file that shows one colour after the other."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for colour, seconds in scenes:
+            picture = np.full((64, 64, 3), COLOURS[colour], np.uint8)
+            for _ in range(round(seconds * fps)):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module", params=["frame", "clip"])
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of either kind that knows colours: windows of two seconds at four frames per second."""
+    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", kind=request.param)
+
+
+@pytest.fixture(scope="module")
+def settings(bundle: Path) -> Settings:
+    """Settings of a deployment with that bundle."""
+    worker = WorkerSettings(bundle=str(bundle), backend="onnxruntime", threads=1)
+    return Settings(worker=worker, topics=TopicsSettings(namespace="test", partitions=2))
+
+
+@pytest.fixture(scope="module")
+def model(settings: Settings) -> Model:
+    """The loaded bundle."""
+    return load_model(settings)
+
+
+RED = LabelSet((Label("cyan", "cyan"), Label("magenta", "magenta")), 0)
+
+
+def spans(events: Sequence[ActionEvent]) -> list[tuple[str, str, float, float]]:
+    """Camera, label, start and end of every event that ended, in seconds since the epoch of a replay."""
+    return [
+        (one.camera, one.label, (one.start_ns - REPLAY_EPOCH_NS) / SECOND, (one.end_ns - REPLAY_EPOCH_NS) / SECOND)
+        for one in events
+        if one.end_ns is not None
+    ]
+
+
+def test_a_file_becomes_events(tmp_path: Path, model: Model, settings: Settings) -> None:
+    """What is shown between grey scenes is one event of its colour, at about its time; what lasts to the end ends too.
+
+    seconds  0      6       12      18     24
+    shown    grey   cyan    grey    magenta
+    """
+    file = film(tmp_path / "yard.mp4", [("grey", 6), ("cyan", 6), ("grey", 6), ("magenta", 6)])
+    running = Replay(model, fixed(model, RED), settings)
+    events = list(replay_files(running, model, settings, {"yard": file}))
+    found = spans(events)
+    assert [(camera, label) for camera, label, _, _ in found] == [("yard", "cyan"), ("yard", "magenta")]
+    assert abs(found[0][2] - 7) < 1.5 and abs(found[0][3] - 13) < 1.5
+    assert events[-1].reason == "session" and abs(found[1][3] - 24) < 0.5
+    assert running.summary.frames == running.summary.windows + 7 and running.summary.frames in (96, 97)
+
+
+def test_a_replay_is_the_same_however_it_is_cut(tmp_path: Path, model: Model, settings: Settings) -> None:
+    """Batches of one frame and of eight give the same bytes, and so does a second run."""
+    file = film(tmp_path / "a.mp4", [("grey", 4), ("cyan", 5), ("grey", 3)])
+    runs = []
+    for size in (1, 8, 8):
+        worker = settings.worker.model_copy(update={"batch_frames": size})
+        sized = settings.model_copy(update={"worker": worker})
+        running = Replay(model, fixed(model, RED), sized)
+        runs.append(list(replay_files(running, model, sized, {"a": file})))
+    assert runs[0] == runs[1] == runs[2] and runs[0]
+
+
+def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings: Settings) -> None:
+    """A stretch of the frames topic gives events under the set that was in force when it was written."""
+    times = iter(range(0, 10**6, 10))
+    broker = InProcessBroker(now_ms=lambda: next(times))
+    names = {name: settings.topics.name(name) for name in ("frames", "control")}  # type: ignore[arg-type]
+    broker.ensure_topics([TopicSettings(names["frames"], 2), TopicSettings(names["control"], 1)], 1.0)
+    producer = broker.producer()
+    producer.send(names["control"], encode_control(ConfigLabels((Label("cyan", "cyan"),))))
+    for tick in range(60):
+        colour = "cyan" if 20 <= tick < 40 else "grey"
+        picture = np.full((32, 32, 3), COLOURS[colour], np.uint8)
+        record = FrameRecord(
+            "door", 5, tick, tick, 4, tick_ns(tick, 4, "door"), "arrival", 32, 32, encode_jpeg(picture)
+        )
+        message = encode_stream_record(record)
+        producer.send(names["frames"], Message(message.key, message.value, message.headers, 1))
+    producer.send(names["frames"], Message(b"door", b"not a frame", (), 1))
+    producer.send(names["control"], encode_control(ConfigLabels(())))
+    control = read_all(broker, Partition(names["control"], 0))
+    views = Views(model.embed, known_sets(control))
+    running = Replay(model, views, settings)
+    events = list(replay_topic(running, model, broker, settings, control))
+    assert [(one.label, one.phase) for one in events if one.phase != "updated"] == [
+        ("cyan", "started"),
+        ("cyan", "ended"),
+    ]
+    assert events[0].labels_version == 0 and events[0].evidence.partition == 1
+    assert running.summary.bad_records == 1
+    broker.close()
+
+
+@pytest.fixture
+def command() -> typer.Typer:
+    """The command as the command line offers it."""
+    app = typer.Typer()
+    app.command()(replay)
+    return app
+
+
+def test_the_command_writes_events_and_scores(tmp_path: Path, bundle: Path, command: typer.Typer) -> None:
+    """Events come as JSON lines, scores as arrays whose shapes the documentation states."""
+    file = film(tmp_path / "x.mp4", [("grey", 4), ("cyan", 4), ("grey", 4)])
+    (tmp_path / "labels.yaml").write_text("labels:\n  - magenta\n  - {text: yellow, id: sun}\n")
+    arguments = ["--camera", f"yard={file}", "--bundle", str(bundle), "--label", "cyan"]
+    arguments += ["--labels", str(tmp_path / "labels.yaml")]
+    arguments += ["--json", str(tmp_path / "events.jsonl"), "--scores", str(tmp_path / "scores.npz")]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0 and "1 cameras, " in result.stderr
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert events[0]["phase"] == "started" and events[0]["label"] == {"id": "cyan", "text": "cyan"}
+    with np.load(tmp_path / "scores.npz", allow_pickle=False) as scores:
+        labels, references = scores["labels"].tolist(), scores["references"].tolist()
+        windows = len(scores["yard/ticks"])
+        assert windows in (41, 42)
+        assert labels == ["cyan", "magenta", "yellow"] and "grey" in references
+        assert scores["yard/ticks"].shape == (windows,) and np.all(np.diff(scores["yard/ticks"]) == 1)
+        assert scores["yard/probabilities"].shape == (windows, 3)
+        assert scores["yard/label_cosines"].shape == (windows, 3, 2)
+        assert scores["yard/reference_cosines"].shape == (windows, len(references), 2)
+        best = scores["yard/label_cosines"].mean(axis=2)[:, 0].argmax()
+        assert scores["yard/probabilities"][best, 0] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name video files"),
+        (["--topic", "x.mp4"], "name video files"),
+        (["missing.mp4"], "no file missing.mp4"),
+        (["--camera", "nofile"], "ID=FILE"),
+        (["--camera", "a b=x"], "ID=FILE"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: typer.Typer, arguments: list[str], words: str
+) -> None:
+    """Sources that cannot be replayed are refused with the reason before anything is loaded."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.mp4").touch()
+    with pytest.raises(ConfigurationError, match=words):
+        CliRunner().invoke(command, arguments, catch_exceptions=False)

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline.supervisor import decide, supervise
+
+
+@pytest.mark.parametrize(
+    ("code", "worked", "failures", "pause"),
+    [
+        (0, True, 0, None),
+        (1, False, 0, None),
+        (2, False, 0, None),
+        (1, True, 0, 0.5),
+        (1, True, 3, 4.0),
+        (1, True, 50, 30.0),
+        (2, True, 0, 0.5),
+        (2, True, 50, 30.0),
+        (3, False, 0, 0.5),
+        (3, False, 2, 2.0),
+        (3, False, 50, 5.0),
+        (4, True, 0, 0.1),
+        (75, True, 0, 0.1),
+        (-9, True, 1, 0.2),
+        (-9, True, 50, 10.0),
+        (-11, True, 0, 0.5),
+    ],
+)
+def test_what_an_end_leads_to(code: int, worked: bool, failures: int, pause: float | None) -> None:
+    """The table of the module: what never worked ends the parent, everything else starts the child again, ever later.
+
+    A setting that went wrong later (a bundle or a topic that is gone) must not need every worker started by hand.
+    """
+    assert decide(code, worked, failures) == pause
+
+
+def command(code: str) -> Sequence[str]:
+    """A child that runs this Python code."""
+    return [sys.executable, "-c", code]
+
+
+def test_a_child_that_ends_in_peace_is_not_started_again() -> None:
+    """Exit code 0 is passed on."""
+    assert supervise(command("pass"), threading.Event()) == 0
+
+
+def test_a_wrong_setting_is_passed_on() -> None:
+    """Exit code 2 is passed on at once."""
+    assert supervise(command("raise SystemExit(2)"), threading.Event()) == 2
+
+
+def test_a_killed_child_is_started_again() -> None:
+    """After SIGKILL another child is started, with the same command, once its predecessor's place was freed.
+
+    child     killed         ended by its watchdog   fenced: it has tidied up   done
+    cut off          1                             2
+    """
+    started: list[Sequence[str]] = []
+    cut_off: list[int] = []
+    codes = ["import os; os.kill(os.getpid(), 9)", "raise SystemExit(75)", "raise SystemExit(4)", "pass"]
+
+    def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
+        started.append(what)
+        return subprocess.Popen(command(codes[len(started) - 1]))
+
+    def free() -> None:
+        cut_off.append(len(started))
+
+    assert supervise(["worker"], threading.Event(), start=start, cut_off=free) == 0
+    assert started == [["worker"]] * 4 and cut_off == [1, 2]
+
+
+def test_stopping_reaches_the_child() -> None:
+    """When the parent is told to stop it tells its child, waits for it, and ends with its code."""
+    stop = threading.Event()
+    code = "import signal, time; signal.signal(15, lambda *_: exit(0)); print(flush=True); time.sleep(60)"
+
+    def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(what, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        stop.set()
+        return process
+
+    assert supervise(command(code), stop, start=start) == 0

@@ -1,0 +1,70 @@
+"""Starting a worker: what must be in order before it takes a place in the group."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from engines.testing import tiny_bundle
+from pipeline.broker import connect
+from pipeline.broker.topics import apply_topics
+from pipeline.config.http import HttpSettings
+from pipeline.config.kafka import KafkaSettings
+from pipeline.config.settings import Settings
+from pipeline.config.worker import WorkerSettings
+from pipeline.errors import ConfigurationError
+from pipeline.health import HealthServer
+from pipeline.worker.process import run_worker
+
+
+def test_a_bundle_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    """It is for a person to mend: the error names the setting, the bundle and the reason, and trying again is vain."""
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap="in-process"),
+        worker=WorkerSettings(bundle=str(tmp_path)),
+        http=HttpSettings(worker_port=None),
+    )
+    broker = connect(settings.kafka)
+    apply_topics(broker, settings)
+
+    with pytest.raises(ConfigurationError, match=rf"the bundle {tmp_path} \(worker\.bundle\).*no bundle .*give a path"):
+        run_worker(settings, broker, stop=threading.Event())
+    broker.close()
+
+
+def test_a_port_that_is_taken_is_said_before_the_bundle_is_loaded(tmp_path: Path) -> None:
+    """A second worker on one machine is told at once how it gets a port of its own, in the words to be typed."""
+    with HealthServer("127.0.0.1", 0, CollectorRegistry(), lambda: None, lambda: None) as first:
+        settings = Settings(
+            kafka=KafkaSettings(bootstrap="in-process"),
+            worker=WorkerSettings(bundle=str(tmp_path)),
+            http=HttpSettings(worker_port=first.port),
+        )
+        broker = connect(settings.kafka)
+        apply_topics(broker, settings)
+
+        words = f"another process.*ACTIONWIRE_HTTP__WORKER_PORT={first.port + 2} actionwire worker.*Prometheus"
+        with pytest.raises(ConfigurationError, match=words):
+            run_worker(settings, broker, stop=threading.Event())
+        broker.close()
+
+
+def test_a_worker_does_not_go_on_deaf_to_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody expected ends the thread that follows the labels; the process ends with it, and is started again."""
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap="in-process"),
+        worker=WorkerSettings(bundle=str(tiny_bundle(tmp_path / "tiny"))),
+        http=HttpSettings(worker_port=None),
+    )
+    broker = connect(settings.kafka)
+    apply_topics(broker, settings)
+
+    def forgetful(*_: object) -> None:
+        raise MemoryError("no room for embeddings")
+
+    monkeypatch.setattr("pipeline.worker.process.follow", forgetful)
+
+    with pytest.raises(MemoryError, match="no room"):
+        run_worker(settings, broker, stop=threading.Event())
+    broker.close()
