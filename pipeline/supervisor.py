@@ -22,8 +22,9 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from pipeline import child_process
-from pipeline.broker.watchdog import EXIT_CODE as STUCK
 
+STUCK = 75
+"""A process ends with this when a step of it never returned: EX_TEMPFAIL of sysexits.h, try again."""
 FAST = frozenset({4, STUCK, -signal.SIGKILL})
 """Codes of a child that worked until then: fenced, ended by its watchdog, killed. No reason to wait long."""
 AWAY = 3
