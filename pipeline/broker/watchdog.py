@@ -1,8 +1,8 @@
 """Ends the process when a step that must end does not.
 
 A transactional call of kafka-python may never return, though its heartbeats go on and the group does not notice. Such a
-worker cannot be mended from inside: the process ends with `supervisor.STUCK`, and its supervisor starts a fresh one. Time
-counts only while the broker accepts connections, because a broker that is away is no reason to die; the hard limit
+worker cannot be mended from inside: the process ends with `supervisor.STUCK`, and its supervisor starts a fresh one.
+Time counts only while the broker accepts connections, because a broker that is away is no reason to die; the hard limit
 counts always.
 """
 
