@@ -27,6 +27,7 @@ from pipeline.commands.evaluate import evaluate
 from pipeline.commands.ingest import ingest
 from pipeline.commands.labels import labels as label_commands
 from pipeline.commands.replay import replay
+from pipeline.commands.settings import settings
 from pipeline.commands.status import status
 from pipeline.commands.topics import topics
 from pipeline.commands.watch import watch
@@ -41,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (demo, ingest, worker, topics, watch, status, replay, evaluate):
+for command in (demo, ingest, worker, topics, settings, watch, status, replay, evaluate):
     app.command()(command)
 app.add_typer(camera_commands, name="camera")
 app.add_typer(label_commands, name="labels")
