@@ -8,7 +8,7 @@ in, so that tests and several workers in one process do not share counters. All 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -81,6 +81,10 @@ class _Capped:
             known = camera in self._cameras
             self._cameras.discard(camera)
             return known
+
+    def besides(self, cameras: Collection[str]) -> list[str]:
+        with self._lock:
+            return [camera for camera in self._cameras if camera not in cameras]
 
 
 class _Stages:
@@ -215,9 +219,10 @@ class WorkerMetrics(_Stages):
         if outcome in SWAPS:
             self._swaps.labels(outcome).inc()
 
-    def forget(self, camera: str) -> None:
-        """A camera was removed: its series end and make room for another."""
-        if self._capped.forget(camera):
+    def keep(self, cameras: Collection[str]) -> None:
+        """Only these cameras are analysed here now: the series of all others end and make room."""
+        for camera in self._capped.besides(cameras):
+            self._capped.forget(camera)
             _remove(self._camera_frames, camera)
             _remove(self._camera_events, camera)
 

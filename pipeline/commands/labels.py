@@ -18,7 +18,7 @@ from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.commands.try_label import try_label
-from pipeline.config.reading import load
+from pipeline.config.reading import load_file
 from pipeline.records.labels import THRESHOLDS, Label, label_document
 
 labels = typer.Typer(
@@ -110,7 +110,7 @@ def apply(
     bootstrap: Bootstrap = None,
 ) -> None:
     """Put the labels of a settings file in force, in place of those applied before. Labels that were added stay."""
-    wanted = collect(make(label.model_dump()) for label in load(file).labels)
+    wanted = collect(make(label.model_dump()) for label in load_file(file).labels)
     with _control(config, bootstrap) as (broker, topic):
         sets = control_topic.apply_config(broker, topic, wanted, SECONDS)
     typer.echo(f"{len(wanted)} labels of {file} are in force, label set {sets.version}")

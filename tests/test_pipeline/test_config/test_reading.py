@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.reading import load
+from pipeline.config.reading import load, load_file
 from pipeline.errors import ConfigurationError
 
 
@@ -101,6 +101,30 @@ def test_a_section_in_the_environment_is_json(
         load(file)
 
     assert value not in str(caught.value).split(";")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LABELS", '["a person waves"]'), ("LABELS", "no JSON"), ("EVENTS__EXIT", "0.99"), ("RATE", "many")],
+)
+def test_a_file_alone_is_read_without_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Nothing that a variable holds replaces, spoils or contradicts what the file says."""
+    monkeypatch.setenv(f"ACTIONWIRE_{name}", value)
+
+    settings = load_file(file)
+
+    assert [label.text for label in settings.labels] == ["a person falls down", "two people fight"]
+    assert (settings.rate, settings.events.exit) == (4, None)
+
+
+def test_a_file_alone_is_checked_like_any(file: Path) -> None:
+    """The same words for the same mistakes."""
+    file.write_text("lables: [x]")
+
+    with pytest.raises(ConfigurationError, match=r"actionwire\.yaml: lables: unknown key, did you mean 'labels'"):
+        load_file(file)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
