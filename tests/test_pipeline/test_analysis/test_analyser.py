@@ -23,7 +23,7 @@ def make_analyser(spread: int = 1, **options: object) -> tuple[Analyser, ColourE
 
 
 def fresh(position: int = 0, rewind: int | None = None, cameras: Iterable[CameraState] = ()) -> Restored:
-    """A partition that goes on at a position."""
+    """A partition that continues at a position."""
     at = Committed(position, position if rewind is None else rewind, NO_STATE, 0)
     return Restored(P, at, {state.camera: state for state in cameras})
 
@@ -34,7 +34,7 @@ def shown(colours: Iterable[str], begin: int = 0, camera: str = "door") -> list[
 
 
 def phases(fired: Iterable[Fired]) -> list[tuple[str, str | None]]:
-    """What was said of the events."""
+    """Phase and end reason of each message."""
     return [(one.event.phase, one.event.reason) for one in fired]
 
 
@@ -124,7 +124,7 @@ def test_a_camera_that_is_left_out_ends_what_its_state_has_open(rewind: int) -> 
 
 
 def test_a_partition_that_was_warming_up_takes_its_cameras_back() -> None:
-    """The overload that passed in the meantime leaves nobody out."""
+    """An overload that is over by then leaves no camera out."""
     analyser, _ = make_analyser()
     analyser.shed(frozenset({"door"}))
     analyser.open(fresh(8, 0, [CameraState("door", 1, 4, 3, False, ())]))

@@ -41,7 +41,7 @@ def test_what_does_not_count_is_counted() -> None:
 
 
 def test_an_end_marker_closes_a_session_for_good() -> None:
-    """After `lost` the session stays ended and pins nothing; after `removed` nothing is known of the camera."""
+    """After `lost` the session stays ended and holds nothing back; after `removed` the camera is forgotten."""
     streams = camera_streams()
     streams.take(0, frame("door", 8), GREY)
     (closed,) = streams.take(1, EndMarker("door", 1, 8, "lost"), None)
@@ -90,7 +90,7 @@ def test_frames_below_the_position_only_fill_rings() -> None:
 
 
 def test_rewound_frames_of_unknown_cameras_and_sessions_are_left_out() -> None:
-    """What the state does not know was over, or removed, at P."""
+    """A camera or session that the state does not know had ended, or was removed, at P."""
     streams = camera_streams(position=3, restored={"door": Stream(2, 4, 8), "gone": Stream(1, 4, 8, ended=True)})
     for offset, record in enumerate([frame("door", 9, session=1), frame("other", 9), frame("gone", 9)]):
         assert streams.take(offset, record, GREY) == []
@@ -98,7 +98,7 @@ def test_rewound_frames_of_unknown_cameras_and_sessions_are_left_out() -> None:
 
 
 def test_rewound_frames_from_before_the_session_was_opened_are_left_out() -> None:
-    """A camera that was removed may come back in the same session: see the cut test that draws it."""
+    """A removed camera may come back in the same session; `test_cuts` draws the case."""
     streams = camera_streams(position=3, restored={"door": Stream(1, 4, 8, opened=2)})
     for offset, tick in enumerate([9, 10, 8]):
         assert streams.take(offset, frame("door", tick), GREY) == []

@@ -1,4 +1,4 @@
-"""The analysis of one partition by itself; scores come from the labels, without an engine."""
+"""The analysis of one partition by itself: every score is given, without an engine."""
 
 from collections.abc import Callable, Iterable
 

@@ -61,7 +61,7 @@ def commit(broker: InProcessBroker, position: Position, states: dict[str, Camera
 def restored(
     broker: InProcessBroker, start: str = "live", clock: ManualClock | None = None, **options: Any
 ) -> dict[Partition, Restored]:
-    """Go through the assignment step with both partitions; each look at the clock takes a while."""
+    """Go through the assignment step with both partitions. Every reading of the clock takes some time."""
     consumer = broker.group_consumer("test.frames", "group")
     passing = clock or ManualClock()
 
@@ -105,7 +105,7 @@ def test_states_beyond_the_position_do_not_count(broker: InProcessBroker) -> Non
 
 
 def test_a_state_that_does_not_come_leaves_the_partition_out(broker: InProcessBroker) -> None:
-    """Without all of its states a partition never goes on. Others do, and soon: what is there was read to its end."""
+    """A partition never continues without all of its states. Others do, and soon: what exists was read to its end."""
     commit(broker, encode_position(Committed(3, 0, 99, 2)), {"door": state("door", 1)})
     clock = ManualClock()
     begun = clock.seconds
@@ -116,7 +116,7 @@ def test_a_state_that_does_not_come_leaves_the_partition_out(broker: InProcessBr
 
 
 def test_a_position_that_a_tool_moved_is_a_fresh_start_there(broker: InProcessBroker) -> None:
-    """Offsets without our metadata are where to go on, with nothing remembered; open events are found to be ended."""
+    """At an offset without our metadata a worker starts without memory; it finds the open events, to end them."""
     commit(broker, Position(6, ""), {"door": state("door", 1)})
     found = restored(broker)[P0]
     assert found.committed == Committed(6, 6, NO_STATE, 7) and found.fresh
@@ -127,7 +127,7 @@ def test_a_position_that_a_tool_moved_is_a_fresh_start_there(broker: InProcessBr
 def test_a_state_that_cannot_be_read_leaves_the_partition_out(
     broker: InProcessBroker, key: bytes, value: bytes | None
 ) -> None:
-    """Going on without it would double or lose events; the other partitions have nothing to do with it."""
+    """To continue without it would double or lose events. The other partitions are not affected."""
     broker.producer().send("test.state", Message(key, value, partition=0))
     commit(broker, encode_position(Committed(3, 0, 0, 2)), {})
     with structlog.testing.capture_logs() as logs:
@@ -154,14 +154,14 @@ def test_a_log_that_lost_its_end_goes_on_where_it_ends(end: int, position: int, 
 
 @pytest.mark.parametrize(("at", "position"), [(4, 4), (6, 6), (8, 7)])
 def test_a_log_that_grew_again_goes_on_where_it_was_cut(broker: InProcessBroker, at: int, position: int) -> None:
-    """Its end says nothing any more once it lies behind P again, so whoever saw the cut says where it was."""
+    """Once the log has grown past P again, its end no longer shows the loss; so the caller passes in the cut."""
     commit(broker, encode_position(Committed(7, 2, NO_STATE, 3)), {})
     found = restored(broker, cut={P0: at})[P0]
     assert found == Restored(P0, Committed(position, 2, NO_STATE, 3), {}, cut=7 - position)
 
 
 def test_a_missing_state_is_tried_ever_more_seldom() -> None:
-    """Each pause is twice the one before, up to the longest; every partition waits for itself.
+    """Each pause is twice as long as the one before, up to the longest. Every partition has pauses of its own.
 
     second   0    0.5   1.5       3.5     5.5
     P0       x    x     x         x       x
@@ -177,7 +177,7 @@ def test_a_missing_state_is_tried_ever_more_seldom() -> None:
 
 @pytest.mark.parametrize(("pause", "waited"), [(0.0, 0.5), (1.5, 1.5), (9.0, 2.0)])
 def test_a_broker_that_does_not_answer_is_tried_again_soon(pause: float, waited: float) -> None:
-    """Pauses do not grow by themselves: it answers everybody at once when it is back."""
+    """Pauses do not grow: when the broker is back, it answers for all partitions at once."""
     retries = Retries(0.5, 2.0)
     for now in (0.0, 10.0):
         retries.failed([P0], now, pause)
@@ -207,7 +207,7 @@ def test_what_failed_together_is_tried_in_halves() -> None:
 
 
 def test_what_was_never_tried_does_not_wait_for_what_failed() -> None:
-    """A partition that was gained a moment ago is tried at once, by itself."""
+    """A partition that was just gained is tried at once, alone."""
     retries = Retries(0.5, 2.0)
     retries.failed([P0], 0.0, 2.0)
     assert retries.next([P0, P1], 0.1) == {P1}

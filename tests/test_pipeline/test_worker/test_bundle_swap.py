@@ -116,7 +116,7 @@ def test_a_worker_takes_a_bundle_that_is_ready_and_the_old_one_is_closed_after(
 def test_a_bundle_that_comes_when_the_worker_has_ended_is_closed(
     store: Path, made: Callable[..., Path], history: LabelHistory, opened: Callable[[Bundle], Model]
 ) -> None:
-    """Nobody commits any more; the one in use is closed by whoever ends the worker."""
+    """No commit takes it any more. The bundle in use is closed when the worker is."""
     old, new = (opened(publish(store, made(version))) for version in ("0.1.0", "0.2.0"))
     closed: list[Model] = []
     for one in (old, new):
@@ -173,7 +173,7 @@ def following(
     opened: Callable[[Bundle], Model],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Following:
-    """Version 0.1.0 is current and in use; the store is looked at all the time."""
+    """Version 0.1.0 is current and in use; the store is checked all the time."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     bundle_swap = BundleSwap(opened(publish(store, made("0.1.0"))), history)
     return Following(store, bundle_swap, SwappedWorker(bundle_swap.equipment))
@@ -182,7 +182,7 @@ def following(
 def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
     store: Path, made: Callable[..., Path], opened: Callable[[Bundle], Model], following: Following
 ) -> None:
-    """A version that needs another rate is refused; one that is in use already is no news.
+    """A version that needs another rate is refused; one that is in use already is kept.
 
     current    0.1.0     0.2.0     0.3.0 (5 frames/s)   0.2.0        0.1.0
     in use     0.1.0     0.2.0     0.2.0                0.2.0        0.1.0
@@ -206,7 +206,7 @@ def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
 def test_what_was_refused_is_tried_again(
     store: Path, made: Callable[..., Path], opened: Callable[[Bundle], Model], following: Following
 ) -> None:
-    """What was missing may have been memory; other workers would go on with the new bundle, this one with the old.
+    """The cause may have been a lack of memory; without a further attempt only this worker would keep the old one.
 
     attempts   | no memory | taken
     seconds    0           AGAIN_SECONDS

@@ -98,7 +98,7 @@ class Broker:
     position: Committed = field(default_factory=lambda: Committed(0, 0, NO_STATE, 0))
 
     def restored(self) -> Restored:
-        """What a worker finds that takes the partition over."""
+        """What a worker finds when it takes over the partition."""
         committed = decode_position(encode_position(self.position))
         assert committed is not None
         cameras: dict[str, CameraState] = {}
@@ -167,7 +167,7 @@ def test_a_frame_that_brings_back_a_removed_session_finds_nothing_of_it(cut: int
 @pytest.mark.parametrize("again", [False, True], ids=["newer frames", "the lost ones again"])
 @pytest.mark.parametrize("end", [5, 12, 20, 27, 31])
 def test_a_log_that_lost_its_end_sends_no_message_twice(end: int, again: bool) -> None:
-    """Events of the lost frames are in the state; what is written in their place is judged and gets ids of its own.
+    """The state has the events of the lost frames. Frames at the same offsets lead to events with ids of their own.
 
     offset     0      5     12     20     27  31  35
     shown      blue   red .....    blue   red        P

@@ -45,7 +45,7 @@ def test_assignments_come_before_work() -> None:
 
 
 def test_work_of_an_older_assignment_is_dropped() -> None:
-    """Assigning a partition again, or losing it, throws away what was waiting of it and nothing else."""
+    """If a partition is assigned again or lost, its waiting work is dropped, and no other work."""
     handover, clock = new_handover()
     handover.add(P0, [work(0)])
     handover.add(P1, [work(5), work(6)])
@@ -60,7 +60,7 @@ def test_work_of_an_older_assignment_is_dropped() -> None:
 
 
 def test_nothing_that_was_restored_before_a_request_is_opened_after_it() -> None:
-    """What waits is forgotten, and what the poll thread is about to announce is refused until it has seen the request.
+    """Waiting partitions are forgotten. Until the poll thread has seen the request, further ones are refused.
 
     poll         assign P0 |                assign P1 | take | assign P0
     inference              | request -> P0            |      |           next -> P0
@@ -85,7 +85,7 @@ def test_a_full_handover_says_so() -> None:
 
 
 def test_requests_and_memberships_travel_back_and_forth() -> None:
-    """A request to assign again is seen once; the newest membership is the one to commit with."""
+    """A request for a new assignment is seen once; the newest membership is the one to commit with."""
     handover, _ = new_handover()
     assert not handover.take_reassign() and not handover.take_leave() and handover.membership(0) is None
     handover.request_reassign()
@@ -98,7 +98,7 @@ def test_requests_and_memberships_travel_back_and_forth() -> None:
 
 
 def test_a_stale_membership_is_waited_out() -> None:
-    """During a rebalance a commit waits for the next poll's membership, but not for ever, and not once all is over.
+    """During a rebalance a commit waits for the next poll's membership, but not for ever, and not during the stop.
 
     published  stale          fresh
     membership  |-- waits -----|
@@ -155,7 +155,7 @@ def test_a_lone_frame_is_ready_at_its_deadline() -> None:
 
 
 def test_a_flood_does_not_starve_the_others() -> None:
-    """Everybody gets a part; what the quiet ones leave goes to the busy one."""
+    """Every partition gets its share; the busy one gets the places that the others do not need."""
     batcher: Batcher[str] = Batcher(size=4, wait_seconds=0)
     batcher.add(P0, "abcdef", now=0)
     batcher.add(P1, "g", now=0)

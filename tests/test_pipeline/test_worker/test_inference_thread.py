@@ -1,4 +1,4 @@
-"""Both halves of a worker in one thread, so that every place where they meet can be chosen."""
+"""Both threads of a worker run by one, so that a test decides how their steps interleave."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ LONG = sum(count for _, count in SCENES)
 
 
 def equipment(size: int) -> Equipment:
-    """An engine of an input size, and what prepares pictures for it."""
+    """An engine of an input size, and a `prepare` that fits."""
     labels = ColourLabels.of(-1, ["red"])
     history = SimpleNamespace(newest=SimpleNamespace(version=-1))
     label_views: Any = type("LabelViews", (), {"history": history, "__call__": lambda self, version: labels})()
@@ -104,7 +104,7 @@ class Halves:
     busy: list[str] = field(default_factory=list)
     """The halves that are in the middle of a turn."""
     cut: list[Partition] = field(default_factory=list)
-    """Partitions of which the next poll says that their log lost its end, somewhere behind what it has now."""
+    """Partitions whose log lost its end, as the next poll reports it, at an offset that does not exist yet."""
 
     def __post_init__(self) -> None:
         metrics = WorkerMetrics(CollectorRegistry())
@@ -310,7 +310,7 @@ def test_what_is_restored_while_an_assignment_is_requested_is_restored_again(
 def test_a_poll_thread_that_is_quicker_loses_nothing(
     halves: Callable[[], Halves], undisturbed: list[tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it restores for a request before the older epochs were ended belongs to newer ones, which go on.
+    """What it restores for a request, before the older epochs ended, belongs to newer epochs, which go on.
 
     poll        |                          | restores P1 |
     inference   | forgets P1, requests ....|             | ends the epoch that P1 had
@@ -398,7 +398,7 @@ def test_wherever_the_halves_meet_nothing_is_lost_or_doubled(
 
 
 def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) -> None:
-    """A camera that is gone costs nothing: leaving it out would relieve nobody, and shut out those that live."""
+    """A camera that is gone costs nothing. To leave it out would save no work, and cost a live camera its place."""
     worker = halves()
     worker.finish()
     worker.poll()

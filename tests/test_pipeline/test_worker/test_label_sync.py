@@ -19,8 +19,8 @@ def embed(labels: LabelSet) -> LabelView:
     return ColourLabels.of(labels.version, [label.id for label in labels.labels])
 
 
-def test_whoever_follows_the_topic_answers() -> None:
-    """A marker of a version that is not in the control topic is dealt with as soon as its end was read."""
+def test_following_the_topic_serves_catch_up_requests() -> None:
+    """A version that is not in the control topic is resolved as soon as the topic was read to its end."""
     broker = InProcessBroker()
     broker.ensure_topics([TopicSettings("frames", 1), TopicSettings("control", 1)], 1.0)
     history, stop, ready = LabelHistory(), threading.Event(), list[LabelSet]()
@@ -42,8 +42,8 @@ def test_whoever_follows_the_topic_answers() -> None:
     broker.close()
 
 
-def test_every_partition_that_lacks_a_version_is_told_once_per_epoch() -> None:
-    """A new set is announced once; a partition that was assigned again is told again, unless it has the version."""
+def test_every_partition_that_lacks_a_version_is_marked_once_per_epoch() -> None:
+    """A new set gets one marker; a partition that was assigned again gets another, unless it has the version."""
     broker = InProcessBroker()
     broker.ensure_topics([TopicSettings("frames", 2), TopicSettings("control", 1)], 1.0)
     owned = {Partition("frames", 0): (1, -1)}

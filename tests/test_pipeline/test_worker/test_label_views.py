@@ -1,4 +1,4 @@
-"""Which set a version stands for, and what an engine makes of it."""
+"""The set that a version stands for, and its embedded form."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ def colours(version: int, *names: str) -> LabelSet:
 
 
 def test_a_version_that_was_compacted_away_is_the_next_one() -> None:
-    """A marker of a version that no longer exists means the smallest above it, so every worker reads it alike.
+    """A version that no longer exists stands for the smallest above it, so all workers read a marker alike.
 
     known versions   -1  .  .  2  .  5
     asked                0->2     4->5
@@ -72,7 +72,7 @@ def test_the_end_of_the_control_topic_decides_not_the_time() -> None:
 
 
 def test_only_the_newest_label_views_are_kept() -> None:
-    """Sets that change with day and night would fill the memory in a year; one that is needed again comes back."""
+    """Sets that change with day and night would fill the memory in a year. An old one is embedded again when needed."""
     history = LabelHistory(complete=True)
     for version in range(100):
         history.put(colours(version, "red"))
@@ -84,7 +84,7 @@ def test_only_the_newest_label_views_are_kept() -> None:
 
 
 def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> None:
-    """Two engines share what is known; each has label views of its own."""
+    """Two engines share the history; each has label views of its own."""
     history = LabelHistory(complete=True)
     history.put(colours(0, "red"))
     history.put(colours(1, "red", "blue"))

@@ -23,7 +23,7 @@ def test_a_camera_is_suspected_after_the_limit() -> None:
 
 
 def test_no_camera_is_suspected_for_the_time_before_the_assignment() -> None:
-    """A worker that takes a partition over gives every camera the whole limit again; ended sessions are left alone."""
+    """After a takeover every camera gets the whole limit again. Ended sessions are ignored."""
     lost_cameras = LostCameras(limit=10)
     lost_cameras.open(P, 100)
     streams = {"door": Stream(5, 4, 99), "gone": Stream(5, 4, 99, ended=True)}

@@ -75,14 +75,14 @@ def test_a_text_is_embedded_once(bundle: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_empty_set_scores_nothing(model: Model) -> None:
-    """Before the control topic said anything there is nothing to score, and nothing fails."""
+    """Before the first control record there is nothing to score, and nothing fails."""
     label_view = model.embed(LabelSet())
     head = np.eye(2, 16, dtype=np.float32)
     assert label_view.score(head, head).shape == (2, 0) and label_view.rules("door", 4).columns == {}
 
 
 def test_a_bundle_that_does_not_fit_the_deployment_is_refused(bundle: Path) -> None:
-    """Its rate must divide the deployment's, and its window must fit what a restart reads again."""
+    """Its rate must divide the deployment's, and its window must fit into what a restart reads again."""
     with pytest.raises(IncompatibleBundle, match="does not divide"):
         load_model(settings(bundle, rate=6))
     with pytest.raises(IncompatibleBundle, match="rewinds 1 s only"):

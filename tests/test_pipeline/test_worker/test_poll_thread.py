@@ -199,7 +199,7 @@ def test_a_partition_without_a_leader_holds_nobody_up(poller: Poller, monkeypatc
 
 
 def test_a_state_without_a_leader_holds_nobody_up(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same where the partition of the state topic has none; it is asked for no longer than the others may wait."""
+    """The same for a partition of the state topic. A request takes no longer than the others may wait."""
     reader, asked = poller.broker.reader, list[float]()
 
     def some(partitions: Any, seconds: float = 8.0) -> Any:
@@ -221,7 +221,7 @@ def test_a_state_without_a_leader_holds_nobody_up(poller: Poller, monkeypatch: p
 
 
 def test_a_partition_without_a_leader_is_not_the_broker(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker is away where nobody answers, not where one does not.
+    """The broker is away if no partition answers, not if one does not.
 
     without a leader   | 0     | 0 to 3
     connected     yes  | yes   | no
@@ -286,7 +286,7 @@ def test_lost_cameras_are_marked_beside_a_partition_without_a_leader(
 
 
 def test_a_partition_whose_state_never_comes_holds_nobody_up(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is left alone for ever longer, with a word each time, and the frames of the others are handed over meanwhile.
+    """Its pauses get longer, each attempt is logged, and the frames of the others are handed over meanwhile.
 
     partition 3   state is missing, ?    | ?   |     ?       | it came
     partition 0   owned             frame|frame|frame        |
@@ -330,7 +330,7 @@ def test_a_log_that_lost_its_end_is_no_hole(poller: Poller, monkeypatch: pytest.
 
 
 def test_a_lag_is_taken_back_when_everything_was_read(poller: Poller) -> None:
-    """The age of the last frame stands for nothing once no frame waits; while one does it is left alone.
+    """Once no frame waits, the lag of the last frame no longer holds. While one waits, the gauge keeps it.
 
     frames      1 |    | 2 |      |
     waiting     - | -  | 2 | 2  2 | -
@@ -373,7 +373,7 @@ def test_a_lag_stays_while_something_is_to_be_read(poller: Poller, leave: Callab
 
 
 def test_a_worker_without_partitions_lags_behind_nothing(poller: Poller) -> None:
-    """Whoever lost everything to others has nothing to catch up with."""
+    """A worker that lost all partitions to others has nothing to catch up with."""
     poller.process()
     others = [poller.join() for _ in range(4)]
     poller.consumer.expire()

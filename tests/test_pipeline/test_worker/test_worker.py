@@ -38,7 +38,7 @@ JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, col
 
 @pytest.fixture(scope="module", autouse=True)
 def _impatient() -> Iterator[None]:
-    """Threads that have nothing to do look more often: nothing is decided by how often, and no test waits for it."""
+    """Idle threads check more often. No result depends on how often, and no test waits for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(poll_thread, "POLL_SECONDS", 0.02)
         patch.setattr(label_sync, "FOLLOW_SECONDS", 0.02)
@@ -287,7 +287,7 @@ def test_a_label_that_is_added_while_running_is_watched_for(broker: InProcessBro
 
 
 def test_a_camera_that_stops_sending_is_ended(broker: InProcessBroker, settings: Settings) -> None:
-    """When nobody says that a camera is gone, the owner of its partition does, and its open event ends as lost."""
+    """If ingest writes no end marker for a camera, the owner of its partition does, and the open event ends as lost."""
     worker = settings.worker.model_copy(update={"lost_seconds": 0.3})
     show(broker, [("grey", 8), ("cyan", 12)])
     with running(broker, settings.model_copy(update={"worker": worker})):
@@ -395,7 +395,7 @@ def test_a_bundle_that_is_published_is_taken_up_while_an_event_is_open(
 
 
 def test_a_fenced_worker_ends(broker: InProcessBroker, settings: Settings) -> None:
-    """Whoever was replaced does not try again: its process ends, and its supervisor starts a fresh one."""
+    """A replaced worker does not try again: its process ends, and the supervisor starts a new one."""
     show(broker, SCENES)
 
     def fence(at: str) -> None:
