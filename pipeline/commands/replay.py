@@ -124,8 +124,8 @@ def _topic(
     until_ms: int,
 ) -> tuple[Any, Iterator[ActionEvent]]:
     from pipeline.broker import connect
-    from pipeline.replay.replay import Replay, fixed, known_sets, read_all, replay_topic
-    from pipeline.worker.label_views import Views
+    from pipeline.replay.replay import Replay, fixed, label_history, read_all, replay_topic
+    from pipeline.worker.label_views import LabelViews
 
     broker = connect(settings.kafka)
     stack.callback(broker.close)
@@ -134,8 +134,8 @@ def _topic(
         running = Replay(model, fixed(model, LabelSet(given, 0)), settings, observe)
         return running, replay_topic(running, model, broker, settings, None, since_ms=since_ms, until_ms=until_ms)
     control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, known_sets(control))
-    running = Replay(model, views, settings, observe)
+    label_views = LabelViews(model.embed, label_history(control))
+    running = Replay(model, label_views, settings, observe)
     return running, replay_topic(running, model, broker, settings, control, since_ms=since_ms, until_ms=until_ms)
 
 
