@@ -21,7 +21,7 @@ from engines.backends.ort import open_network
 from engines.bundle.arrays import References
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Score, canonical_json
-from engines.errors import BundleError, ProbeFailed, TextError
+from engines.errors import BundleError, ProbeFailed
 from engines.text.label_tokenizer import LabelTokenizer
 
 Floats = npt.NDArray[np.float32]

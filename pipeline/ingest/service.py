@@ -28,6 +28,7 @@ from pipeline.ingest.other_publishers import Hearing
 from pipeline.ingest.outbox import Outbox
 from pipeline.ingest.shard import Shard
 from pipeline.ingest.status import farewell, status_of, worth_telling
+from pipeline.labels.in_settings import LabelsInSettings
 from pipeline.metrics import IngestMetrics, new_registry
 from pipeline.records.cameras import FRESH_PERIODS, encode_status
 from pipeline.records.frames import Departure, EndMarker, FrameRecord, encode_stream_record
@@ -264,7 +265,15 @@ class Ingest:
         """Tell the status of a camera where that is due, and count what has happened to it."""
         health = feed.camera.health()
         period = self._settings.ingest.status_seconds
-        status = status_of(feed.name, health, publisher=self.publisher, dropped=feed.dropped, conflict=conflict)
+        named = self._settings.cameras.get(feed.name)  # an edited priority starts no camera anew
+        status = status_of(
+            feed.name,
+            health,
+            publisher=self.publisher,
+            dropped=feed.dropped,
+            conflict=conflict,
+            priority=0 if named is None else named.priority,
+        )
         if worth_telling(feed.told, status, time.monotonic() - feed.told_at, period):
             if conflict and not (feed.told and feed.told.conflict):
                 log.warning("another process publishes this camera too", camera=feed.name, publisher=conflict)
@@ -296,18 +305,28 @@ def run_ingest(
     reload: Callable[[], Settings | None] | None = None,
     started: Callable[[Ingest], None] | None = None,
 ) -> None:
-    """Publish the cameras until `stop` is set.
+    """Publish the cameras until `stop` is set, and keep the labels of the settings in force.
 
     reload: gives new settings when there are some (see `reload.FileWatch`). started: called with the running ingest.
     Raises ConfigurationError, AuthenticationError, BrokerUnavailable at the start; later a broker that is away only
     costs frames, which are counted.
     """
     broker.check(10.0)
-    ingest = Ingest(settings, broker, shard=shard, metrics=metrics, reload=reload)
+    labels = LabelsInSettings(broker, settings, warn=True)
+
+    def changed() -> Settings | None:
+        found = reload() if reload else None
+        if found is not None:
+            labels.edited(found)
+        return found
+
+    labels.start()
+    ingest = Ingest(settings, broker, shard=shard, metrics=metrics, reload=changed)
     try:
         if started:
             started(ingest)
         while not stop.is_set():
             ingest.step()
     finally:
+        labels.close()
         ingest.close()

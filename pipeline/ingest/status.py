@@ -8,7 +8,9 @@ from pipeline.camera.condition import Health
 from pipeline.records.cameras import STOPPED, CameraStatus
 
 
-def status_of(camera: str, health: Health, *, publisher: str, dropped: int, conflict: str | None) -> CameraStatus:
+def status_of(
+    camera: str, health: Health, *, publisher: str, dropped: int, conflict: str | None, priority: int = 0
+) -> CameraStatus:
     """The status that a camera's health makes."""
     offset = health.clock_offset_seconds
     return CameraStatus(
@@ -26,6 +28,7 @@ def status_of(camera: str, health: Health, *, publisher: str, dropped: int, conf
         publisher=publisher,
         conflict=conflict,
         last_error=health.last_error,
+        priority=priority,
     )
 
 

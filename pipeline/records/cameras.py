@@ -46,6 +46,8 @@ class CameraStatus:
     """Id of another process that publishes the same camera, where one was noticed."""
     last_error: str | None
     """Credentials masked."""
+    priority: int = 0
+    """Of the camera's settings: under overload cameras of lower priority are shed first."""
 
 
 def encode_status(status: CameraStatus) -> Message:
@@ -64,6 +66,8 @@ def decode_status(value: bytes | None) -> CameraStatus:
         raise BadRecordError("fields", f"camera status with a missing or unknown field: {error}") from error
     if status.session is not None and not (type(status.session) is int and 0 <= status.session < LATEST_SESSION):
         raise BadRecordError("fields", f"session {status.session!r} of a camera status is no wall time in milliseconds")
+    if type(status.priority) is not int:
+        raise BadRecordError("fields", f"priority {status.priority!r} of a camera status is no whole number")
     if not isinstance(status.publisher, str):
         raise BadRecordError("fields", f"publisher {status.publisher!r} of a camera status is no name")
     return status

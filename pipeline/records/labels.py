@@ -1,25 +1,30 @@
 """The control topic: what to watch for, compacted by key (ARCHITECTURE 5b).
 
-    key          value
-    config       all labels of the settings file, written by whoever starts with one
-    live/<id>    one label, written by `actionwire labels`; null once it is removed
+    key              value
+    config           all labels of the settings file, written by whoever starts with one or sees it edited
+    live/<id>        one label, written by `actionwire labels`; null once it is removed
+    report/<group>   what the workers of a group can make of the labels in force; decides nothing
 
 A live label is a record of its own, so people who edit different labels at the same time cannot undo each other's work.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from pipeline.errors import BadRecordError
+from pipeline.records.label_report import LabelReport, decode_report, encode_report, is_report
 from pipeline.records.wire import Message, canonical_json, json_object, plain
 
 LABELS_SCHEMA = 1
 
 CONFIG_KEY = "config"
 LIVE_PREFIX = "live/"
+MOST_REPLACED = 256
+"""Former contents of the settings' labels that are remembered: at 17 bytes each a record stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,9 @@ class ConfigLabels:
     """All labels of the settings file, ordered by id."""
 
     labels: tuple[Label, ...]
+    replaced: tuple[str, ...] = ()
+    """Contents (`label_set.content_of`) that were in force and were replaced, oldest first: whoever merely starts with
+    one of them does not put it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class LiveLabel:
     label: Label | None
 
 
-ControlRecord: TypeAlias = ConfigLabels | LiveLabel
+ControlRecord: TypeAlias = ConfigLabels | LiveLabel | LabelReport
 
 
 def encode_control(record: ControlRecord) -> Message:
@@ -67,8 +75,12 @@ def encode_control(record: ControlRecord) -> Message:
         document = record.label and {"schema": LABELS_SCHEMA, "label": label_document(record.label)}
         value = canonical_json(document) if document else None
         return Message((LIVE_PREFIX + record.id).encode(), value, partition=0)
+    if isinstance(record, LabelReport):
+        return encode_report(record)
     labels = [label_document(label) for label in sorted(record.labels, key=lambda label: label.id)]
-    return Message(CONFIG_KEY.encode(), canonical_json({"schema": LABELS_SCHEMA, "labels": labels}), partition=0)
+    replaced = {"replaced": list(record.replaced[-MOST_REPLACED:])} if record.replaced else {}
+    document = {"schema": LABELS_SCHEMA, "labels": labels, **replaced}
+    return Message(CONFIG_KEY.encode(), canonical_json(document), partition=0)
 
 
 def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
@@ -77,6 +89,8 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
     Raises BadRecordError: unknown key, schema or field, a value out of range, an id that occurs twice or is not that of
     the key.
     """
+    if is_report(key):
+        return decode_report(key, value)
     name = (key or b"").decode(errors="replace")
     if not value and name.startswith(LIVE_PREFIX):
         return LiveLabel(name.removeprefix(LIVE_PREFIX), None)
@@ -88,7 +102,7 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
             labels = sorted((label_from(part) for part in document["labels"]), key=lambda label: label.id)
             if len({label.id for label in labels}) < len(labels):
                 raise ValueError("two labels have the same id")
-            return ConfigLabels(tuple(labels))
+            return ConfigLabels(tuple(labels), _replaced(document.get("replaced", [])))
         if name.startswith(LIVE_PREFIX):
             label = label_from(document["label"])
             if LIVE_PREFIX + label.id != name:
@@ -97,6 +111,15 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecordError("fields", f"control record {name!r} is malformed: {error}") from error
     raise BadRecordError("key", f"control record of unknown key {name!r}, expected config or live/<id>")
+
+
+def _replaced(contents: Any) -> tuple[str, ...]:
+    if not isinstance(contents, list) or not all(isinstance(one, str) and _CONTENT.fullmatch(one) for one in contents):
+        raise ValueError("'replaced' must be a list of contents, each 16 of 0-9 and a-f")
+    return tuple(contents[-MOST_REPLACED:])
+
+
+_CONTENT = re.compile(r"[0-9a-f]{16}")
 
 
 def label_document(label: Label) -> dict[str, Any]:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.label_set import LabelSets, added, apply, collect, in_force, make, removed, slug
+from pipeline.analysis.label_set import (
+    LabelSets,
+    added,
+    apply,
+    collect,
+    content_of,
+    from_settings,
+    in_force,
+    make,
+    removed,
+    slug,
+)
 from pipeline.config.labels import LabelSettings
 from pipeline.errors import ConfigurationError
+from pipeline.records.label_report import LabelReport
 from pipeline.records.labels import ConfigLabels, Label, LiveLabel
 
 FALL = make({"text": "a person falls"})
@@ -117,3 +130,59 @@ def test_every_text_has_a_valid_id(text: str) -> None:
     """Whatever the text, its id passes the check of ids, and is the same every time."""
     if text.strip():
         assert make({"text": text}).id == make({"text": text}).id
+
+
+def test_a_replaced_content_is_remembered_and_what_is_in_force_is_not() -> None:
+    """Every content that was in force is named by the record that follows, until it is in force again.
+
+    record     fall      run       fall (asked for)
+    replaced   -         fall      run
+    """
+    sets = LabelSets()
+    for offset, (label, replaced) in enumerate([(FALL, []), (RUN, [FALL]), (FALL, [RUN])]):
+        record = from_settings(sets, [label], edited=True)
+        assert record == ConfigLabels((label,), tuple(content_of([one]) for one in replaced))
+        sets = apply(sets, record, offset)
+        assert (sets.content, sets.replaced) == (content_of([label]), record.replaced)
+
+
+def test_whoever_merely_starts_puts_nothing_back() -> None:
+    """A content that was replaced stays so; a new one, and one that is asked for, is put in force.
+
+    topic      fall, run
+    starts with   fall: nothing    run: nothing    fall and run: written    no labels: written
+    edited to     fall: written    run: nothing
+    """
+    sets = apply(apply(LabelSets(), ConfigLabels((FALL,)), 0), ConfigLabels((RUN,)), 1)
+
+    started = {labels: from_settings(sets, labels, edited=False) for labels in ((FALL,), (RUN,), (FALL, RUN), ())}
+    assert [labels for labels, record in started.items() if record] == [(FALL, RUN), ()]
+    assert from_settings(sets, [FALL], edited=True) is not None
+    assert from_settings(sets, [RUN], edited=True) is None
+
+
+def test_an_empty_list_is_a_content_of_its_own() -> None:
+    """Where nothing was ever applied, `labels: []` is written, so that it can be replaced, and stays replaced."""
+    empty = from_settings(LabelSets(), [], edited=False)
+    assert empty == ConfigLabels(())
+    sets = apply(apply(LabelSets(), empty, 0), ConfigLabels((FALL,)), 1)
+
+    assert from_settings(sets, [], edited=False) is None
+    assert from_settings(sets, [], edited=True) == ConfigLabels((), (content_of([FALL]),))
+
+
+def test_a_content_is_what_labels_say_in_any_order() -> None:
+    """The order in a file does not count, a threshold does."""
+    assert content_of([FALL, RUN]) == content_of([RUN, FALL])
+    assert content_of([FALL]) != content_of([replace(FALL, enter=0.5)])
+
+
+def test_a_report_changes_nothing_that_is_in_force() -> None:
+    """What workers say has no version; the newest of a group stands."""
+    sets = apply(LabelSets(), ConfigLabels((FALL,)), 4)
+    report = LabelReport("workers", "b" * 64, "demo", "0.1.0", 4, (("fall", "unknown"),), 1)
+
+    told = apply(apply(sets, replace(report, refused=(), refused_count=0), 5), report, 6)
+
+    assert in_force(told) == in_force(sets)
+    assert told.reports == {"workers": report}

@@ -62,24 +62,26 @@ def run(broker_node: BrokerNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.kafka
 def test_labels_are_added_listed_and_removed(run: Callable[..., str], tmp_path: Path) -> None:
     """What a person types on one line is in force on the next, with its settings and where it comes from."""
-    (tmp_path / "shop.yaml").write_text("labels:\n  - a person falls down\n  - {text: two people fight, group: all}\n")
+    (tmp_path / "shop.yaml").write_text(
+        "labels:\n  - a person falls down\n  - {text: two people shake hands, group: all}\n"
+    )
 
-    assert "as a-dog-runs, label set 0" in run("add", "a dog runs", "--camera", "yard-[ab]*", "--enter", "0.8")
+    assert "as a-man-runs, label set 0" in run("add", "a man runs", "--camera", "yard-[ab]*", "--enter", "0.8")
     assert "2 labels of shop.yaml are in force, label set 1" in run("apply", "shop.yaml")
     assert "label set 1" in run("apply", "shop.yaml")
 
     found = json.loads(run("list", "--json"))
     assert found["version"] == 1
     assert [(label["id"], label["source"]) for label in found["labels"]] == [
-        ("a-dog-runs", "live"),
+        ("a-man-runs", "live"),
         ("a-person-falls-down", "config"),
-        ("two-people-fight", "config"),
+        ("two-people-shake-hands", "config"),
     ]
     shown = run("list")
     assert "yard-[ab]*" in shown
     assert "enter 0.8" in shown
 
-    assert "no longer watching" in run("remove", "a dog runs")
+    assert "no longer watching" in run("remove", "a man runs")
     assert len(json.loads(run("list", "--json"))["labels"]) == 2
 
 
@@ -119,7 +121,7 @@ def test_adding_and_removing_change_the_version(broker: Broker) -> None:
     assert [add_label(broker, TOPIC, run), add_label(broker, TOPIC, strict)] == [0, 1]
     assert control_topic.read(broker, TOPIC, 5).live == (strict,)
     assert remove_label(broker, TOPIC, "a-person-runs") == (2, False)
-    assert listing(control_topic.read(broker, TOPIC, 5)) == {"version": 2, "labels": []}
+    assert listing(control_topic.read(broker, TOPIC, 5), {}) == {"version": 2, "labels": []}
 
 
 def test_removing_what_hides_a_label_of_the_settings_says_so(broker: Broker) -> None:
@@ -128,7 +130,7 @@ def test_removing_what_hides_a_label_of_the_settings_says_so(broker: Broker) -> 
     add_label(broker, TOPIC, make({"text": "a person runs", "enter": 0.9}))
 
     assert remove_label(broker, TOPIC, "a person runs") == (2, True)
-    assert [label["source"] for label in listing(control_topic.read(broker, TOPIC, 5))["labels"]] == ["config"]
+    assert [label["source"] for label in listing(control_topic.read(broker, TOPIC, 5), {})["labels"]] == ["config"]
 
 
 def test_people_who_edit_at_the_same_time_do_not_undo_each_other(broker: Broker) -> None:
