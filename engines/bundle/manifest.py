@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from engines.canonical import canonical_json
 from engines.errors import BundleError, IncompatibleBundle
 
 SCHEMA = 1
@@ -212,12 +213,6 @@ class Manifest(Part):
     def data(self) -> dict[str, Any]:
         """Return the manifest as plain JSON data."""
         return self.model_dump(mode="json", by_alias=True)
-
-
-def canonical_json(data: object) -> bytes:
-    """Return the one JSON text of `data`: sorted keys, no spaces, UTF-8, no NaN."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
 
 
 def manifest_id(data: dict[str, Any]) -> str:

@@ -21,7 +21,8 @@ from engines.backends.network import Network, normalise
 from engines.backends.ort import open_network
 from engines.bundle.arrays import References
 from engines.bundle.files import Bundle
-from engines.bundle.manifest import Score, canonical_json
+from engines.bundle.manifest import Score
+from engines.canonical import canonical_json, spaced
 from engines.errors import BundleError, ProbeFailed, TextError
 
 Floats = npt.NDArray[np.float32]
@@ -139,7 +140,7 @@ class TextEncoder:
         self._network.close()
 
     def _label(self, label: str, templates: tuple[str, ...]) -> Floats:
-        text = " ".join(label.split())
+        text = spaced(label)
         if not text:
             raise TextError("a label is empty; give it a text such as 'a person falls down'")
         kept = self._cache_file(text, templates)

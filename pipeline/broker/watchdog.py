@@ -9,7 +9,6 @@ counts always.
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from pipeline.health import accepts_connections
 from pipeline.supervisor import STUCK
 
 log = structlog.get_logger(__name__)
@@ -123,15 +123,6 @@ class WatchdogThread:
             if overdue is not None:
                 self._expire(overdue)
                 return
-
-
-def accepts_connections(address: tuple[str, int], seconds: float = 1.0) -> bool:
-    """True when something at (host, port) accepts a TCP connection."""
-    try:
-        socket.create_connection(address, seconds).close()
-    except OSError:
-        return False
-    return True
 
 
 def end_process(overdue: Overdue) -> None:

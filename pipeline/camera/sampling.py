@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.capture_time import Placed, Placing, Seen
 from pipeline.camera.source import Picture, SourceSettings, open_source
-from pipeline.records.frames import Clock
+from pipeline.records.frames import Clock, FrameRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,22 @@ class SampledFrame:
     clock: Clock
     image: NDArray[np.uint8] = field(repr=False)
     """uint8[height, width, 3], RGB."""
+
+    def record(self, jpeg: bytes) -> FrameRecord:
+        """The frame as it is published, with its picture compressed to `jpeg`."""
+        height, width = self.image.shape[:2]
+        return FrameRecord(
+            camera=self.camera,
+            session=self.session,
+            sequence=self.sequence,
+            tick=self.tick,
+            rate=self.rate,
+            capture_ns=self.capture_ns,
+            clock=self.clock,
+            width=width,
+            height=height,
+            jpeg=jpeg,
+        )
 
 
 def seen(picture: Picture, arrival: int | None = None) -> Seen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import (
@@ -40,8 +39,3 @@ class LabelSettings(EventSettings):
 
 def _label(value: Any) -> Any:
     return {"text": value} if isinstance(value, str) else value
-
-
-def watches(patterns: tuple[str, ...], camera: str) -> bool:
-    """True when one of a label's ids or globs names this camera."""
-    return any(fnmatchcase(camera, pattern) for pattern in patterns)

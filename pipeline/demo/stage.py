@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from pipeline.config.topics import TopicsSettings
 from pipeline.demo.recordings import Recording
 from pipeline.errors import ActionwireError
 from pipeline.local.broker_node import BrokerNode
+from pipeline.local.ports import free_port
 from pipeline.local.rtsp import Login, Mount, RtspServer, load_media
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -88,6 +88,7 @@ def _decides(name: str, kafka: bool) -> bool:
 PARTITIONS = 8
 _USER = "viewer"
 _DELETE_SECONDS = 10.0
+_READY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +184,6 @@ def fetch(url: str) -> str | None:
         return None
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _document(
     urls: Mapping[str, str], labels: tuple[str, ...], bootstrap: str, bundle: str, seconds: float
 ) -> dict[str, Any]:
@@ -213,14 +207,14 @@ def _start(name: str, folder: Path) -> subprocess.Popen[bytes]:
         return child_process.start(command, output=log)
 
 
-def _until_ready(stage: Stage, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
+def _until_ready(stage: Stage) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
     url = f"http://127.0.0.1:{stage.settings.http.worker_port}/ready"
     while fetch(url) is None:
         stage.check_alive()
         if time.monotonic() > deadline:
             log = (stage.folder / "worker.log").read_text(errors="replace")[-2000:]
-            raise ActionwireError(f"the worker was not ready within {seconds:.0f} s; its log ends with:\n{log}")
+            raise ActionwireError(f"the worker was not ready within {_READY_SECONDS:.0f} s; its log ends with:\n{log}")
         time.sleep(0.1)
 
 

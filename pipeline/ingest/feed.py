@@ -134,20 +134,7 @@ class Feed:
 
     def _compress(self, frame: SampledFrame) -> None:
         with self._metrics.stage("compress"):
-            jpeg = encode_jpeg(frame.image, self._quality)
-        height, width = frame.image.shape[:2]
-        record = FrameRecord(
-            camera=frame.camera,
-            session=frame.session,
-            sequence=frame.sequence,
-            tick=frame.tick,
-            rate=frame.rate,
-            capture_ns=frame.capture_ns,
-            clock=frame.clock,
-            width=width,
-            height=height,
-            jpeg=jpeg,
-        )
+            record = frame.record(encode_jpeg(frame.image, self._quality))
         with self._lock:
             if record.session != self._session:
                 self._session, self._answered = record.session, time.monotonic()

@@ -20,6 +20,7 @@ from math import fsum
 from statistics import median, quantiles
 from typing import Any, TypeAlias
 
+from engines.canonical import folded
 from pipeline.analysis.label_set import slug
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND
 from pipeline.errors import ConfigurationError
@@ -145,19 +146,19 @@ def compare(truth: Truth, messages: Iterable[ActionEvent], labels: Sequence[str]
     labels: texts or ids; other labels count neither as truth nor as events. None: all that occur in either.
     """
     events, ignored = detections(messages, truth)
-    texts = {_plain(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
+    texts = {folded(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
     if labels is not None:
         named = {one.label_id: one.label for one in events}
         wanted = {slug(label): label for label in (named.get(name, name) for name in labels)}
         absent = wanted.keys() - {slug(text) for text in texts.values()}
         texts = {plain: text for plain, text in texts.items() if slug(text) in wanted}
-        texts |= {_plain(wanted[name]): wanted[name] for name in absent}
+        texts |= {folded(wanted[name]): wanted[name] for name in absent}
     tallies: dict[str, Tally] = {}
     for plain, text in sorted(texts.items()):
         tally = Tally()
         for camera in truth.seconds:
-            actions = [one for one in truth.actions if one.camera == camera and _plain(one.label) == plain]
-            found = [one for one in events if one.camera == camera and _plain(one.label) == plain]
+            actions = [one for one in truth.actions if one.camera == camera and folded(one.label) == plain]
+            found = [one for one in events if one.camera == camera and folded(one.label) == plain]
             tally += _tally(actions, found)
         tallies[text] = tally
     return Comparison(tallies, sum(truth.seconds.values()) / 3600, ignored)
@@ -282,10 +283,6 @@ def _detection(parts: Mapping[int, ActionEvent], truth: Truth) -> Detection:
 
 def _epoch(text: str | None) -> int:
     return REPLAY_EPOCH_NS if text is None else nanoseconds(text)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,9 +24,9 @@ from pipeline.analysis.partition import LabelView, Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS
 from pipeline.broker.contract import Broker
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.camera.sampling import SampledFrame, sample_file
 from pipeline.config.settings import Settings
-from pipeline.errors import ConfigurationError
 from pipeline.records.events import ActionEvent
 from pipeline.records.frames import EndMarker, FrameRecord
 from pipeline.records.jpeg import encode_jpeg
@@ -40,6 +40,7 @@ FILES_TOPIC = "replay"
 """Topic that the evidence of replayed files names; its offsets count the sampled frames."""
 CHUNK = 32
 """Frames that are handed from the decoding thread to inference at once."""
+_CHUNKS_AHEAD = 4
 NO_MARKERS = 2**62
 """Label version that no marker can raise."""
 
@@ -106,16 +107,15 @@ def replay_files(
     settings: Settings,
     files: Mapping[str, Path],
     *,
-    labels: int = 0,
     epoch_ns: int = REPLAY_EPOCH_NS,
 ) -> Iterator[ActionEvent]:
     """Replay video files, each as the camera of its name; yield the event messages of one camera after the other.
 
-    labels: version of the label set. epoch_ns: capture time of each file's first picture. Raises CameraRefused.
+    epoch_ns: capture time of each file's first picture. Raises CameraRefused.
     """
     for number, (camera, file) in enumerate(files.items()):
         partition = Partition(FILES_TOPIC, number)
-        replay.open(partition, 0, labels)
+        replay.open(partition, 0, 0)
         records = _recorded(camera, file, model, settings, epoch_ns)
         yield from replay.run(partition, _ahead(records))
 
@@ -136,17 +136,14 @@ def replay_topic(
     None: one fixed set, whatever the markers say. since_ms, until_ms: time at which a record was appended.
     Raises TransientError, ConfigurationError.
     """
-    topic = settings.topics.name("frames")
-    count = broker.partition_counts([topic], 8.0).get(topic)
-    if count is None:
-        raise ConfigurationError(f"there is no topic {topic}; create it with `actionwire topics`, or name its cluster")
-    for partition in (Partition(topic, number) for number in range(count)):
-        stretch = _stretch(broker, partition, since_ms, until_ms)
+    for partition in partitions_of(broker, settings.topics.name("frames")):
+        written = read_all(broker, [partition])
+        stretch = (record for record in written if since_ms <= record.timestamp_ms < until_ms)
         if (first := next(stretch, None)) is None:
             continue
         version = NO_MARKERS if control is None else _version_at(control, first.timestamp_ms)
         replay.open(partition, first.offset, version)
-        records = (decode(record, model.prepare) for record in (one for part in ([first], stretch) for one in part))
+        records = (decode(record, model.prepare) for record in chain([first], stretch))
         yield from replay.run(partition, _ahead(records))
 
 
@@ -157,11 +154,6 @@ def known_sets(control: Iterable[Record]) -> KnownSets:
         sets = apply(sets, decode_control(record.key, record.value), record.offset)
         known.seen(sets)
     return known
-
-
-def read_all(broker: Broker, partition: Partition, seconds: float = 8.0) -> list[Record]:
-    """Every record of a partition as far as it is written now. Raises TransientError."""
-    return list(_stretch(broker, partition, 0, 2**62, seconds))
 
 
 def fixed(model: Model, labels: LabelSet) -> Callable[[int], LabelView]:
@@ -178,20 +170,7 @@ def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_n
 
     def decoded(numbered: tuple[int, SampledFrame]) -> Decoded:
         number, frame = numbered
-        height, width = frame.image.shape[:2]
-        record = FrameRecord(
-            frame.camera,
-            frame.session,
-            frame.sequence,
-            frame.tick,
-            frame.rate,
-            frame.capture_ns,
-            frame.clock,
-            width,
-            height,
-            b"",
-        )
-        return Decoded(number, record, model.prepare(encode_jpeg(frame.image, quality)))
+        return Decoded(number, frame.record(b""), model.prepare(encode_jpeg(frame.image, quality)))
 
     sampled = enumerate(sample_file(file, camera, settings.rate, epoch_ns, settings.ingest.short_side))
     with ThreadPoolExecutor(settings.worker.decode_threads) as pool:
@@ -204,29 +183,15 @@ def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_n
         yield Decoded(offset, EndMarker(camera, last.session, last.tick, "replaced"))
 
 
-def _stretch(
-    broker: Broker, partition: Partition, since_ms: int, until_ms: int, seconds: float = 8.0
-) -> Iterator[Record]:
-    reader = broker.reader([partition])
-    try:
-        _, end = reader.bounds(seconds)[partition]
-        while reader.positions()[partition] < end:
-            for record in reader.read(0.5):
-                if since_ms <= record.timestamp_ms < until_ms and record.offset < end:
-                    yield record
-    finally:
-        reader.close()
-
-
 def _version_at(control: Sequence[Record], instant_ms: int) -> int:
     """Offset of the newest control record at an instant; of the oldest where none is that old; -1: there is none."""
     before = [record.offset for record in control if record.timestamp_ms <= instant_ms]
     return before[-1] if before else control[0].offset if control else -1
 
 
-def _ahead(work: Iterator[T], depth: int = 4) -> Iterator[list[T]]:
+def _ahead(work: Iterator[T]) -> Iterator[list[T]]:
     """Chunks of `work`, made on a thread of their own while the last ones are being used."""
-    done: queue.Queue[list[T] | BaseException | None] = queue.Queue(depth)
+    done: queue.Queue[list[T] | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
     left = threading.Event()
 
     def put(what: list[T] | BaseException | None) -> None:

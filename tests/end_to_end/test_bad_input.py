@@ -19,7 +19,7 @@ from pipeline import child_process
 from pipeline.analysis.ticks import tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
-from pipeline.broker.reading import partitions_of, read_to_end
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
@@ -134,11 +134,8 @@ def publish(node: BrokerNode, topic: str, messages: Sequence[Message]) -> None:
 
 def read(broker: Broker, topic: str) -> list[Record]:
     """Committed records of a topic, by partition and offset."""
-    reader = broker.reader(partitions_of(broker, topic))
-    try:
-        return sorted(read_to_end(reader, 20), key=lambda record: (record.partition, record.offset))
-    finally:
-        reader.close()
+    records = read_all(broker, partitions_of(broker, topic))
+    return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 def what(event: ActionEvent) -> tuple[object, ...]:

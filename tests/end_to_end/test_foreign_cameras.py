@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import Picture, SourceSettings
 from pipeline.errors import AuthenticationError, CameraRefused
+from pipeline.health import accepts_connections
+from pipeline.local.ports import free_port
 from pipeline.local.test_card import number_of, write_test_card
 from pipeline.testing import first_pictures
 
@@ -97,23 +98,10 @@ def python_server(film: Path) -> Iterator[Server]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
     server = Server(process, port)
     try:
-        assert eventually(lambda: listens(port))
+        assert eventually(lambda: accepts_connections(("127.0.0.1", port)))
         yield server
     finally:
         server.end()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """True when somebody accepts connections."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

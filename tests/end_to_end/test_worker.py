@@ -21,17 +21,18 @@ from pipeline import child_process
 from pipeline.analysis.ticks import tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
-from pipeline.broker.reading import partitions_of, read_to_end
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerTimeout
 from pipeline.local.broker_node import BrokerNode
+from pipeline.local.ports import free_port
 from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.wire import Partition, Record
-from pipeline.replay.replay import Replay, known_sets, read_all, replay_topic
+from pipeline.replay.replay import Replay, known_sets, replay_topic
 from pipeline.worker.label_views import Views
 from pipeline.worker.model import load_model
 
@@ -101,11 +102,8 @@ def produce(broker: Broker, settings: Settings, ticks: Sequence[int]) -> None:
 
 def read(broker: Broker, topic: str) -> list[Record]:
     """Committed records of a topic, by partition and offset."""
-    reader = broker.reader(partitions_of(broker, topic))
-    try:
-        return sorted(read_to_end(reader, 20), key=lambda record: (record.partition, record.offset))
-    finally:
-        reader.close()
+    records = read_all(broker, partitions_of(broker, topic))
+    return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 def wait_until(done: Callable[[], object], process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
@@ -132,7 +130,7 @@ def wait_until_caught_up(broker: Broker, settings: Settings, process: subprocess
 def expected(broker: Broker, settings: Settings) -> list[bytes | None]:
     """What a replay of the frames topic says, by partition: the run in which nothing went wrong."""
     model = load_model(settings)
-    control = read_all(broker, Partition(settings.topics.name("control"), 0))
+    control = list(read_all(broker, [Partition(settings.topics.name("control"), 0)]))
     views = Views(model.embed, known_sets(control))
     events: list[ActionEvent] = list(replay_topic(Replay(model, views, settings), model, broker, settings, control))
     model.close()
@@ -180,7 +178,7 @@ def test_a_published_bundle_is_taken_up_by_a_worker_that_runs(
     monkeypatch.setenv("ACTIONWIRE_STORE", str(tmp_path / "store"))
     successor = tiny_bundle(tmp_path / "successor", frames=4, version="0.2.0")
     publish(bundle)
-    port = _free_port()
+    port = free_port()
     change(tmp_path, worker={"bundle": "tiny"}, http={"worker_port": port})
     log = tmp_path / "worker.log"
     process = start(tmp_path, "--no-supervise", "--slot", "a")
@@ -222,7 +220,7 @@ def _scraped(port: int) -> str:
 
 def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, settings: Settings) -> None:
     """The command's parent process starts its child again after SIGKILL, and ends it when it is told to stop."""
-    port = _free_port()
+    port = free_port()
     change(tmp_path, http={"worker_port": port})
     process = start(tmp_path)
     try:
@@ -234,14 +232,6 @@ def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, setting
     finally:
         process.terminate()
     assert process.wait(30) == 0 and not _children(process.pid)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _ready(port: int) -> bool:

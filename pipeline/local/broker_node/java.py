@@ -23,11 +23,13 @@ from rich.console import Console
 
 from pipeline import child_process
 from pipeline.errors import ConfigurationError
-from pipeline.local.broker_node import jars, ports
-from pipeline.local.broker_node.properties import server_properties
+from pipeline.health import accepts_connections
+from pipeline.local.broker_node import jars
+from pipeline.local.broker_node.properties import Ports, server_properties
 
 # C1 and the serial collector start fastest and stay small; a demo's 100 frames/s are far below their limit.
 _FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xms128m", "-Dlog4j2.level=WARN")
+_LARGEST_HEAP = "-Xmx512m"
 _TRAINING_SECONDS = 90.0
 
 log = structlog.get_logger(__name__)
@@ -42,13 +44,11 @@ class Java:
     cache: Path | None = None
     """Ahead-of-time cache, where there is one."""
 
-    def command(
-        self, main: str, arguments: Sequence[str], *, heap_mib: int = 512, flags: Sequence[str] = ()
-    ) -> list[str]:
+    def command(self, main: str, arguments: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
         """Command line that runs a main class."""
         cached = [f"-XX:AOTCache={self.cache}"] if self.cache else []
         path = os.pathsep.join(str(jar) for jar in self.class_path)
-        return [str(self.executable), *_FLAGS, f"-Xmx{heap_mib}m", *cached, *flags, "-cp", path, main, *arguments]
+        return [str(self.executable), *_FLAGS, _LARGEST_HEAP, *cached, *flags, "-cp", path, main, *arguments]
 
     def format(self, properties: Path, users: Mapping[str, str]) -> None:
         """Format the data directory that a properties file names, with SCRAM-SHA-512 users.
@@ -130,7 +130,7 @@ def _train(java: Java, target: Path) -> None:
     deadline = time.monotonic() + _TRAINING_SECONDS
     with tempfile.TemporaryDirectory(prefix="actionwire-broker-") as name:
         home = Path(name)
-        chosen = ports.choose()
+        chosen = Ports.choose()
         properties = home / "server.properties"
         properties.write_text(server_properties(chosen, home / "data", home / "none.pem", None, {}))
         java.format(properties, {})
@@ -139,7 +139,7 @@ def _train(java: Java, target: Path) -> None:
             command = java.command("kafka.Kafka", [str(properties)], flags=[f"-XX:AOTCacheOutput={partial}"])
             process = child_process.start(command, output=output)
         try:
-            while not ports.answers(chosen.client):
+            while not accepts_connections(("127.0.0.1", chosen.client)):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise OSError(f"the training run did not listen: {(home / 'log').read_text()[-300:]}")
                 time.sleep(0.05)

@@ -16,12 +16,14 @@ from types import TracebackType
 from engines.folders import cache_directory
 from pipeline import child_process
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
-from pipeline.local.broker_node import jars, ports, state
+from pipeline.health import accepts_connections
+from pipeline.local.broker_node import jars, state
 from pipeline.local.broker_node.java import Java, prepare, reason
 from pipeline.local.broker_node.properties import NodeSecurity, Ports, server_properties
 
 _CLASH = "Address already in use"
 _ATTEMPTS = 8
+_STOP_SECONDS = 15.0
 
 
 class BrokerNode:
@@ -38,15 +40,11 @@ class BrokerNode:
         port: int | None = None,
         security: NodeSecurity | None = None,
         overrides: Mapping[str, str] | None = None,
-        cache: Path | None = None,
-        heap_mib: int = 512,
     ) -> None:
         self._temporary = home is None
         self.home = (home or Path(tempfile.mkdtemp(prefix="actionwire-broker-"))).resolve()
         self.security = security
         self._overrides = dict(overrides or {})
-        self._cache = cache
-        self._heap_mib = heap_mib
         self._wanted_port = port
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -87,19 +85,19 @@ class BrokerNode:
                 f"a broker (process {running.pid}) runs on {self.home} already; use it at {running.bootstrap}, stop it "
                 "with `actionwire broker stop`, or give this one another folder with --data"
             )
-        java = prepare(self._cache or cache_directory())
+        java = prepare(cache_directory())
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         deadline = time.monotonic() + seconds
         again = self._ports is not None
         for attempt in range(_ATTEMPTS):
-            chosen = self._ports if again and self._ports else ports.choose(self._wanted_port)
+            chosen = self._ports if again and self._ports else Ports.choose(self._wanted_port)
             if self._launch(java, chosen, deadline, detached):
                 return self.bootstrap
             # On a restart the clients know the ports, so only waiting helps; else others are drawn.
             time.sleep(0.5 if again else 0.05 * attempt)
         raise ConfigurationError(f"no free ports for the broker after {_ATTEMPTS} attempts; see {self.log_file}")
 
-    def stop(self, seconds: float = 15.0) -> None:
+    def stop(self, seconds: float = _STOP_SECONDS) -> None:
         """SIGTERM, then SIGKILL when it has not ended in time. Harmless when it does not run."""
         if self._process is not None:
             _end(self._process, seconds)
@@ -155,7 +153,7 @@ class BrokerNode:
         properties = self._write_properties(chosen)
         if not (self.home / "data" / "meta.properties").exists():
             java.format(properties, self.security.users if self.security else {})
-        command = java.command("kafka.Kafka", [str(properties)], heap_mib=self._heap_mib)
+        command = java.command("kafka.Kafka", [str(properties)])
         begin = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as output:
             if detached:
@@ -192,7 +190,7 @@ class BrokerNode:
         return properties
 
     def _wait_until_open(self, process: subprocess.Popen[bytes], port: int, begin: int, deadline: float) -> bool:
-        while not ports.answers(port):
+        while not accepts_connections(("127.0.0.1", port)):
             if process.poll() is not None:
                 with self.log_file.open("rb") as handle:
                     handle.seek(begin)
@@ -206,14 +204,14 @@ class BrokerNode:
         return process.poll() is None  # else another process answered, on a port that this broker failed to get
 
 
-def stop_folder(home: Path, seconds: float = 15.0) -> state.NodeState | None:
+def stop_folder(home: Path) -> state.NodeState | None:
     """Stop the broker that runs on a folder, whoever started it; returns what was running, None when nothing was."""
     home = home.resolve()
     found = state.read(home)
     if found is None:
         state.forget(home)
         return None
-    for number, limit in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+    for number, limit in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 5.0)):
         with suppress(ProcessLookupError):
             os.kill(found.pid, number)
         deadline = time.monotonic() + limit

@@ -1,4 +1,4 @@
-"""The `server.properties` of a single-node Apache Kafka in KRaft mode, as text. Pure."""
+"""The ports and the `server.properties` of a single-node Apache Kafka in KRaft mode."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+from pipeline.errors import ConfigurationError
+from pipeline.local.ports import free_port, is_free
 
 Protocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
@@ -40,6 +43,19 @@ class Ports:
     client: int
     internal: int
     controller: int
+
+    @classmethod
+    def choose(cls, client: int | None = None) -> Ports:
+        """Three free ports, the client's as given. Raises ConfigurationError when that one is taken."""
+        if client is not None and not is_free(client):
+            raise ConfigurationError(
+                f"port {client} on 127.0.0.1 is taken; choose another with --port, or stop what uses it"
+            )
+        found = [] if client is None else [client]
+        while len(found) < 3:
+            if (port := free_port()) not in found:
+                found.append(port)
+        return cls(*found)
 
 
 def server_properties(

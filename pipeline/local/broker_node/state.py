@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.local.broker_node import ports
+from pipeline.health import accepts_connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class NodeState:
 
     def answers(self) -> bool:
         """True when the broker accepts connections."""
-        return ports.answers(self.port)
+        return accepts_connections(("127.0.0.1", self.port))
 
 
 def write(home: Path, state: NodeState) -> None:

@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from engines.bundle.files import Bundle
@@ -15,7 +13,6 @@ from engines.bundle.manifest import (
     EventSettings,
     Manifest,
     Score,
-    canonical_json,
     check_deployment,
     manifest_id,
     parse,
@@ -26,39 +23,6 @@ from engines.errors import BundleError, IncompatibleBundle
 DEFAULTS = EventSettings(
     enter=0.6, exit=0.4, confirm=2, min_seconds=0.5, merge_seconds=0.5, cooldown_seconds=1, max_seconds=60
 )
-
-plain_json = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
-    max_leaves=12,
-).filter(lambda data: _encodable(data))
-
-
-def _encodable(data: object) -> bool:
-    try:
-        canonical_json(data)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@given(plain_json)
-def test_canonical_json_survives_a_round_trip(data: Any) -> None:
-    """Reading canonical JSON and writing it again gives the same bytes."""
-    assert canonical_json(json.loads(canonical_json(data))) == canonical_json(data)
-
-
-def test_canonical_json_ignores_the_order_of_keys() -> None:
-    """Two dictionaries with the same items have one canonical text."""
-    assert (
-        canonical_json({"b": 1, "a": [1.5, "é"]})
-        == canonical_json({"a": [1.5, "é"], "b": 1})
-        == b'{"a":[1.5,"\xc3\xa9"],"b":1}'
-    )
 
 
 def test_the_id_covers_everything_but_itself(tiny: Bundle) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.labels import watches
 from pipeline.config.reading import load
 from pipeline.errors import ConfigurationError
 
@@ -203,10 +202,3 @@ def test_settings_are_frozen(file: Path) -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         settings.kafka.bootstrap = "elsewhere:9092"  # type: ignore[misc]
-
-
-def test_globs_name_cameras() -> None:
-    """A label's cameras are ids or globs, and case matters."""
-    assert watches(("front-*", "yard"), "front-door")
-    assert watches(("*",), "anything")
-    assert not watches(("front-*",), "Front-door")

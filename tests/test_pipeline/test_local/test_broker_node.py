@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +20,11 @@ from pipeline.broker.contract import TopicSettings
 from pipeline.commands.broker import broker as commands
 from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import ConfigurationError, ContractError
-from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, NodeSecurity, jars, ports, running_on
+from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, NodeSecurity, jars, running_on
+from pipeline.local.broker_node import java as java_module
 from pipeline.local.broker_node.java import Java, _train, prepare
 from pipeline.local.broker_node.properties import Ports, server_properties
+from pipeline.local.ports import free_port
 from pipeline.records.wire import Message, Partition
 
 DEADLINE = 60.0
@@ -82,10 +85,10 @@ class TestJars:
         """Without the demo extra the error says what to install."""
         program = (
             f"import sys; sys.modules[{package!r}] = None; sys.modules[{package + '.maven'!r}] = None\n"
-            "from pathlib import Path; from pipeline.local.broker_node import BrokerNode\n"
-            "BrokerNode(cache=Path(sys.argv[1])).start()"
+            "from pipeline.local.broker_node import BrokerNode; BrokerNode().start()"
         )
-        done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
+        environment = {**os.environ, "ACTIONWIRE_CACHE": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
 
         assert "ConfigurationError" in done.stderr
         assert "pip install 'actionwire[demo]'" in done.stderr
@@ -127,22 +130,21 @@ class TestProperties:
 class TestPorts:
     """Choosing ports."""
 
-    def test_are_free_and_below_the_outgoing_range(self) -> None:
-        """No outgoing connection of another program can take a port that a stopped broker wants back."""
-        chosen = ports.choose()
+    def test_are_three_different_ones(self) -> None:
+        """Clients, the broker itself and the controller share no port; a port that was asked for is the clients'."""
+        wanted = free_port()
+        chosen = Ports.choose(wanted)
 
+        assert chosen.client == wanted
         assert len({chosen.client, chosen.internal, chosen.controller}) == 3
-        assert all(15_000 <= port < 32_768 for port in (chosen.client, chosen.internal, chosen.controller))
 
     def test_a_taken_port_is_named(self) -> None:
         """A port that somebody else uses is refused with its number and the option to change."""
-        import socket
-
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             with pytest.raises(ConfigurationError, match=rf"port {taken.getsockname()[1]} .* --port"):
-                ports.choose(taken.getsockname()[1])
+                Ports.choose(taken.getsockname()[1])
 
 
 @pytest.mark.kafka
@@ -239,12 +241,12 @@ def test_an_interrupted_preparation_leaves_neither_process_nor_file(
     script.chmod(0o755)
     monkeypatch.setattr(Java, "format", lambda *_: None)
 
-    def interrupted(port: int) -> bool:
+    def interrupted(address: tuple[str, int]) -> bool:
         if not (tmp_path / "java.child").exists():
             return False
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ports, "answers", interrupted)
+    monkeypatch.setattr(java_module, "accepts_connections", interrupted)
     (tmp_path / "cache").mkdir()
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,6 +13,7 @@ from pipeline.analysis.label_set import LabelSet
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND, tick_ns
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker
+from pipeline.broker.reading import read_all
 from pipeline.commands.replay import replay
 from pipeline.config.settings import Settings
 from pipeline.config.topics import TopicsSettings
@@ -23,7 +24,7 @@ from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import ConfigLabels, Label, encode_control
 from pipeline.records.wire import Message, Partition
-from pipeline.replay.replay import Replay, fixed, known_sets, read_all, replay_files, replay_topic
+from pipeline.replay.replay import Replay, fixed, known_sets, replay_files, replay_topic
 from pipeline.worker.label_views import Views
 from pipeline.worker.model import Model, load_model
 
@@ -122,7 +123,7 @@ def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings:
         producer.send(names["frames"], Message(message.key, message.value, message.headers, 1))
     producer.send(names["frames"], Message(b"door", b"not a frame", (), 1))
     producer.send(names["control"], encode_control(ConfigLabels(())))
-    control = read_all(broker, Partition(names["control"], 0))
+    control = list(read_all(broker, [Partition(names["control"], 0)]))
     views = Views(model.embed, known_sets(control))
     running = Replay(model, views, settings)
     events = list(replay_topic(running, model, broker, settings, control))
