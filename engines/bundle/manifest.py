@@ -249,11 +249,11 @@ def parse(text: str | bytes, where: str) -> tuple[Manifest, dict[str, Any]]:
         raise BundleError(f"{where} is not a valid manifest: {faults}") from error
 
 
-def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) -> int:
-    """Return m = rate / window rate, the number of deployment ticks per bundle tick.
+def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) -> None:
+    """Raise IncompatibleBundle when the bundle cannot run in a deployment.
 
-    rate: frames/s of the deployment's tick grid. rewind_seconds: how far back a restored worker reads.
-    Raises IncompatibleBundle when m is not a whole number, or the longest window allowed does not fit the rewind.
+    rate: frames/s of the deployment's tick grid, a multiple of the window's. rewind_seconds: how far back a restored
+    worker reads; the longest window allowed must fit in.
     """
     window, who = manifest.window, f"bundle {manifest.name}@{manifest.version}"
     if rate < window.rate or rate % window.rate:
@@ -268,4 +268,3 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
             f"{who} needs {needed:g} s of frames for a window, the worker rewinds {rewind_seconds:g} s only; "
             f"set rewind_seconds to {needed:g} or more"
         )
-    return rate // window.rate

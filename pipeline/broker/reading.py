@@ -11,7 +11,7 @@ from pipeline.errors import BrokerTimeout, ConfigurationError
 from pipeline.records.wire import Partition, Record
 
 SILENCE_SECONDS = 10.0
-"""How long a broker may send nothing while there is more to read, where the caller does not say."""
+"""How long a broker may send nothing while there is more to read, unless the caller says otherwise."""
 
 _READ_SECONDS = 0.2
 
@@ -26,12 +26,14 @@ def partitions_of(broker: Broker, topic: str, seconds: float = 10.0) -> list[Par
     return [Partition(topic, number) for number in range(count)]
 
 
-def read_to_end(reader: Reader, seconds: float = SILENCE_SECONDS) -> Iterator[Record]:
+def read_to_end(reader: Reader, seconds: float | None = None) -> Iterator[Record]:
     """Records up to the ends that the partitions have when this begins. Afterwards the reader stands at those ends.
 
-    seconds: how long the reader may wait without getting any further, as when the broker dies. What the caller does
-    between two records does not count. Raises BrokerTimeout then, and whatever the broker raises.
+    seconds: how long the reader may wait without getting any further, as when the broker dies; `SILENCE_SECONDS` by
+    default. What the caller does between two records does not count. Raises BrokerTimeout then, and whatever the broker
+    raises.
     """
+    seconds = SILENCE_SECONDS if seconds is None else seconds
     ends = {partition: end for partition, (_, end) in reader.bounds(seconds).items()}
     passed: set[Partition] = set()
     positions, waited = reader.positions(), 0.0
@@ -55,7 +57,7 @@ def read_to_end(reader: Reader, seconds: float = SILENCE_SECONDS) -> Iterator[Re
         reader.seek(partition, ends[partition])
 
 
-def read_all(broker: Broker, partitions: Sequence[Partition], seconds: float = SILENCE_SECONDS) -> Iterator[Record]:
+def read_all(broker: Broker, partitions: Sequence[Partition], seconds: float | None = None) -> Iterator[Record]:
     """Every record of these partitions, up to their present ends. Raises as `read_to_end` does."""
     with closing(broker.reader(partitions)) as reader:
         yield from read_to_end(reader, seconds)

@@ -1,4 +1,4 @@
-"""The topics of a deployment: which there are, how each is kept, and whether a cluster has them as they must be.
+"""The topics of a deployment: their settings, and a check that a cluster has them as they must be.
 
 frames   delete    N partitions   JPEG frames and markers, by arrival time; half an hour
 events   delete    N partitions   events for subscribers; a week
@@ -23,14 +23,15 @@ _CHANGE_SECONDS = 30.0
 _LOOK_UP_SECONDS = 10.0
 
 _SMALL_SEGMENTS = {"segment.bytes": str(16 << 20), "segment.ms": str(_MINUTE_MS), "min.cleanable.dirty.ratio": "0.1"}
-"""A reader of a compacted topic reads what is not compacted yet, and never compacts the segment being written."""
+"""Kafka never compacts the segment that is being written, and a reader reads whatever is not compacted yet. Small
+segments keep that little."""
 
 _FRAMES_SEGMENTS = 6
 _FRAMES_PARTITION_BYTES = 4 << 30
-"""Where cameras send more than retention by time foresaw, the disk is bounded."""
+"""Bounds the disk when cameras send more than retention by time allows for."""
 
 _LABEL_SETS_KEPT = {"min.compaction.lag.ms": str(7 * _DAY_MS)}
-"""A worker that comes back behind a label change must still find the set that its frames were scored with."""
+"""A worker that resumes behind a change of labels must still find the older set, with which its frames were scored."""
 
 
 def topic_settings(settings: Settings) -> list[TopicSettings]:
@@ -63,7 +64,7 @@ def topic_settings(settings: Settings) -> list[TopicSettings]:
 
 
 def apply_topics(broker: Broker, settings: Settings) -> list[str]:
-    """Create what is missing, bring settings in line, and return the names of the topics that were created.
+    """Create the missing topics, bring the settings of the others in line, and return the names of those created.
 
     Raises ConfigurationError when a topic has another partition count: that is never changed.
     """

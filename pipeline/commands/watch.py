@@ -95,7 +95,7 @@ def follow(
                 records: Sequence[Record] = reader.read(0.5)
             except TransientError as error:
                 log.warning("events cannot be read at the moment", error=str(error))
-                stop.wait(error.retry_after or 1.0)
+                stop.wait(1.0)
                 continue
             yield from _decoded(records)
 

@@ -1,7 +1,7 @@
 """Free TCP ports of this machine.
 
-They are taken below the range from which the system serves outgoing connections. A port of that range may belong
-to somebody's client at the moment at which a stopped server wants it back.
+They lie below the range from which the system serves outgoing connections. A port of that range may belong to a client
+of another program at the moment at which a stopped server wants it back.
 """
 
 from __future__ import annotations

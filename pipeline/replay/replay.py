@@ -1,8 +1,8 @@
-"""Recorded video, or a stretch of the frames topic, through the worker's path: as fast as it goes, shedding nothing.
+"""Recorded video, or a stretch of the frames topic, through the worker's path: as fast as possible, shedding nothing.
 
-A file goes through what a camera's frames go through (sampling on the tick grid, scaling, JPEG and back), so a replay
-sees what live sees. Every file is a camera on a partition of its own; its session ends with it, and so do its open
-events.
+A file passes the same steps as the frames of a camera (sampling on the tick grid, scaling, JPEG and back), so a replay
+sees what a live worker sees. Every file is a camera on a partition of its own. Its session ends with the file, and so
+do its open events.
 """
 
 from __future__ import annotations
@@ -37,19 +37,20 @@ from pipeline.worker.label_views import KnownSets
 from pipeline.worker.model import Model
 
 FILES_TOPIC = "replay"
-"""Topic that the evidence of replayed files names; its offsets count the sampled frames."""
+"""The topic in the evidence of replayed files; its offsets count the sampled frames."""
 CHUNK = 32
-"""Frames that are handed from the decoding thread to inference at once."""
-_CHUNKS_AHEAD = 4
+"""Frames that the decoding thread passes to inference at once."""
 NO_MARKERS = 2**62
-"""Label version that no marker can raise."""
+"""A label version that no marker can exceed."""
+
+_CHUNKS_AHEAD = 4
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a replay went through."""
+    """What a replay has read and made of it."""
 
     frames: int = 0
     windows: int = 0
@@ -83,11 +84,11 @@ class Replay:
         )
 
     def open(self, partition: Partition, position: int, labels: int) -> None:
-        """Begin a partition at an offset, with nothing remembered."""
+        """Begin a partition at an offset, without any state."""
         self._path.open(Restored(partition, Committed(position, position, NO_STATE, labels)))
 
     def run(self, partition: Partition, chunks: Iterable[Sequence[Decoded]]) -> Iterator[ActionEvent]:
-        """Lead the records of one partition along the path; yield its event messages in order."""
+        """Send the records of one partition down the path, and yield its event messages in order."""
         summary = self.summary
         for chunk in chunks:
             outcome = self._path.advance({partition: chunk})
@@ -109,7 +110,7 @@ def replay_files(
     *,
     epoch_ns: int = REPLAY_EPOCH_NS,
 ) -> Iterator[ActionEvent]:
-    """Replay video files, each as the camera of its name; yield the event messages of one camera after the other.
+    """Replay video files, each as the camera of its name, and yield the event messages of one camera after the other.
 
     epoch_ns: capture time of each file's first picture. Raises CameraRefused.
     """
@@ -130,10 +131,10 @@ def replay_topic(
     since_ms: int = 0,
     until_ms: int = 2**62,
 ) -> Iterator[ActionEvent]:
-    """Replay the frames topic as far as it is written now, one partition after the other.
+    """Replay the frames topic up to its present end, one partition after the other.
 
-    control: the control topic's records, whose set at the time of a partition's first record is what it begins with;
-    None: one fixed set, whatever the markers say. since_ms, until_ms: time at which a record was appended.
+    control: the records of the control topic. A partition begins with the label set at the time of its first record.
+    None: one fixed set, whatever the markers say. since_ms, until_ms: when a record was appended.
     Raises TransientError, ConfigurationError.
     """
     for partition in partitions_of(broker, settings.topics.name("frames")):
@@ -163,7 +164,7 @@ def fixed(model: Model, labels: LabelSet) -> Callable[[int], LabelView]:
 
 
 def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_ns: int) -> Iterator[Decoded]:
-    """A file as a camera would have brought it to the frames topic, and the end of its session."""
+    """A file as a camera would have published it, and the end of its session."""
     quality = settings.ingest.jpeg_quality
     last: FrameRecord | None = None
     offset = 0
@@ -184,13 +185,13 @@ def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_n
 
 
 def _version_at(control: Sequence[Record], instant_ms: int) -> int:
-    """Offset of the newest control record at an instant; of the oldest where none is that old; -1: there is none."""
+    """Offset of the newest control record at an instant; of the oldest when none is that old; -1 when there is none."""
     before = [record.offset for record in control if record.timestamp_ms <= instant_ms]
     return before[-1] if before else control[0].offset if control else -1
 
 
 def _ahead(work: Iterator[T]) -> Iterator[list[T]]:
-    """Chunks of `work`, made on a thread of their own while the last ones are being used."""
+    """Chunks of `work`, made ahead on another thread while earlier ones are being used."""
     done: queue.Queue[list[T] | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
     left = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Scores of all windows of a replay, for those who fit thresholds: gathered by camera, written as npz."""
+"""The scores of all windows of a replay, by camera, as npz: for fitting thresholds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ScoreTable:
     rows: dict[str, list[tuple[int, Any, Any]]] = field(default_factory=dict)
 
     def note(self, window: Any) -> None:
-        """Keep a `worker.path.ScoredWindow`."""
+        """Keep one scored window (`analysis.analyser.ScoredWindow`)."""
         self.rows.setdefault(window.camera, []).append((window.tick, window.head, window.scores))
 
     def save(self, file: Path, labels: tuple[Label, ...], model: Any, rate: int) -> None:

@@ -1,4 +1,4 @@
-"""One Apache Kafka process: format once, start, stop, kill, pause, and start again on the same data and ports."""
+"""One Apache Kafka process: format once, start, stop, kill, pause, and restart on the same data and ports."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _STOP_SECONDS = 15.0
 
 
 class BrokerNode:
-    """A single-node broker on loopback. It dies with this process unless it was started detached.
+    """A single-node broker on loopback. It dies with this process, unless it is started detached.
 
     home: folder for data, properties, log and state; None makes a temporary one that `close` removes.
-    port: for clients; None finds a free one. overrides: broker settings by their Kafka names.
+    port: the clients' port; None finds a free one. overrides: broker settings by their Kafka names.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BrokerNode:
 
     @property
     def log_file(self) -> Path:
-        """What the broker printed, over all its starts."""
+        """The output of the broker, over all its starts."""
         return self.home / "broker.log"
 
     @property
@@ -74,9 +74,9 @@ class BrokerNode:
     def start(self, seconds: float = 60.0, *, detached: bool = False) -> str:
         """Start and wait until clients can connect; returns the bootstrap address.
 
-        seconds: limit for the broker itself; a first download comes on top. detached: it outlives this process, and is
-        ended by `stop_folder`. Raises ConfigurationError when the port is
-        taken, another broker runs on this folder or the settings are refused, BrokerTimeout when it does not come up.
+        seconds: limit for the broker itself; a first download comes on top. detached: it outlives this process, and
+        `stop_folder` ends it. Raises ConfigurationError when the port is taken, another broker runs on this folder or
+        the settings are refused, BrokerTimeout when it does not come up.
         """
         if self.running:
             raise ContractError(f"the broker on {self.home} runs already; stop it first")
@@ -93,7 +93,7 @@ class BrokerNode:
             chosen = self._ports if again and self._ports else Ports.choose(self._wanted_port)
             if self._launch(java, chosen, deadline, detached):
                 return self.bootstrap
-            # On a restart the clients know the ports, so only waiting helps; else others are drawn.
+            # On a restart the clients know the ports, so only waiting helps. Otherwise others are drawn.
             time.sleep(0.5 if again else 0.05 * attempt)
         raise ConfigurationError(f"no free ports for the broker after {_ATTEMPTS} attempts; see {self.log_file}")
 
@@ -120,7 +120,7 @@ class BrokerNode:
         self._live().send_signal(signal.SIGCONT)
 
     def restart(self, seconds: float = 60.0) -> None:
-        """Stop where it runs, and start again on the same data and ports."""
+        """Stop it if it runs, and start it again on the same data and ports."""
         self.stop()
         self.start(seconds)
 
@@ -149,7 +149,7 @@ class BrokerNode:
         return self._process
 
     def _launch(self, java: Java, chosen: Ports, deadline: float, detached: bool) -> bool:
-        """One attempt; False when another process has taken one of the ports meanwhile."""
+        """One attempt to start. False when another process has taken one of the ports meanwhile."""
         properties = self._write_properties(chosen)
         if not (self.home / "data" / "meta.properties").exists():
             java.format(properties, self.security.users if self.security else {})
@@ -175,12 +175,12 @@ class BrokerNode:
         )
         state.write(self.home, written)
         if detached:
-            self._process.returncode = 0  # not ours to wait for, and no reason for a warning
+            self._process.returncode = 0  # not ours to wait for; avoids the warning of Popen
             self._process = None
         return True
 
     def _write_properties(self, chosen: Ports) -> Path:
-        """Properties and key store, readable by their owner only: both hold secrets."""
+        """Write properties and key store. Both hold secrets, so only their owner can read them."""
         keystore = self.home / "keystore.pem"
         if self.security and self.security.certificate and self.security.key:
             _write_secret(keystore, self.security.key.read_text() + self.security.certificate.read_text())
@@ -201,11 +201,11 @@ class BrokerNode:
             if time.monotonic() > deadline:
                 raise BrokerTimeout(f"the broker did not listen on port {port} in time; see {self.log_file}")
             time.sleep(0.02)
-        return process.poll() is None  # else another process answered, on a port that this broker failed to get
+        return process.poll() is None  # otherwise another process listens, on a port that this broker failed to get
 
 
 def stop_folder(home: Path) -> state.NodeState | None:
-    """Stop the broker that runs on a folder, whoever started it; returns what was running, None when nothing was."""
+    """Stop the broker that runs on a folder, whoever started it. Returns its state; None when none was running."""
     home = home.resolve()
     found = state.read(home)
     if found is None:
@@ -227,7 +227,7 @@ def stop_folder(home: Path) -> state.NodeState | None:
 
 def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
     if process.poll() is None and seconds > 0:
-        process.send_signal(signal.SIGCONT)  # a paused process would not see the next one
+        process.send_signal(signal.SIGCONT)  # a paused process would not see SIGTERM
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)

@@ -17,12 +17,12 @@ TEST_OVERRIDES: Mapping[str, str] = {
     "broker.heartbeat.interval.ms": "500",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
 }
-"""A restart after SIGKILL is usable after about 5 s instead of 12, and dead transactions end a second late, not ten."""
+"""A broker is usable 5 s after SIGKILL instead of 12, and dead transactions end one second late instead of ten."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSecurity:
-    """What the client listener asks for. Both PLAIN and SCRAM-SHA-512 are on offer where users are given.
+    """What the client listener requires. With users it offers both PLAIN and SCRAM-SHA-512.
 
     certificate and key: PEM files of the broker (the key unencrypted PKCS#8); ca: PEM file of the authority, which
     client certificates are checked against too. All three are needed for SSL and SASL_SSL.

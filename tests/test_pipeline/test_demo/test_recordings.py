@@ -68,9 +68,9 @@ def test_what_is_used_is_not_old(tmp_path: Path) -> None:
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_an_end_while_rendering_leaves_nothing_behind(tmp_path: Path, told: signal.Signals) -> None:
     """The renderer works with processes of its own; they must not wait for ever for the one that started them."""
-    code = "import sys; from pathlib import Path; from pipeline.demo.stage import orderly; "
+    code = "import sys; from pathlib import Path; from pipeline.demo.stage import orderly_exit; "
     code += "from pipeline.demo.recordings import recording\n"
-    code += "with orderly(): recording(20123, 2, 300.0, Path(sys.argv[1]))"
+    code += "with orderly_exit(): recording(20123, 2, 300.0, Path(sys.argv[1]))"
     environment = {**os.environ, "RENDERED_BY": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL

@@ -126,7 +126,7 @@ def running(settings: Settings, broker: Broker | None = None, **arguments: Any) 
     broker = broker or InProcessBroker()
     apply_topics(broker, settings)
     registry = CollectorRegistry()
-    ingest = Ingest(settings, broker, metrics=IngestMetrics(registry), look_seconds=0.1, **arguments)
+    ingest = Ingest(settings, broker, metrics=IngestMetrics(registry), check_seconds=0.1, **arguments)
     run = Run(settings, broker, ingest, registry)
     try:
         yield run

@@ -1,6 +1,9 @@
+"""Video files and a stretch of a topic through the worker's path."""
+
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -18,13 +21,14 @@ from pipeline.commands.replay import replay
 from pipeline.config.settings import Settings
 from pipeline.config.topics import TopicsSettings
 from pipeline.config.worker import WorkerSettings
-from pipeline.errors import ConfigurationError
+from pipeline.errors import BrokerTimeout, ConfigurationError
 from pipeline.records.events import ActionEvent
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import ConfigLabels, Label, encode_control
-from pipeline.records.wire import Message, Partition
+from pipeline.records.wire import Message, Partition, Record
 from pipeline.replay.replay import Replay, fixed, known_sets, replay_files, replay_topic
+from pipeline.worker.decoding import decode
 from pipeline.worker.label_views import Views
 from pipeline.worker.model import Model, load_model
 
@@ -186,3 +190,24 @@ def test_the_command_says_what_is_wrong(
     (tmp_path / "x.mp4").touch()
     with pytest.raises(ConfigurationError, match=words):
         CliRunner().invoke(command, arguments, catch_exceptions=False)
+
+
+@pytest.mark.kafka
+def test_a_replay_ends_when_the_broker_dies(tmp_path: Path, long_topic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is killed while a replay reads ends it with an error that names the topic, and not with silence."""
+    decoded = 0
+
+    def decode_first(record: Record, prepare: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        if decoded == 1:
+            long_topic.node.kill()
+        return decode(record, prepare)
+
+    monkeypatch.setattr("pipeline.replay.replay.decode", decode_first)
+    model = load_model(Settings(worker=WorkerSettings(bundle=str(tiny_bundle(tmp_path / "tiny")))))
+    running = Replay(model, fixed(model, RED), long_topic.settings)
+
+    with pytest.raises(BrokerTimeout, match=r"long\.frames: the broker sent nothing for 2 s.* then try again"):
+        list(replay_topic(running, model, long_topic.broker, long_topic.settings, None))
+    assert 0 < decoded < 100
