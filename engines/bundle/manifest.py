@@ -1,4 +1,4 @@
-"""The manifest of a bundle, `bundle.json`: everything a deployment must know about a model, as frozen values."""
+"""The manifest of a bundle, `bundle.json`: everything that a deployment must know about a model, as frozen values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Head(Part):
 
 
 class Input(Part):
-    """How pixels are brought to the network. `mean` and `std` are for information: the ONNX graph applies them."""
+    """How pixels reach the network. `mean` and `std` are for information: the ONNX graph applies them."""
 
     height: Positive
     width: Positive
@@ -61,7 +61,7 @@ class Input(Part):
 
 
 class Window(Part):
-    """T frames at `rate` frames/s, one window every `stride` ticks; strides and multiples allowed under overload."""
+    """T frames at `rate` frames/s, a window every `stride` ticks. Overload may use `strides` and `multiples`."""
 
     frames: Positive
     rate: Positive
@@ -71,7 +71,7 @@ class Window(Part):
 
 
 class Space(Part):
-    """The joint embedding space. `id` is filled in when the bundle is written."""
+    """The joint embedding space. Writing the bundle fills in `id`."""
 
     id: str = ""
     dimensions: Positive
@@ -154,7 +154,7 @@ class Events(Part):
         return self
 
     def settings(self, label: str) -> EventSettings:
-        """Return the settings of one label: the defaults with its overrides laid over them."""
+        """Return the settings of one label: the defaults with its overrides."""
         override = self.labels.get(label, EventOverride()).model_dump(exclude_none=True)
         return EventSettings(**{**self.defaults.model_dump(), **override})
 
@@ -221,7 +221,7 @@ def manifest_id(data: dict[str, Any]) -> str:
 
 
 def space_id(files: dict[str, str], kind: str) -> str:
-    """Return the id of the embedding space: what decides an embedding, the networks and the tokenizer, hashed."""
+    """Return the id of the embedding space: a hash of the networks and the tokenizer, which decide every embedding."""
     parts = [files[name] for name in (*NETWORKS[kind], "text.onnx", "tokenizer.json")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -261,7 +261,7 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
             f"{who} was trained at {window.rate} frames/s, which does not divide the deployment's rate {rate}; "
             f"set the rate to a multiple of {window.rate}"
         )
-    held = max(0.5, max(window.multiples) / window.rate)  # before the first of them, the item that fills gaps
+    held = max(0.5, max(window.multiples) / window.rate)  # for the item before the window, which fills gaps
     needed = window.frames * max(window.multiples) / window.rate + held
     if needed > rewind_seconds:
         raise IncompatibleBundle(

@@ -67,7 +67,7 @@ class Replay:
     def __init__(
         self,
         model: Model,
-        views: Callable[[int], LabelView],
+        labels: Callable[[int], LabelView],
         settings: Settings,
         observe: Callable[[ScoredWindow], None] | None = None,
     ) -> None:
@@ -77,7 +77,7 @@ class Replay:
         self._path = RecordPath(
             model.engine,
             model.geometry,
-            views,
+            labels,
             rewind_seconds=settings.worker.rewind_seconds,
             batch=settings.worker.batch_frames,
             observe=observe,
@@ -159,8 +159,8 @@ def known_sets(control: Iterable[Record]) -> KnownSets:
 
 def fixed(model: Model, labels: LabelSet) -> Callable[[int], LabelView]:
     """One set of labels for every version."""
-    view = model.embed(labels)
-    return lambda _: view
+    embedded = model.embed(labels)
+    return lambda _: embedded
 
 
 def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_ns: int) -> Iterator[Decoded]:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,6 @@ TWENTY_MEGABYTES = 20_000_000
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows colours."""
-    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", frames=4)
-
-
 def configure(folder: Path, node: BrokerNode, bundle: Path, **more: Any) -> Path:
     """Write the settings of a deployment of its own."""
     document: dict[str, Any] = {
@@ -70,15 +64,6 @@ def configure(folder: Path, node: BrokerNode, bundle: Path, **more: Any) -> Path
 def settings(tmp_path: Path, broker_node: BrokerNode, bundle: Path) -> Settings:
     """A deployment whose cluster takes even a frame of 20 MB."""
     return load(configure(tmp_path, broker_node, bundle, kafka={"max_message_bytes": TWENTY_MEGABYTES + 100_000}))
-
-
-@pytest.fixture
-def broker(settings: Settings) -> Iterator[Broker]:
-    """A client of the shared broker, the deployment's topics created."""
-    made = connect(settings.kafka)
-    apply_topics(made, settings)
-    yield made
-    made.close()
 
 
 def command(folder: Path, *options: str) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,8 @@ import yaml
 from engines.testing import COLOURS, tiny_bundle
 from pipeline import child_process
 from pipeline.analysis.ticks import tick_ns
-from pipeline.broker import connect
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of, read_all
-from pipeline.broker.topics import apply_topics
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerTimeout
@@ -42,12 +40,6 @@ CAMERAS = ("door", "yard", "gate", "hall")
 JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, colour in COLOURS.items()}
 SCENES = ("grey",) * 8 + ("cyan",) * 14 + ("grey",) * 14 + ("magenta",) * 12
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows colours."""
-    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", frames=4)
 
 
 @pytest.fixture
@@ -70,15 +62,6 @@ def settings(tmp_path: Path, broker_node: BrokerNode, bundle: Path) -> Settings:
     }
     (tmp_path / "actionwire.yaml").write_text(yaml.safe_dump(document))
     return load(tmp_path / "actionwire.yaml")
-
-
-@pytest.fixture
-def broker(settings: Settings) -> Iterator[Broker]:
-    """A client of the shared broker, the deployment's topics created."""
-    made = connect(settings.kafka)
-    apply_topics(made, settings)
-    yield made
-    made.close()
 
 
 def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:

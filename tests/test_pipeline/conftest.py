@@ -1,11 +1,14 @@
 """A camera to read from, and a broker that a test may kill while it reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
+from engines.testing import COLOURS
 from pipeline.broker import connect, reading
 from pipeline.broker.contract import Broker
 from pipeline.broker.topics import apply_topics
@@ -62,3 +65,22 @@ def long_topic(monkeypatch: pytest.MonkeyPatch) -> Iterator[LongTopic]:
         producer.close(30.0)
         yield LongTopic(node, broker, settings)
         broker.close()
+
+
+@pytest.fixture(scope="session")
+def film() -> Callable[[Path, Sequence[tuple[str, float]]], Path]:
+    """Writes an H.264 file that shows one colour after the other, each for some seconds."""
+
+    def write(path: Path, scenes: Sequence[tuple[str, float]]) -> Path:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=12)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            for colour, seconds in scenes:
+                picture = np.full((64, 64, 3), COLOURS[colour], np.uint8)
+                for _ in range(round(seconds * 12)):
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        return path
+
+    return write

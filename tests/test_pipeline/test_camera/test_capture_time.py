@@ -14,7 +14,7 @@ ZERO = 1_795_234_000 * SECOND
 
 
 def capture_times(rate: int = 4) -> CaptureTimes:
-    """A placing of camera `door` with five seconds of tolerance."""
+    """Capture times of camera `door`, with five seconds of tolerance."""
     return CaptureTimes("door", rate, 5 * SECOND)
 
 
@@ -36,7 +36,7 @@ def stream(
 
 
 def times_of(one: CaptureTimes, pictures: list[Stamps]) -> list[CaptureTime]:
-    """Where each picture belongs; none of these lacks a time stamp."""
+    """The capture time of each picture; none of these lacks a time stamp."""
     found = [one.of(picture) for picture in pictures]
     assert None not in found
     return [timed for timed in found if timed]
@@ -76,7 +76,7 @@ def test_the_line_improves_while_faster_pictures_come() -> None:
 
 
 def test_the_cameras_clock_is_used_where_it_is_near() -> None:
-    """With sender reports within the tolerance, capture time is the camera's; the offset is told."""
+    """With sender reports within the tolerance, capture time is the camera's; the offset is known."""
     timed = times_of(capture_times(), stream([0, 250, 500], delay=[50, 80, 90], camera_ahead=1500, first_pts=777_000))
 
     assert captures(timed) == [1500, 1750, 2000]
@@ -85,7 +85,7 @@ def test_the_cameras_clock_is_used_where_it_is_near() -> None:
 
 
 def test_a_clock_too_far_off_is_not_used() -> None:
-    """An hour off: captures come from arrival, and the offset is told."""
+    """An hour off: captures come from arrival, and the offset is known."""
     timed = times_of(capture_times(), stream([0, 250], camera_ahead=3_600_000))
 
     assert captures(timed) == [50, 300]
@@ -202,7 +202,7 @@ def test_another_size_starts_a_session_and_keeps_the_line() -> None:
     assert timed[2].sequence == 0
 
 
-def test_a_picture_without_time_stamp_is_not_placed() -> None:
+def test_a_picture_without_time_stamp_has_no_capture_time() -> None:
     """The first picture of an RTSP stream has no PTS: it is left out, and the next one opens the session."""
     one = capture_times()
     first, second = stream([0, 40])
@@ -284,7 +284,7 @@ def test_sessions_strictly_increase(previous: int, now: int) -> None:
 
 
 def test_a_step_of_the_wall_clock_is_announced_once() -> None:
-    """Ingest's clock runs evenly with the monotonic one; when somebody sets the wall clock, it follows and says so.
+    """Ingest's clock runs evenly with the monotonic one; when the wall clock is set, it follows and reports the step.
 
     wall       100 101 102 | 62  63
     monotonic    0   1   2 |  3   4

@@ -78,7 +78,7 @@ def reading(url: str, **settings: object) -> Iterator[Reading]:
 
 
 def test_sampled_frames_arrive_with_exact_capture_times(server: RtspServer, card: Media) -> None:
-    """Each sampled picture is the one that the camera captured at the told instant."""
+    """Each sampled picture is the one that the camera captured at the instant that it carries."""
     mount = server.add("door", card)
     with reading(server.url("door")) as door:
         assert door.more(6)
@@ -298,7 +298,7 @@ class Reordered:
 def test_setting_the_wall_clock_costs_no_tick_of_reordered_pictures(
     monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
-    """Pictures that the decoder held back while ingest's clock was set are placed by the new clock, like later ones.
+    """Pictures that the decoder held back while ingest's clock was set are timed by the new clock, like later ones.
 
     packets   1 2 3 4 | 5 6 7 8
     clock      12:00  |  11:50
@@ -318,7 +318,7 @@ def test_setting_the_wall_clock_costs_no_tick_of_reordered_pictures(
 
 
 def test_another_resolution_starts_a_new_session(server: RtspServer, card: Media, tmp_path: Path) -> None:
-    """When the camera's size changes in the stream, a newer session begins and the status tells the new size."""
+    """When the camera's size changes in the stream, a newer session begins and the condition has the new size."""
     tall = load_media(write_test_card(tmp_path / "tall.mp4", seconds=4, width=240, height=320))
     mount = server.add("door", card)
     with reading(server.url("door")) as door:
@@ -343,7 +343,7 @@ def test_a_wrong_password_is_tried_slowly_and_never_shown(server: RtspServer, ca
 
 
 def test_a_login_without_a_scheme_is_never_shown() -> None:
-    """What looks like a path because its rtsp:// was forgotten is told without what stands before the @."""
+    """A URL without its rtsp:// looks like a path; messages leave out whatever precedes its @."""
     with structlog.testing.capture_logs() as logs, reading("annabel:s3cret@127.0.0.1/stream1") as door:
         assert door.until(lambda: door.condition.reconnects >= 1)
         shown = repr(door.condition) + repr(logs)
@@ -368,7 +368,7 @@ def test_damaged_pictures_are_counted_and_not_delivered(server: RtspServer, tmp_
 
 
 def test_a_file_plays_in_real_time_and_ends(tmp_path: Path) -> None:
-    """A file is paced by its time stamps; at its end the camera is offline for good and says why."""
+    """A file is paced by its time stamps; at its end the camera is offline for good, with the reason."""
     file = write_test_card(tmp_path / "short.mp4", seconds=1, width=160, height=120)
     start = time.monotonic()
     with reading(str(file)) as door:
@@ -403,7 +403,7 @@ def test_a_looping_still_is_not_read_without_a_pause(tmp_path: Path) -> None:
 
 def test_sessions_begin_after_a_given_one(server: RtspServer, card: Media) -> None:
     """A session that was published before, by a clock that ran ahead, is older than every new one; until then it is
-    the one that is told, so that a process in which the camera never answered does not forget it."""
+    the one in the condition, so that a process in which the camera never answered does not forget it."""
     mount = server.add("door", card)
     mount.faults.status = 404
     future = (time.time_ns() // 1_000_000) + 10_000_000

@@ -39,7 +39,7 @@ def test_frames_are_kept_until_they_are_replayed() -> None:
 
 
 def test_topics_that_cannot_be_deleted_are_named() -> None:
-    """A cluster that is away at the end is no reason to end otherwise; what stays behind is said."""
+    """A cluster that is away at the end is no failure of the demo; the topics that stay behind are named."""
 
     class Away:
         def delete_topics(self, topics: list[str], seconds: float) -> None:
@@ -56,7 +56,7 @@ def test_topics_that_cannot_be_deleted_are_named() -> None:
 
 @pytest.mark.parametrize(("kafka", "kept"), [(False, ELSEWHERE), (True, ELSEWHERE | CLUSTER)])
 def test_settings_of_a_deployment_play_no_part(kafka: bool, kept: dict[str, str]) -> None:
-    """Folders stay; settings go; how to log in stays where a cluster was asked for, which one is said by that."""
+    """Folders stay and settings go. With a cluster of the user, its login stays; --bootstrap names the cluster."""
     environment = {**ELSEWHERE, **DEPLOYMENT, **CLUSTER, "ACTIONWIRE_KAFKA__BOOTSTRAP": "prod:9092"}
     environment["ACTIONWIRE_KAFKA"] = '{"bootstrap": "prod:9092"}'
 
