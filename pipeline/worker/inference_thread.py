@@ -191,10 +191,13 @@ class Inference:
         self._commits.pending.fired += self._commits.path.shed(self._left_out())
 
     def _left_out(self) -> frozenset[str]:
-        streams = [found for lane in self._commits.path.lanes.values() for found in lane.streams.streams()]
-        cameras = {camera for camera, stream in streams if not stream.ended}
         known = self._settings.cameras
-        return left_out({one: known[one].priority if one in known else 0 for one in cameras}, self._shed)
+        return left_out({one: known[one].priority if one in known else 0 for one in self._present()}, self._shed)
+
+    def _present(self) -> set[str]:
+        """Cameras whose session goes on."""
+        streams = [found for lane in self._commits.path.lanes.values() for found in lane.streams.streams()]
+        return {camera for camera, stream in streams if not stream.ended}
 
     def commit(self) -> None:
         """Commit what is decided. Raises FencedError, TransientError."""
@@ -205,6 +208,7 @@ class Inference:
         if fired is not None:
             self._metrics.transaction("committed")
             self._telling.committed(fired, dead)
+            self._metrics.keep(self._present())
 
     def _recover(self, error: TransientError) -> None:
         """Nothing of the transaction is visible: leave the path, get a fresh producer, be assigned again.

@@ -111,7 +111,7 @@ class Model:
                 f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
                 "choose a bundle without memory"
             )
-        self._texts = TextEncoder(bundle, cache=cache)
+        self._texts = TextEncoder(bundle, cache=cache, threads=worker.threads or None)
         self._calibrated = thresholds.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 

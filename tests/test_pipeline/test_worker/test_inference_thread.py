@@ -102,11 +102,12 @@ class Halves:
     swap: Swap = field(default_factory=Swap)
     busy: list[str] = field(default_factory=list)
     """The halves that are in the middle of a turn."""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     cut: list[Partition] = field(default_factory=list)
     """Partitions of which the next poll says that their log lost its end, somewhere behind what it has now."""
 
     def __post_init__(self) -> None:
-        metrics = WorkerMetrics(CollectorRegistry())
+        metrics = WorkerMetrics(self.registry, per_camera=1)
         self.pool = ThreadPoolExecutor(1)
         self.mailbox = Mailbox(4, 0.0, 64, self.clock.monotonic)
         mailbox: Any = Seam(self.mailbox, lambda: self.seam())
@@ -418,3 +419,16 @@ def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) 
     worker.finish()
 
     assert worker.inference._left_out() == frozenset()
+
+
+def test_the_series_of_a_camera_that_is_gone_are_freed(halves: Callable[[], Halves]) -> None:
+    """Its frames were counted while it was there; afterwards the place is free for another camera."""
+    worker = halves()
+    worker.finish()
+    assert worker.registry.get_sample_value("actionwire_camera_frames_total", {"camera": "door"})
+
+    marker = encode_stream_record(EndMarker("door", 1, LONG - 1, "removed"))
+    worker.broker.producer().send(FRAMES, Message(marker.key, marker.value, marker.headers, 0))
+    worker.finish()
+
+    assert worker.registry.get_sample_value("actionwire_camera_frames_total", {"camera": "door"}) is None

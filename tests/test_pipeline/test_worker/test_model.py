@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,18 @@ def test_a_text_is_embedded_once(bundle: Path, tmp_path: Path, monkeypatch: pyte
         assert isinstance(view, BundleLabels) and len(view.labels) == 2
         assert len(runs) == expected
         model.close()
+
+
+def test_the_number_of_threads_holds_for_every_network(bundle: Path) -> None:
+    """With one thread, neither the engine nor the text network starts any of its own, probes included."""
+    before = set(threading.enumerate())
+
+    loaded = load_model(settings(bundle, threads=1))
+    loaded.embed(LabelSet((Label("cyan", "cyan"),), 0))
+    started = set(threading.enumerate()) - before
+    loaded.close()
+
+    assert not started
 
 
 def test_an_empty_set_scores_nothing(model: Model) -> None:
