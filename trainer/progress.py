@@ -19,7 +19,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+Report = Callable[[str, int, int, str], None]
+"""Told (what, done, of how many, a word on how it goes)."""
+
 _EVERY = 15.0  # seconds between two lines where the output is no terminal
+
+
+def silent(what: str, done: int, of: int, note: str) -> None:
+    """A report that nobody reads."""
+
+
+def counted(report: Report, what: str) -> Callable[[int, int], None]:
+    """A report of one thing, for work that only counts."""
+    return lambda done, of: report(what, done, of, "")
 
 
 class Bars:

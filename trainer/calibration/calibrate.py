@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,19 +19,15 @@ import numpy as np
 
 from engines.bundle import files as bundles
 from engines.text.text_bank import TextEncoder
-from trainer.calibration import recordings, serving_commands
+from trainer.calibration import serving_commands
 from trainer.calibration.detection import Series, Tally
-from trainer.calibration.recordings import Recorded, seeds_of
 from trainer.calibration.serving_commands import CameraScores, Scores
-from trainer.calibration.streams import PARTS, Material
+from trainer.calibration.streams import Material, Recorded
 from trainer.calibration.temperature import ScoreRule, Temperature, Windows, fit_temperature, probabilities
 from trainer.calibration.threshold_search import Fit, Measure, fit
 from trainer.errors import CalibrationError
 from trainer.export.draft import check_version, new_directory
-from trainer.scenes.commands import Recording, camera_seed
-from trainer.scenes.vocabulary import ACTIONS
-
-Report = Callable[[str, int, int, str], None]
+from trainer.progress import Report, silent
 
 _AT_ONCE = 4  # streams per replay
 _TOGETHER = 2  # replays: while one decodes, the other encodes
@@ -39,56 +35,8 @@ _SAME = 1e-3  # how far our probabilities may be from the replay's own
 
 
 @dataclass(frozen=True)
-class Streams:
-    """Which rendered streams to use. Seeds are ranges such as 10100-10119, all of the validation split.
-
-    `fit` and `quiet` (nothing happens in those) decide the thresholds, `held_back` and `held_back_quiet` measure them.
-    """
-
-    fit: str = "10130-10153"
-    quiet: str = "10200-10202"
-    held_back: str = "10103-10108"
-    held_back_quiet: str = "10204"
-    cameras: int = 4
-    seconds: float = 120.0
-
-    def __post_init__(self) -> None:
-        fitting = self._scenes(self.fit) | self._scenes(self.quiet)
-        measuring = self._scenes(self.held_back) | self._scenes(self.held_back_quiet)
-        if both := fitting.keys() & measuring.keys():
-            scene = min(both, key=fitting.__getitem__)
-            one, other = fitting[scene], measuring[scene]
-            shared = f"seed {one}" if one == other else f"a camera of seed {one}, which seed {other} has too,"
-            raise CalibrationError(f"{shared} would both fit and measure the thresholds; name others")
-
-    def _scenes(self, seeds: str) -> dict[int, int]:
-        """The scenes that seeds show, each with its seed. Neighbours share none, but in a whole split some do."""
-        return {camera_seed(seed, camera): seed for seed in seeds_of(seeds) for camera in range(1, self.cameras + 1)}
-
-    def material(self, cache: Path | None, report: Report) -> Material:
-        """These streams, rendered into `cache` (default: the user's cache folder) unless they lie there."""
-        place = cache or recordings.cache_directory()
-
-        def rendered(what: str, seeds: str, density: float) -> Recorded:
-            recording = Recording(seconds=self.seconds, density=density)
-            return recordings.record(
-                seeds_of(seeds), self.cameras, recording, place,
-                lambda done, of: report(f"render {what}", done, of, ""),
-            )  # fmt: skip
-
-        return Material(
-            fit=rendered("fit", self.fit, 1.0),
-            quiet=rendered("quiet", self.quiet, 0.0),
-            held_back=rendered("held-back", self.held_back, 1.0),
-            held_back_quiet=rendered("held-back quiet", self.held_back_quiet, 0.0),
-            labels=tuple(action.label for action in ACTIONS),
-            sources={name: {"seeds": getattr(self, name)} for name in PARTS},
-        )
-
-
-@dataclass(frozen=True)
 class Seen:
-    """Streams as a bundle saw them: rendered files, their truth, and the scores and events of a replay."""
+    """Streams as a bundle saw them: video files, their truth, and the scores and events of a replay."""
 
     recorded: Recorded
     scores: Scores
@@ -125,7 +73,7 @@ def calibrate(
     *,
     measure: Measure | None = None,
     version: str | None = None,
-    report: Report = lambda what, done, of, note: None,
+    report: Report = silent,
 ) -> bundles.Manifest:
     """Measure the bundle `source` (draft or sealed) and write it, calibrated and sealed, to the new directory `out`.
 

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from trainer.calibration.recordings import Recorded
 from trainer.errors import CalibrationError
 from trainer.models.text.templates import same_words, spaced
 
 PARTS = ("fit", "quiet", "held_back", "held_back_quiet")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Video files by camera id, and the truth about them in the form of `scenes render`."""
+
+    files: dict[str, Path]
+    truth: dict[str, Any]
+
+    @property
+    def hours(self) -> float:
+        """Length of all streams together."""
+        return sum(float(camera["seconds"]) for camera in self.truth["cameras"]) / 3600
+
+    def write_truth(self, path: Path) -> Path:
+        """Write the truth as JSON for `actionwire evaluate`."""
+        path.write_text(json.dumps(self.truth), "utf-8")
+        return path
 
 
 @dataclass(frozen=True)

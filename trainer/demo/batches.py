@@ -14,7 +14,8 @@ from trainer.data import augment
 from trainer.demo import phrases, targets
 from trainer.demo.footage import Footage, Stretch
 from trainer.demo.phrases import Fact
-from trainer.models.text import templates
+from trainer.models.text.templates import BARE, TEMPLATES, fill
+from trainer.models.text.texts import BACKGROUNDS
 from trainer.recipe import Recipe, Stage, Targets
 from trainer.scenes.vocabulary import COLOURS, KEYS, allowed
 
@@ -141,9 +142,9 @@ class Batches:
         texts = []
         for fact in facts:
             words = phrases.canonical(fact) if rng.random() < _CANONICAL else phrases.word(fact, rng)
-            which = templates.BARE if rng.random() < 0.5 else int(rng.integers(len(templates.TEMPLATES)))
-            texts.append(templates.fill(templates.TEMPLATES[which], words))
-        texts.extend(phrases.BACKGROUNDS)
+            which = BARE if rng.random() < 0.5 else int(rng.integers(len(TEMPLATES)))
+            texts.append(fill(TEMPLATES[which], words))
+        texts.extend(BACKGROUNDS)
         return np.array([entry.ids for entry in self._tokenizer.encode_batch(texts)], np.int64)
 
 

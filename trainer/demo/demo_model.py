@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 from engines.bundle import files as bundles
 from trainer.errors import ExportError
+from trainer.progress import Report, silent
 
 RECIPE = Path(str(files("trainer.recipes") / "demo.yaml"))
 SHIPPED = Path(str(files("engines.bundles") / "demo"))
@@ -18,8 +18,6 @@ misses.
 """
 LARGEST_BYTES = 20 * 2**20
 """What may be shipped with the package."""
-
-Report = Callable[[str, int, int, str], None]
 
 
 def make(
@@ -31,7 +29,7 @@ def make(
     device: str = "cpu",
     beta: float = BETA,
     cache: Path | None = None,
-    report: Report = lambda what, done, of, note: None,
+    report: Report = silent,
 ) -> bundles.Manifest:
     """Train by a recipe in the run folder `work` (a run that lies there goes on) and replace the bundle `out`.
 
@@ -39,17 +37,19 @@ def make(
     the new bundle is whole.
     Raises what the parts raise, and ExportError when the bundle is larger than may be shipped.
     """
-    from trainer.calibration.calibrate import Streams, calibrate
+    from trainer.calibration.calibrate import calibrate
     from trainer.calibration.threshold_search import Measure
+    from trainer.demo.recordings import Streams
+    from trainer.demo.source import SCENES
     from trainer.export.trained import export
     from trainer.recipe import load
     from trainer.training import loop
 
-    loop.train(load(recipe, overrides), work, device=device, report=report)
+    loop.train(load(recipe, overrides), SCENES, work, device=device, report=report)
     draft, sealed = work / "draft", work / "bundle"
     for old in (draft, sealed):
         shutil.rmtree(old, ignore_errors=True)
-    export(work, draft, progress=lambda step: report("export", 0, 1, step))
+    export(work, draft, SCENES.texts, progress=lambda step: report("export", 0, 1, step))
     report("export", 1, 1, "")
     material = Streams().material(cache, report)
     manifest = calibrate(draft, sealed, material, measure=Measure(beta), report=report)

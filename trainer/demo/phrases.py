@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.models.text.templates import TEMPLATES
+from trainer.models.text.texts import BACKGROUNDS, Texts, references_of
+from trainer.models.text.word_tokenizer import vocabulary
 from trainer.scenes.vocabulary import ACTIONS, BY_KEY, COLOURS, allowed
 
 
@@ -70,16 +72,6 @@ PHRASES: dict[str, Phrase] = {
     "climb": Phrase(("climbs", "climbs up", "climbs a ladder", "is climbing"), ("climbing", "climbing a ladder")),
     "lie_still": Phrase(("lies still", "lies on the ground", "is lying still"), ("lying still", "lying on the ground")),
 }
-
-BACKGROUNDS: tuple[str, ...] = (
-    "nothing happens",
-    "an empty scene",
-    "people stand around",
-    "a person stands still",
-    "people talk",
-    "nobody does anything",
-)
-"""Texts for windows in which none of the actions happens. They take no template."""
 
 _PERSONS = ("a person", "a person", "a person", "someone", "a man", "a woman", "a human")
 _OTHERS = ("someone", "another person", "a person", "somebody")
@@ -167,6 +159,16 @@ def seen_facts() -> tuple[Fact, ...]:
 def coloured_facts() -> tuple[Fact, ...]:
     """Every pair of an action and the colour of whoever does it, held-out pairs included."""
     return tuple(Fact(action.key, colour) for action in ACTIONS for colour in COLOURS)
+
+
+def texts() -> Texts:
+    """What a model of the scenes is told in words."""
+    names = {action.key: canonical(Fact(action.key)) for action in ACTIONS}
+    return Texts(
+        words=vocabulary(all_wordings()),
+        references=references_of(tuple(names.values())),
+        wordings=tuple((name, text) for key, name in names.items() for text in plain_wordings(key)),
+    )
 
 
 def all_wordings() -> Iterable[str]:

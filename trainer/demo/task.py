@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.demo import phrases
 from trainer.demo.batches import Batch
+from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel, windows_of
 from trainer.recipe import Loss
 from trainer.scenes.vocabulary import COLOURS, KEYS
 from trainer.training.losses import label_cross_entropy, multi_positive_kl, scaled_cosines, soft_cross_entropy
+from trainer.training.tasks import Task
 
-_ACTIONS, _BACKGROUNDS = len(KEYS), len(phrases.BACKGROUNDS)
+_ACTIONS, _BACKGROUNDS = len(KEYS), len(BACKGROUNDS)
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,19 @@ class Readouts(nn.Module):
         return losses, _share_right(actions, mass)
 
 
-class Task(nn.Module):
+class SceneTask(Task):
     """ActionCLIP's contrast of windows with captions, and the cross-entropy that serving's scoring rule implies."""
 
     def __init__(self, model: VideoTextModel, weights: Loss):
-        super().__init__()
-        self.model = model
+        super().__init__(model, weights)
         self.readouts = Readouts(model.dimensions)
-        self.weights = weights
+
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """Those of the readouts."""
+        return list(self.readouts.parameters())
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses (already weighted; their sum is to be minimised) and a report of scalars for the log."""
+        """Losses and a report, as `Task` says."""
         device = self.model.mean.device
         images = torch.from_numpy(batch.images).to(device, non_blocking=True)
         if images.is_floating_point():  # a frozen stage: the tower has seen them already

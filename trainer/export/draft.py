@@ -35,12 +35,16 @@ def check_version(version: str) -> str:
         ) from error
 
 
+def check_new(out: Path) -> None:
+    """Raise ExportError where `out` is taken."""
+    if out.exists():
+        raise ExportError(f"{out} exists; name a new directory, or remove it")
+
+
 @contextmanager
 def new_directory(out: Path) -> Iterator[Path]:
     """A directory to fill that becomes `out` when all went well, and vanishes otherwise. Raises ExportError."""
-    out = Path(out)
-    if out.exists():
-        raise ExportError(f"{out} exists; name a new directory, or remove it")
+    check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +28,8 @@ from engines.bundle.files import (
     write_references,
 )
 from engines.errors import EngineError
-from trainer.errors import PretrainedError, TrainerError
-from trainer.export.draft import check_version, embed_references
+from trainer.errors import TrainerError
+from trainer.export.draft import check_new, check_version, embed_references, new_directory
 from trainer.models.text import backgrounds, templates
 from trainer.models.text.backgrounds import ReferenceText
 
@@ -71,22 +69,13 @@ def write_bundle(
     """Write a sealed, uncalibrated bundle to the new directory `out`.
 
     Returns its manifest and each network's greatest difference from torch. Nothing is left at `out` when it fails.
-    Raises PretrainedError when `out` exists or the tokenizer cannot be converted, ParityError from the export.
+    Raises ExportError when `out` exists, PretrainedError when the tokenizer cannot be converted, ParityError.
     """
-    out = Path(out)
-    if out.exists():
-        raise PretrainedError(f"{out} exists; name a new directory, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with new_directory(out) as building:
         differences = _write_files(source, plan, building, progress)
         progress("sealing")
         write_draft(building, _manifest(source, plan))
         manifest = seal(building)
-        building.chmod(0o755)
-        building.replace(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return manifest, differences
 
 
@@ -203,8 +192,7 @@ def bundle(
             references=backgrounds.read(labels) if labels else backgrounds.DEFAULTS,
             licence=licence,
         )
-        if out.exists():
-            raise PretrainedError(f"{out} exists; name a new directory, or remove it")
+        check_new(out)
         manifest, differences = _run(model, pretrained, like, plan, out, console)
     except (TrainerError, EngineError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False)

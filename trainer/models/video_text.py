@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from trainer.demo import phrases
 from trainer.models import heads
-from trainer.models.text import word_tokenizer
+from trainer.models.text.word_tokenizer import build_tokenizer
 from trainer.models.towers.slim_resnet import actionwire_resnet  # noqa: F401  registers the towers with timm
 from trainer.recipe import Model
 
@@ -73,11 +72,12 @@ class VideoTextModel(nn.Module):
         return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
 
 
-def build(settings: Model, height: int, width: int) -> VideoTextModel:
-    """A fresh model for pictures of height x width; torch's random state decides its weights."""
-    tokenizer = word_tokenizer.build_tokenizer(
-        word_tokenizer.vocabulary((*phrases.all_wordings(), *settings.labels)), settings.text.context
-    )
+def build(settings: Model, height: int, width: int, words: Sequence[str]) -> VideoTextModel:
+    """A fresh model for pictures of height x width that can read `words`; torch's random state decides its weights.
+
+    Raises RecipeError for a head that cannot be built, and what timm and open_clip raise.
+    """
+    tokenizer = build_tokenizer(words, settings.text.context)
     clip = open_clip.CLIP(
         embed_dim=settings.dimensions,
         vision_cfg={

@@ -6,6 +6,7 @@ Batches are a function of recipe and step, so a run that goes on from a checkpoi
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -56,27 +57,35 @@ def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.opti
     return int(metadata["step"])
 
 
-def load_model(path: Path) -> tuple[VideoTextModel, Recipe]:
-    """The averaged model of a checkpoint, in evaluation mode, and the recipe that made it."""
+def load_recipe(path: Path) -> Recipe:
+    """The recipe that a checkpoint was trained by. Raises CheckpointError."""
+    return Recipe.model_validate_json(_read(path, tensors=False)[1]["recipe"])
+
+
+def load_model(path: Path, words: Sequence[str]) -> tuple[VideoTextModel, Recipe]:
+    """The averaged model of a checkpoint, in evaluation mode, and the recipe that made it.
+
+    words: the vocabulary that it was trained with (`Texts.words` of its source). Raises CheckpointError.
+    """
     tensors, metadata = _read(path)
     recipe = Recipe.model_validate_json(metadata["recipe"])
-    model = build(recipe.model, recipe.data.height, recipe.data.width)
+    model = build(recipe.model, recipe.data.height, recipe.data.width, words)
     model.load_state_dict(_part(tensors, _AVERAGE))
     return model.eval(), recipe
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118  no mapping
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
     if not {"step", "recipe"} <= metadata.keys():
         raise CheckpointError(
             f"{path} lacks step and recipe ({json.dumps(sorted(metadata))}); it is no checkpoint of ours"
         )
-    return tensors, metadata
+    return found, metadata
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,11 +8,12 @@ update. Source: Jordan et al., "Muon: an optimizer for hidden layers in neural n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Optimiser, Recipe
 
 _MOMENTUM = 0.9
@@ -82,25 +83,23 @@ def rate_at(recipe: Recipe, step: int) -> float:
     return learning_rate(begun + 1, base=stage.rate, warmup=settings.warmup_steps, total=stage.steps + 1)
 
 
-def build_optimiser(
-    settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module, readouts: nn.Module | None = None
-) -> AdamMuon:
-    """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP); readouts at the rate.
+def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[nn.Parameter] = ()) -> AdamMuon:
+    """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP); `extra` at the rate.
 
     With `orthogonal` the image tower's convolutions are a group of their own that learns by Muon. Weight decay reaches
     every parameter, norms and biases included, as in the release.
     """
-    visual = list(image.parameters())
+    visual = list(model.clip.visual.parameters())
     ours = {id(parameter) for parameter in visual}
-    words = [parameter for parameter in text.parameters() if id(parameter) not in ours]
+    words = [parameter for parameter in model.clip.parameters() if id(parameter) not in ours]
     kernels = [parameter for parameter in visual if settings.orthogonal and parameter.ndim == 4]
     turned = {id(parameter) for parameter in kernels}
     groups = [
         {"params": words, "ratio": settings.text_ratio},
         {"params": [parameter for parameter in visual if id(parameter) not in turned], "ratio": settings.image_ratio},
         {"params": kernels, "ratio": settings.orthogonal, "orthogonal": True},
-        {"params": list(head.parameters()), "ratio": settings.head_ratio},
-        {"params": list(readouts.parameters()) if readouts is not None else [], "ratio": 1.0},
+        {"params": list(model.head.parameters()), "ratio": settings.head_ratio},
+        {"params": list(extra), "ratio": 1.0},
     ]
     return AdamMuon(
         [group for group in groups if group["params"]],

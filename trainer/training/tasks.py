@@ -11,16 +11,28 @@ from trainer.recipe import Loss
 from trainer.training.losses import multi_positive_kl, scaled_cosines
 
 
-class ClipTask(nn.Module):
-    """ActionCLIP's own training: clips against their captions, those of one label being positives of each other."""
+class Task(nn.Module):
+    """A model and its losses.
+
+    Called with a batch of its source, a task gives the losses (already weighted; their sum is to be minimised) and a
+    report of scalars for the log, both by name.
+    """
 
     def __init__(self, model: VideoTextModel, weights: Loss):
         super().__init__()
         self.model = model
         self.weights = weights
 
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """Parameters beside the model's, which are thrown away after training."""
+        return []
+
+
+class ClipTask(Task):
+    """ActionCLIP's own training: clips against their captions, those of one label being positives of each other."""
+
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses (already weighted) and a report of scalars, as `Task` gives them."""
+        """Losses and a report, as `Task` says."""
         device = self.model.mean.device
         images = torch.from_numpy(batch.images).to(device, non_blocking=True)
         items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])

@@ -1,4 +1,4 @@
-"""Footage seen once by an image tower that has learnt its last: what the frozen stages draw their windows from."""
+"""Footage encoded once by an image tower that learns no more: the frozen stages draw their windows from it."""
 
 from __future__ import annotations
 

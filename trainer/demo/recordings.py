@@ -11,29 +11,61 @@ from pathlib import Path
 from typing import Any
 
 from engines import folders
-from trainer.errors import RecipeError
-from trainer.scenes.commands import Recording, render_cameras, renderer_version
-from trainer.scenes.vocabulary import split_of
+from trainer.calibration.streams import PARTS, Material, Recorded
+from trainer.errors import CalibrationError, RecipeError
+from trainer.progress import Report, counted
+from trainer.scenes.commands import Recording, camera_seed, render_cameras, renderer_version
+from trainer.scenes.vocabulary import ACTIONS, split_of
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """Video files by camera id, and the truth about them in the form of `scenes render`."""
+class Streams:
+    """Which rendered streams to use. Seeds are ranges such as 10100-10119, all of the validation split.
 
-    files: dict[str, Path]
-    truth: dict[str, Any]
+    `fit` and `quiet` (nothing happens in those) decide the thresholds, `held_back` and `held_back_quiet` measure them.
+    """
 
-    @property
-    def hours(self) -> float:
-        """Length of all streams together."""
-        return sum(float(camera["seconds"]) for camera in self.truth["cameras"]) / 3600
+    fit: str = "10130-10153"
+    quiet: str = "10200-10202"
+    held_back: str = "10103-10108"
+    held_back_quiet: str = "10204"
+    cameras: int = 4
+    seconds: float = 120.0
 
-    def write_truth(self, path: Path) -> Path:
-        """Write the truth as JSON for `actionwire evaluate`."""
-        path.write_text(json.dumps(self.truth), "utf-8")
-        return path
+    def __post_init__(self) -> None:
+        fitting = self._scenes(self.fit) | self._scenes(self.quiet)
+        measuring = self._scenes(self.held_back) | self._scenes(self.held_back_quiet)
+        if both := fitting.keys() & measuring.keys():
+            scene = min(both, key=fitting.__getitem__)
+            one, other = fitting[scene], measuring[scene]
+            shared = f"seed {one}" if one == other else f"a camera of seed {one}, which seed {other} has too,"
+            raise CalibrationError(f"{shared} would both fit and measure the thresholds; name others")
+
+    def _scenes(self, seeds: str) -> dict[int, int]:
+        """The scenes that seeds show, each with its seed. Neighbours share none, but in a whole split some do."""
+        return {camera_seed(seed, camera): seed for seed in seeds_of(seeds) for camera in range(1, self.cameras + 1)}
+
+    def material(self, cache: Path | None, report: Report) -> Material:
+        """These streams, rendered into `cache` (default: the user's cache folder) unless they lie there."""
+        place = cache or cache_directory()
+
+        def rendered(what: str, seeds: str, density: float) -> Recorded:
+            recording = Recording(seconds=self.seconds, density=density)
+            return record(
+                seeds_of(seeds), self.cameras, recording, place,
+                counted(report, f"render {what}"),
+            )  # fmt: skip
+
+        return Material(
+            fit=rendered("fit", self.fit, 1.0),
+            quiet=rendered("quiet", self.quiet, 0.0),
+            held_back=rendered("held-back", self.held_back, 1.0),
+            held_back_quiet=rendered("held-back quiet", self.held_back_quiet, 0.0),
+            labels=tuple(action.label for action in ACTIONS),
+            sources={name: {"seeds": getattr(self, name)} for name in PARTS},
+        )
 
 
 def seeds_of(text: str) -> range:
