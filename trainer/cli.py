@@ -66,7 +66,7 @@ def train(
     cache: Footage = None,
     settings: Settings = None,
 ) -> None:
-    """Train a model by a recipe: render its footage, train, validate, draw curves."""
+    """Train a model by a recipe: render or decode its data, train, validate, draw curves."""
     from trainer.progress import Bars
     from trainer.recipe import load
     from trainer.training import loop
@@ -212,7 +212,7 @@ def demo_model(
 
 
 def _source(recipe: Recipe) -> Source:
-    """What a recipe trains on: the user's own clips where it names some, else rendered scenes."""
+    """The source of a recipe: the user's own clips where it names some, rendered scenes otherwise."""
     if recipe.data.clips is not None:
         from trainer.training.clips import CLIPS
 
@@ -249,7 +249,7 @@ def _mebibytes(folder: Path) -> float:
 
 
 def main() -> None:
-    """The console script: errors of ours become one line and exit code 1."""
+    """The console script: the project's own errors become one line and exit code 1."""
     try:
         app()
     except (TrainerError, EngineError) as error:

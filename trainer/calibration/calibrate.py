@@ -1,8 +1,8 @@
-"""Calibration: validation streams through the serving side's replay, thresholds fitted to them, the bundle sealed.
+"""Calibration: replay validation streams by the serving side, fit thresholds to the scores, seal the bundle.
 
-Fitted on one set of streams and measured on another: rendered from validation seeds, or recorded by the user's own
-cameras. What is measured is what `actionwire replay` and `actionwire evaluate` say about the sealed bundle; the search
-in between only proposes.
+One set of streams fits, another measures; both are rendered from validation seeds or recorded by the user's cameras.
+The reported figures are those of `actionwire replay` and `actionwire evaluate` for the sealed bundle. The search in
+between only proposes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trainer.progress import Report, silent
 
 _AT_ONCE = 4  # streams per replay
 _TOGETHER = 2  # replays: while one decodes, the other encodes
-_SAME = 1e-3  # how far our probabilities may be from the replay's own
+_SAME = 1e-3  # largest difference between our probabilities and the replay's
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def calibrate(
     manifest = bundles.load(source, allow_draft=True).manifest
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
-        score_rule(building, manifest, material.labels)  # before the replays: it names a label that cannot be read
+        score_rule(building, manifest, material.labels)  # first: it refuses unreadable labels
         work = _Work(building, manifest.window.rate, material.labels, report, Path(folder))
         fitting = work.replay("fit", material.fit)
         quiet = work.replay("quiet", material.quiet)
@@ -116,7 +116,7 @@ def calibrate(
 
 @dataclass(frozen=True)
 class _Work:
-    """Everything that replaying streams needs."""
+    """What every replay of a calibration needs."""
 
     bundle: Path
     rate: int
@@ -125,7 +125,7 @@ class _Work:
     folder: Path
 
     def replay(self, what: str, recorded: Recorded) -> Seen:
-        """Lead streams through the bundle, a few per replay."""
+        """Replay streams through the bundle, a few at a time."""
         events = self.folder / f"{what}.jsonl"
         told = Scores(self.rate, self.labels, (), {})
         cameras: dict[str, CameraScores] = {}
@@ -144,7 +144,7 @@ class _Work:
             return events.read_bytes(), serving_commands.read_scores(scores)
 
     def evaluate(self, what: str, seen: Seen) -> dict[str, Any]:
-        """What `actionwire evaluate` says about streams."""
+        """The figures of `actionwire evaluate` for streams."""
         return serving_commands.evaluate(seen.recorded.write_truth(self.folder / f"{what}.truth.json"), seen.events)
 
 
@@ -155,20 +155,20 @@ def _groups(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
 
 
 def score_rule(directory: Path, manifest: bundles.Manifest, labels: tuple[str, ...]) -> ScoreRule:
-    """The bundle's scoring rule for some labels: a reference text that means the same as a label is left out for it."""
+    """The bundle's scoring rule for some labels. A label does not compete with reference texts of the same meaning."""
     texts = TextEncoder(bundles.load(directory, allow_draft=True))
     try:
         left_out = texts.bank(labels).left_out
     finally:
         texts.close()
-    # A label for which all would be left out competes with all.
+    # A label that would compete with none competes with all.
     competes = np.where(left_out.all(axis=1, keepdims=True), True, ~left_out)
     score = manifest.score
     return ScoreRule(score.function, score.logit_scale, score.logit_bias or 0.0, score.temperature, competes)
 
 
 def _check(scores: Scores, rule: ScoreRule) -> None:
-    """Raise CalibrationError where our probabilities are not the replay's: the thresholds would not fit its scores."""
+    """Raise CalibrationError where our probabilities differ from the replay's: thresholds would be wrong."""
     for camera, one in scores.cameras.items():
         gap = np.abs(probabilities(one.label_cosines, one.reference_cosines, rule) - one.probabilities)
         if gap.size and float(gap.max()) > _SAME:
@@ -202,7 +202,7 @@ def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundles.Events:
 
 
 def _measured(work: _Work, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
-    """What the sealed bundle does on streams that decided nothing, by the serving side's own commands."""
+    """The figures of the sealed bundle on held-back streams, by the serving side's own commands."""
     seen = work.replay("held-back", material.held_back)
     figures = work.evaluate("held-back", seen)
     searched = sum(found.tallies(_series(seen.windows(), rule, seen.recorded), work.rate), Tally())

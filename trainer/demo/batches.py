@@ -1,4 +1,4 @@
-"""Training batches as a function of recipe and step: which stretches, how they are changed, what is true of them."""
+"""Training batches of rendered footage, as a function of recipe and step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DOUBLE = 24  # captions per batch that name both people
 class Batch:
     """b stretches of c frames; n windows each; F facts, R background texts, A actions, C colours.
 
-    See `targets.Truth`. In a stage without texts there are no tokens, and nothing is said of windows.
+    See `targets.Truth`. A stage without texts has no tokens and no facts.
     """
 
     images: npt.NDArray[Any]
@@ -107,12 +107,12 @@ class Batches:
             return piece, int(rng.integers(piece.stretch.ticks - ticks + 1))
         piece, start, end = choices[int(rng.integers(len(choices)))]
         stretch = piece.stretch
-        # A moment of the event lies anywhere in the stretch, so that some windows see it begin and others see it over.
+        # The event lies anywhere in the stretch, so that some windows see it begin and others see it end.
         tick = round(rng.uniform(start, end) * stretch.rate - stretch.phase) - int(rng.integers(ticks))
         return piece, min(max(tick, 0), stretch.ticks - ticks)
 
     def _double(self, drawn: list[tuple[_Piece, int]], ticks: int, rng: np.random.Generator) -> list[Fact]:
-        """Captions that name both people: true ones of this batch, and false ones that differ in a colour."""
+        """Facts that name both people: true ones of this batch, and false ones that differ in a colour."""
         pairs = [
             (key, who)
             for piece, tick in drawn

@@ -1,4 +1,4 @@
-"""The demo model from nothing: train, export, calibrate, seal, and put it where the package ships it."""
+"""The demo model from scratch: train, export, calibrate, seal, and replace the shipped bundle."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trainer.progress import Report, silent
 RECIPE = Path(str(files("trainer.recipes") / "demo.yaml"))
 SHIPPED = Path(str(files("engines.bundles") / "demo"))
 BETA = 0.15
-"""F-beta that the demo's thresholds maximise: whoever watches four screens minds a false alarm as much as some forty
-misses.
+"""F-beta that the demo's thresholds maximise: to someone who watches four screens, one false alarm is as bad as some
+forty misses.
 """
 LARGEST_BYTES = 20 * 2**20
-"""What may be shipped with the package."""
+"""Largest bundle that is shipped with the package."""
 
 
 def make(
@@ -31,10 +31,10 @@ def make(
     cache: Path | None = None,
     report: Report = silent,
 ) -> bundles.Manifest:
-    """Train by a recipe in the run folder `work` (a run that lies there goes on) and replace the bundle `out`.
+    """Train by a recipe in the run folder `work` (resuming a run there) and replace the bundle `out`.
 
     Thresholds maximise F-`beta`. The draft and the calibrated bundle are made in `work` too; `out` changes only when
-    the new bundle is whole.
+    the new bundle is complete.
     Raises what the parts raise, and ExportError when the bundle is larger than may be shipped.
     """
     from trainer.calibration.calibrate import calibrate

@@ -1,4 +1,4 @@
-"""What the demo model can do, measured: top-1 over captions, and events found in streams."""
+"""Figures of the demo model: top-1 over captions, and events found in streams."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def stream_series(model: VideoTextModel, footage: Footage) -> list[Series]:
 
 
 def report_of(recipe: Recipe, model: VideoTextModel, footage: dict[str, Footage]) -> dict[str, float]:
-    """A model's numbers: top-1 over clips, and event F1 with thresholds fitted on the other half of the streams."""
+    """Figures of a model: top-1 over clips, and event F1 with thresholds fitted on the other half of the streams."""
     result = {
         f"{name}_{key}": value
         for name in ("seen", "unseen")
@@ -130,7 +130,7 @@ def report_of(recipe: Recipe, model: VideoTextModel, footage: dict[str, Footage]
     result |= {f"f1_{key}": tally.f1 for key, tally in zip(KEYS, by_label, strict=True)}
     result["event_f1"] = total.f1
     result["top8_f1"] = _pooled(sorted(by_label, key=lambda tally: -tally.f1)[:8])
-    if total.delays:  # else there is none, and NaN is no JSON
+    if total.delays:  # otherwise the median is NaN, which JSON cannot hold
         result["onset_delay_median_s"] = float(torch.tensor(total.delays).median())
     result["onset_lag_s"], result["offset_lag_s"] = fits[0].onset_lag, fits[0].offset_lag
     return result

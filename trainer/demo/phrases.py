@@ -1,7 +1,7 @@
 """Phrases for the actions of the scenes, and the captions composed of them.
 
 A caption is a fact (`Fact`: an action, and perhaps who does it to whom, by the colour of their tops) in words. One fact
-has many wordings, and the same words recombine over facts, which is what lets the text side read captions it never saw.
+has many wordings, and facts share their words. That lets the text tower read captions it never saw.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Fact:
     other: str | None = None
 
     def matches(self, key: str, actors: Sequence[str | None]) -> bool:
-        """Whether an action by people in these colours, whoever acts first, makes the caption true."""
+        """Whether an action by people in these colours (who acts comes first) makes the caption true."""
         if key != self.key:
             return False
         orders = [tuple(actors)]
@@ -162,7 +162,7 @@ def coloured_facts() -> tuple[Fact, ...]:
 
 
 def texts() -> Texts:
-    """What a model of the scenes is told in words."""
+    """The texts of a model trained on scenes."""
     names = {action.key: canonical(Fact(action.key)) for action in ACTIONS}
     return Texts(
         words=vocabulary(all_wordings()),

@@ -1,23 +1,20 @@
-"""Camera streams rendered for calibration, kept by renderer and seed: video files, and one truth for all of them."""
+"""Camera streams rendered for calibration: video files and their truth, cached by renderer and seed."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engines import folders
-from trainer.calibration.streams import PARTS, Material, Recorded
+from trainer.calibration.streams import PARTS, CameraTruth, Material, Recorded
 from trainer.errors import CalibrationError, RecipeError
-from trainer.progress import Report, counted
+from trainer.progress import Count, Report, counted
 from trainer.scenes.commands import Recording, camera_seed, render_cameras, renderer_version
 from trainer.scenes.vocabulary import ACTIONS, split_of
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Streams:
             raise CalibrationError(f"{shared} would both fit and measure the thresholds; name others")
 
     def _scenes(self, seeds: str) -> dict[int, int]:
-        """The scenes that seeds show, each with its seed. Neighbours share none, but in a whole split some do."""
+        """Scene seeds to run seeds. Neighbouring runs share no scene, but within a whole split some do."""
         return {camera_seed(seed, camera): seed for seed in seeds_of(seeds) for camera in range(1, self.cameras + 1)}
 
     def material(self, cache: Path | None, report: Report) -> Material:
@@ -53,10 +50,7 @@ class Streams:
 
         def rendered(what: str, seeds: str, density: float) -> Recorded:
             recording = Recording(seconds=self.seconds, density=density)
-            return record(
-                seeds_of(seeds), self.cameras, recording, place,
-                counted(report, f"render {what}"),
-            )  # fmt: skip
+            return record(seeds_of(seeds), self.cameras, recording, place, counted(report, f"render {what}"))
 
         return Material(
             fit=rendered("fit", self.fit, 1.0),
@@ -69,7 +63,7 @@ class Streams:
 
 
 def seeds_of(text: str) -> range:
-    """`10100-10119` or `10100` as a range. Raises RecipeError for what is none, or not of the validation split."""
+    """`10100-10119` or `10100` as a range. Raises RecipeError otherwise, and outside the validation split."""
     first, dash, last = text.partition("-")
     try:
         found = range(int(first), int(last if dash else first) + 1)
@@ -86,14 +80,14 @@ def cache_directory() -> Path:
 
 
 def record(
-    seeds: Sequence[int], cameras: int, recording: Recording, cache: Path, progress: Progress = lambda done, of: None
+    seeds: Sequence[int], cameras: int, recording: Recording, cache: Path, progress: Count = lambda done, of: None
 ) -> Recorded:
     """The streams of `cameras` cameras per seed, rendered into `cache` unless they already lie there.
 
     Camera ids are `SEED-camera-N`, so that streams of several seeds meet in one replay.
     """
     files: dict[str, Path] = {}
-    entries: list[dict[str, Any]] = []
+    entries: list[CameraTruth] = []
     for done, seed in enumerate(seeds):
         folder = cache / f"{renderer_version()}-{seed}-{cameras}x{recording.seconds:g}-{_form(recording)}"
         if not (folder / "truth.json").exists():
@@ -102,9 +96,9 @@ def record(
         for camera in truth["cameras"]:
             name = f"{seed}-{camera['id']}"
             files[name] = folder / camera["file"]
-            entries.append({**camera, "id": name, "seconds": truth["seconds"]})
+            entries.append({"id": name, "seconds": truth["seconds"], "actions": camera["actions"]})
         progress(done + 1, len(seeds))
-    return Recorded(files, {"schema": 1, "seconds": recording.seconds, "fps": recording.fps, "cameras": entries})
+    return Recorded(files, {"schema": 1, "cameras": entries})
 
 
 def _form(recording: Recording) -> str:

@@ -13,18 +13,19 @@ import numpy.typing as npt
 from engines.bundle import files as bundles
 from engines.bundle.files import References
 from trainer.errors import CheckpointError
-from trainer.export.draft import embed_references, new_directory
+from trainer.export.draft import Probe, Progress, embed_references, new_directory, write_parts
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import BARE, TEMPLATES
 from trainer.models.text.texts import Texts
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from trainer.models.video_text import VideoTextModel
     from trainer.recipe import Recipe
 
-Progress = Callable[[str], None]
 TextsOf = Callable[["Recipe"], Texts]
-"""The texts that a source gives to a recipe."""
+"""From a recipe to the texts of its source (`Source.texts`)."""
 Floats = npt.NDArray[np.float32]
 
 PROBE_TEXTS = ("a person falls down", "Two people shake hands!", "a person in red waves at a zebra")
@@ -49,9 +50,8 @@ def export(
     known = texts(checkpoint.load_recipe(path))
     model, recipe = checkpoint.load_model(path, known.words)
     with new_directory(out) as building:
-        differences = _write_networks(model, recipe, building, progress)
-        references = embed_references(model, known.references, TEMPLATES, progress)
-        bundles.write_references(building, references)
+        probe = Probe(recipe.data.height, recipe.data.width, PROBE_TEXTS, recipe.seed)
+        references, differences = write_parts(model, building, probe, known.references, TEMPLATES, progress)
         synonym = synonym_threshold(model, references, known.wordings)
         manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
     return manifest, differences
@@ -68,7 +68,7 @@ def checkpoint_of(run: Path) -> Path:
 
 
 def synonym_threshold(model: VideoTextModel, references: References, wordings: Sequence[tuple[str, str]] = ()) -> float:
-    """The cosine from which on two texts mean the same, for texts averaged over the templates.
+    """The cosine above which two texts, averaged over the templates, mean the same.
 
     wordings: names of trained actions, each with other words for it. The threshold lies half-way between the nearest
     two names of different actions and what nine in ten wordings reach with their name; where those overlap, or there
@@ -91,24 +91,14 @@ def _between(low: float, high: float) -> float:
 
 def _averaged(references: References) -> Floats:
     total = references.embeddings.sum(axis=1)
-    return total / np.linalg.norm(total, axis=-1, keepdims=True)
-
-
-def _write_networks(model: VideoTextModel, recipe: Recipe, directory: Path, progress: Progress) -> dict[str, float]:
-    from trainer.export import onnx
-
-    model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
-    progress("computing the golden probe")
-    golden = onnx.golden_probe(model, recipe.data.height, recipe.data.width, PROBE_TEXTS, seed=recipe.seed)
-    bundles.write_golden(directory, golden)
-    return onnx.write_networks(model, golden, directory, progress=progress)
+    return np.asarray(total / np.linalg.norm(total, axis=-1, keepdims=True))
 
 
 def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.Manifest:
     from trainer.export.onnx import OPSET
 
     settings = recipe.model
-    # How far what a verdict is about lies behind the window's last frame; calibration measures it.
+    # How far the instant that a verdict is about lies behind the window's last frame. Calibration measures it.
     lag = recipe.targets.last
     return bundles.Manifest(
         name=recipe.name,
@@ -119,7 +109,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
             height=recipe.data.height, width=recipe.data.width, resize="area", crop="squash",
             mean=settings.mean, std=settings.std,
         ),
-        # It was trained at one rate only: no other is allowed.
+        # Trained at one rate, so no other is allowed.
         window=bundles.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
         space=bundles.Space(dimensions=settings.dimensions),
         score=bundles.Score(
@@ -137,5 +127,5 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
     )  # fmt: skip
 
 
-def _count(module: object) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())  # type: ignore[attr-defined]
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

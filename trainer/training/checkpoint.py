@@ -1,6 +1,6 @@
 """Checkpoints as safetensors: weights, their moving average, the optimiser's moments and the step. No pickle.
 
-Batches are a function of recipe and step, so a run that goes on from a checkpoint does what the uncut run would do.
+Batches are a function of recipe and step, so a resumed run computes what an uninterrupted one would.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _AVERAGE, _MOMENTS = "average.", "moments."
 def save(
     path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, step: int, recipe: Recipe
 ) -> None:
-    """Write a checkpoint of the state after `step` steps; the old one is replaced only when the new one is whole."""
+    """Write the state after `step` steps. The old checkpoint is replaced only when the new one is complete."""
     tensors = dict(task.state_dict())
     tensors |= {_AVERAGE + name: tensor for name, tensor in average.state.items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -38,7 +38,7 @@ def save(
 
 
 def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: Recipe) -> int:
-    """Load a checkpoint into a run's parts and return its step. Raises CheckpointError for another recipe's."""
+    """Load a checkpoint into the parts of a run and return its step. Raises CheckpointError for another recipe."""
     tensors, metadata = _read(path)
     if Recipe.model_validate_json(metadata["recipe"]) != recipe:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints, metrics and curves out. Reads from top to bottom."""
+"""The training loop: batches in; checkpoints, metrics and curves out."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def train(
     workers: int = 2,
     report: Report = silent,
 ) -> dict[str, float]:
-    """Train by a recipe into the run folder `out`, going on from the checkpoint that lies there.
+    """Train by a recipe into the run folder `out`, resuming from its checkpoint if there is one.
 
     The folder gets `recipe.json`, `metrics.jsonl`, `checkpoint.safetensors`, `report.json` and curves. The source puts
     its data into `cache` (default: `out`/footage). Returns the final report.
@@ -52,7 +52,7 @@ def train(
     words = source.texts(recipe).words
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    model = _built(recipe, words, device)  # before minutes of rendering: a recipe or a machine may not allow it
+    model = _built(recipe, words, device)  # first, because opening the data may take minutes
     data = source.open(recipe, cache or out / "footage", report, True)
     task = source.task(model, recipe.loss).to(device)
     optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
@@ -98,7 +98,7 @@ def _refusing(recipe: Recipe, device: str) -> Iterator[None]:
 
 
 def _batches(data: Opened, model: VideoTextModel, recipe: Recipe, first: int, workers: int) -> Iterator[Any]:
-    """The batches of the steps from `first` on. The tower encodes for the frozen stages once it learns no more."""
+    """The batches from step `first` on. Frozen stages get their items once the image tower has stopped learning."""
     thawed = recipe.thawed_steps
     if first < thawed:
         yield from ahead(data.batches(model.tokenizer), first, thawed, workers)
@@ -110,11 +110,11 @@ def _step(
     task: Task, batch: Any, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, device: str
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     set_rate(optimiser, rate_at(recipe, step))
-    with _mixed(device):  # of one step: until it is left, autocast keeps the weights as it cast them first
+    with _mixed(device):  # one context per step: inside it autocast caches its casts of the weights
         losses: dict[str, Tensor]
         losses, numbers = task(batch)
     optimiser.zero_grad(set_to_none=True)
-    functools.reduce(torch.add, losses.values()).backward()
+    torch.autograd.backward(functools.reduce(torch.add, losses.values()))
     if recipe.optimiser.clip:
         nn.utils.clip_grad_norm_(task.parameters(), recipe.optimiser.clip)
     optimiser.step()
@@ -124,7 +124,7 @@ def _step(
 def measure(
     run: Path, source: Source, *, device: str = "cpu", cache: Path | None = None, report: Report = silent
 ) -> dict[str, float]:
-    """Measure the averaged model of a run's checkpoint anew: the report that training ends with.
+    """Measure the averaged model of a run's checkpoint again, as at the end of training.
 
     Raises CheckpointError when the folder holds no checkpoint, RecipeError for a device that is not there.
     """
@@ -157,12 +157,12 @@ def _mixed(device: str) -> contextlib.AbstractContextManager[object]:
 
 
 def _attention(device: str) -> contextlib.AbstractContextManager[object]:
-    """On a CPU the attention kernel whose backward pass is fast there."""
+    """On a CPU, the attention kernel with the fastest backward pass there."""
     return contextlib.nullcontext() if device.startswith("cuda") else sdpa_kernel(SDPBackend.MATH)
 
 
 def _forget_after(path: Path, step: int, steps: int) -> None:
-    """Drop what will be written again: rows beyond a checkpoint and the last validation; and a row that was cut off."""
+    """Drop rows that will be written again (those after the checkpoint, the final validation) and truncated ones."""
     if path.exists():
         lines = path.read_text("utf-8").splitlines()
         path.write_text("".join(f"{line}\n" for line in lines if _stays(line, step, steps)), "utf-8")

@@ -1,4 +1,4 @@
-"""What training needs of its data, whatever the data are: a task, batches by step, and the figures of a model."""
+"""What training asks of its data, whichever they are: texts, a task, batches by step, and the figures of a model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Opened:
     validate: Callable[[VideoTextModel], dict[str, float]]
     """The figures of a model, rounded."""
     frozen: Callable[[VideoTextModel], Batches] | None = None
-    """The batches of the frozen stages, from items of a model as it is now; None where no recipe has such stages."""
+    """The batches of the frozen stages, from items of a model as it is now; None for sources without."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Source:
     """A kind of training data."""
 
     complete: Callable[[Recipe], Recipe]
-    """The recipe with what the data themselves decide. Raises RecipeError for data that cannot be read."""
+    """Add to a recipe what the data decide, such as labels. Raises RecipeError for data that cannot be read."""
     texts: Callable[[Recipe], Texts]
-    """Of a complete recipe."""
+    """The texts of a complete recipe."""
     task: Callable[[VideoTextModel, Loss], Task]
     open: Callable[[Recipe, Path, Report, bool], Opened]
-    """Make or decode the data of a complete recipe in a cache folder, where they do not lie there yet.
+    """Render or decode the data of a complete recipe into a cache folder, unless they are there already.
 
-    Without the last argument, `training`, only what measuring needs. Raises RecipeError.
+    The last argument, `training`, is False where only validation data are needed. Raises RecipeError.
     """
 
 
 def rounded(figures: dict[str, float]) -> dict[str, float]:
-    """Figures as a report shows them."""
+    """Figures with the four decimals that a report shows."""
     return {name: round(value, 4) for name, value in figures.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.data.manifest import with_labels
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, RecipeError
 from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop
 from trainer.training.clips import CLIPS
@@ -53,3 +53,9 @@ def test_real_clips_train(clip_recipe: Callable[[Path], Recipe], tmp_path: Path)
     result = loop.train(clip_recipe(tmp_path / "labels.json"), CLIPS, tmp_path / "run")
     assert result["clips"] == 6.0 and 0.0 <= result["clips_top1"] <= 1.0
     assert "hand shaking" in checkpoint.load_recipe(tmp_path / "run" / checkpoint.NAME).model.labels
+
+
+def test_a_recipe_without_clips_is_refused(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    """A caller that takes the wrong source would train on nothing."""
+    with pytest.raises(RecipeError, match="'tiny' names no list of clips"):
+        loop.train(tiny_recipe, CLIPS, tmp_path / "run")

@@ -11,10 +11,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from trainer.data.prefetch import ahead
 from trainer.demo.batches import Batches
 from trainer.demo.footage import open_footage
-from trainer.demo.phrases import Fact, seen_facts, texts
+from trainer.demo.phrases import texts
 from trainer.demo.plans import plans
 from trainer.demo.source import SCENES
 from trainer.demo.task import SceneTask
@@ -149,19 +148,6 @@ def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_recipe: 
     assert (tiny_run / "recipe.json").read_text() == kept
 
 
-def test_the_same_step_gives_the_same_batch(tiny_recipe: Recipe, footage_cache: Path) -> None:
-    """Batches are a function of recipe and step, whatever was drawn before and by however many threads."""
-    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
-    tokenizer = build(tiny_recipe.model, 48, 64, texts().words).tokenizer
-    batches, again = (Batches(tiny_recipe, [footage], tokenizer) for _ in range(2))
-    first = batches.batch(45)
-    batches.batch(3)
-    for other in (batches.batch(45), list(ahead(again.batch, 44, 46, 2))[1]):
-        for name in ("images", "tokens", "mass", "positives", "open", "background"):
-            assert np.array_equal(getattr(first, name), getattr(other, name)), name
-    assert not np.array_equal(first.images, batches.batch(46).images)
-
-
 def test_every_part_learns_in_its_stages(tiny_run: Path) -> None:
     """Steps that the optimiser took, by parameter: every part rests where its stage says so.
 
@@ -173,13 +159,3 @@ def test_every_part_learns_in_its_stages(tiny_run: Path) -> None:
     tensors = load_file(tiny_run / checkpoint.NAME)
     taken = {int(value) for name, value in tensors.items() if name.startswith("moments.") and name.endswith(".step")}
     assert taken == {65, 50, 25}
-
-
-def test_no_training_stream_shows_a_held_out_pair(tiny_recipe: Recipe, footage_cache: Path) -> None:
-    """What is filmed for training is what captions may state."""
-    seen = set(seen_facts())
-    rows = [
-        row for stretch in open_footage(footage_cache, plans(tiny_recipe)["train"]).stretches for row in stretch.rows
-    ]
-    assert rows
-    assert all(Fact(key, who[0]) in seen for key, _, _, who in rows if who and who[0] is not None)
