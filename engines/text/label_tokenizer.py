@@ -16,6 +16,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from engines.bundle.files import Bundle
+from engines.canonical import spaced
 from engines.errors import BundleError, TextError
 
 _SHOWN = 60
@@ -50,7 +51,7 @@ class LabelTokenizer:
         Raises TextError for a label that is empty, not text, longer than the model takes under any template, or holds
         words that the bundle does not know; the message names them.
         """
-        text = " ".join(label.split())
+        text = spaced(label)
         if not text:
             raise TextError("a label is empty; give it a text such as 'a person falls down'")
         if words := self.unknown_words(text):

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
-from pipeline.records.wire import Message, canonical_json, json_object
+from pipeline.records.wire import Message, json_object
 
 REPORT_SCHEMA = 1
 REPORT_PREFIX = "report/"

@@ -11,13 +11,15 @@ A live label is a record of its own, so people who edit different labels at the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
+from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
 from pipeline.records.label_report import LabelReport, decode_report, encode_report, is_report
-from pipeline.records.wire import Message, canonical_json, json_object, plain
+from pipeline.records.wire import Message, json_object, plain
 
 LABELS_SCHEMA = 1
 
@@ -120,6 +122,11 @@ def _replaced(contents: Any) -> tuple[str, ...]:
 
 
 _CONTENT = re.compile(r"[0-9a-f]{16}")
+
+
+def names_camera(patterns: Iterable[str], camera: str) -> bool:
+    """True when one of these ids or globs names the camera. Case matters."""
+    return any(fnmatchcase(camera, pattern) for pattern in patterns)
 
 
 def label_document(label: Label) -> dict[str, Any]:
