@@ -107,6 +107,8 @@ def make(fields: Mapping[str, Any]) -> Label:
     """
     given = {name: value for name, value in fields.items() if value is not None}
     text = spaced(str(given.get("text", "")))
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigurationError(f"label {text!a} is not valid Unicode text; write it in UTF-8")
     given = {"id": slug(text), **given, "text": text}
     try:
         label = label_from(given)

@@ -186,3 +186,10 @@ def test_a_report_changes_nothing_that_is_in_force() -> None:
 
     assert in_force(told) == in_force(sets)
     assert told.reports == {"workers": report}
+
+
+@pytest.mark.parametrize("text", ["a person waves \ud83d\udc4b", "\ud800"])
+def test_half_a_character_is_no_text(text: str) -> None:
+    """What a file escapes in halves cannot be written anywhere: it is refused in one line."""
+    with pytest.raises(ConfigurationError, match=r"is not valid Unicode text; write it in UTF-8"):
+        make({"text": text})

@@ -405,6 +405,12 @@ def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) 
     worker.poll()
     worker.inference._shed = 0.5
     assert worker.inference._left_out() == {"door"}
+    others = worker.inference._present() - {"door"}
+    for camera in others:  # as ingest says, since the settings of this worker name no cameras
+        worker.inference._context.priorities.published(camera, -1)
+    assert worker.inference._left_out() == others
+    for camera in others:
+        worker.inference._context.priorities.published(camera, None)
 
     marker = encode_stream_record(EndMarker("door", 1, LONG - 1, "lost"))
     worker.broker.producer().send(FRAMES, Message(marker.key, marker.value, marker.headers, 0))
