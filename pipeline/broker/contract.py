@@ -168,8 +168,10 @@ class Producer(Protocol):
 class Transactions(Protocol):
     """A transactional producer. One transaction at a time, on one thread.
 
-    Any error means: nothing of the transaction is visible. Call `abort`; if that raises, `close` this one, ask the
-    broker for a new one, and go through the assignment again.
+    An error of `commit` means: nothing of the transaction is visible, or all of it, and only the committed positions
+    say which, once a producer of the same id was made anew. An error of any other call means: nothing is visible, nor
+    will be. Call `abort`; if that raises, `close` this one, ask the broker for a new one, and go through the assignment
+    again.
     """
 
     def begin(self) -> None:
@@ -189,7 +191,7 @@ class Transactions(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make everything visible at once. Raises TransactionAborted, FencedError."""
+        """Make everything visible at once. Raises TransactionAborted, FencedError, though it may have happened."""
         ...
 
     def abort(self) -> None:

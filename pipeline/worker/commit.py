@@ -4,7 +4,7 @@
     2  per partition: P, the offset of the next record, and R
     3  begin a transaction
     4  send events and dead letters (only of offsets >= P of the last commit: the path makes no others)
-    5  send the state snapshots and wait for their offsets
+    5  send the state snapshots, and wait until all that was sent is acknowledged
     6  send {P, metadata {r: R, s: offset of the last state record, v: label version}} with the group membership
     7  commit
 
@@ -76,7 +76,8 @@ class Commits:
     def commit(self, transactions: Transactions, token: GroupToken | None) -> list[Fired] | None:
         """Commit everything pending; return the events that are visible now, None where there was nothing to commit.
 
-        Raises TransactionAborted or FencedError; then nothing of it is visible, and the path must be left.
+        Raises TransactionAborted or FencedError; then nothing of it is visible, or all of it, and the path must be
+        left: only the positions that the next assignment reads say which.
         """
         self.fail("commit:1")
         self._leave_ended_epochs()
@@ -137,17 +138,19 @@ class Commits:
         self.pending.dead = [one for one in self.pending.dead if one.record.source in self.opened]
 
     def _write_states(self, transactions: Transactions, snapshots: Mapping[Partition, Snapshot], skip: int) -> None:
-        """Step 5: one record per changed camera, empty where it was removed."""
+        """Step 5: one record per changed camera, empty where it was removed.
+
+        Positions never precede what they stand for: whatever ends this transaction early, no record is lost by it.
+        """
         senders: list[Partition] = []
         for partition, snapshot in snapshots.items():
             for camera, state in snapshot.changed.items():
                 message = Message(camera.encode(), None) if state is None else encode_state(state)
                 transactions.send(self.to.state, _at(message, partition.number))
                 senders.append(partition)
-        if senders:
-            offsets = transactions.offsets(OFFSETS_SECONDS)[skip:]
-            for partition, (_, offset) in zip(senders, offsets, strict=True):
-                self.path.lanes[partition].state_offset = offset
+        offsets = transactions.offsets(OFFSETS_SECONDS)[skip:]
+        for partition, (_, offset) in zip(senders, offsets, strict=True):
+            self.path.lanes[partition].state_offset = offset
 
 
 def _at(message: Message, partition: int) -> Message:

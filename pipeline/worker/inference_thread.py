@@ -207,7 +207,10 @@ class Inference:
             self._telling.committed(fired, dead)
 
     def _recover(self, error: TransientError) -> None:
-        """Nothing of the transaction is visible: leave the path, get a fresh producer, be assigned again.
+        """Nothing of the transaction is visible, or all of it: leave the path, get a fresh producer, be assigned again.
+
+        In this order. Once the new producer is initialised, nothing of the old one can be late any more, so the
+        positions that the assignment reads say which of the two it was.
 
         The old producer is never used again, even where it could abort: kafka-python 3.0.12 keeps the positions of a
         transaction whose `send_offsets` failed, and commits them with the next one, whose events are others.

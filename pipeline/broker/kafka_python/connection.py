@@ -1,8 +1,9 @@
 """Connections of kafka-python 3.0.12, with what `KafkaBroker` needs on top; every client is made here.
 
-`kafka_client` is an option of the library's clients. Ours mends two defects in it: a transactional request that starts
-while the coordinator refuses connections hangs for ever (`await_ready`), and a sender whose one request is in flight
-polls without pause (`connection_delay`). Its manager keeps the reason for which a bootstrap was refused.
+`kafka_client` is an option of the library's clients. Ours mends three defects in it: a transactional request that
+starts while the coordinator refuses connections hangs for ever (`await_ready`), one whose connection breaks is sent
+again (`send`), and a sender whose one request is in flight polls without pause (`connection_delay`). Its manager keeps
+the reason for which a bootstrap was refused.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kafka import errors
+from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
+from kafka.protocol.producer import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    TxnOffsetCommitRequest,
+)
 from kafka.record import util
 
 from pipeline.broker.kafka_python.translate import translated
@@ -33,6 +41,8 @@ _REFUSALS = (
     errors.IllegalSaslStateError,
     errors.AuthorizationError,
 )
+_SENT_ONCE = (AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, TxnOffsetCommitRequest)
+"""None of them names its transaction: one that is late counts in whatever transaction of its epoch is open by then."""
 
 Client = TypeVar("Client")
 
@@ -77,6 +87,16 @@ class NetClient(KafkaNetClient):  # type: ignore[misc]
             time.sleep(0.05)
             return False
 
+    def send(self, node_id: Any, request: Any, **options: Any) -> Any:
+        """The library's future of an answer; a request of a transaction is never sent again when its connection breaks.
+
+        The broken connection may still deliver it. Until EndTxn v5 raises the epoch with every transaction (KIP-890),
+        which the library cannot send, a second copy would end or move a later transaction. So it is in doubt, as one
+        that timed out: the producer is beyond use, and initialising the next one settles the transaction.
+        """
+        answer = super().send(node_id, request, **options)
+        return _doubted(answer) if isinstance(request, _SENT_ONCE) else answer
+
     def connection_delay(self, node_id: Any) -> float:
         """Seconds until it is worth looking at this node again; never 0 while it cannot take a request."""
         delay = float(super().connection_delay(node_id))
@@ -110,6 +130,19 @@ class NetClient(KafkaNetClient):  # type: ignore[misc]
             self.close()
         with contextlib.suppress(Exception):
             self._net.stop()
+
+
+def _doubted(answer: Future) -> Future:
+    """The same answer, but a lost connection becomes a time-out, after which the library gives up."""
+    own = Future()
+
+    def fail(error: Exception) -> None:
+        lost = isinstance(error, errors.KafkaConnectionError)
+        own.failure(errors.RequestTimedOutError(f"{error}; whether it was done is not known") if lost else error)
+
+    answer.add_callback(own.success)
+    answer.add_errback(fail)
+    return own
 
 
 def check_library() -> None:
