@@ -72,6 +72,9 @@ class Polled:
 
     skipped: for each partition where reading could not go on, the offset that was due and the one that it goes on from:
     a larger one where retention deleted records before they were read, a smaller one where the log lost its end.
+
+    undecodable: for each partition with batches that nobody can decode, how many offsets were passed over for that, and
+    the one behind the last of them. Records may lie before, between and behind.
     """
 
     records: Mapping[Partition, Sequence[Record]]
@@ -79,6 +82,7 @@ class Polled:
     revoked: frozenset[Partition]
     token: GroupToken | None
     skipped: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
+    undecodable: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
 
 
 class GroupConsumer(Protocol):
@@ -124,7 +128,10 @@ class Reader(Protocol):
     """Reads named partitions without a group, committed records only: state, control, events."""
 
     def read(self, seconds: float, max_records: int = 500) -> list[Record]:
-        """Wait up to `seconds` for records, in offset order within each partition; empty when none came."""
+        """Wait up to `seconds` for records, in offset order within each partition; empty when none came.
+
+        Batches that nobody can decode are passed over, and said in the log.
+        """
         ...
 
     def positions(self) -> dict[Partition, int]:
@@ -211,7 +218,8 @@ class Broker(Protocol):
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
         """Create the topics that are missing and return their names; settings of existing ones are brought in line.
 
-        Raises ConfigurationError when an existing topic has another partition count: that is never changed.
+        Raises ConfigurationError when an existing topic has another partition count or fewer replicas: neither is ever
+        changed. One that has more replicas keeps its own `min.insync.replicas`.
         """
         ...
 
@@ -221,6 +229,10 @@ class Broker(Protocol):
 
     def partition_counts(self, topics: Sequence[str], seconds: float) -> dict[str, int]:
         """Partition count of each topic that exists."""
+        ...
+
+    def describe_topics(self, topics: Sequence[str], seconds: float) -> dict[str, TopicSettings]:
+        """How each topic that exists is kept, with every setting that is in force, defaults of the cluster included."""
         ...
 
     def lag(self, group: str, topic: str, seconds: float) -> dict[Partition, int]:

@@ -10,8 +10,6 @@ dead     delete    1 partition    records that could not be used; a week
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
@@ -20,6 +18,12 @@ _MINUTE_MS = 60_000
 _DAY_MS = 24 * 60 * _MINUTE_MS
 _BATCH_OVERHEAD = 4096
 
+_KEPT_AS_WRITTEN = {
+    # The broker unpacks what others compress: every client can read it, and nothing small unpacks to a gigabyte.
+    # JPEGs do not shrink.
+    "compression.type": "uncompressed",
+    "unclean.leader.election.enable": "false",
+}
 _SMALL_SEGMENTS = {"segment.bytes": str(16 << 20), "segment.ms": str(_MINUTE_MS), "min.cleanable.dirty.ratio": "0.1"}
 """A reader of a compacted topic reads what is not compacted yet, and never compacts the segment being written."""
 
@@ -49,7 +53,7 @@ def topic_settings(settings: Settings) -> list[TopicSettings]:
     }
     week = {"cleanup.policy": "delete", "retention.ms": str(events_ms)}
     compacted = {"cleanup.policy": "compact", **_SMALL_SEGMENTS}
-    kept: list[tuple[str, int, Mapping[str, str]]] = [
+    kept: list[tuple[str, int, dict[str, str]]] = [
         (topics.name("frames"), topics.partitions, frames | largest),
         (topics.name("events"), topics.partitions, week | largest),
         (topics.name("state"), topics.partitions, compacted | largest),
@@ -57,7 +61,17 @@ def topic_settings(settings: Settings) -> list[TopicSettings]:
         (topics.name("control"), 1, compacted | largest | _LABEL_SETS_KEPT),
         (topics.name("dead"), 1, week | largest),
     ]
-    return [TopicSettings(name, partitions, rules, topics.replication) for name, partitions, rules in kept]
+    replication = {topics.name("frames"): topics.frames_replication or topics.replication}
+    return [
+        TopicSettings(name, partitions, rules | _protection(copies), copies)
+        for name, partitions, rules in kept
+        for copies in [replication.get(name, topics.replication)]
+    ]
+
+
+def _protection(replication: int) -> dict[str, str]:
+    """A record is acknowledged once the majority has it: so it outlives any broker of a minority."""
+    return {**_KEPT_AS_WRITTEN, "min.insync.replicas": str(replication // 2 + 1)}
 
 
 def apply_topics(broker: Broker, settings: Settings, seconds: float = 30.0) -> list[str]:
@@ -89,3 +103,28 @@ def check_topics(broker: Broker, settings: Settings, seconds: float = 10.0) -> i
             "equal: use another topics.namespace and let `actionwire topics` create them"
         )
     return counts[names[0]]
+
+
+def compare_topics(broker: Broker, settings: Settings, seconds: float = 10.0) -> list[str]:
+    """What differs from `topic_settings` on the cluster, a line for each setting; topics that are missing are not told.
+
+    Records, settings, or what protects them may have been changed by hand, or the topics made by other means.
+    """
+    wanted = topic_settings(settings)
+    found = broker.describe_topics([topic.name for topic in wanted], seconds)
+    return [line for topic in wanted if topic.name in found for line in _differences(topic, found[topic.name])]
+
+
+def _differences(wanted: TopicSettings, found: TopicSettings) -> list[str]:
+    lines = []
+    if found.replication != wanted.replication:
+        lines.append(
+            f"{wanted.name} has a replication of {found.replication}, not {wanted.replication}: change it with "
+            "kafka-reassign-partitions.sh, or topics.replication (topics.frames_replication) to what it has"
+        )
+    lines += [
+        f"{wanted.name}: {name} is {found.settings.get(name, 'not known')}, not {value}"
+        for name, value in sorted(wanted.settings.items())
+        if found.settings.get(name) != value
+    ]
+    return lines

@@ -17,6 +17,8 @@ class TopicsSettings(_Frozen):
     namespace: str = Field(default="actionwire", pattern=r"^[a-zA-Z0-9-]{1,100}$")
     partitions: int = Field(default=64, ge=1, le=4096)
     replication: int = Field(default=1, ge=1)
+    frames_replication: int | None = Field(default=None, ge=1)
+    """Brokers that keep a copy of every frame; as `replication` where it is not given."""
     frames_retention_minutes: int = Field(default=30, ge=1)
     events_retention_days: int = Field(default=7, ge=1)
 

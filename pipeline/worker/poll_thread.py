@@ -175,6 +175,11 @@ class Polling:
             else:
                 self._hole(partition, found - due)
 
+        for partition, (count, found) in polled.undecodable.items():
+            if partition in self._current:  # else they come again, from R on
+                self._metrics.dropped("undecodable", count)
+                self._read[partition] = max(self._read[partition], found)
+
     def _lose_end(self, partition: Partition, due: int, found: int) -> None:
         """The log lost records that were read; what is written in their place would pass for what was processed.
 
