@@ -146,7 +146,7 @@ def _doubted(answer: Future) -> Future:
 
 
 def check_library() -> None:
-    """Raise ConfigurationError without the C checksum; keep the library's log from printing whole frames."""
+    """Raise ConfigurationError without the C checksum; keep whole frames and noise out of the library's log."""
     if util.crc32c_c is None:
         raise ConfigurationError(
             "the package crc32c is missing, without which every message costs twenty times as much; "
@@ -155,6 +155,16 @@ def check_library() -> None:
     logger = logging.getLogger("kafka")
     if logger.level < logging.INFO:
         logger.setLevel(logging.WARNING)
+    logging.getLogger("kafka.cluster").addFilter(_is_news)  # the same filter is added once
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what the library warns of when metadata are due while the only broker has a request to answer.
+
+    A producer of ours has one request in flight at most. It asks again a moment later; that a broker is away is said
+    elsewhere.
+    """
+    return not str(record.msg).startswith("No node available for metadata refresh")
 
 
 def common_settings(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
