@@ -1,4 +1,4 @@
-"""Apache Kafka as a `contract.Broker`: makes the clients, looks after topics and knows whether the cluster answers."""
+"""Apache Kafka as a `contract.Broker`: it makes the clients, and asks the cluster about topics and groups."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class KafkaBroker:
         self._settings = settings
         self._watchdog = watchdog or WatchdogThread(addresses(settings))
         self._clients: list[Any] = []
-        """Open clients. Each keeps a thread and connections, whether or not anybody still holds it."""
+        """Open clients. Each has a thread and connections until it is closed, even when nobody holds it any more."""
         self._lock = threading.Lock()
 
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
@@ -99,7 +99,9 @@ class KafkaBroker:
                 if holders:
                     admin.remove_group_members(group, holders)
         except (errors.KafkaError, TransientError) as error:
-            log.info("a place stays taken until its session ends", group=group, slot=slot, reason=str(error))
+            log.info(
+                "the place of a member is not freed before its session ends", group=group, slot=slot, reason=str(error)
+            )
 
     def reader(self, partitions: Sequence[Partition], seconds: float = READ_SECONDS) -> consumer.KafkaReader:
         """See the contract."""
@@ -156,7 +158,7 @@ class KafkaBroker:
         return max(1 << 20, self._settings.max_message_bytes + _HEADROOM)
 
     def _patiently(self, doing: str, seconds: float, ask: Callable[[KafkaAdminClient], Answer]) -> Answer:
-        """Ask until there is an answer, for as long as another attempt may help."""
+        """Ask again until there is an answer, as long as another attempt may help and `seconds` have not passed."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -170,7 +172,7 @@ class KafkaBroker:
 
     @contextmanager
     def _admin(self, seconds: float) -> Iterator[KafkaAdminClient]:
-        """A short-lived client: these calls are rare, and a fresh one honours the limit of each."""
+        """A client for one call. Such calls are rare, and the limits of a client are fixed when it is made."""
         limits: dict[str, Any] = {
             "bootstrap_timeout_ms": int(min(seconds, BOOTSTRAP_SECONDS) * 1000),
             "request_timeout_ms": int(max(0.5, seconds) * 1000),
@@ -187,5 +189,5 @@ class KafkaBroker:
 
 
 def _client_id(slot: str) -> str:
-    """By which a member is known in every life."""
+    """Client id of a member; the same after every restart."""
     return f"actionwire-worker-{slot}"

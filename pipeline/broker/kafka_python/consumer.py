@@ -1,7 +1,7 @@
-"""Member of a consumer group, and reader of named partitions. Both read committed records only.
+"""The member of a consumer group, and the reader of named partitions. Both read committed records only.
 
-The rebalance listener runs on the library's own thread, where no call may block: it notes what changed and parks new
-partitions (paused, at offset 0) until `seek`. Parking also means that the library never asks where to start.
+The rebalance listener runs on the library's own thread, where no call may block. It notes what changed and parks new
+partitions until `seek`: paused, at offset 0, so that the library never has to ask where to start.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pipeline.errors import BrokerTimeout, BrokerUnavailable, ContractError
 from pipeline.records.wire import Partition, Record
 
 _SLICE_SECONDS = 0.1
-"""How often a poll that waits for records looks whether the assignment has changed."""
+"""How often a poll that waits for records checks whether the assignment has changed."""
 _LOOKUP_SECONDS = 5.0
 
 COMMON: dict[str, Any] = {
@@ -43,7 +43,7 @@ Found = TypeVar("Found")
 
 
 def group_options(group: str, session_seconds: float) -> dict[str, Any]:
-    """Options of a group member. Dynamic: a fenced static member is not told, and leaves its place only late."""
+    """Options of a group member. It is dynamic: a static one is not told that it is fenced, and leaves late."""
     return COMMON | {
         "group_id": group,
         "partition_assignment_strategy": [CooperativeStickyAssignor()],
@@ -101,13 +101,13 @@ class KafkaGroupConsumer:
         self._membership = Membership(consumer)
         self._undecodable = UndecodableBatches(consumer)
         self._reported: set[Partition] = set()
-        """What the caller knows that it owns."""
+        """The partitions that the caller knows to be its own."""
         self._parked: set[Partition] = set()
         self._paused: set[Partition] = set()
         self.closed = False
         with translating(f"joining group {group}"):
             consumer.subscribe([topic], listener=self._assignment)
-            # before the first poll joins: a member that learns of its topic later joins a second time
+            # Before the first poll, which joins: a member that learns of its topic later has to join twice.
             consumer._client.learn_topic(topic, _LOOKUP_SECONDS)
 
     def poll(self, seconds: float, max_records: int) -> Polled:
@@ -267,13 +267,13 @@ def _bounds(
         try:
             first = consumer.beginning_offsets(asked, timeout_ms=int(seconds * 1000))
             end = consumer.end_offsets(asked, timeout_ms=int(seconds * 1000))
-        except KeyError as error:  # the library asks nobody for a partition without a leader, and misses the answer
+        except KeyError as error:  # the library does not ask for a partition without a leader, and looks for its answer
             raise BrokerUnavailable(f"{error.args[0]} has no leader at the moment; it is tried again") from error
     return {Partition(*at): (first[at], end[at]) for at in asked}
 
 
 def _due(consumer: KafkaConsumer, error: errors.KafkaError) -> tuple[dict[Partition, int], dict[Partition, int]]:
-    """Positions that cannot be read from, and where the broker knows up to which offset its log is still the same."""
+    """Positions that cannot be read from; where the broker knows it, the offset up to which the log is unchanged."""
     if not isinstance(error, errors.LogTruncationError):
         return {Partition(*at): offset for at, offset in error.args[0].items()}, {}
     states = {at: consumer._subscription.assignment.get(at) for at in error.divergent_offsets}
@@ -282,7 +282,7 @@ def _due(consumer: KafkaConsumer, error: errors.KafkaError) -> tuple[dict[Partit
 
 
 def _go_on(consumer: KafkaConsumer, error: errors.KafkaError) -> dict[Partition, tuple[int, int]]:
-    """Seek to the nearest offset that exists and holds no other record than it did; (due, found) of each partition."""
+    """Seek to the nearest offset that exists and still holds the same record; (due, found) of each partition."""
     due, kept = _due(consumer, error)
     holes: dict[Partition, tuple[int, int]] = {}
     for partition, (first, end) in _bounds(consumer, due, 5.0).items():
