@@ -13,9 +13,9 @@ from typing import Annotated, ParamSpec
 import typer
 
 from engines.errors import EngineError
-from trainer import zero_shot
-from trainer.demo_model import BETA
+from trainer.demo.demo_model import BETA
 from trainer.errors import TrainerError
+from trainer.export import zero_shot
 from trainer.scenes.commands import app as scenes
 
 P = ParamSpec("P")
@@ -63,10 +63,11 @@ def train(
     settings: Settings = None,
 ) -> None:
     """Train a model by a recipe: render its footage, train, validate, draw curves."""
-    from trainer import config, loop
     from trainer.progress import Bars
+    from trainer.recipe import load
+    from trainer.training import loop
 
-    chosen = config.load(recipe, tuple(settings or ()))
+    chosen = load(recipe, tuple(settings or ()))
     with Bars() as bars:
         result = loop.train(chosen, out, device=device, cache=cache, workers=workers, report=bars.report)
     _show(out, result)
@@ -84,8 +85,9 @@ def evaluate(
     cache: Footage = None,
 ) -> None:
     """Show what a training run achieved: captions never seen, actions, events in streams, and how they grew."""
-    from trainer import curves, loop, report
+    from trainer.evaluation import plots, report
     from trainer.progress import Bars
+    from trainer.training import loop
 
     if again:
         with Bars() as bars:
@@ -96,7 +98,7 @@ def evaluate(
         typer.echo(json.dumps(figures, indent=2))
         return
     if (run / report.LOG).is_file():
-        curves.draw(run / report.LOG, run / report.CURVES)
+        plots.draw(run / report.LOG, run / report.CURVES)
     _show(run, figures)
 
 
@@ -107,7 +109,7 @@ def export(
     out: Annotated[Path, typer.Option(help="Directory for the draft bundle; it must not exist.")],
 ) -> None:
     """Write a trained model as a draft bundle: ONNX files compared with torch, tokenizer, reference texts, manifest."""
-    from trainer.export import export as write
+    from trainer.export.trained import export as write
     from trainer.progress import steps
 
     with steps() as say:
@@ -155,19 +157,19 @@ def calibrate(
 
     The streams are rendered scenes, or with --truth and --held-back-truth your own recordings.
     """
-    from trainer import calibrate as calibration
-    from trainer import material
-    from trainer.fitting import Measure
+    from trainer.calibration import calibrate as calibration
+    from trainer.calibration.streams import own
+    from trainer.calibration.threshold_search import Measure
     from trainer.progress import Bars
 
     if (truth is None) != (held_back_truth is None):
         raise typer.BadParameter("--truth and --held-back-truth go together: what decides must not measure")
     with Bars() as bars:
         if truth is not None and held_back_truth is not None:
-            chosen = material.own(truth, held_back_truth)
+            chosen = own(truth, held_back_truth)
         else:
-            streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
-            chosen = streams.material(cache, bars.report)
+            rendered = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
+            chosen = rendered.material(cache, bars.report)
         manifest = calibration.calibrate(
             bundle, out, chosen, measure=Measure(beta, alarms, delay), version=version, report=bars.report
         )
@@ -190,7 +192,7 @@ def demo_model(
     settings: Settings = None,
 ) -> None:
     """Train, export and calibrate the demo model, and put it in place of the one that is shipped."""
-    from trainer import demo_model as making
+    from trainer.demo import demo_model as making
     from trainer.progress import Bars
 
     place = out or making.SHIPPED
@@ -204,7 +206,7 @@ def demo_model(
 def _show(run: Path, figures: dict[str, float]) -> None:
     from rich.console import Console
 
-    from trainer import report
+    from trainer.evaluation import report
 
     report.show(run, figures, Console())
 

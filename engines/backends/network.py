@@ -9,7 +9,6 @@ single-threaded rows side by side are about as fast as one batch on all threads.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engines.backends.cpu_quota import usable_cpus
 from engines.bundle.files import Bundle
 from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
 
@@ -104,10 +104,7 @@ def normalise(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def thread_count(threads: int | None) -> int:
     """Return the number of threads to use: as asked, at least 1, by default the CPUs this process may use."""
-    if threads is not None:
-        return max(1, threads)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return usable_cpus() if threads is None else max(1, threads)
 
 
 def _check(what: str, array: npt.NDArray[Any], row: tuple[int, ...], kind: type[np.generic]) -> None:

@@ -1,8 +1,8 @@
 """Ends the process when a step that must end does not.
 
 A transactional call of kafka-python may never return, though its heartbeats go on and the group does not notice. Such a
-worker cannot be mended from inside: the process ends with `EXIT_CODE`, and its supervisor starts a fresh one. Time
-counts only while the broker accepts connections, because a broker that is away is no reason to die; the hard limit
+worker cannot be mended from inside: the process ends with `supervisor.STUCK`, and its supervisor starts a fresh one.
+Time counts only while the broker accepts connections, because a broker that is away is no reason to die; the hard limit
 counts always.
 """
 
@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-EXIT_CODE = 75
-"""EX_TEMPFAIL of sysexits.h: try again."""
+from pipeline.supervisor import STUCK
 
 log = structlog.get_logger(__name__)
 
@@ -141,6 +140,6 @@ def end_process(overdue: Overdue) -> None:
         "a step of a transaction does not end; ending the process for its supervisor to start anew",
         step=overdue.step,
         seconds=round(overdue.elapsed, 1),
-        exit_code=EXIT_CODE,
+        exit_code=STUCK,
     )
-    os._exit(EXIT_CODE)
+    os._exit(STUCK)

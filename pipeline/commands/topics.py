@@ -1,4 +1,4 @@
-"""`actionwire topics`: create what is missing, bring settings in line, refuse what cannot be mended."""
+"""`actionwire topics`: create missing topics, correct their settings, refuse what cannot be corrected."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _STYLES = {"started": "bold red", "updated": "yellow", "ended": "green"}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which events somebody wants to see; empty: all."""
+    """Which events to show; an empty tuple means all."""
 
     cameras: tuple[str, ...] = ()
     """Ids or globs."""
@@ -49,7 +49,7 @@ def watch(
     camera: Annotated[list[str] | None, typer.Option("--camera", help="Camera id or glob; repeatable.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", help="Label id, glob or text; repeatable.")] = None,
     begin: Annotated[
-        bool, typer.Option("--begin", help="From the oldest event that is kept, not only new ones.")
+        bool, typer.Option("--begin", help="Start at the oldest event that is kept instead of the next new one.")
     ] = False,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop at the newest event instead of waiting.")
@@ -69,7 +69,7 @@ def watch(
             if as_json:
                 typer.echo(record.value)
             else:
-                console.print(line(event), soft_wrap=True)  # one line each, also where somebody greps
+                console.print(line(event), soft_wrap=True)  # one line per event, so that the output can be searched
 
 
 def follow(
@@ -77,8 +77,8 @@ def follow(
 ) -> Iterator[tuple[Record, ActionEvent]]:
     """Committed events of all partitions, from now on or from the oldest.
 
-    until_end: stop at what is the end when this is called. What is not an event is logged and passed over; while the
-    broker is away this waits for it.
+    until_end: stop at what is the end when this is called. A record that is not an event is logged and skipped. This
+    waits while the broker is away.
     """
     reader = broker.reader(partitions_of(broker, topic))
     stop = stop or threading.Event()
@@ -100,7 +100,7 @@ def follow(
 
 
 def line(event: ActionEvent) -> Text:
-    """One event message for people: when, where, what, how sure, and how it ended."""
+    """One event message for people: time, camera, action, score, and how it ended."""
     text = Text(f"{iso(event.time_ns)}  {event.camera:<16} ")
     text.append(f"{event.phase:<8}", _STYLES[event.phase])
     text.append(f" {event.label}", "bold")

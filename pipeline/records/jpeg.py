@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadRecordError
 
+# Pictures are handled side by side, by a pool of threads in a worker and by a thread per camera in ingest. OpenCV would
+# start as many threads again for each of them, and take the CPUs from inference. One setting holds for the process:
+# whoever resizes frames decodes or encodes them here first.
+cv2.setNumThreads(1)
+
 MAX_PIXELS = 64_000_000
 """A JPEG that claims more is refused before it is unpacked: a small file can claim gigabytes."""
 

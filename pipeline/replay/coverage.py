@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.analysis.camera_streams import Arrived, Geometry, Streams
+from pipeline.analysis.camera_streams import Arrived, CameraStreams, Geometry
 from pipeline.errors import BadRecordError
 from pipeline.records.frames import FrameRecord, StreamRecord, decode_stream_record
 from pipeline.records.wire import Partition, Record
@@ -51,7 +51,9 @@ def coverage(
     ingest_dropped, worker_dropped: frames that each of them left out, by reason.
     """
     captured: set[tuple[str, int, int]] = set()
-    partitions: dict[Partition, Streams] = defaultdict(lambda: Streams(geometry, 1.0, position=0, labels=-1))
+    partitions: dict[Partition, CameraStreams] = defaultdict(
+        lambda: CameraStreams(geometry, 1.0, position=0, labels=-1)
+    )
     counted = 0
     for record in records:
         stream = _decoded(record)

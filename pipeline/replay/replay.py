@@ -16,8 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from pipeline.analysis.analyser import Path as RecordPath
-from pipeline.analysis.analyser import ScoredWindow
+from pipeline.analysis.analyser import Analyser, ScoredWindow
 from pipeline.analysis.camera_streams import Decoded
 from pipeline.analysis.label_set import LabelSet, LabelSets, apply
 from pipeline.analysis.partition import LabelView, Restored
@@ -33,7 +32,7 @@ from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import decode_control
 from pipeline.records.wire import Partition, Record
 from pipeline.worker.decoding import decode
-from pipeline.worker.label_views import KnownSets
+from pipeline.worker.label_views import LabelHistory
 from pipeline.worker.model import Model
 
 FILES_TOPIC = "replay"
@@ -65,17 +64,17 @@ class Replay:
     def __init__(
         self,
         model: Model,
-        views: Callable[[int], LabelView],
+        label_views: Callable[[int], LabelView],
         settings: Settings,
         observe: Callable[[ScoredWindow], None] | None = None,
     ) -> None:
         self.summary = Summary()
         self._model = model
         self._rate = settings.rate
-        self._path = RecordPath(
+        self._analyser = Analyser(
             model.engine,
             model.geometry,
-            views,
+            label_views,
             rewind_seconds=settings.worker.rewind_seconds,
             batch=settings.worker.batch_frames,
             observe=observe,
@@ -83,21 +82,21 @@ class Replay:
 
     def open(self, partition: Partition, position: int, labels: int) -> None:
         """Begin a partition at an offset, with nothing remembered."""
-        self._path.open(Restored(partition, Committed(position, position, NO_STATE, labels)))
+        self._analyser.open(Restored(partition, Committed(position, position, NO_STATE, labels)))
 
     def run(self, partition: Partition, chunks: Iterable[Sequence[Decoded]]) -> Iterator[ActionEvent]:
         """Lead the records of one partition along the path; yield its event messages in order."""
         summary = self.summary
         for chunk in chunks:
-            outcome = self._path.advance({partition: chunk})
+            outcome = self._analyser.advance({partition: chunk})
             summary.frames += sum(outcome.frames.values())
             summary.windows += outcome.windows
             summary.bad_records += len(outcome.dead)
             summary.events += len(outcome.fired)
-            summary.cameras |= outcome.heard.get(partition, set())
+            summary.cameras |= outcome.active.get(partition, set())
             summary.stream_seconds += sum(isinstance(one.content, FrameRecord) for one in chunk) / self._rate
             yield from (fired.event for fired in outcome.fired)
-        summary.dropped = dict(self._path.tally.dropped)
+        summary.dropped = dict(self._analyser.tally.dropped)
 
 
 def replay_files(
@@ -150,13 +149,13 @@ def replay_topic(
         yield from replay.run(partition, _ahead(records))
 
 
-def known_sets(control: Iterable[Record]) -> KnownSets:
+def label_history(control: Iterable[Record]) -> LabelHistory:
     """Every label set that the control topic ever held. Raises BadRecordError."""
-    known, sets = KnownSets(complete=True), LabelSets()
+    history, sets = LabelHistory(complete=True), LabelSets()
     for record in control:
         sets = apply(sets, decode_control(record.key, record.value), record.offset)
-        known.seen(sets)
-    return known
+        history.add(sets)
+    return history
 
 
 def read_all(broker: Broker, partition: Partition, seconds: float = 8.0) -> list[Record]:
@@ -166,8 +165,8 @@ def read_all(broker: Broker, partition: Partition, seconds: float = 8.0) -> list
 
 def fixed(model: Model, labels: LabelSet) -> Callable[[int], LabelView]:
     """One set of labels for every version."""
-    view = model.embed(labels)
-    return lambda _: view
+    label_view = model.embed(labels)
+    return lambda _: label_view
 
 
 def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_ns: int) -> Iterator[Decoded]:

@@ -1,4 +1,4 @@
-"""From bytes to what the path takes: the wire form of a record, then the pixels of a frame at the bundle's size."""
+"""Decodes records for analysis: first the wire form, then the pixels of a frame at the bundle's size."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from pipeline.records.frames import (
 from pipeline.records.wire import Record
 
 Prepare: TypeAlias = Callable[[bytes], Images]
-"""JPEG bytes to RGB uint8 [H, W, 3] as the engine wants it. Raises BadRecordError."""
-
+"""JPEG bytes to RGB uint8 [H, W, 3] at the engine's input size. Raises BadRecordError."""
 
 MAX_CAMERA_ID = 200
 """Characters of a camera id; the settings allow no more than 100."""
@@ -30,7 +29,7 @@ MAX_RATE = 1000
 
 
 def decode(record: Record, prepare: Prepare) -> Decoded:
-    """Decode a record of the frames topic. Never raises for a bad record: the error is the content."""
+    """Decode a record of the frames topic. A bad record raises nothing: its error is the content."""
     try:
         content = decode_stream_record(record.key, record.value, record.headers)
         _check_plausible(content)
@@ -43,7 +42,7 @@ def decode(record: Record, prepare: Prepare) -> Decoded:
 
 
 def _check_plausible(content: StreamRecord) -> None:
-    """Refuse numbers that would break arithmetic further on, where nobody could tell them from a fault of ours."""
+    """Refuse numbers that would break arithmetic further on, where the error would look like a fault of our own."""
     if isinstance(content, LabelsMarker):
         if not 0 <= content.version < 2**62:
             raise BadRecordError("range", f"label version {content.version} is no offset")

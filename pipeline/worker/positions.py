@@ -1,4 +1,4 @@
-"""What a commit says about a partition, in the form that the broker stores."""
+"""The committed position of a partition, in the form that the broker stores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METADATA_LIMIT = 4096
 
 
 def encode_position(committed: Committed) -> Position:
-    """Put a committed position into broker form: P, and {r, s, v} as metadata."""
+    """The broker form of a committed position: P, and {r, s, v} as metadata. Raises ValueError if that is too long."""
     metadata = canonical_json({"r": committed.rewind, "s": committed.state, "v": committed.labels}).decode()
     if len(metadata) > METADATA_LIMIT:
         raise ValueError(f"metadata of a commit has {len(metadata)} bytes, at most {METADATA_LIMIT} are stored")
@@ -21,7 +21,7 @@ def encode_position(committed: Committed) -> Position:
 
 
 def decode_position(position: Position) -> Committed | None:
-    """Read a committed position; None when no worker wrote it, for example when a tool moved the group.
+    """Read a committed position. None if no worker wrote it, for example if a tool moved the group.
 
     A tool that copies positions may end their metadata with NUL, as C strings end.
     """

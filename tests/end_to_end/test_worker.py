@@ -31,8 +31,8 @@ from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.wire import Partition, Record
-from pipeline.replay.replay import Replay, known_sets, read_all, replay_topic
-from pipeline.worker.label_views import Views
+from pipeline.replay.replay import Replay, label_history, read_all, replay_topic
+from pipeline.worker.label_views import LabelViews
 from pipeline.worker.model import load_model
 
 pytestmark = pytest.mark.kafka
@@ -133,8 +133,10 @@ def expected(broker: Broker, settings: Settings) -> list[bytes | None]:
     """What a replay of the frames topic says, by partition: the run in which nothing went wrong."""
     model = load_model(settings)
     control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, known_sets(control))
-    events: list[ActionEvent] = list(replay_topic(Replay(model, views, settings), model, broker, settings, control))
+    label_views = LabelViews(model.embed, label_history(control))
+    events: list[ActionEvent] = list(
+        replay_topic(Replay(model, label_views, settings), model, broker, settings, control)
+    )
     model.close()
     return [encode_event(event, settings.source).value for event in events]
 

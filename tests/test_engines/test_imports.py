@@ -9,8 +9,9 @@ from pathlib import Path
 from engines.bundle.files import Bundle
 
 SERVING = (
-    "engines, engines.backends, engines.backends.network, engines.backends.ort, engines.backends.ov, "
-    "engines.bench, engines.bench.flops, engines.bench.throughput, engines.bundle, engines.bundle.arrays, "
+    "engines, engines.backends, engines.backends.cpu_quota, engines.backends.network, "
+    "engines.backends.ort, engines.backends.ov, engines.bench, "
+    "engines.bench.flops, engines.bench.throughput, engines.bundle, engines.bundle.arrays, "
     "engines.bundle.files, engines.bundle.manifest, engines.bundle.store, engines.cli, engines.contract, "
     "engines.errors, engines.folders, engines.inspection, engines.preprocess, engines.probe, engines.testing, "
     "engines.text, engines.text.text_bank"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.scenes.picture.things import car_way
 from trainer.scenes.stage import Event, Scene
-from trainer.scenes.things import car_way
 from trainer.scenes.vocabulary import BY_KEY, KEYS
 
 Rng = np.random.Generator

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import typer
 
-from trainer.scenes.encode import encode_mp4
-from trainer.scenes.render import render
+from trainer.scenes.picture.encode import encode_mp4
+from trainer.scenes.picture.render import render
 from trainer.scenes.script import draw_stream
 from trainer.scenes.vocabulary import SPLIT_SIZE, split_of
 
@@ -131,8 +131,9 @@ def parse_size(text: str) -> tuple[int, int]:
 def renderer_version() -> str:
     """Twelve hex digits that change with the source of the scenes: equal versions render equal files."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    folder = Path(__file__).parent
+    for name in sorted(source.relative_to(folder).as_posix() for source in folder.rglob("*.py")):
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
     return digest.hexdigest()[:12]
 
 

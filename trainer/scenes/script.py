@@ -10,9 +10,18 @@ import math
 
 import numpy as np
 
-from trainer.scenes.acting import ABSENT, SITTING, Play
-from trainer.scenes.casting import INDOOR, OUTDOOR, draw_body, draw_camera, draw_light, draw_things, half_width, pick
-from trainer.scenes.episodes import act
+from trainer.scenes.actors.acting import ABSENT, SITTING, Play
+from trainer.scenes.actors.casting import (
+    INDOOR,
+    OUTDOOR,
+    draw_body,
+    draw_camera,
+    draw_light,
+    draw_things,
+    half_width,
+    pick,
+)
+from trainer.scenes.actors.episodes import act
 from trainer.scenes.stage import Person, Scene, Segment
 from trainer.scenes.vocabulary import BY_KEY, COLOURS, KEYS, Pairs, allowed, split_of
 

@@ -28,6 +28,8 @@ from pipeline.local.rtsp.protocol import (
 
 _SEND_SECONDS = 5
 _LARGEST_HEADER = 64_000
+_LARGEST_BODY = 64_000
+"""Bodies mean nothing to this server. Anybody may send one, before any login, so their size is bounded."""
 
 
 class RtspServer:
@@ -43,7 +45,7 @@ class RtspServer:
         """The port that was asked for; once started, the one that is listened on."""
         self.session_seconds = session_seconds
         self.requests: dict[str, int] = {}
-        """How many requests of each method have arrived."""
+        """How many requests of each RTSP method have arrived; others are not counted, their names have no bound."""
         self._mounts: dict[str, Mount] = {}
         self._connections: set[_Connection] = set()
         self._lock = threading.Lock()
@@ -141,6 +143,11 @@ class RtspServer:
                 self._connections.add(connection)
             connection.thread.start()
 
+    def count(self, method: str) -> None:
+        """Called by a connection for every request."""
+        if method in METHODS.split(", "):
+            self.requests[method] = self.requests.get(method, 0) + 1
+
     def forget(self, connection: _Connection) -> None:
         """Called by a connection that has ended."""
         with self._lock:
@@ -181,10 +188,10 @@ class _Connection:
             with self._client.makefile("rb") as stream:
                 while not self._stop.is_set() and (request := _next_request(stream)):
                     self._heard = time.monotonic()
-                    self._server.requests[request.method] = self._server.requests.get(request.method, 0) + 1
+                    self._server.count(request.method)
                     if not self._answer(request):
                         break
-        except (OSError, ValueError):
+        except (OSError, ValueError, struct.error):
             pass  # the client is gone, or does not speak RTSP
         finally:
             self.cut()
@@ -273,6 +280,9 @@ def _next_request(stream: BinaryIO) -> Request | None:
                     return None
                 header += line
             request = parse_request(header.decode("utf-8", "replace").removesuffix("\r\n\r\n"))
-            stream.read(int(request.headers.get("content-length", 0)))
+            length = int(request.headers.get("content-length", 0))
+            if not 0 <= length <= _LARGEST_BODY:
+                raise ValueError(f"a body of {length} bytes")
+            stream.read(length)
             return request
     return None

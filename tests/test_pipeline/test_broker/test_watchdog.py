@@ -4,8 +4,9 @@ import subprocess
 import sys
 import threading
 
-from pipeline.broker.watchdog import EXIT_CODE, Overdue, Watchdog, WatchdogThread
+from pipeline.broker.watchdog import Overdue, Watchdog, WatchdogThread
 from pipeline.local.broker_node.ports import choose
+from pipeline.supervisor import STUCK
 
 
 def test_a_step_is_overdue_after_its_limit() -> None:
@@ -92,5 +93,5 @@ def test_the_process_ends_with_its_own_exit_code() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
 
-    assert done.returncode == EXIT_CODE == 75
+    assert done.returncode == STUCK == 75
     assert "commit" in done.stdout + done.stderr

@@ -78,3 +78,8 @@ def test_any_bytes_decode_or_are_a_bad_record(value: bytes, marked: bool) -> Non
         assert decode_jpeg(b"\xff\xd8\xff" * marked + value).ndim == 3
     except BadRecordError as error:
         assert error.reason == "jpeg"
+
+
+def test_opencv_starts_no_threads_of_its_own() -> None:
+    """Frames are decoded side by side by threads of ours; more of them would only take CPUs from inference."""
+    assert cv2.getNumThreads() == 1

@@ -23,8 +23,8 @@ from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import ConfigLabels, Label, encode_control
 from pipeline.records.wire import Message, Partition
-from pipeline.replay.replay import Replay, fixed, known_sets, read_all, replay_files, replay_topic
-from pipeline.worker.label_views import Views
+from pipeline.replay.replay import Replay, fixed, label_history, read_all, replay_files, replay_topic
+from pipeline.worker.label_views import LabelViews
 from pipeline.worker.model import Model, load_model
 
 Scenes = Sequence[tuple[str, float]]
@@ -123,8 +123,8 @@ def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings:
     producer.send(names["frames"], Message(b"door", b"not a frame", (), 1))
     producer.send(names["control"], encode_control(ConfigLabels(())))
     control = read_all(broker, Partition(names["control"], 0))
-    views = Views(model.embed, known_sets(control))
-    running = Replay(model, views, settings)
+    label_views = LabelViews(model.embed, label_history(control))
+    running = Replay(model, label_views, settings)
     events = list(replay_topic(running, model, broker, settings, control))
     assert [(one.label, one.phase) for one in events if one.phase != "updated"] == [
         ("cyan", "started"),

@@ -1,0 +1,1 @@
+"""Streams through the serving side's replay, until thresholds are known."""

@@ -1,0 +1,1 @@
+"""A clip on its way from a file to a batch."""

@@ -1,0 +1,1 @@
+"""What only the demo model needs: phrases, footage and targets of the rendered scenes."""

@@ -1,0 +1,1 @@
+"""From pixels and words to one space: towers, temporal heads, texts."""

@@ -1,0 +1,1 @@
+"""Words: templates, tokenizers, and texts that labels compete with."""

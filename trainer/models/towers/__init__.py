@@ -1,0 +1,1 @@
+"""Image towers: ours, and those that people have weights of."""

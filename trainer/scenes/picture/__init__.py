@@ -1,0 +1,1 @@
+"""Drawing: a scene to pictures, pictures to a file."""
