@@ -1,7 +1,7 @@
 """Errors of the serving side. One tree; foreign errors are translated once, at the edge, with `raise ... from`.
 
     ActionwireError
-    |-- TransientError                     try again; `retry_after` seconds where known
+    |-- TransientError                     try again
     |   |-- BrokerUnavailable (ConnectionError)
     |   |-- BrokerTimeout (TimeoutError)
     |   |-- CameraUnavailable (ConnectionError)
@@ -39,11 +39,7 @@ class ActionwireError(Exception):
 
 
 class TransientError(ActionwireError):
-    """Something outside is unavailable at the moment. Try again after `retry_after` seconds where that is known."""
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    """Something outside is unavailable at the moment. Try again."""
 
 
 class BrokerUnavailable(TransientError, ConnectionError):

@@ -61,7 +61,6 @@ def supervise(
     stop: threading.Event,
     *,
     start: Callable[[Sequence[str]], subprocess.Popen[bytes]] | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
     cut_off: Callable[[], None] = lambda: None,
 ) -> int:
     """Run `command` until `stop` is set or another start cannot help; return the exit code to end with.
@@ -71,12 +70,12 @@ def supervise(
     start = start or (lambda what: child_process.start(what))
     failures, worked = 0, False
     while True:
-        begun = monotonic()
+        begun = time.monotonic()
         process = start(command)
         code = _wait(process, stop)
         if stop.is_set():
             return _passed_on(code)
-        ran = monotonic() - begun
+        ran = time.monotonic() - begun
         failures = 0 if ran >= HEALTHY_SECONDS else failures
         worked |= ran >= EARLY_SECONDS
         pause = decide(code, worked, failures)

@@ -54,16 +54,14 @@ class ManualClock:
         self.seconds += seconds
 
 
-def picture(colour: str, size: int = 2) -> Images:
-    """A picture of one colour, RGB uint8 [size, size, 3]."""
-    return np.full((size, size, 3), COLOURS[colour], np.uint8)
+def picture(colour: str) -> Images:
+    """A picture of one colour, RGB uint8 [2, 2, 3]."""
+    return np.full((2, 2, 3), COLOURS[colour], np.uint8)
 
 
-def frame(
-    camera: str, tick: int, *, session: int = 1, rate: int = 4, sequence: int = 0, jpeg: bytes = b"jpeg"
-) -> FrameRecord:
+def frame(camera: str, tick: int, *, session: int = 1, rate: int = 4, jpeg: bytes = b"jpeg") -> FrameRecord:
     """A frame captured exactly at its tick."""
-    return FrameRecord(camera, session, sequence, tick, rate, tick_ns(tick, rate, camera), "arrival", 2, 2, jpeg)
+    return FrameRecord(camera, session, 0, tick, rate, tick_ns(tick, rate, camera), "arrival", 2, 2, jpeg)
 
 
 def as_record(record: StreamRecord, partition: Partition, offset: int) -> Record:
@@ -174,11 +172,9 @@ class ColourLabels:
     version: int
     labels: tuple[Label, ...]
     calibrated: Calibration
-    multiple: int = 1
-    stride: int = 1
 
     @classmethod
-    def of(cls, version: int, colours: Iterable[str], *, stride: int = 1, **defaults: float) -> ColourLabels:
+    def of(cls, version: int, colours: Iterable[str], **defaults: float) -> ColourLabels:
         """Labels that watch for these colours; `defaults` are thresholds by name."""
         thresholds = {
             "enter": 0.75,
@@ -192,7 +188,7 @@ class ColourLabels:
         }
         labels = tuple(Label(id=colour, text=f"it is {colour}") for colour in sorted(colours))
         calibrated = Calibration({name: (thresholds | defaults)[name] for name in THRESHOLDS}, {}, 1, 0)
-        return cls(version, labels, calibrated, stride=stride)
+        return cls(version, labels, calibrated)
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Embeddings:
         """Share of each label's colour in each window, float32 [m, L]."""
@@ -201,5 +197,5 @@ class ColourLabels:
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds as given to `of`."""
-        resolved = resolve(self.labels, self.calibrated, {}, rate=rate, multiple=self.multiple, stride=self.stride)
+        resolved = resolve(self.labels, self.calibrated, {}, rate=rate)
         return for_camera(resolved, camera)

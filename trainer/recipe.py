@@ -22,7 +22,7 @@ class Part(BaseModel):
 
 
 class Data(Part):
-    """What is rendered for training. Seeds come from the trainer's own range and never overlap validation."""
+    """Training data: rendered scenes, or your own clips. Seeds never overlap those of validation."""
 
     first_seed: int = Field(default=0, ge=0, lt=10_000)
     streams: int = Field(default=400, gt=0, le=1_000)
@@ -42,13 +42,13 @@ class Data(Part):
     clips: Path | None = None
     """Your own labelled clips in place of rendered streams: a list, or a folder with one (`trainer.data.manifest`)."""
     clips_hash: str = ""
-    """Of the list and the sizes of its files; training fills it in, and a run goes on only with the same."""
+    """Hash of the list and of its files' sizes. Training fills it in; a run resumes only with the same one."""
     sampling: Literal["segments", "window"] = "segments"
-    """How frames are taken from your clips: one of each equal part, or consecutive ones as serving sees them."""
+    """How frames are taken from your clips: one of each equal segment, or consecutive ones as in serving."""
 
 
 class Text(Part):
-    """The text tower: open_clip's transformer, and the words it can tell apart."""
+    """The text tower: open_clip's transformer."""
 
     context: Positive = 24
     width: Positive = 128
@@ -89,12 +89,12 @@ class Augment(Part):
     """Largest shift as a fraction of the side."""
     zoom: float = Field(default=0.12, ge=0)
     fade: Fraction = 0.3
-    """How much of the differences in lightness, and of those in colour, may go."""
+    """Largest part of the contrast in lightness, and of that in colour, that is removed."""
     gain: float = Field(default=0.25, ge=0)
     offset: float = Field(default=16.0, ge=0)
     noise: float = Field(default=5.0, ge=0)
     jpeg: Fraction = 0.35
-    """Share of the chunks that are compressed once more."""
+    """Share of the chunks that are compressed again, as JPEG."""
     stutter: Fraction = 0.1
     """Share of the chunks in which single frames are held, as serving does with missing ticks."""
 
@@ -122,17 +122,17 @@ class Loss(Part):
     contrast: float = Field(default=1.0, ge=0)
     """ActionCLIP's symmetric KL between windows and captions."""
     label: float = Field(default=1.0, ge=0)
-    """Cross-entropy over action names and background texts, the question serving asks."""
+    """Cross-entropy over action names and background texts, as serving scores them."""
     pooled: float = Field(default=0.25, ge=0)
     """The same two losses on the plain mean of the items."""
     words: float = Field(default=0.0, ge=0)
-    """Linear readouts of action and colour from every single frame, which are thrown away after training."""
+    """Linear readouts of action and colour from every single frame; dropped after training."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
 
 
 class Stage(Part):
-    """One stretch of the training: how much per step, and for how long."""
+    """One stage of training: the size of a batch, and the number of steps."""
 
     steps: Positive
     chunks: Positive
@@ -144,9 +144,9 @@ class Stage(Part):
     balanced: Fraction = 0.75
     """Share of the stretches that are drawn around an event of a uniformly drawn action; the others from anywhere."""
     frozen: bool = False
-    """The image tower rests: stretches come from items that it computed once, which makes steps many times cheaper.
+    """The image tower is frozen: batches come from items that it computed once, so steps are many times cheaper.
 
-    Such stages come last and have a learning rate of their own, which begins at `rate` anew.
+    Such stages come last, and each has a learning-rate curve of its own that starts at `rate`.
     """
     rate: float = Field(default=1e-3, gt=0)
     """Learning rate of a frozen stage; the others share that of the optimiser."""
@@ -162,7 +162,7 @@ class Optimiser(Part):
     image_ratio: float = Field(default=1.0, ge=0)
     head_ratio: float = Field(default=1.0, ge=0)
     orthogonal: float = Field(default=0.0, ge=0)
-    """Ratio at which the image tower's convolutions learn by Muon, which finds its way sooner from nothing; 0: AdamW
+    """Ratio at which the image tower's convolutions learn by Muon, which learns faster from scratch; 0: AdamW
     trains them with the rest of the tower."""
     betas: tuple[float, float] = (0.9, 0.98)
     eps: float = 1e-8

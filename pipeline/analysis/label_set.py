@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engines.canonical import folded, spaced
 from pipeline.errors import ConfigurationError
 from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, label_from
 
@@ -65,7 +66,7 @@ def make(fields: Mapping[str, Any]) -> Label:
     the reason.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    text = " ".join(str(given.get("text", "")).split())
+    text = spaced(str(given.get("text", "")))
     given = {"id": slug(text), **given, "text": text}
     try:
         label = label_from(given)
@@ -100,7 +101,7 @@ def added(sets: LabelSets, label: Label) -> LiveLabel:
     Raises ConfigurationError if another text already has the id.
     """
     for other in (*sets.config, *sets.live):
-        if other.id == label.id and other.text.casefold() != label.text.casefold():
+        if other.id == label.id and folded(other.text) != folded(label.text):
             raise ConfigurationError(
                 f"label {label.text!r} would have the id {label.id!r} of {other.text!r}; choose another with --id"
             )
@@ -114,7 +115,7 @@ def removed(sets: LabelSets, name: str) -> LiveLabel:
     """
     wanted = {name, slug(name)}
     for label in sets.live:
-        if label.id in wanted or label.text.casefold() == name.casefold():
+        if label.id in wanted or folded(label.text) == folded(name):
             return LiveLabel(label.id, None)
     if any(label.id in wanted for label in sets.config):
         raise ConfigurationError(

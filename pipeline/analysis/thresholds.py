@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from engines.canonical import folded
 from pipeline.errors import ConfigurationError
-from pipeline.records.labels import THRESHOLDS, Label
+from pipeline.records.labels import THRESHOLDS, Label, names_camera
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ticks: TypeAlias = npt.NDArray[np.int64]
@@ -74,7 +74,7 @@ def calibration(document: Mapping[str, Any]) -> Calibration:
     return Calibration(
         defaults={name: document["defaults"][name] for name in THRESHOLDS},
         labels={
-            _plain_text(text): {name: value for name, value in values.items() if value is not None}
+            folded(text): {name: value for name, value in values.items() if value is not None}
             for text, values in document["labels"].items()
         },
         onset_lag_ticks=document["onset_lag_ticks"],
@@ -122,7 +122,7 @@ def resolve(
 
 def for_camera(rules: EventRules, camera: str) -> EventRules:
     """The rules of one camera: labels that do not name it are not watched."""
-    watched = [any(fnmatchcase(camera, pattern) for pattern in label.cameras) for label in rules.labels]
+    watched = [names_camera(label.cameras, camera) for label in rules.labels]
     if all(watched):
         return rules
     return replace(
@@ -135,7 +135,7 @@ def for_camera(rules: EventRules, camera: str) -> EventRules:
 def _settings_of(label: Label, calibrated: Calibration, settings: Mapping[str, float | None]) -> dict[str, float]:
     given = {name: getattr(label, name) for name in THRESHOLDS}
     given = {name: settings.get(name) if value is None else value for name, value in given.items()}
-    measured = {**calibrated.defaults, **calibrated.labels.get(_plain_text(label.text), {})}
+    measured = {**calibrated.defaults, **calibrated.labels.get(folded(label.text), {})}
     values = {name: measured[name] if value is None else value for name, value in given.items()}
     if values["exit"] > values["enter"]:
         if given["exit"] is not None and given["enter"] is not None:
@@ -147,10 +147,6 @@ def _settings_of(label: Label, calibrated: Calibration, settings: Mapping[str, f
         name, other = ("exit", "enter") if given["exit"] is None else ("enter", "exit")
         values[name] = values[other]
     return values
-
-
-def _plain_text(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def _ticks(seconds: float, rate: int) -> int:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.commands.options import writable
 from pipeline.demo import WATCHED
-from pipeline.demo.stage import forget_settings, orderly
+from pipeline.demo.stage import forget_settings, orderly_exit
 from pipeline.errors import ConfigurationError
 
 
@@ -74,7 +74,7 @@ def demo(
     seconds = seconds or (60.0 if seeds is None else 120.0)
     console = Console()
     texts = _texts(labels, bundle)
-    with orderly():
+    with orderly_exit():
         if replay:
             figures = _replayed(_seeds(seeds, seed), cameras, seconds, texts, bundle)
         else:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeGuard
 
 import typer
 
+from engines.canonical import canonical_json
 from engines.folders import cache_directory
 from pipeline.analysis.label_set import LabelSet, collect, make
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS
@@ -22,7 +23,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.records.events import ActionEvent, event_document
 from pipeline.records.labels import Label
-from pipeline.records.wire import Partition, canonical_json, iso, nanoseconds
+from pipeline.records.wire import Partition, iso, nanoseconds
 from pipeline.replay.score_table import ScoreTable
 
 _CAMERA = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
@@ -124,7 +125,8 @@ def _topic(
     until_ms: int,
 ) -> tuple[Any, Iterator[ActionEvent]]:
     from pipeline.broker import connect
-    from pipeline.replay.replay import Replay, fixed, label_history, read_all, replay_topic
+    from pipeline.broker.reading import read_all
+    from pipeline.replay.replay import Replay, fixed, label_history, replay_topic
     from pipeline.worker.label_views import LabelViews
 
     broker = connect(settings.kafka)
@@ -133,7 +135,7 @@ def _topic(
     if given is not None:
         running = Replay(model, fixed(model, LabelSet(given, 0)), settings, observe)
         return running, replay_topic(running, model, broker, settings, None, since_ms=since_ms, until_ms=until_ms)
-    control = read_all(broker, Partition(settings.topics.name("control"), 0))
+    control = list(read_all(broker, [Partition(settings.topics.name("control"), 0)]))
     label_views = LabelViews(model.embed, label_history(control))
     running = Replay(model, label_views, settings, observe)
     return running, replay_topic(running, model, broker, settings, control, since_ms=since_ms, until_ms=until_ms)

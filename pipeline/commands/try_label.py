@@ -26,7 +26,7 @@ from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, Reader
 from pipeline.broker.partitioning import partition_of
-from pipeline.broker.reading import partitions_of
+from pipeline.broker.reading import partitions_of, read_to_end
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
@@ -137,11 +137,9 @@ def tail(reader: Reader, partition: Partition, camera: str, ticks: int, seconds:
         begin = max(first, end - reach)
         reader.seek(partition, begin)
         frames: list[tuple[int, Record]] = []
-        deadline = time.monotonic() + seconds
-        while reader.positions()[partition] < end and time.monotonic() < deadline:
-            for record in reader.read(0.2):
-                if (frame := _frame(record, camera)) is not None:
-                    frames.append((frame.tick, record))
+        for record in read_to_end(reader, seconds):
+            if (frame := _frame(record, camera)) is not None:
+                frames.append((frame.tick, record))
         newest = max((tick for tick, _ in frames), default=0)
         kept = [record for tick, record in frames if tick > newest - ticks]
         if begin == first or (frames and len(kept) < len(frames)):

@@ -14,15 +14,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from engines.canonical import folded
 from pipeline.analysis.label_set import slug
 from pipeline.analysis.ticks import SECOND
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.config.labels import watches
 from pipeline.errors import BadRecordError, TransientError
 from pipeline.records.events import ActionEvent, decode_event
+from pipeline.records.labels import names_camera
 from pipeline.records.wire import Record, iso
 
 log = structlog.get_logger()
@@ -41,7 +42,7 @@ class Choice:
 
     def takes(self, event: ActionEvent) -> bool:
         """Whether this event is wanted."""
-        right_camera = not self.cameras or watches(self.cameras, event.camera)
+        right_camera = not self.cameras or names_camera(self.cameras, event.camera)
         return right_camera and (not self.labels or any(_named(event, label) for label in self.labels))
 
 
@@ -94,7 +95,7 @@ def follow(
                 records: Sequence[Record] = reader.read(0.5)
             except TransientError as error:
                 log.warning("events cannot be read at the moment", error=str(error))
-                stop.wait(error.retry_after or 1.0)
+                stop.wait(1.0)
                 continue
             yield from _decoded(records)
 
@@ -119,8 +120,4 @@ def _decoded(records: Sequence[Record]) -> Iterator[tuple[Record, ActionEvent]]:
 
 
 def _named(event: ActionEvent, label: str) -> bool:
-    return (
-        fnmatchcase(event.label_id, label)
-        or slug(label) == event.label_id
-        or label.casefold() == event.label.casefold()
-    )
+    return fnmatchcase(event.label_id, label) or slug(label) == event.label_id or folded(label) == folded(event.label)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -56,11 +55,6 @@ class LabelSettings(EventSettings):
 def label_or_text(value: Any) -> Any:
     """What a label is read from: a text stands for a label that has only that text."""
     return {"text": value} if isinstance(value, str) else value
-
-
-def watches(patterns: tuple[str, ...], camera: str) -> bool:
-    """True when one of a label's ids or globs names this camera."""
-    return any(fnmatchcase(camera, pattern) for pattern in patterns)
 
 
 def check_merged(events: EventSettings, labels: Iterable[LabelSettings]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
 from pipeline.records.frames import LATEST_SESSION, Clock
-from pipeline.records.wire import Message, canonical_json, json_object, plain
+from pipeline.records.wire import Message, json_object, plain
 
 STATUS_SCHEMA = 1
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
-from pipeline.records.wire import Message, canonical_json, iso, json_object, nanoseconds, plain
+from pipeline.records.wire import Message, iso, json_object, nanoseconds, plain
 
 EVENT_SCHEMA = 1
 

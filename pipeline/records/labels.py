@@ -9,12 +9,14 @@ A live label is a record of its own, so people who edit different labels at the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
+from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
-from pipeline.records.wire import Message, canonical_json, json_object, plain
+from pipeline.records.wire import Message, json_object, plain
 
 LABELS_SCHEMA = 1
 
@@ -97,6 +99,11 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecordError("fields", f"control record {name!r} is malformed: {error}") from error
     raise BadRecordError("key", f"control record of unknown key {name!r}, expected config or live/<id>")
+
+
+def names_camera(patterns: Iterable[str], camera: str) -> bool:
+    """True when one of these ids or globs names the camera. Case matters."""
+    return any(fnmatchcase(camera, pattern) for pattern in patterns)
 
 
 def label_document(label: Label) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
 from pipeline.records.events import Evidence, ModelReference
-from pipeline.records.wire import Message, canonical_json, json_object, plain
+from pipeline.records.wire import Message, json_object, plain
 
 STATE_SCHEMA = 1
 

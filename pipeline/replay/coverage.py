@@ -1,10 +1,10 @@
-"""How much of what the cameras gave was encoded: a count over the records of the frames topic. Pure.
+"""The share of captured ticks that were encoded: a count over the records of the frames topic. Pure.
 
     captured    ticks that the bundle uses and that ingest took: those in the frames topic, and those that it dropped
     encoded     those of them that the worker encoded
 
-A tick is captured once, however often it was published, and encoded once, however often a restart encoded it again. So
-the share never exceeds 1.
+A tick counts as captured once, however often it was published, and as encoded once, however often a restart encoded it
+again. So the share never exceeds 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Coverage:
 
     @property
     def share(self) -> float | None:
-        """Encoded over captured, from 0 to 1; None where nothing was captured."""
+        """Encoded over captured, from 0 to 1; None when nothing was captured."""
         return self.encoded / self.captured if self.captured else None
 
 
@@ -65,7 +65,7 @@ def coverage(
         counted += sum(isinstance(step, Arrived) and step.frame is not None for step in steps)
     unpublished = sum(ingest_dropped.get(reason, 0) for reason in UNPUBLISHED)
     left_out = sum(worker_dropped.get(reason, 0) for reason in UNENCODED)
-    # Encodings repeat after a restart, and no record says what was left out for want of time: the least decides.
+    # Encodings repeat after a restart, and no record says which frames were shed: the smaller count decides.
     return Coverage(len(captured) + unpublished, max(0, min(encodings, counted - left_out)))
 
 
@@ -77,6 +77,6 @@ def _decoded(record: Record) -> StreamRecord | None:
 
 
 def _used(frame: FrameRecord, geometry: Geometry) -> bool:
-    """Whether the bundle uses the frame's tick; at a rate that it cannot use, every tick is one that it misses."""
+    """True when the bundle uses the frame's tick. At a rate that it cannot use, it misses every tick."""
     grid = geometry.grid(frame.rate)
     return grid is None or grid.is_item(frame.tick)

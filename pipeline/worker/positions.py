@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from engines.canonical import canonical_json
 from pipeline.analysis.rewind import Committed
 from pipeline.broker.contract import Position
-from pipeline.records.wire import canonical_json
 
 METADATA_LIMIT = 4096
 """Bytes of metadata that a broker stores with a committed offset (`offset.metadata.max.bytes`)."""

@@ -20,7 +20,7 @@ from pipeline.analysis.ticks import tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.broker.partitioning import partition_of
-from pipeline.broker.reading import partitions_of, read_to_end
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.broker.topics import compare_topics, topic_settings
 from pipeline.cli import app
 from pipeline.config.reading import load
@@ -206,5 +206,4 @@ def _identity(event: dict[str, object]) -> str:
 
 
 def _read(broker: Broker, topic: str) -> list[Record]:
-    with contextlib.closing(broker.reader(partitions_of(broker, topic))) as reader:
-        return list(read_to_end(reader, 20))
+    return list(read_all(broker, partitions_of(broker, topic)))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainer.demo.recordings import Streams
+from trainer.demo.source import SCENES
 from trainer.recipe import Recipe
 from trainer.scenes.picture.encode import encode_mp4
 from trainer.training import loop
@@ -61,7 +63,7 @@ def footage_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, footage_cache: Path) -> Path:
     """The run folder of the tiny recipe, trained from beginning to end."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    loop.train(TINY, run, cache=footage_cache)
+    loop.train(TINY, SCENES, run, cache=footage_cache)
     return run
 
 
@@ -82,7 +84,7 @@ def tiny_draft(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path, exporte
     from trainer.export.trained import export
 
     draft = tmp_path_factory.mktemp("bundles") / "draft"
-    export(tiny_run, draft)
+    export(tiny_run, draft, SCENES.texts)
     return draft
 
 
@@ -114,3 +116,19 @@ def clip_recipe(tiny_recipe: Recipe) -> Callable[[Path], Recipe]:
         return Recipe.model_validate(tree)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def short_streams() -> Streams:
+    """Rendered streams of seconds, one camera each."""
+    return Streams("10100", "10200", "10120", "10204", cameras=1, seconds=20.0)
+
+
+@pytest.fixture(scope="session")
+def calibrated(short_streams: Streams, tiny_draft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny draft, calibrated and sealed."""
+    from trainer.calibration.calibrate import calibrate
+
+    folder = tmp_path_factory.mktemp("calibrated")
+    calibrate(tiny_draft, folder / "bundle", short_streams.material(folder / "cache", lambda *_: None))
+    return folder / "bundle"

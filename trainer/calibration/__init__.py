@@ -1,1 +1,1 @@
-"""Streams through the serving side's replay, until thresholds are known."""
+"""Calibration: temperature, thresholds and lags, fitted to streams replayed by the serving side."""

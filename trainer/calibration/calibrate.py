@@ -1,15 +1,15 @@
-"""Calibration: validation streams through the serving side's replay, thresholds fitted to them, the bundle sealed.
+"""Calibration: replay validation streams by the serving side, fit thresholds to the scores, seal the bundle.
 
-Fitted on one set of streams and measured on another: rendered from validation seeds, or recorded by the user's own
-cameras. What is measured is what `actionwire replay` and `actionwire evaluate` say about the sealed bundle; the search
-in between only proposes.
+One set of streams fits, another measures; both are rendered from validation seeds or recorded by the user's cameras.
+The reported figures are those of `actionwire replay` and `actionwire evaluate` for the sealed bundle. The search in
+between only proposes.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,76 +19,24 @@ import numpy as np
 
 from engines.bundle import files as bundles
 from engines.text.text_bank import TextEncoder
-from trainer.calibration import recordings, serving_commands
+from trainer.calibration import serving_commands
 from trainer.calibration.detection import Series, Tally
-from trainer.calibration.recordings import Recorded, seeds_of
 from trainer.calibration.serving_commands import CameraScores, Scores
-from trainer.calibration.streams import PARTS, Material
+from trainer.calibration.streams import Material, Recorded
 from trainer.calibration.temperature import ScoreRule, Temperature, Windows, fit_temperature, probabilities
 from trainer.calibration.threshold_search import Fit, Measure, fit
 from trainer.errors import CalibrationError
 from trainer.export.draft import check_version, new_directory
-from trainer.scenes.commands import Recording, camera_seed
-from trainer.scenes.vocabulary import ACTIONS
-
-Report = Callable[[str, int, int, str], None]
+from trainer.progress import Report, silent
 
 _AT_ONCE = 4  # streams per replay
 _TOGETHER = 2  # replays: while one decodes, the other encodes
-_SAME = 1e-3  # how far our probabilities may be from the replay's own
-
-
-@dataclass(frozen=True)
-class Streams:
-    """Which rendered streams to use. Seeds are ranges such as 10100-10119, all of the validation split.
-
-    `fit` and `quiet` (nothing happens in those) decide the thresholds, `held_back` and `held_back_quiet` measure them.
-    """
-
-    fit: str = "10130-10153"
-    quiet: str = "10200-10202"
-    held_back: str = "10103-10108"
-    held_back_quiet: str = "10204"
-    cameras: int = 4
-    seconds: float = 120.0
-
-    def __post_init__(self) -> None:
-        fitting = self._scenes(self.fit) | self._scenes(self.quiet)
-        measuring = self._scenes(self.held_back) | self._scenes(self.held_back_quiet)
-        if both := fitting.keys() & measuring.keys():
-            scene = min(both, key=fitting.__getitem__)
-            one, other = fitting[scene], measuring[scene]
-            shared = f"seed {one}" if one == other else f"a camera of seed {one}, which seed {other} has too,"
-            raise CalibrationError(f"{shared} would both fit and measure the thresholds; name others")
-
-    def _scenes(self, seeds: str) -> dict[int, int]:
-        """The scenes that seeds show, each with its seed. Neighbours share none, but in a whole split some do."""
-        return {camera_seed(seed, camera): seed for seed in seeds_of(seeds) for camera in range(1, self.cameras + 1)}
-
-    def material(self, cache: Path | None, report: Report) -> Material:
-        """These streams, rendered into `cache` (default: the user's cache folder) unless they lie there."""
-        place = cache or recordings.cache_directory()
-
-        def rendered(what: str, seeds: str, density: float) -> Recorded:
-            recording = Recording(seconds=self.seconds, density=density)
-            return recordings.record(
-                seeds_of(seeds), self.cameras, recording, place,
-                lambda done, of: report(f"render {what}", done, of, ""),
-            )  # fmt: skip
-
-        return Material(
-            fit=rendered("fit", self.fit, 1.0),
-            quiet=rendered("quiet", self.quiet, 0.0),
-            held_back=rendered("held-back", self.held_back, 1.0),
-            held_back_quiet=rendered("held-back quiet", self.held_back_quiet, 0.0),
-            labels=tuple(action.label for action in ACTIONS),
-            sources={name: {"seeds": getattr(self, name)} for name in PARTS},
-        )
+_SAME = 1e-3  # largest difference between our probabilities and the replay's
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Streams as a bundle saw them: rendered files, their truth, and the scores and events of a replay."""
+    """Streams as a bundle saw them: video files, their truth, and the scores and events of a replay."""
 
     recorded: Recorded
     scores: Scores
@@ -125,7 +73,7 @@ def calibrate(
     *,
     measure: Measure | None = None,
     version: str | None = None,
-    report: Report = lambda what, done, of, note: None,
+    report: Report = silent,
 ) -> bundles.Manifest:
     """Measure the bundle `source` (draft or sealed) and write it, calibrated and sealed, to the new directory `out`.
 
@@ -138,7 +86,7 @@ def calibrate(
     manifest = bundles.load(source, allow_draft=True).manifest
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
-        score_rule(building, manifest, material.labels)  # before the replays: it names a label that cannot be read
+        score_rule(building, manifest, material.labels)  # first: it refuses unreadable labels
         work = _Work(building, manifest.window.rate, material.labels, report, Path(folder))
         fitting = work.replay("fit", material.fit)
         quiet = work.replay("quiet", material.quiet)
@@ -168,7 +116,7 @@ def calibrate(
 
 @dataclass(frozen=True)
 class _Work:
-    """Everything that replaying streams needs."""
+    """What every replay of a calibration needs."""
 
     bundle: Path
     rate: int
@@ -177,7 +125,7 @@ class _Work:
     folder: Path
 
     def replay(self, what: str, recorded: Recorded) -> Seen:
-        """Lead streams through the bundle, a few per replay."""
+        """Replay streams through the bundle, a few at a time."""
         events = self.folder / f"{what}.jsonl"
         told = Scores(self.rate, self.labels, (), {})
         cameras: dict[str, CameraScores] = {}
@@ -196,7 +144,7 @@ class _Work:
             return events.read_bytes(), serving_commands.read_scores(scores)
 
     def evaluate(self, what: str, seen: Seen) -> dict[str, Any]:
-        """What `actionwire evaluate` says about streams."""
+        """The figures of `actionwire evaluate` for streams."""
         return serving_commands.evaluate(seen.recorded.write_truth(self.folder / f"{what}.truth.json"), seen.events)
 
 
@@ -207,20 +155,20 @@ def _groups(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
 
 
 def score_rule(directory: Path, manifest: bundles.Manifest, labels: tuple[str, ...]) -> ScoreRule:
-    """The bundle's scoring rule for some labels: a reference text that means the same as a label is left out for it."""
+    """The bundle's scoring rule for some labels. A label does not compete with reference texts of the same meaning."""
     texts = TextEncoder(bundles.load(directory, allow_draft=True))
     try:
         left_out = texts.bank(labels).left_out
     finally:
         texts.close()
-    # A label for which all would be left out competes with all.
+    # A label that would compete with none competes with all.
     competes = np.where(left_out.all(axis=1, keepdims=True), True, ~left_out)
     score = manifest.score
     return ScoreRule(score.function, score.logit_scale, score.logit_bias or 0.0, score.temperature, competes)
 
 
 def _check(scores: Scores, rule: ScoreRule) -> None:
-    """Raise CalibrationError where our probabilities are not the replay's: the thresholds would not fit its scores."""
+    """Raise CalibrationError where our probabilities differ from the replay's: thresholds would be wrong."""
     for camera, one in scores.cameras.items():
         gap = np.abs(probabilities(one.label_cosines, one.reference_cosines, rule) - one.probabilities)
         if gap.size and float(gap.max()) > _SAME:
@@ -254,7 +202,7 @@ def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundles.Events:
 
 
 def _measured(work: _Work, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
-    """What the sealed bundle does on streams that decided nothing, by the serving side's own commands."""
+    """The figures of the sealed bundle on held-back streams, by the serving side's own commands."""
     seen = work.replay("held-back", material.held_back)
     figures = work.evaluate("held-back", seen)
     searched = sum(found.tallies(_series(seen.windows(), rule, seen.recorded), work.rate), Tally())

@@ -1,6 +1,6 @@
-"""From a label's scores over a stream to events and how well they meet the truth. For fitting thresholds. Pure.
+"""A label's scores over a stream to events, and events against truth; for fitting thresholds. Pure.
 
-The rules are those of the serving side's event machine in a form made for a search: whole streams, plain spans.
+The rules are those of the serving side's event machine, in a form that suits a search: whole streams, plain spans.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Spans = list[tuple[float, float, float]]
 """Start, end (with lags taken off) and the instant it fired, in seconds."""
 
 _NOTHING = 1e-9
-"""Seconds that rounding may add or take away."""
+"""Tolerance for rounding, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Rules:
 def spans(scores: Floats, seconds: Floats, rules: Rules, onset_lag: float, offset_lag: float) -> Spans:
     """Events of one label: `scores` of the windows whose last items were captured at `seconds` (evenly spaced).
 
-    Scores that are not numbers part streams: below every threshold, and what was open when they came was cut off.
+    NaN separates joined streams: it is below every threshold, and cuts off an event that is still open.
     """
     period = float(seconds[1] - seconds[0]) if len(seconds) > 1 else 0.0
     staying = _runs(scores >= rules.exit)
@@ -88,7 +88,7 @@ def _ends(
     staying: the stretches at or above `exit`, which belong together where the gap between them is shorter than
     `merge_seconds`. stretch: the one in which it fired.
     """
-    end, over = fired, longest  # both are told by the first stretch, which holds the window that fired
+    end, over = fired, longest  # the first stretch, which holds the window that fired, sets both
     for number in range(stretch, len(staying)):
         first, last = staying[number]
         if first > fired and seconds[first - 1] >= over - _NOTHING:

@@ -63,7 +63,7 @@ def replay(
     """
     with tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         config = Path(folder) / "actionwire.json"
-        # Nothing but this decides: what the user's own settings say about thresholds must not reach a measurement.
+        # The user's own settings must not influence a measurement.
         config.write_text(json.dumps({"rate": rate, "labels": list(labels)}), "utf-8")
         _run(
             "replay", "--config", str(config), "--bootstrap", "in-process", "--bundle", str(bundle), "--draft",
@@ -99,7 +99,7 @@ def read_scores(path: Path) -> Scores:
 
 
 def _run(*arguments: str) -> str:
-    """Standard output of an `actionwire` command. Raises CommandError with the last lines it said."""
+    """Standard output of an `actionwire` command. Raises CommandError with its last lines."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ACTIONWIRE_")}
     done = subprocess.run(
         [_command(), *arguments], capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL

@@ -1,19 +1,60 @@
-"""What a calibration works with: streams that decide and streams that measure, rendered or the user's own."""
+"""The material of a calibration: streams that decide and streams that measure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from trainer.calibration.recordings import Recorded
 from trainer.errors import CalibrationError
 from trainer.models.text.templates import same_words, spaced
 
 PARTS = ("fit", "quiet", "held_back", "held_back_quiet")
+
+
+class ActionTruth(TypedDict):
+    """An action that happens, in seconds from the beginning of its camera's file."""
+
+    label: str
+    start: float
+    end: float
+
+
+class CameraTruth(TypedDict):
+    """What happens in front of a camera, whose file is `seconds` long."""
+
+    id: str
+    seconds: float
+    actions: list[ActionTruth]
+
+
+class Truth(TypedDict):
+    """A truth document, as `actionwire evaluate` reads it."""
+
+    schema: int
+    cameras: list[CameraTruth]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Video files by camera id, and the truth about them."""
+
+    files: dict[str, Path]
+    truth: Truth
+
+    @property
+    def hours(self) -> float:
+        """Length of all streams together."""
+        return sum(camera["seconds"] for camera in self.truth["cameras"]) / 3600
+
+    def write_truth(self, path: Path) -> Path:
+        """Write the truth as JSON for `actionwire evaluate`."""
+        path.write_text(json.dumps(self.truth), "utf-8")
+        return path
 
 
 @dataclass(frozen=True)
@@ -44,18 +85,18 @@ class _Camera(BaseModel):
     actions: list[_Action]
 
 
-class _Truth(BaseModel):
+class _Document(BaseModel):
     version: Literal[1] = Field(alias="schema")
     seconds: float | None = None
     cameras: list[_Camera]
 
 
 def own(fit: Path, held_back: Path) -> Material:
-    """The user's recordings, by two truth documents as `actionwire evaluate` reads them.
+    """The user's recordings, described by two truth documents as `actionwire evaluate` reads them.
 
     Every camera names its video in `file`, relative to the document, and is `seconds` long; starts and ends are seconds
     from its beginning. Cameras without actions are the quiet ones. Class names such as OpenDoor become words, as in a
-    list of clips. Raises CalibrationError for documents that cannot be used so.
+    list of clips. Raises CalibrationError for unusable documents.
     """
     deciding, measuring = _read(fit), _read(held_back)
     if both := sorted({*deciding.files.values()} & {*measuring.files.values()}):
@@ -74,19 +115,22 @@ def own(fit: Path, held_back: Path) -> Material:
 
 def _read(path: Path) -> Recorded:
     try:
-        truth = _Truth.model_validate_json(path.read_bytes())
+        document = _Document.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise CalibrationError(f"{path} cannot be read as truth: {error}") from error
-    cameras = []
-    for camera in truth.cameras:
-        seconds = truth.seconds if camera.seconds is None else camera.seconds
+    cameras: list[CameraTruth] = []
+    for camera in document.cameras:
+        seconds = document.seconds if camera.seconds is None else camera.seconds
         if seconds is None:
             raise CalibrationError(f"{path} does not say how long {camera.id} is; give it `seconds`")
-        cameras.append({**camera.model_dump(include={"id", "actions"}), "seconds": seconds})
-    ids = [camera.id for camera in truth.cameras]
+        actions: list[ActionTruth] = [
+            {"label": action.label, "start": action.start, "end": action.end} for action in camera.actions
+        ]
+        cameras.append({"id": camera.id, "seconds": seconds, "actions": actions})
+    ids = [camera.id for camera in document.cameras]
     if twice := [one for one in ids if ids.count(one) > 1]:
         raise CalibrationError(f"{path} names camera {twice[0]} twice; give every recording an id of its own")
-    files = {camera.id: (path.parent / camera.file).resolve() for camera in truth.cameras}
+    files = {camera.id: (path.parent / camera.file).resolve() for camera in document.cameras}
     if missing := [file for file in files.values() if not file.is_file()]:
         raise CalibrationError(f"there is no video {missing[0]}, which {path} names; check `file` of its camera")
     return Recorded(files, {"schema": 1, "cameras": cameras})
@@ -97,11 +141,11 @@ def _labels(recorded: Recorded) -> tuple[str, ...]:
 
 
 def _split(recorded: Recorded) -> tuple[Recorded, Recorded]:
-    """The cameras in front of which something happens, and those in front of which nothing does."""
+    """The cameras with actions, and those without."""
 
     def part(*, busy: bool) -> Recorded:
         cameras = [camera for camera in recorded.truth["cameras"] if bool(camera["actions"]) is busy]
         files = {camera["id"]: recorded.files[camera["id"]] for camera in cameras}
-        return Recorded(files, {**recorded.truth, "cameras": cameras})
+        return Recorded(files, {"schema": recorded.truth["schema"], "cameras": cameras})
 
     return part(busy=True), part(busy=False)

@@ -1,4 +1,4 @@
-"""The scoring rule of ARCHITECTURE 3e over stored cosines, and the temperature at which its probabilities are honest.
+"""The scoring rule of ARCHITECTURE 3e over stored cosines, and the temperature that calibrates its probabilities.
 
 Pure. Temperature scaling after Guo et al., "On calibration of modern neural networks", 2017.
 """
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 _COLDEST, _HOTTEST = 0.05, 20.0
 _STEPS = 16
 _GOLDEN = (5**0.5 - 1) / 2
-_SURE = 1e-6  # no probability counts as further from a half than this from certainty
+_SURE = 1e-6  # probabilities are clipped this far from 0 and 1
 _AT_ONCE = 4096
 
 
@@ -34,7 +34,7 @@ class ScoreRule:
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of one stream and what truly happens: label_cosines [n, L, P], reference_cosines [n, R, P].
+    """The windows of one stream and their truth: label_cosines [n, L, P], reference_cosines [n, R, P].
 
     seconds [n] are those of the windows' last items; truth holds the spans of each label.
     """
@@ -94,7 +94,7 @@ def fit_temperature(streams: Sequence[Windows], rule: ScoreRule, rate: int, fram
     """The temperature of least binary cross-entropy over windows and labels, at the lag that fits best.
 
     Lags are whole sampling periods, at most the length of a window. A golden-section search over log temperature: the
-    loss has one minimum in all but odd cases, where this finds one of them.
+    loss nearly always has one minimum; otherwise this finds one of them.
     """
     label = np.concatenate([one.label_cosines for one in streams])
     reference = np.concatenate([one.reference_cosines for one in streams])

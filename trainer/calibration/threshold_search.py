@@ -1,8 +1,8 @@
 """Thresholds and lags fitted to scored streams with their truth: what calibration writes into a bundle. Pure.
 
-Settings are changed a few at a time, and every change is tried on every label. With few events the best one for a label
-is largely luck, so each label's counts are laid together with a few events of the average label: where a label says
-little, what is best for all wins.
+The search changes a few settings at a time and tries every change on every label. With few events, the best one for a
+label is largely luck. So each label's counts are pooled with a few events of the average label: where a label has
+little evidence, what is best for all wins.
 """
 
 from __future__ import annotations
@@ -10,31 +10,43 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 
 from trainer.calibration.detection import Floats, Rules, Series, Tally, joined, label_tally
 
-Change: TypeAlias = dict[str, Any]
+
+class Change(TypedDict, total=False):
+    """Settings of `Rules` that a step of the search tries."""
+
+    enter: float
+    exit: float
+    confirm: int
+    backtrack_seconds: float
+    min_seconds: float
+    merge_seconds: float
+    cooldown_seconds: float
+
+
 Chosen: TypeAlias = tuple[Rules, ...]
 Counts: TypeAlias = Floats | float
 
 _START = Rules(enter=0.5, exit=0.25, confirm=2, merge_seconds=0.5, backtrack_seconds=2.0)
 _LEVELS = tuple(
-    {"enter": enter, "exit": round(enter * share, 4)}
+    Change(enter=enter, exit=round(enter * share, 4))
     for enter, share in product(
         (0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.97), (0.2, 0.45, 0.7, 0.9)
     )
 )
 _STREAKS = tuple(
-    {"confirm": confirm, "merge_seconds": merge} for confirm, merge in product((1, 2, 3, 4), (0.25, 0.5, 0.75, 1.25))
+    Change(confirm=confirm, merge_seconds=merge) for confirm, merge in product((1, 2, 3, 4), (0.25, 0.5, 0.75, 1.25))
 )
 _LIMITS = tuple(
-    {"min_seconds": shortest, "cooldown_seconds": rest} for shortest, rest in product((0.0, 0.5, 1.0), (0.0, 1.0, 2.0))
+    Change(min_seconds=shortest, cooldown_seconds=rest) for shortest, rest in product((0.0, 0.5, 1.0), (0.0, 1.0, 2.0))
 )
 
-_BACKTRACKS = tuple({"backtrack_seconds": seconds} for seconds in (0.0, 0.5, 1.0, 2.0))
+_BACKTRACKS = tuple(Change(backtrack_seconds=seconds) for seconds in (0.0, 0.5, 1.0, 2.0))
 _LONGEST_LAG = 2.0  # seconds; longer windows may lag by their length
 
 ALARMS_PER_HOUR = 1.0
@@ -47,7 +59,7 @@ _PRIOR_EVENTS = 8.0
 
 @dataclass(frozen=True)
 class Fit:
-    """Rules per label, the common ones for labels that were not measured, and the lags in seconds that all share."""
+    """Rules per label, common rules for labels without truth, and the lags in seconds that all share."""
 
     rules: tuple[Rules, ...]
     defaults: Rules
@@ -64,20 +76,20 @@ class Fit:
 
 @dataclass(frozen=True)
 class Measure:
-    """What a good rule is: F-beta (below 1 a false alarm weighs more than a miss), few false alarms, and in time."""
+    """What makes a rule good: F-beta (below 1, false alarms weigh more than misses), few false alarms, short delays."""
 
     beta: float = 1.0
     alarms_per_hour: float = ALARMS_PER_HOUR
     delay_seconds: float = DELAY_SECONDS
-    """A label's median onset delay beyond this costs a part of F per second: a late event is worth less."""
+    """A median onset delay beyond this costs a part of F per second: late events are worth less."""
 
     def f_beta(self, hits: Counts, found: Counts, truth: Counts) -> Floats:
-        """Of counts that broadcast together."""
+        """F-beta of counts that broadcast together."""
         square = self.beta**2
         return np.asarray((1 + square) * hits / np.maximum(square * truth + found, 1e-9), np.float64)
 
     def merit(self, hits: Floats, found: Floats, truth: Floats, delays: Floats) -> Floats:
-        """Of candidates, given their counts and median delays, all of one shape but for `truth`."""
+        """Merit of candidates, by their counts and median delays; all but `truth` have one shape."""
         return self.f_beta(hits, found, truth) - _LATE * np.maximum(delays - self.delay_seconds, 0.0)
 
 
@@ -94,9 +106,9 @@ class _Counts:
     delays: Floats
     """Medians in seconds; 0 where nothing was hit."""
     alarms: Floats
-    """On streams in which nothing happens."""
+    """False alarms on streams in which nothing happens."""
     hours: float
-    """Length of those."""
+    """Length of those streams."""
 
     def best(self, measure: Measure) -> list[int]:
         """The best candidate of each label."""
@@ -186,7 +198,7 @@ class _Search:
     def lags(self, rules: Sequence[Rules], rate: int) -> tuple[float, float]:
         """The common lags with the best F; of equals those whose starts and ends are least biased.
 
-        A median error of nothing is not it: a short action is lost by an error that a long one survives.
+        A median error of zero is no substitute: a short action is lost by an error that a long one survives.
         """
         tried = [step / rate for step in range(int(self.longest_lag * rate) + 1)]
 

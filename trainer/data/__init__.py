@@ -1,1 +1,1 @@
-"""A clip on its way from a file to a batch."""
+"""A labelled clip, from its file to a batch."""

@@ -1,4 +1,4 @@
-"""Random changes of a stretch of pictures; what is drawn holds for the whole stretch, as a camera would."""
+"""Random changes of a stretch of pictures. One draw holds for the whole stretch, because one camera filmed it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pictures = npt.NDArray[np.uint8]
 
 
 def single_threaded() -> None:
-    """Keep OpenCV to the calling thread: many threads that each work on pictures of their own are faster."""
+    """Keep OpenCV to the calling thread: several threads, each with pictures of its own, are faster."""
     cv2.setNumThreads(1)
 
 
@@ -46,7 +46,7 @@ def _affine(width: int, height: int, rules: Augment, rng: np.random.Generator) -
 
 def _colours(pivot: Sequence[float], rules: Augment, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Fade, gain and offset as one affine map of colours, [3, 4]."""
-    # Lightness and colour fade apart: clothes that differ from the wall behind them in one only come to be hardly seen.
+    # Lightness and colour fade apart: clothes that differ from the wall behind them in one alone become hard to see.
     lightness, colour = 1.0 - rules.fade * rng.random(2)
     faded = colour * np.eye(3) + (lightness - colour) / 3.0
     gains = (1.0 + rules.gain * rng.uniform(-1, 1)) * (1.0 + 0.15 * rules.gain * rng.uniform(-1, 1, 3))
@@ -59,14 +59,14 @@ def _noise(shape: tuple[int, ...], rules: Augment, rng: np.random.Generator) -> 
     strength = rules.noise * rng.random()
     if strength < 0.5:
         return None
-    # Twice the sides: every frame cuts its own piece, which is cheaper than fresh noise and as unpredictable.
+    # Twice the sides: every frame takes its own piece, which is cheaper than fresh noise and as unpredictable.
     sides = 2 if shape[0] > 1 else 1
     size = (sides * shape[1], sides * shape[2], shape[3])
-    return np.rint(strength * rng.standard_normal(size, np.float32)).astype(np.int16)
+    return np.asarray(np.rint(strength * rng.standard_normal(size, np.float32)), np.int16)
 
 
 def _held(length: int, rules: Augment, rng: np.random.Generator) -> list[int]:
-    """Which source frame each frame shows: now and then the one before once more."""
+    """The source frame that each frame shows; now and then the one before is repeated."""
     held = list(range(length))
     if length > 1 and rng.random() < rules.stutter:
         for index in np.flatnonzero(rng.random(length) < 0.12):
@@ -93,5 +93,5 @@ def _change(
         changed = cv2.add(changed, noise[y : y + height, x : x + width], dtype=cv2.CV_8U)
     if quality is not None:
         packed = cv2.imencode(".jpg", changed, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
-        changed = cv2.imdecode(packed, cv2.IMREAD_COLOR)
-    return changed
+        return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(changed, np.uint8)

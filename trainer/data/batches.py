@@ -1,4 +1,4 @@
-"""Labelled clips, drawn into batches."""
+"""Training batches of labelled clips."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from trainer.data import augment
-from trainer.data.cache import Clips, Pictures
+from trainer.data.cache import Clips
+from trainer.data.decode import Pictures
 from trainer.errors import RecipeError
 from trainer.models.text.templates import TEMPLATES, fill
 from trainer.recipe import Recipe
@@ -25,9 +26,9 @@ class ClipBatch:
 
 
 class ClipBatches:
-    """The batches of a recipe over a user's clips; a function of recipe and step, and thread-safe.
+    """Batches of a user's clips, as a function of recipe and step. Thread-safe.
 
-    Raises RecipeError for a label that the text tower cannot read to its end: no bundle could watch for it.
+    Raises RecipeError for a label that is longer than the text tower's context: no bundle could watch for it.
     """
 
     def __init__(self, recipe: Recipe, clips: Clips, tokenizer: Tokenizer):
@@ -44,7 +45,7 @@ class ClipBatches:
         self._train = clips.of("train")
 
     def batch(self, step: int) -> ClipBatch:
-        """The batch of a step: clips drawn with replacement, each with its label in one of the sixteen templates."""
+        """The batch of a step: clips drawn with replacement, each label in one of the sixteen templates."""
         rng = np.random.default_rng([self._recipe.seed, step])
         (stage, _), model = self._recipe.stage_at(step), self._recipe.model
         frames = model.frames if stage.ticks >= model.frames else 1

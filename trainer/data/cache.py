@@ -1,25 +1,22 @@
-"""Labelled clips, decoded once into a folder and read from there."""
+"""Labelled clips, decoded into a cache folder once."""
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from engines.bundle.manifest import Input
 from engines.preprocess import prepare
-from trainer.data.decode import read_clip
+from trainer.data.decode import Pictures, read_clip
 from trainer.data.manifest import Clip, list_hash, read_list
 from trainer.data.sampling import segment_indices, window_start
 from trainer.errors import RecipeError
-
-Pictures = npt.NDArray[np.uint8]
-Progress = Callable[[int, int], None]
+from trainer.progress import Count
 
 
 @dataclass(frozen=True)
@@ -32,13 +29,13 @@ class Clips:
     splits: tuple[str, ...]
 
     def of(self, split: str) -> list[int]:
-        """Numbers of the clips of a split."""
+        """Indices of the clips of a split."""
         return [number for number, name in enumerate(self.splits) if name == split]
 
     def sample(
         self, clip: int, count: int, sampling: str = "segments", rng: np.random.Generator | None = None
     ) -> Pictures:
-        """`count` frames of a clip, by segments or consecutive ones; with `rng` by the training rule. A copy."""
+        """`count` frames of a clip (a copy), one per segment or consecutive; with `rng` by the training rule."""
         first, length = self.bounds[clip]
         if sampling == "window" and length >= count:
             at = first + window_start(length, count, rng)
@@ -47,7 +44,7 @@ class Clips:
 
 
 def open_clips(
-    source: Path, labels: Sequence[str], cache: Path, rate: int, height: int, width: int, progress: Progress
+    source: Path, labels: Sequence[str], cache: Path, rate: int, height: int, width: int, progress: Count
 ) -> Clips:
     """The clips of a list, sampled at `rate` frames/s and scaled to height x width; decoded into `cache` once.
 
@@ -68,9 +65,9 @@ def open_clips(
     return Clips(frames, bounds, tuple(labels.index(clip.label) for clip in clips), tuple(clip.split for clip in clips))
 
 
-def _decode(clips: Sequence[Clip], home: Path, rate: int, height: int, width: int, progress: Progress) -> None:
+def _decode(clips: Sequence[Clip], home: Path, rate: int, height: int, width: int, progress: Count) -> None:
     home.mkdir(parents=True, exist_ok=True)
-    # As the exported bundle will bring frames to size (`trainer.export.trained`); normalisation is the network's.
+    # Frames are resized as the exported bundle will do it (`trainer.export.trained`); the network normalises them.
     form = Input(height=height, width=width, resize="area", crop="squash", mean=(0, 0, 0), std=(1, 1, 1))
     files: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
@@ -97,7 +94,7 @@ def _decode(clips: Sequence[Clip], home: Path, rate: int, height: int, width: in
 
 
 def _pictures(path: str, parts: Sequence[Clip], rate: int) -> Iterator[tuple[float, Pictures]]:
-    """The sampled pictures of a file that lie in any of its parts: a part's own follow each other without a gap."""
+    """The sampled pictures of a file that lie in any of its parts; those of one part have no gap between them."""
     last = max(part.until for part in parts)
     for seconds, picture in read_clip(Path(path), rate):
         if seconds >= last:

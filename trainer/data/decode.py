@@ -1,4 +1,4 @@
-"""From a video file to pictures at a rate."""
+"""Video files, decoded at a fixed sampling rate."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def _sampled(path: Path, rate: int, phase: float) -> Iterator[tuple[float, Pictu
             origin = frame.time if origin is None else origin
             seconds = frame.time - origin
             if seconds + 1e-6 >= (due + phase) / rate:
-                yield seconds, frame.to_ndarray(format="rgb24")
+                yield seconds, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 due = int(np.floor(seconds * rate - phase + 1e-6)) + 1

@@ -1,4 +1,4 @@
-"""A user's own labelled clips: a CSV or JSON list.
+"""The list of a user's own labelled clips, as CSV or JSON.
 
     labels.csv                                   labels.json
     ----------                                   -----------
@@ -7,7 +7,7 @@
     b.mp4,OpenDoor,2.0,4.5,validate                "split": "validate"}]
 
 Paths are relative to the list. `start` and `end` (seconds) name a part of a file; `split` is `train` (default) or
-`validate`, and nothing may be both. Without a clip to validate on, those that were trained on are measured.
+`validate`, and no second of a file may be in both. Without validation clips, the training clips are measured.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class Clip:
 
     @property
     def until(self) -> float:
-        """Where it ends; beyond every picture where the file is taken to its end."""
+        """End in seconds; infinite where the clip lasts to the end of the file."""
         return np.inf if self.end is None else self.end
 
 
 def with_labels(recipe: Recipe) -> Recipe:
-    """The recipe with what its list of clips says, so that a checkpoint knows labels and list.
+    """The recipe, completed from its list of clips.
 
-    The distinct labels become the model's; the hash tells a run that goes on whether the list is still the same.
+    The distinct labels become the model's. The hash goes into checkpoints, so that a resumed run notices another list.
     """
     if recipe.data.clips is None:
         return recipe
@@ -93,7 +93,7 @@ def read_list(source: Path) -> list[Clip]:
 
 
 def _trained_and_measured(clips: Sequence[Clip]) -> str | None:
-    """A file of which some second is in both splits."""
+    """A file of which some second is in both splits, if there is one."""
     spans: dict[Path, list[Clip]] = {}
     for clip in clips:
         spans.setdefault(Path(clip.path).resolve(), []).append(clip)
@@ -105,7 +105,7 @@ def _trained_and_measured(clips: Sequence[Clip]) -> str | None:
 
 
 def list_hash(clips: Sequence[Clip]) -> str:
-    """What a list of clips says, and how large its files are, as a short hash."""
+    """A short hash of a list of clips and of the sizes of their files."""
     rows = [{**asdict(clip), "bytes": Path(clip.path).stat().st_size} for clip in clips]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
 

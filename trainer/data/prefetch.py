@@ -1,4 +1,4 @@
-"""Work done ahead of the loop, by threads that stay out of its way."""
+"""Batches prepared ahead of the training loop, by threads of low priority."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NICE = 15
 
 
 def ahead(make: Callable[[int], Made], first: int, last: int, workers: int) -> Iterator[Made]:
-    """What `make` gives for first to last - 1, in order, made `workers` at a time by threads."""
+    """Yield make(first) to make(last - 1) in order, `workers` of them made at a time by threads."""
     augment.single_threaded()
     with ThreadPoolExecutor(workers, initializer=_give_way) as pool:
         waiting: deque[Future[Made]] = deque()
@@ -33,7 +33,7 @@ def ahead(make: Callable[[int], Made], first: int, last: int, workers: int) -> I
 def _give_way() -> None:
     """Lower this thread's priority, where the system has one per thread.
 
-    All of torch's threads wait for the one that was interrupted: a preparing thread of the same rank costs twice.
+    All of torch's threads wait for one that was interrupted, so a preparing thread of equal priority costs twice.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

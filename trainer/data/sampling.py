@@ -1,4 +1,4 @@
-"""Which frames make a clip: the papers' segment sampling, and windows of a stretch."""
+"""Which frames stand for a clip: segment sampling as in the papers, or a window of consecutive frames."""
 
 from __future__ import annotations
 

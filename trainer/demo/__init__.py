@@ -1,1 +1,1 @@
-"""What only the demo model needs: phrases, footage and targets of the rendered scenes."""
+"""The demo model, trained on rendered scenes: phrases, footage, targets, batches, task and figures."""

@@ -1,4 +1,4 @@
-"""Training batches as a function of recipe and step: which stretches, how they are changed, what is true of them."""
+"""Training batches of rendered footage, as a function of recipe and step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from trainer.data import augment
 from trainer.demo import phrases, targets
 from trainer.demo.footage import Footage, Stretch
 from trainer.demo.phrases import Fact
-from trainer.models.text import templates
+from trainer.models.text.templates import BARE, TEMPLATES, fill
+from trainer.models.text.texts import BACKGROUNDS
 from trainer.recipe import Recipe, Stage, Targets
 from trainer.scenes.vocabulary import COLOURS, KEYS, allowed
 
@@ -26,7 +27,7 @@ _DOUBLE = 24  # captions per batch that name both people
 class Batch:
     """b stretches of c frames; n windows each; F facts, R background texts, A actions, C colours.
 
-    See `targets.Truth`. In a stage without texts there are no tokens, and nothing is said of windows.
+    See `targets.Truth`. A stage without texts has no tokens and no facts.
     """
 
     images: npt.NDArray[Any]
@@ -106,12 +107,12 @@ class Batches:
             return piece, int(rng.integers(piece.stretch.ticks - ticks + 1))
         piece, start, end = choices[int(rng.integers(len(choices)))]
         stretch = piece.stretch
-        # A moment of the event lies anywhere in the stretch, so that some windows see it begin and others see it over.
+        # The event lies anywhere in the stretch, so that some windows see it begin and others see it end.
         tick = round(rng.uniform(start, end) * stretch.rate - stretch.phase) - int(rng.integers(ticks))
         return piece, min(max(tick, 0), stretch.ticks - ticks)
 
     def _double(self, drawn: list[tuple[_Piece, int]], ticks: int, rng: np.random.Generator) -> list[Fact]:
-        """Captions that name both people: true ones of this batch, and false ones that differ in a colour."""
+        """Facts that name both people: true ones of this batch, and false ones that differ in a colour."""
         pairs = [
             (key, who)
             for piece, tick in drawn
@@ -141,9 +142,9 @@ class Batches:
         texts = []
         for fact in facts:
             words = phrases.canonical(fact) if rng.random() < _CANONICAL else phrases.word(fact, rng)
-            which = templates.BARE if rng.random() < 0.5 else int(rng.integers(len(templates.TEMPLATES)))
-            texts.append(templates.fill(templates.TEMPLATES[which], words))
-        texts.extend(phrases.BACKGROUNDS)
+            which = BARE if rng.random() < 0.5 else int(rng.integers(len(TEMPLATES)))
+            texts.append(fill(TEMPLATES[which], words))
+        texts.extend(BACKGROUNDS)
         return np.array([entry.ids for entry in self._tokenizer.encode_batch(texts)], np.int64)
 
 

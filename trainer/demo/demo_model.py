@@ -1,25 +1,23 @@
-"""The demo model from nothing: train, export, calibrate, seal, and put it where the package ships it."""
+"""The demo model from scratch: train, export, calibrate, seal, and replace the shipped bundle."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
 from engines.bundle import files as bundles
 from trainer.errors import ExportError
+from trainer.progress import Report, silent
 
 RECIPE = Path(str(files("trainer.recipes") / "demo.yaml"))
 SHIPPED = Path(str(files("engines.bundles") / "demo"))
 BETA = 0.15
-"""F-beta that the demo's thresholds maximise: whoever watches four screens minds a false alarm as much as some forty
-misses.
+"""F-beta that the demo's thresholds maximise: to someone who watches four screens, one false alarm is as bad as some
+forty misses.
 """
 LARGEST_BYTES = 20 * 2**20
-"""What may be shipped with the package."""
-
-Report = Callable[[str, int, int, str], None]
+"""Largest bundle that is shipped with the package."""
 
 
 def make(
@@ -31,25 +29,27 @@ def make(
     device: str = "cpu",
     beta: float = BETA,
     cache: Path | None = None,
-    report: Report = lambda what, done, of, note: None,
+    report: Report = silent,
 ) -> bundles.Manifest:
-    """Train by a recipe in the run folder `work` (a run that lies there goes on) and replace the bundle `out`.
+    """Train by a recipe in the run folder `work` (resuming a run there) and replace the bundle `out`.
 
     Thresholds maximise F-`beta`. The draft and the calibrated bundle are made in `work` too; `out` changes only when
-    the new bundle is whole.
+    the new bundle is complete.
     Raises what the parts raise, and ExportError when the bundle is larger than may be shipped.
     """
-    from trainer.calibration.calibrate import Streams, calibrate
+    from trainer.calibration.calibrate import calibrate
     from trainer.calibration.threshold_search import Measure
+    from trainer.demo.recordings import Streams
+    from trainer.demo.source import SCENES
     from trainer.export.trained import export
     from trainer.recipe import load
     from trainer.training import loop
 
-    loop.train(load(recipe, overrides), work, device=device, report=report)
+    loop.train(load(recipe, overrides), SCENES, work, device=device, report=report)
     draft, sealed = work / "draft", work / "bundle"
     for old in (draft, sealed):
         shutil.rmtree(old, ignore_errors=True)
-    export(work, draft, progress=lambda step: report("export", 0, 1, step))
+    export(work, draft, SCENES.texts, progress=lambda step: report("export", 0, 1, step))
     report("export", 1, 1, "")
     material = Streams().material(cache, report)
     manifest = calibrate(draft, sealed, material, measure=Measure(beta), report=report)

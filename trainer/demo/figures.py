@@ -1,4 +1,4 @@
-"""What the demo model can do, measured: top-1 over captions, and events found in streams."""
+"""Figures of the demo model: top-1 over captions, and events found in streams."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.calibration.detection import Series
+from trainer.calibration.detection import Series, Tally
+from trainer.calibration.threshold_search import fit
 from trainer.demo import phrases, targets
+from trainer.demo.encoded_footage import in_parts
 from trainer.demo.footage import Footage, Stretch
 from trainer.demo.phrases import Fact
 from trainer.evaluation.protocols import probabilities, text_embeddings
-from trainer.models.text import templates
+from trainer.models.text.templates import TEMPLATES
+from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel, windows_of
-from trainer.recipe import Targets
+from trainer.recipe import Recipe, Targets
 from trainer.scenes.vocabulary import HELD_OUT, KEYS
-from trainer.training.encoded_footage import in_parts
 
 
 @torch.inference_mode()
@@ -40,8 +42,8 @@ def bank(model: VideoTextModel) -> Bank:
     """The text bank of the trained action names."""
     names = [phrases.canonical(Fact(key)) for key in KEYS]
     return Bank(
-        labels=text_embeddings(model, names, templates.TEMPLATES),
-        backgrounds=text_embeddings(model, phrases.BACKGROUNDS)[0],
+        labels=text_embeddings(model, names, TEMPLATES),
+        backgrounds=text_embeddings(model, BACKGROUNDS)[0],
         scale=float(model.scale.detach()),
     )
 
@@ -52,7 +54,7 @@ def clip_report(model: VideoTextModel, footage: Footage, rules: Targets) -> dict
     A clip's score is the mean over its windows that show the action for at least 0.6 of the shorter of both.
     """
     facts = phrases.coloured_facts()
-    everyone = text_embeddings(model, [phrases.canonical(fact) for fact in facts], templates.TEMPLATES)
+    everyone = text_embeddings(model, [phrases.canonical(fact) for fact in facts], TEMPLATES)
     everyone = torch.nn.functional.normalize(everyone.mean(dim=0), dim=-1)
     held = torch.tensor([HELD_OUT[fact.key] == fact.actor for fact in facts], device=everyone.device)
     names = bank(model)
@@ -108,3 +110,31 @@ def stream_series(model: VideoTextModel, footage: Footage) -> list[Series]:
             )
         )
     return found
+
+
+def report_of(recipe: Recipe, model: VideoTextModel, footage: dict[str, Footage]) -> dict[str, float]:
+    """Figures of a model: top-1 over clips, and event F1 with thresholds fitted on the other half of the streams."""
+    result = {
+        f"{name}_{key}": value
+        for name in ("seen", "unseen")
+        for key, value in clip_report(model, footage[name], recipe.targets).items()
+    }
+    series = stream_series(model, footage["streams"])
+    halves = series[0::2], series[1::2]
+    rate, rules = recipe.data.rate, recipe.targets
+    lag = (rules.last + 0.5 * (recipe.model.frames - rules.first - rules.last)) / rate
+    fits = [fit(half, rate, lag=lag, window=recipe.model.frames / rate) for half in halves]
+    crossed = [fits[0].tallies(halves[1], rate), fits[1].tallies(halves[0], rate)]
+    by_label = [one + other for one, other in zip(*crossed, strict=True)]
+    total = sum(by_label, Tally())
+    result |= {f"f1_{key}": tally.f1 for key, tally in zip(KEYS, by_label, strict=True)}
+    result["event_f1"] = total.f1
+    result["top8_f1"] = _pooled(sorted(by_label, key=lambda tally: -tally.f1)[:8])
+    if total.delays:  # otherwise the median is NaN, which JSON cannot hold
+        result["onset_delay_median_s"] = float(torch.tensor(total.delays).median())
+    result["onset_lag_s"], result["offset_lag_s"] = fits[0].onset_lag, fits[0].offset_lag
+    return result
+
+
+def _pooled(tallies: list[Tally]) -> float:
+    return sum(tallies, Tally()).f1

@@ -1,4 +1,4 @@
-"""Sampled frames of many streams with their truth, as one memory map on disk: what training and validation read."""
+"""Sampled frames of rendered streams and their truth, as one memory map on disk."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from trainer.demo.targets import Events, events_of
+from trainer.progress import Count
 from trainer.scenes.commands import renderer_version
 from trainer.scenes.picture.encode import compress
 from trainer.scenes.picture.render import render
@@ -24,20 +26,18 @@ from trainer.scenes.script import draw_clip, draw_stream
 from trainer.scenes.stage import Scene
 from trainer.scenes.vocabulary import COLOURS, KEYS, Pairs, allowed
 
-Pictures = npt.NDArray[np.uint8]
 Row = tuple[str, float, float, tuple[str | None, ...]]
-Progress = Callable[[int, int], None]
 
-_FORM = 3  # version of the stored form; a change of it, of the renderer or of the plan renders anew
-_FEW = 1500  # frames that are rendered before other processes would have started
-_SCALE = 2  # cameras see more than the model's input: pictures are drawn larger, compressed, then scaled down
+_FORM = 3  # version of the stored form; another one, another renderer or another plan renders again
+_FEW = 1500  # so many frames are rendered sooner than other processes start
+_SCALE = 2  # cameras have more pixels than the model's input: draw larger, compress, scale down
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to render: scenes by seed, `seconds` each, at `rate` pictures per second, height x width.
 
-    `kind` is `stream` (a camera's day in short) or `clip` (one action, or none, from beginning to end). `pairs` says
+    `kind` is `stream` (a camera with many actions) or `clip` (one action, or none, from beginning to end). `pairs` says
     which pairs of action and colour may appear; `density` how close a stream's actions follow each other; `jitter` how
     far into a sampling period the first frame may lie.
     """
@@ -59,7 +59,7 @@ class Plan:
         return int(self.seconds * self.rate)
 
     def key(self) -> str:
-        """A short hash of the plan, by which rendered footage is found again."""
+        """A short hash of the plan, the cache key of its footage."""
         text = json.dumps([_FORM, renderer_version(), asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -87,18 +87,18 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Footage:
-    """Frames uint8 [N, H, W, 3] RGB, and the stretches they belong to."""
+    """Frames, and the stretches they belong to: pictures uint8 [N, H, W, 3] RGB, or their items float16 [N, D]."""
 
-    frames: Pictures
+    frames: npt.NDArray[Any]
     stretches: tuple[Stretch, ...]
 
-    def pictures(self, stretch: Stretch, tick: int, count: int) -> Pictures:
+    def pictures(self, stretch: Stretch, tick: int, count: int) -> npt.NDArray[Any]:
         """`count` consecutive frames of a stretch, a view."""
         begin = stretch.first + tick
         return self.frames[begin : begin + count]
 
 
-def open_footage(folder: Path, plan: Plan, progress: Progress | None = None, workers: int | None = None) -> Footage:
+def open_footage(folder: Path, plan: Plan, progress: Count | None = None, workers: int | None = None) -> Footage:
     """The footage of a plan, rendered into `folder` by `workers` processes unless it already lies there."""
     home = folder / f"{plan.kind}-{plan.key()}"
     if not (home / "index.json").exists():
@@ -111,7 +111,7 @@ def open_footage(folder: Path, plan: Plan, progress: Progress | None = None, wor
     return Footage(np.load(home / "frames.npy", mmap_mode="r"), stretches)
 
 
-def _render(home: Path, plan: Plan, progress: Progress | None, workers: int) -> None:
+def _render(home: Path, plan: Plan, progress: Count | None, workers: int) -> None:
     home.mkdir(parents=True, exist_ok=True)
     shape = (plan.count * plan.ticks, plan.height, plan.width, 3)
     np.lib.format.open_memmap(home / "frames.npy", "w+", np.uint8, shape).flush()

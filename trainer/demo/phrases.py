@@ -1,7 +1,7 @@
 """Phrases for the actions of the scenes, and the captions composed of them.
 
 A caption is a fact (`Fact`: an action, and perhaps who does it to whom, by the colour of their tops) in words. One fact
-has many wordings, and the same words recombine over facts, which is what lets the text side read captions it never saw.
+has many wordings, and facts share their words. That lets the text tower read captions it never saw.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.models.text.templates import TEMPLATES
+from trainer.models.text.texts import BACKGROUNDS, Texts, references_of
+from trainer.models.text.word_tokenizer import vocabulary
 from trainer.scenes.vocabulary import ACTIONS, BY_KEY, COLOURS, allowed
 
 
@@ -71,16 +73,6 @@ PHRASES: dict[str, Phrase] = {
     "lie_still": Phrase(("lies still", "lies on the ground", "is lying still"), ("lying still", "lying on the ground")),
 }
 
-BACKGROUNDS: tuple[str, ...] = (
-    "nothing happens",
-    "an empty scene",
-    "people stand around",
-    "a person stands still",
-    "people talk",
-    "nobody does anything",
-)
-"""Texts for windows in which none of the actions happens. They take no template."""
-
 _PERSONS = ("a person", "a person", "a person", "someone", "a man", "a woman", "a human")
 _OTHERS = ("someone", "another person", "a person", "somebody")
 _WEARING = ("{p} in {c}", "{p} in {c}", "{p} wearing {c}", "{p} dressed in {c}", "{p} in a {c} shirt")
@@ -95,7 +87,7 @@ class Fact:
     other: str | None = None
 
     def matches(self, key: str, actors: Sequence[str | None]) -> bool:
-        """Whether an action by people in these colours, whoever acts first, makes the caption true."""
+        """Whether an action by people in these colours (who acts comes first) makes the caption true."""
         if key != self.key:
             return False
         orders = [tuple(actors)]
@@ -167,6 +159,16 @@ def seen_facts() -> tuple[Fact, ...]:
 def coloured_facts() -> tuple[Fact, ...]:
     """Every pair of an action and the colour of whoever does it, held-out pairs included."""
     return tuple(Fact(action.key, colour) for action in ACTIONS for colour in COLOURS)
+
+
+def texts() -> Texts:
+    """The texts of a model trained on scenes."""
+    names = {action.key: canonical(Fact(action.key)) for action in ACTIONS}
+    return Texts(
+        words=vocabulary(all_wordings()),
+        references=references_of(tuple(names.values())),
+        wordings=tuple((name, text) for key, name in names.items() for text in plain_wordings(key)),
+    )
 
 
 def all_wordings() -> Iterable[str]:

@@ -1,42 +1,36 @@
-"""Which footage a recipe trains on and is measured on."""
+"""The footage that a recipe trains on and is measured on."""
 
 from __future__ import annotations
+
+from functools import partial
 
 from trainer.demo.footage import Plan
 from trainer.errors import RecipeError
 from trainer.recipe import Recipe
 from trainer.scenes.vocabulary import split_of
 
-CLIP_SEEDS = 5_000  # validation clips take their seeds this far behind the validation streams
-TRAINING_CLIP_SEEDS = 1_000  # and training clips this far behind the training streams
+CLIP_SEEDS = 5_000  # offset of the validation clips' seeds from those of the validation streams
+TRAINING_CLIP_SEEDS = 1_000  # the same, of training clips and streams
 
 
 def plans(recipe: Recipe) -> dict[str, Plan]:
     """The footage a recipe trains on (`train...`) and is measured on (`streams`, and the clips `unseen` and `seen`).
 
-    Raises RecipeError where seeds of training and of validation would meet, or a scene is too short for what is to be
-    learnt from it.
+    Raises RecipeError where training and validation would share seeds, or scenes are too short for a stage or a window.
     """
     data, check = recipe.data, recipe.validate_on
-    shape = {"rate": data.rate, "height": data.height, "width": data.width}
-    first = check.first_seed + CLIP_SEEDS
-    clips = {"kind": "clip", "seconds": check.clip_seconds, "count": check.clips, **shape}
+    stream = partial(Plan, "stream", rate=data.rate, height=data.height, width=data.width)
+    clip = partial(Plan, "clip", rate=data.rate, height=data.height, width=data.width)
+    first, seconds = check.first_seed + CLIP_SEEDS, check.clip_seconds
     found = {
-        "train": Plan(
-            "stream", data.first_seed, data.streams, data.seconds, pairs="seen", density=data.density, **shape
-        ),
-        "streams": Plan("stream", check.first_seed, check.streams, check.seconds, pairs="all", **shape),
-        "unseen": Plan(first_seed=first, pairs="unseen", **clips),
-        "seen": Plan(first_seed=first + 1_000, pairs="seen", **clips),
+        "train": stream(data.first_seed, data.streams, data.seconds, pairs="seen", density=data.density),
+        "streams": stream(check.first_seed, check.streams, check.seconds, pairs="all"),
+        "unseen": clip(first, check.clips, seconds, pairs="unseen"),
+        "seen": clip(first + 1_000, check.clips, seconds, pairs="seen"),
     }
     if data.rendered_clips:
-        found["train clips"] = Plan(
-            "clip",
-            data.first_seed + TRAINING_CLIP_SEEDS,
-            data.rendered_clips,
-            data.clip_seconds,
-            pairs="seen",
-            **shape,
+        found["train clips"] = clip(
+            data.first_seed + TRAINING_CLIP_SEEDS, data.rendered_clips, data.clip_seconds, pairs="seen"
         )
     for name, plan in found.items():
         _check(name, plan, recipe)

@@ -1,4 +1,4 @@
-"""What a window shows, as numbers: overlaps with events, shares per action, and which captions are true of it. Pure."""
+"""The truth of a window as numbers: overlaps with events, shares per action, and which captions are true. Pure."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def overlaps(ends: npt.NDArray[np.float64], length: float, events: Events) -> np
     begin = np.maximum((ends - length)[:, None], events.start)
     finish = np.minimum(ends[:, None], events.end)
     shorter = np.minimum(length, events.end - events.start)
-    return np.maximum(0.0, finish - begin) / np.maximum(shorter, 1e-9)
+    return np.asarray(np.maximum(0.0, finish - begin) / np.maximum(shorter, 1e-9))
 
 
 def matches(events: Events, facts: Sequence[Fact]) -> Flags:
@@ -86,11 +86,12 @@ def matches(events: Events, facts: Sequence[Fact]) -> Flags:
     other = np.array([_UNNAMED if fact.other is None else _COLOUR_INDEX[fact.other] for fact in facts])
 
     def agrees(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> Flags:
-        return ((actor == _UNNAMED) | (actor == first[:, None])) & ((other == _UNNAMED) | (other == second[:, None]))
+        by_actor = (actor == _UNNAMED) | (actor == first[:, None])
+        return np.asarray(by_actor & ((other == _UNNAMED) | (other == second[:, None])))
 
     direct = agrees(events.actor, events.other)
     swapped = agrees(events.other, events.actor) & (_MUTUAL[events.key] & (events.other != _NOBODY))[:, None]
-    return (key == events.key[:, None]) & (direct | swapped)
+    return np.asarray((key == events.key[:, None]) & (direct | swapped))
 
 
 def describe(
@@ -130,4 +131,4 @@ def _worn(events: Events) -> Floats:
     palette = np.arange(len(COLOURS))
     both = (_MUTUAL[events.key] if len(events) else np.zeros(0, bool))[:, None]
     worn = (events.actor[:, None] == palette) | (both & (events.other[:, None] == palette))
-    return worn.astype(np.float32)
+    return np.asarray(worn, np.float32)

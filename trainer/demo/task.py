@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainer.demo import phrases
 from trainer.demo.batches import Batch
+from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel, windows_of
 from trainer.recipe import Loss
 from trainer.scenes.vocabulary import COLOURS, KEYS
 from trainer.training.losses import label_cross_entropy, multi_positive_kl, scaled_cosines, soft_cross_entropy
+from trainer.training.tasks import Task
 
-_ACTIONS, _BACKGROUNDS = len(KEYS), len(phrases.BACKGROUNDS)
+_ACTIONS, _BACKGROUNDS = len(KEYS), len(BACKGROUNDS)
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class _Truth:
 class Readouts(nn.Module):
     """Linear readouts of single frames: the action, and the colour of whoever acts.
 
-    An untrained tower gives captions nothing to hold on to, and a contrast then pulls all texts together; a few hundred
-    steps on the words alone first, and the texts find pictures that differ.
+    Against an untrained image tower, a contrastive loss pulls all texts together. After a few hundred steps on these
+    readouts alone, pictures differ enough for the texts to learn from.
     """
 
     def __init__(self, dimensions: int):
@@ -50,23 +51,25 @@ class Readouts(nn.Module):
         return losses, _share_right(actions, mass)
 
 
-class Task(nn.Module):
+class SceneTask(Task):
     """ActionCLIP's contrast of windows with captions, and the cross-entropy that serving's scoring rule implies."""
 
     def __init__(self, model: VideoTextModel, weights: Loss):
-        super().__init__()
-        self.model = model
+        super().__init__(model, weights)
         self.readouts = Readouts(model.dimensions)
-        self.weights = weights
+
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the readouts."""
+        return list(self.readouts.parameters())
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses (already weighted; their sum is to be minimised) and a report of scalars for the log."""
-        device = self.model.mean.device
+        """Losses and a report, as `Task` says."""
+        device = self.model.device
         images = torch.from_numpy(batch.images).to(device, non_blocking=True)
-        if images.is_floating_point():  # a frozen stage: the tower has seen them already
+        if images.is_floating_point():  # a frozen stage: these are items already
             items = images.float()
         else:
-            items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])
+            items = self.model.encode_frames(images.flatten(0, 1)).float().view(*images.shape[:2], -1)
         words, right = self.readouts(
             items.flatten(0, 1),
             torch.from_numpy(batch.frame_mass).to(device, non_blocking=True).flatten(0, 1),
@@ -113,7 +116,7 @@ class Task(nn.Module):
 
 
 def _share_right(scores: Tensor, mass: Tensor) -> Tensor:
-    """How many of those that clearly show one thing have it as their highest score; both [n, A + 1]."""
+    """Of the rows that clearly show one thing, the share that scores it highest; both [n, A + 1]."""
     clear = mass.amax(dim=-1) > 0.75
     right = (scores.argmax(dim=-1) == mass.argmax(dim=-1)) & clear
     return right.sum() / clear.sum().clamp_min(1)

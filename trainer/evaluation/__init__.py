@@ -1,1 +1,1 @@
-"""What a model can do, measured and shown."""
+"""Evaluation: protocols, reports and plots."""

@@ -1,4 +1,4 @@
-"""Curves of a run as a picture."""
+"""A run's curves as a PNG."""
 
 from __future__ import annotations
 

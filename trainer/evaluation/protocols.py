@@ -1,4 +1,4 @@
-"""What a model can do with clips, by the papers' protocols."""
+"""Evaluation protocols of the papers, over clips."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ Floats = npt.NDArray[np.float64]
 def text_embeddings(model: VideoTextModel, texts: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
     """Embeddings of texts in each template: float32 [P, len(texts), D]."""
     filled = [fill(template, text) for template in templates for text in texts]
-    return model.encode_text(model.tokens(filled)).float().unflatten(0, (len(templates), len(texts)))
+    embeddings = model.encode_text(model.tokens(filled)).float()
+    return embeddings.view(len(templates), len(texts), embeddings.shape[-1])
 
 
 def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale: float) -> Floats:
-    """Serving's rule for the trained names (ARCHITECTURE 3e): softmax over names and background texts, averaged over
-    templates. embeddings [n, D], labels [P, A, D], backgrounds [R, D] -> [n, A].
+    """Probabilities of the trained names by serving's rule (ARCHITECTURE 3e), averaged over the templates.
+
+    A softmax over names and background texts. embeddings [n, D], labels [P, A, D], backgrounds [R, D] -> [n, A].
     """
     background = (embeddings @ backgrounds.t()).expand(len(labels), -1, -1)
     logits = scale * torch.cat((embeddings @ labels.mT, background), dim=-1)
@@ -34,11 +36,11 @@ def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale
 
 @torch.inference_mode()
 def labelled_report(model: VideoTextModel, clips: Clips, labels: Sequence[str], sampling: str) -> dict[str, float]:
-    """Top-1 over a user's clips among all labels: those to validate on, or those trained on where there are none.
+    """Top-1 among all labels over the validation clips, or over the training clips where there are none.
 
     ActionCLIP's rule: one view, probabilities averaged over the templates.
     """
-    device = model.mean.device
+    device = model.device
     bank = text_embeddings(model, labels, TEMPLATES)
     apart = clips.of("validate")
     chosen = apart or clips.of("train")

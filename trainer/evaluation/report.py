@@ -1,4 +1,4 @@
-"""What a training run achieved, as a table: the figures of its report, and how they grew."""
+"""The report of a training run as a table: its figures, and how they developed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES: dict[str, str] = {
     "clips_top1_trained": "your own clips, the very ones it was trained on: none were kept apart (top-1)",
     "onset_delay_median_s": "onset delay, median (s)",
 }
-"""What the main figures of a report mean."""
+"""The main figures of a report and their meaning."""
 
 
 def read(run: Path) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""From a model to a draft bundle."""
+"""Export: from a model to a bundle."""

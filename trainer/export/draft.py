@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from engines.bundle.files import References
+from engines.bundle.files import References, write_golden, write_references
 from engines.bundle.manifest import Version
 from trainer.errors import ExportError
 from trainer.models.text.backgrounds import ReferenceText
@@ -22,11 +23,24 @@ from trainer.models.text.templates import fill
 if TYPE_CHECKING:
     from trainer.models.video_text import VideoTextModel
 
+Progress = Callable[[str], None]
+"""Called with what is done next."""
+
 _TEXTS_AT_ONCE = 32
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What a golden probe is made of: seeded pictures of height x width pixels, and texts."""
+
+    height: int
+    width: int
+    texts: tuple[str, ...]
+    seed: int
+
+
 def check_version(version: str) -> str:
-    """The version of a bundle, as it may stand in a manifest. Raises ExportError."""
+    """The version, if a manifest accepts it. Raises ExportError otherwise."""
     try:
         return TypeAdapter(Version).validate_python(version)
     except ValidationError as error:
@@ -35,12 +49,16 @@ def check_version(version: str) -> str:
         ) from error
 
 
-@contextmanager
-def new_directory(out: Path) -> Iterator[Path]:
-    """A directory to fill that becomes `out` when all went well, and vanishes otherwise. Raises ExportError."""
-    out = Path(out)
+def check_new(out: Path) -> None:
+    """Raise ExportError if `out` exists."""
     if out.exists():
         raise ExportError(f"{out} exists; name a new directory, or remove it")
+
+
+@contextmanager
+def new_directory(out: Path) -> Iterator[Path]:
+    """A directory to fill: it becomes `out` on success and is removed on failure. Raises ExportError."""
+    check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -51,13 +69,38 @@ def new_directory(out: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def write_parts(
+    model: VideoTextModel,
+    directory: Path,
+    probe: Probe,
+    references: Sequence[ReferenceText],
+    templates: Sequence[str],
+    progress: Progress,
+) -> tuple[References, dict[str, float]]:
+    """Write all of a bundle but its manifest: tokenizer, golden probe, networks and embedded reference texts.
+
+    Returns the references and each network's greatest difference from torch. Raises ExportError for a tower that is
+    too large, ParityError.
+    """
+    from trainer.export import onnx
+
+    model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
+    progress("computing the golden probe")
+    golden = onnx.golden_probe(model, probe.height, probe.width, probe.texts, seed=probe.seed)
+    write_golden(directory, golden)
+    differences = onnx.write_networks(model, golden, directory, progress=progress)
+    embedded = embed_references(model, references, templates, progress)
+    write_references(directory, embedded)
+    return embedded, differences
+
+
 def embed_references(
     model: VideoTextModel,
     references: Sequence[ReferenceText],
     templates: Sequence[str],
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = lambda step: None,
 ) -> References:
-    """Reference texts with their embeddings; a background stands as it is under every template."""
+    """Reference texts with their embeddings. A background takes no template."""
     import torch
 
     filled = [

@@ -1,4 +1,4 @@
-"""A model as ONNX files, each compared with torch the moment it is written.
+"""A model as ONNX files, each compared with torch as soon as it is written.
 
 `image.onnx` takes uint8 [n, H, W, 3] and normalises inside; `head.onnx` takes windows of items; `text.onnx` takes token
 ids (the forms are in `engines.bundle.manifest`). The leading dimension is free, from 1 to 256.
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from engines.bundle.files import Golden
 from trainer.errors import ExportError, ParityError
-from trainer.models.video_text import VideoTextModel
+from trainer.models.video_text import Clip, VideoTextModel
 
 OPSET = 20
 TOLERANCE = 1e-4
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 
 LARGEST_BATCH = 256
 LARGEST_BYTES = 2**31 - 2**24
-"""Weights that one ONNX file may hold: a protobuf message ends at 2 GiB, and the graph needs a little of it."""
+"""Weights that one ONNX file may hold: a protobuf message holds 2 GiB, and the graph takes a little of it."""
 
 
 class _Image(nn.Module):
@@ -92,9 +92,9 @@ def write_networks(
 
 
 def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str, returned: Sequence[str]) -> None:
-    """Write one network of one input as one ONNX file, its first dimension free."""
+    """Write a network of one input as one ONNX file whose first dimension is free."""
     batch = torch.export.Dim("n", min=1, max=LARGEST_BATCH)
-    # A batch of one would be taken for a constant.
+    # The exporter would take a batch of one for a constant.
     example = example if len(example) > 1 else example.repeat(2, *(1 for _ in example.shape[1:]))
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -107,13 +107,14 @@ def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str
             dynamic_shapes=({0: batch},),
             verbose=False,
         )
-        # The exporter names values after operators, and `embedding` is one: a name must not stand for two things.
+        assert program is not None  # the older exporter returns nothing
+        # The exporter names values after operators, and `embedding` is one; names of values must be unique.
         outputs = {id(value) for value in program.model.graph.outputs}
         for node in program.model.graph:
             for value in node.outputs:
                 if value.name in returned and id(value) not in outputs:
                     value.name = f"{value.name}_inside"
-        # The program's own `save` would put the weights of a large tower beside the file, where a bundle has no place.
+        # The program's own `save` would write the weights of a large tower beside the file; a bundle cannot hold that.
         onnx_ir.save(program.model, path)
 
 
@@ -127,7 +128,7 @@ def _check_sizes(model: VideoTextModel) -> None:
             )
 
 
-def _bytes(module: nn.Module) -> int:
+def _bytes(module: nn.Module | Clip) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
 
@@ -186,7 +187,7 @@ def _picture(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[n
 
 
 def _normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +12,20 @@ import numpy.typing as npt
 
 from engines.bundle import files as bundles
 from engines.bundle.files import References
-from trainer.demo import phrases
-from trainer.demo.phrases import Fact
 from trainer.errors import CheckpointError
-from trainer.export.draft import embed_references, new_directory
-from trainer.models.text import templates
+from trainer.export.draft import Probe, Progress, embed_references, new_directory, write_parts
 from trainer.models.text.backgrounds import ReferenceText
-from trainer.scenes.vocabulary import KEYS
+from trainer.models.text.templates import BARE, TEMPLATES
+from trainer.models.text.texts import Texts
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from trainer.models.video_text import VideoTextModel
     from trainer.recipe import Recipe
 
-Progress = Callable[[str], None]
+TextsOf = Callable[["Recipe"], Texts]
+"""From a recipe to the texts of its source (`Source.texts`)."""
 Floats = npt.NDArray[np.float32]
 
 PROBE_TEXTS = ("a person falls down", "Two people shake hands!", "a person in red waves at a zebra")
@@ -34,22 +35,24 @@ UNCALIBRATED = bundles.EventSettings(
 
 
 def export(
-    run: Path, out: Path, *, progress: Progress = lambda step: None
+    run: Path, out: Path, texts: TextsOf, *, progress: Progress = lambda step: None
 ) -> tuple[bundles.Manifest, dict[str, float]]:
     """Write the averaged model of a run folder, or of a checkpoint file, as a draft bundle to the new directory `out`.
 
-    Returns the manifest and each network's greatest difference from torch. Nothing is left at `out` when it fails.
+    texts: of the source that the model was trained on. Returns the manifest and each network's greatest difference
+    from torch. Nothing is left at `out` when it fails.
     Raises CheckpointError, ExportError when `out` exists, ParityError when an ONNX file does not compute what torch
     does.
     """
     from trainer.training import checkpoint
 
-    model, recipe = checkpoint.load_model(checkpoint_of(run))
+    path = checkpoint_of(run)
+    known = texts(checkpoint.load_recipe(path))
+    model, recipe = checkpoint.load_model(path, known.words)
     with new_directory(out) as building:
-        differences = _write_networks(model, recipe, building, progress)
-        references = embed_references(model, reference_texts(recipe.model.labels), templates.TEMPLATES, progress)
-        bundles.write_references(building, references)
-        synonym = synonym_threshold(model, references, recipe.model.labels)
+        probe = Probe(recipe.data.height, recipe.data.width, PROBE_TEXTS, recipe.seed)
+        references, differences = write_parts(model, building, probe, known.references, TEMPLATES, progress)
+        synonym = synonym_threshold(model, references, known.wordings)
         manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
     return manifest, differences
 
@@ -64,35 +67,20 @@ def checkpoint_of(run: Path) -> Path:
     return path
 
 
-def reference_texts(labels: tuple[str, ...] = ()) -> tuple[ReferenceText, ...]:
-    """What every label competes with: the background texts, and the names of the trained actions.
+def synonym_threshold(model: VideoTextModel, references: References, wordings: Sequence[tuple[str, str]] = ()) -> float:
+    """The cosine above which two texts, averaged over the templates, mean the same.
 
-    labels: names of a user's own actions; without them those of the scenes.
+    wordings: names of trained actions, each with other words for it. The threshold lies half-way between the nearest
+    two names of different actions and what nine in ten wordings reach with their name; where those overlap, or there
+    are no wordings, above the nearest names: distinct actions must go on competing.
     """
-    names = labels or tuple(phrases.canonical(Fact(key)) for key in KEYS)
-    return (
-        *(ReferenceText(text, "background") for text in phrases.BACKGROUNDS),
-        *(ReferenceText(name, "action") for name in names),
-    )
-
-
-def synonym_threshold(model: VideoTextModel, references: References, labels: tuple[str, ...] = ()) -> float:
-    """The cosine from which on two texts mean the same, for texts averaged over the templates.
-
-    Half-way between the nearest two names of different actions and what nine in ten other wordings of an action reach
-    with its name; where those overlap, or a user's labels have no other wordings, above the nearest names: distinct
-    actions must go on competing.
-    """
-
+    actions = [text for text, kind in zip(references.texts, references.kinds, strict=True) if kind == "action"]
     names = _averaged(references)[[kind == "action" for kind in references.kinds]]
     nearest = float(np.max((names @ names.T)[~np.eye(len(names), dtype=bool)], initial=0.0))
-    if labels:
+    if not wordings:
         return _between(nearest, 1.0)
-    wordings = [(key, text) for key in KEYS for text in phrases.plain_wordings(key)]
-    told = embed_references(
-        model, [ReferenceText(text, "action") for _, text in wordings], (templates.TEMPLATES[templates.BARE],)
-    )
-    own = names[[KEYS.index(key) for key, _ in wordings]]
+    told = embed_references(model, [ReferenceText(text, "action") for _, text in wordings], (TEMPLATES[BARE],))
+    own = names[[actions.index(name) for name, _ in wordings]]
     same = float(np.quantile(np.sum(_averaged(told) * own, axis=-1), 0.1))
     return _between(nearest, same if same > nearest else 1.0)
 
@@ -103,24 +91,14 @@ def _between(low: float, high: float) -> float:
 
 def _averaged(references: References) -> Floats:
     total = references.embeddings.sum(axis=1)
-    return total / np.linalg.norm(total, axis=-1, keepdims=True)
-
-
-def _write_networks(model: VideoTextModel, recipe: Recipe, directory: Path, progress: Progress) -> dict[str, float]:
-    from trainer.export import onnx
-
-    model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
-    progress("computing the golden probe")
-    golden = onnx.golden_probe(model, recipe.data.height, recipe.data.width, PROBE_TEXTS, seed=recipe.seed)
-    bundles.write_golden(directory, golden)
-    return onnx.write_networks(model, golden, directory, progress=progress)
+    return np.asarray(total / np.linalg.norm(total, axis=-1, keepdims=True))
 
 
 def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.Manifest:
     from trainer.export.onnx import OPSET
 
     settings = recipe.model
-    # How far what a verdict is about lies behind the window's last frame; calibration measures it.
+    # How far the instant that a verdict is about lies behind the window's last frame. Calibration measures it.
     lag = recipe.targets.last
     return bundles.Manifest(
         name=recipe.name,
@@ -131,13 +109,13 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
             height=recipe.data.height, width=recipe.data.width, resize="area", crop="squash",
             mean=settings.mean, std=settings.std,
         ),
-        # It was trained at one rate only: no other is allowed.
+        # Trained at one rate, so no other is allowed.
         window=bundles.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
         space=bundles.Space(dimensions=settings.dimensions),
         score=bundles.Score(
             logit_scale=float(model.scale.detach()),
             synonym=synonym,
-            templates=templates.TEMPLATES,
+            templates=TEMPLATES,
         ),
         text=bundles.Text(context_length=settings.text.context),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
@@ -149,5 +127,5 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
     )  # fmt: skip
 
 
-def _count(module: object) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())  # type: ignore[attr-defined]
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,14 +24,13 @@ from engines.bundle.files import (
     Window,
     seal,
     write_draft,
-    write_golden,
-    write_references,
 )
 from engines.errors import EngineError
-from trainer.errors import PretrainedError, TrainerError
-from trainer.export.draft import check_version, embed_references
-from trainer.models.text import backgrounds, templates
+from trainer.errors import TrainerError
+from trainer.export.draft import Probe, Progress, check_new, check_version, new_directory, write_parts
+from trainer.models.text import backgrounds
 from trainer.models.text.backgrounds import ReferenceText
+from trainer.models.text.templates import TEMPLATES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,19 +41,19 @@ if TYPE_CHECKING:
 PROBE_TEXTS = ("a person falls down", "Two people shake hands!", "an empty street")
 UNKNOWN_LICENCE = "that of the weights"
 
-# Uncalibrated: a sigmoid model's probabilities are low even for what it is sure of, a softmax shares 1 among all texts.
+# Uncalibrated. A sigmoid's probabilities are low even for sure matches; a softmax shares 1 among all texts.
 _THRESHOLDS = {"softmax": (0.5, 0.3), "sigmoid": (0.2, 0.1)}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the user decides about a bundle; the rest is read from the weights. `rate` in frames/s."""
+    """What the user decides about a bundle; the weights decide the rest. `rate` in frames/s."""
 
     name: str
     version: str = "1.0.0"
     frames: int = 8
     rate: int = 4
-    templates: Sequence[str] = templates.TEMPLATES
+    templates: Sequence[str] = TEMPLATES
     references: Sequence[ReferenceText] = backgrounds.DEFAULTS
     licence: str = UNKNOWN_LICENCE
     seed: int = 0
@@ -66,46 +63,26 @@ class Plan:
 
 
 def write_bundle(
-    source: Pretrained, plan: Plan, out: Path, *, progress: Callable[[str], None] = lambda step: None
+    source: Pretrained, plan: Plan, out: Path, *, progress: Progress = lambda step: None
 ) -> tuple[Manifest, dict[str, float]]:
     """Write a sealed, uncalibrated bundle to the new directory `out`.
 
     Returns its manifest and each network's greatest difference from torch. Nothing is left at `out` when it fails.
-    Raises PretrainedError when `out` exists or the tokenizer cannot be converted, ParityError from the export.
+    Raises ExportError when `out` exists, PretrainedError when the tokenizer cannot be converted, ParityError.
     """
-    out = Path(out)
-    if out.exists():
-        raise PretrainedError(f"{out} exists; name a new directory, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        differences = _write_files(source, plan, building, progress)
+    with new_directory(out) as building:
+        progress("converting the tokenizer")
+        model = video_model(source, plan.frames)
+        probe = Probe(source.form.height, source.form.width, PROBE_TEXTS, plan.seed)
+        _, differences = write_parts(model, building, probe, plan.references, plan.templates, progress)
         progress("sealing")
         write_draft(building, _manifest(source, plan))
         manifest = seal(building)
-        building.chmod(0o755)
-        building.replace(out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return manifest, differences
 
 
-def _write_files(source: Pretrained, plan: Plan, directory: Path, progress: Callable[[str], None]) -> dict[str, float]:
-    from trainer.export import onnx
-
-    progress("converting the tokenizer")
-    model = video_model(source, plan.frames)
-    model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
-    progress("computing the golden probe")
-    golden = onnx.golden_probe(model, source.form.height, source.form.width, PROBE_TEXTS, seed=plan.seed)
-    write_golden(directory, golden)
-    differences = onnx.write_networks(model, golden, directory, progress=progress)
-    write_references(directory, embed_references(model, plan.references, plan.templates, progress))
-    return differences
-
-
 def video_model(source: Pretrained, frames: int) -> VideoTextModel:
-    """The pretrained towers with MeanP, in eval mode. Raises PretrainedError where the tokenizer has no such form."""
+    """The pretrained towers with MeanP, in eval mode. Raises PretrainedError if the tokenizer cannot be converted."""
     from trainer.models.heads.mean_pool import MeanP
     from trainer.models.text.clip_tokenizer import convert
     from trainer.models.video_text import VideoTextModel
@@ -166,7 +143,7 @@ def _dimensions(source: Pretrained) -> int:
 
 
 def name_of(model: str) -> str:
-    """A bundle name made of a model's: `local-dir:/models/ViT-B-32` becomes `vit-b-32`."""
+    """A bundle name derived from a model's: `local-dir:/models/ViT-B-32` becomes `vit-b-32`."""
     last = model.rstrip("/").split("/")[-1].split(":")[-1]
     return re.sub(r"[^a-z0-9._-]+", "-", last.lower()).strip("-._") or "clip"
 
@@ -203,8 +180,7 @@ def bundle(
             references=backgrounds.read(labels) if labels else backgrounds.DEFAULTS,
             licence=licence,
         )
-        if out.exists():
-            raise PretrainedError(f"{out} exists; name a new directory, or remove it")
+        check_new(out)
         manifest, differences = _run(model, pretrained, like, plan, out, console)
     except (TrainerError, EngineError) as error:
         console.print(f"error: {error}", style="red", markup=False, highlight=False)
@@ -220,10 +196,11 @@ def bundle(
 def _run(
     model: str, pretrained: str | None, like: str | None, plan: Plan, out: Path, console: Console
 ) -> tuple[Manifest, dict[str, float]]:
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("loading open_clip and the weights")
         from trainer.models.towers import pretrained as loading
 

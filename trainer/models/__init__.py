@@ -1,1 +1,1 @@
-"""From pixels and words to one space: towers, temporal heads, texts."""
+"""From pixels and words to one embedding space: towers, temporal heads, text."""

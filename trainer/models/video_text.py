@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import open_clip
@@ -11,13 +12,37 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from trainer.demo import phrases
 from trainer.models import heads
-from trainer.models.text import word_tokenizer
+from trainer.models.text.word_tokenizer import build_tokenizer
 from trainer.models.towers.slim_resnet import actionwire_resnet  # noqa: F401  registers the towers with timm
 from trainer.recipe import Model
 
 MAX_SCALE = 100.0
+
+
+class Clip(Protocol):
+    """What is used of open_clip's models: two towers into one space, and a learned scale."""
+
+    visual: nn.Module
+    text_projection: Tensor
+    """[width, D]; of CLIP's own text tower only."""
+    logit_scale: Tensor
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Normalised pixels [n, 3, H, W] to [n, D]."""
+        ...
+
+    def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
+        """Token ids [n, context] to [n, D]."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """As of any module."""
+        ...
+
+    def buffers(self) -> Iterator[Tensor]:
+        """As of any module."""
+        ...
 
 
 class VideoTextModel(nn.Module):
@@ -26,9 +51,14 @@ class VideoTextModel(nn.Module):
     Pictures are uint8 RGB [n, H, W, 3]; normalisation is part of the network. D is the width of the joint space.
     """
 
+    clip: Clip
+    head: nn.Module
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
-        clip: nn.Module,
+        clip: Clip,
         head: nn.Module,
         tokenizer: Tokenizer,
         *,
@@ -43,6 +73,11 @@ class VideoTextModel(nn.Module):
         self.frames = frames
         self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.mean.device
 
     @property
     def dimensions(self) -> int:
@@ -65,7 +100,7 @@ class VideoTextModel(nn.Module):
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token ids of texts, int64 [n, context], on the model's device."""
         ids = np.array([entry.ids for entry in self.tokenizer.encode_batch(list(texts))], np.int64)
-        return torch.from_numpy(ids).to(self.mean.device)
+        return torch.from_numpy(ids).to(self.device)
 
     @property
     def scale(self) -> Tensor:
@@ -73,11 +108,12 @@ class VideoTextModel(nn.Module):
         return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
 
 
-def build(settings: Model, height: int, width: int) -> VideoTextModel:
-    """A fresh model for pictures of height x width; torch's random state decides its weights."""
-    tokenizer = word_tokenizer.build_tokenizer(
-        word_tokenizer.vocabulary((*phrases.all_wordings(), *settings.labels)), settings.text.context
-    )
+def build(settings: Model, height: int, width: int, words: Sequence[str]) -> VideoTextModel:
+    """A fresh model for pictures of height x width that can read `words`; torch's random state decides its weights.
+
+    Raises RecipeError for a head that cannot be built, and what timm and open_clip raise.
+    """
+    tokenizer = build_tokenizer(words, settings.text.context)
     clip = open_clip.CLIP(
         embed_dim=settings.dimensions,
         vision_cfg={

@@ -1,1 +1,1 @@
-"""From batches to a checkpoint."""
+"""Training: sources, tasks, losses, the optimiser, the loop and its checkpoints."""

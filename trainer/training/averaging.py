@@ -1,4 +1,4 @@
-"""The moving average of a model in training."""
+"""The moving average of a model's weights during training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Average:
-    """An exponential moving average of a model's parameters and buffers, with a faster pace at the beginning."""
+    """An exponential moving average of a model's parameters and buffers, which moves faster in the first steps."""
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay

@@ -1,11 +1,12 @@
 """Checkpoints as safetensors: weights, their moving average, the optimiser's moments and the step. No pickle.
 
-Batches are a function of recipe and step, so a run that goes on from a checkpoint does what the uncut run would do.
+Batches are a function of recipe and step, so a resumed run computes what an uninterrupted one would.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ _AVERAGE, _MOMENTS = "average.", "moments."
 def save(
     path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, step: int, recipe: Recipe
 ) -> None:
-    """Write a checkpoint of the state after `step` steps; the old one is replaced only when the new one is whole."""
+    """Write the state after `step` steps. The old checkpoint is replaced only when the new one is complete."""
     tensors = dict(task.state_dict())
     tensors |= {_AVERAGE + name: tensor for name, tensor in average.state.items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -37,7 +38,7 @@ def save(
 
 
 def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: Recipe) -> int:
-    """Load a checkpoint into a run's parts and return its step. Raises CheckpointError for another recipe's."""
+    """Load a checkpoint into the parts of a run and return its step. Raises CheckpointError for another recipe."""
     tensors, metadata = _read(path)
     if Recipe.model_validate_json(metadata["recipe"]) != recipe:
         raise CheckpointError(
@@ -56,27 +57,35 @@ def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.opti
     return int(metadata["step"])
 
 
-def load_model(path: Path) -> tuple[VideoTextModel, Recipe]:
-    """The averaged model of a checkpoint, in evaluation mode, and the recipe that made it."""
+def load_recipe(path: Path) -> Recipe:
+    """The recipe that a checkpoint was trained by. Raises CheckpointError."""
+    return Recipe.model_validate_json(_read(path, tensors=False)[1]["recipe"])
+
+
+def load_model(path: Path, words: Sequence[str]) -> tuple[VideoTextModel, Recipe]:
+    """The averaged model of a checkpoint, in evaluation mode, and the recipe that made it.
+
+    words: the vocabulary that it was trained with (`Texts.words` of its source). Raises CheckpointError.
+    """
     tensors, metadata = _read(path)
     recipe = Recipe.model_validate_json(metadata["recipe"])
-    model = build(recipe.model, recipe.data.height, recipe.data.width)
+    model = build(recipe.model, recipe.data.height, recipe.data.width, words)
     model.load_state_dict(_part(tensors, _AVERAGE))
     return model.eval(), recipe
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118  no mapping
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
     if not {"step", "recipe"} <= metadata.keys():
         raise CheckpointError(
             f"{path} lacks step and recipe ({json.dumps(sorted(metadata))}); it is no checkpoint of ours"
         )
-    return tensors, metadata
+    return found, metadata
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The losses: ActionCLIP's multi-positive symmetric KL and the cross-entropy over names that serving's rule implies."""
+"""Losses: ActionCLIP's symmetric KL with several positives, and the cross-entropy that serving's rule implies."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_AWAY = -1e4  # a logit that takes no part: exp() of it is zero in float32 and bfloat16 alike
+_AWAY = -1e4  # a masked logit: its exp() is zero in float32 and bfloat16 alike
 _SHARPNESS = 10.0
 
 
 def scaled_cosines(scale: Tensor, embeddings: Tensor, texts: Tensor) -> Tensor:
-    """Logits float32 [n, m] of embeddings [n, D] and texts [m, D], in full precision whatever autocast is on.
+    """Logits float32 [n, m] of embeddings [n, D] and texts [m, D], in full precision even under autocast.
 
-    In bfloat16 neighbouring logits near 100 are half a unit apart.
+    In bfloat16, neighbouring logits near 100 are half a unit apart.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         return scale.float() * embeddings.float() @ texts.float().t()
@@ -23,7 +23,7 @@ def positive_targets(positives: Tensor, *, leak: bool = True) -> Tensor:
     """Target rows of the KL loss (ActionCLIP release).
 
     positives: 0/1, [n, m]. With `leak` the softmax of ten times the positives, as the release has it: positives share
-    the mass, every negative keeps e^-10 of a share. Without it exact shares; a row without positives is zero.
+    the mass, and every negative gets e^-10 of a share. Without `leak`, exact shares; a row without positives is zero.
     """
     positives = positives.float()
     if leak:
@@ -52,14 +52,14 @@ def _row_kl(logits: Tensor, positives: Tensor, undecided: Tensor, *, leak: bool)
     logits = logits.float().masked_fill(undecided, _AWAY)
     target = positive_targets(positives, leak=leak).masked_fill(undecided, 0.0)
     target = target / target.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-    decided = torch.special.xlogy(target, target) - target * F.log_softmax(logits, dim=-1)
+    decided: Tensor = torch.special.xlogy(target, target) - target * F.log_softmax(logits, dim=-1)
     rows = (positives > 0).any(dim=-1).float()
     return (decided.sum(dim=-1) * rows).sum() / rows.sum().clamp_min(1)
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy with targets that sum to one per row, [n, k] both; rows of zeros take no part."""
-    losses = -(target * F.log_softmax(logits, dim=-1)).sum(dim=-1)
+    losses: Tensor = -(target * F.log_softmax(logits, dim=-1)).sum(dim=-1)
     return losses.sum() / target.sum().clamp_min(1)
 
 

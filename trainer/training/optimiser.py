@@ -8,29 +8,30 @@ update. Source: Jordan et al., "Muon: an optimizer for hidden layers in neural n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Optimiser, Recipe
 
 _MOMENTUM = 0.9
 _STEPS = 4
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic iteration: steep at zero, so that small singular values grow fast (Jordan et al.)."""
+"""Of the quintic Newton-Schulz iteration: steep at zero, so that small singular values grow fast (Jordan et al.)."""
 
 
 class AdamMuon(torch.optim.AdamW):
     """AdamW, but groups with `orthogonal: True` (no parameter below two dimensions) learn by Muon."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One step of all groups; parameters without a gradient rest."""
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # no overloads
+        """One step of all groups. Parameters without a gradient do not change."""
         groups = self.param_groups
         self.param_groups = [group for group in groups if not group.get("orthogonal")]
         try:
-            loss = super().step(closure)
+            loss: float | None = super().step(closure)
         finally:
             self.param_groups = groups
         for group in groups:
@@ -43,7 +44,7 @@ class AdamMuon(torch.optim.AdamW):
     def _turn(self, parameter: Tensor, gradient: Tensor, rate: float, decay: float) -> None:
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(())  # torch looks for it in every state that AdamW loads
+            state["step"] = torch.zeros(())  # AdamW.load_state_dict expects it in every state
             state["momentum"] = torch.zeros_like(parameter)
         state["step"] += 1
         momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
@@ -57,7 +58,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """A matrix [m, n] with the singular vectors of the given one and singular values near one (0.5 to 1.3)."""
     tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.t() if tall else matrix
-    turned = wide / (wide.norm() + 1e-7)
+    turned: Tensor = wide / (wide.norm() + 1e-7)
     a, b, c = _COEFFICIENTS
     for _ in range(_STEPS):
         square = turned @ turned.t()
@@ -74,7 +75,7 @@ def learning_rate(position: float, *, base: float, warmup: float, total: float) 
 
 
 def rate_at(recipe: Recipe, step: int) -> float:
-    """The rate of a step, counted from 0: one curve while the image tower learns, then one for every frozen stage."""
+    """The learning rate of a step (from 0): one curve while the image tower learns, then one per frozen stage."""
     settings = recipe.optimiser
     if step < recipe.thawed_steps:
         return learning_rate(step + 1, base=settings.rate, warmup=settings.warmup_steps, total=recipe.thawed_steps + 1)
@@ -82,25 +83,23 @@ def rate_at(recipe: Recipe, step: int) -> float:
     return learning_rate(begun + 1, base=stage.rate, warmup=settings.warmup_steps, total=stage.steps + 1)
 
 
-def build_optimiser(
-    settings: Optimiser, text: nn.Module, image: nn.Module, head: nn.Module, readouts: nn.Module | None = None
-) -> AdamMuon:
-    """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP); readouts at the rate.
+def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[nn.Parameter] = ()) -> AdamMuon:
+    """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP); `extra` at the rate.
 
     With `orthogonal` the image tower's convolutions are a group of their own that learns by Muon. Weight decay reaches
     every parameter, norms and biases included, as in the release.
     """
-    visual = list(image.parameters())
+    visual = list(model.clip.visual.parameters())
     ours = {id(parameter) for parameter in visual}
-    words = [parameter for parameter in text.parameters() if id(parameter) not in ours]
+    words = [parameter for parameter in model.clip.parameters() if id(parameter) not in ours]
     kernels = [parameter for parameter in visual if settings.orthogonal and parameter.ndim == 4]
     turned = {id(parameter) for parameter in kernels}
     groups = [
         {"params": words, "ratio": settings.text_ratio},
         {"params": [parameter for parameter in visual if id(parameter) not in turned], "ratio": settings.image_ratio},
         {"params": kernels, "ratio": settings.orthogonal, "orthogonal": True},
-        {"params": list(head.parameters()), "ratio": settings.head_ratio},
-        {"params": list(readouts.parameters()) if readouts is not None else [], "ratio": 1.0},
+        {"params": list(model.head.parameters()), "ratio": settings.head_ratio},
+        {"params": list(extra), "ratio": 1.0},
     ]
     return AdamMuon(
         [group for group in groups if group["params"]],

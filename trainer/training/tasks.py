@@ -1,4 +1,4 @@
-"""Model and loss together: a batch in, losses and a report out. The loop knows neither CLIP nor heads."""
+"""Tasks: model and losses together, so that the loop knows neither CLIP nor heads."""
 
 from __future__ import annotations
 
@@ -11,19 +11,31 @@ from trainer.recipe import Loss
 from trainer.training.losses import multi_positive_kl, scaled_cosines
 
 
-class ClipTask(nn.Module):
-    """ActionCLIP's own training: clips against their captions, those of one label being positives of each other."""
+class Task(nn.Module):
+    """A model and its losses.
+
+    Called with a batch of its source, a task gives the losses (already weighted; their sum is to be minimised) and a
+    report of scalars for the log, both by name.
+    """
 
     def __init__(self, model: VideoTextModel, weights: Loss):
         super().__init__()
         self.model = model
         self.weights = weights
 
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """Parameters beside the model's, which are dropped after training."""
+        return []
+
+
+class ClipTask(Task):
+    """ActionCLIP's training: clips against captions, where clips and captions of one label are positives."""
+
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses (already weighted) and a report of scalars, as `Task` gives them."""
-        device = self.model.mean.device
+        """Losses and a report, as `Task` says."""
+        device = self.model.device
         images = torch.from_numpy(batch.images).to(device, non_blocking=True)
-        items = self.model.encode_frames(images.flatten(0, 1)).float().unflatten(0, images.shape[:2])
+        items = self.model.encode_frames(images.flatten(0, 1)).float().view(*images.shape[:2], -1)
         texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True))
         labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
         if items.shape[1] == 1:

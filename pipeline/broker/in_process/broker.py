@@ -1,4 +1,4 @@
-"""The factory of the in-process broker's clients, and what tests may do to it."""
+"""The factory of the in-process broker's clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _wall_ms() -> int:
 class InProcessBroker:
     """Keeps `contract.Broker` for the threads of one process.
 
-    now_ms: what records are stamped with, milliseconds since 1970; inject a manual clock for identical records.
+    now_ms: the clock that stamps records, in milliseconds since 1970. A manual clock makes identical records.
     """
 
     capabilities = Capability(0)
@@ -37,7 +37,7 @@ class InProcessBroker:
         self._slots: dict[tuple[str, str], InProcessConsumer] = {}
 
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
-        """See the contract; settings change nothing, there is neither retention nor compaction."""
+        """See the contract. Settings are ignored: there is neither retention nor compaction."""
         with self._changed:
             for topic in topics:
                 count = self._logs.count(topic.name)
@@ -86,7 +86,7 @@ class InProcessBroker:
     def group_consumer(
         self, topic: str, group: str, session_seconds: float = 10.0, slot: str | None = None
     ) -> InProcessConsumer:
-        """See the contract; a session never times out by itself."""
+        """See the contract. A session never times out by itself."""
         with self._changed:
             if slot is not None:
                 self.free(group, slot)
@@ -112,16 +112,16 @@ class InProcessBroker:
         return InProcessProducer(self._logs, self._changed, self._limit)
 
     def transactions(self, transactional_id: str, seconds: float) -> InProcessTransactions:
-        """See the contract; the predecessor's open transaction is aborted, but it may begin another."""
+        """See the contract. The predecessor's open transaction is aborted, but it may begin another."""
         with self._changed:
             if predecessor := self._transactions.get(transactional_id):
-                predecessor.break_off()
+                predecessor.abort_open()
             made = InProcessTransactions(self._logs, self._changed, self._limit, self._accepts)
             self._transactions[transactional_id] = made
             return made
 
     def check(self, seconds: float) -> None:
-        """See the contract; it always answers."""
+        """See the contract. It always answers."""
 
     def close(self) -> None:
         """See the contract."""

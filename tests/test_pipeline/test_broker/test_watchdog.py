@@ -5,7 +5,7 @@ import sys
 import threading
 
 from pipeline.broker.watchdog import Overdue, Watchdog, WatchdogThread
-from pipeline.local.broker_node.ports import choose
+from pipeline.local.ports import free_port
 from pipeline.supervisor import STUCK
 
 
@@ -74,7 +74,7 @@ def test_the_thread_calls_once_when_a_step_hangs() -> None:
         expired.set()
 
     watchdog = Watchdog(limit=60, hard_limit=0.3)
-    thread = WatchdogThread([("127.0.0.1", choose().client)], watchdog=watchdog, expire=expire, interval=0.02)
+    thread = WatchdogThread([("127.0.0.1", free_port())], watchdog=watchdog, expire=expire, interval=0.02)
     with thread.step("short"):
         pass
     with thread.step("long"):

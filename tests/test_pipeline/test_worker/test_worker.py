@@ -17,6 +17,7 @@ from pipeline.broker.contract import TopicSettings
 from pipeline.broker.control_topic import write
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.in_process.producers import InProcessTransactions
+from pipeline.broker.reading import read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.http import HttpSettings
 from pipeline.config.labels import LabelSettings
@@ -96,12 +97,7 @@ SCENES = [("grey", 12), ("cyan", 16), ("grey", 12), ("cyan", 12), ("grey", 16)]
 
 def written(broker: InProcessBroker, topic: str, partitions: int = PARTITIONS) -> list[Record]:
     """Committed records of a topic, by partition."""
-    reader = broker.reader([Partition(topic, number) for number in range(partitions)])
-    ends = {one: end for one, (_, end) in reader.bounds(1.0).items()}
-    records: list[Record] = []
-    while any(reader.positions()[one] < end for one, end in ends.items()):
-        records += reader.read(0.1)
-    reader.close()
+    records = read_all(broker, [Partition(topic, number) for number in range(partitions)])
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 

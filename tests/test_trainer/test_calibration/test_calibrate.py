@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
-from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from engines.bundle import files as bundles
 from engines.errors import TextError
-from trainer import cli
 from trainer.calibration import streams
-from trainer.calibration.calibrate import Seen, Streams, calibrate
-from trainer.calibration.recordings import Recorded, seeds_of
+from trainer.calibration.calibrate import Seen, calibrate
 from trainer.calibration.serving_commands import Scores, evaluate
-from trainer.demo.demo_model import replace
-from trainer.errors import CalibrationError, CommandError, RecipeError
+from trainer.calibration.streams import Recorded
+from trainer.demo.recordings import Streams
+from trainer.errors import CalibrationError, CommandError
 from trainer.scenes.vocabulary import ACTIONS
-
-SHORT = Streams("10100", "10200", "10120", "10204", cameras=1, seconds=20.0)
-
-
-@pytest.fixture(scope="module")
-def calibrated(tiny_draft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny draft, calibrated and sealed."""
-    folder = tmp_path_factory.mktemp("calibrated")
-    calibrate(tiny_draft, folder / "bundle", SHORT.material(folder / "cache", lambda *_: None))
-    return folder / "bundle"
 
 
 def test_the_bundle_is_sealed_with_measured_thresholds(calibrated: Path, tiny_draft: Path) -> None:
@@ -47,35 +34,6 @@ def test_the_bundle_is_sealed_with_measured_thresholds(calibrated: Path, tiny_dr
     # What the search counts is what the event machine does, but for the ticks that rounding moves.
     assert report["held_back"]["event_f1_of_the_search"] == pytest.approx(report["held_back"]["event_f1"] or 0, abs=0.2)
     assert report["temperature"]["loss"] <= report["temperature"]["loss_at_one"]
-
-
-def test_a_bundle_replaces_the_shipped_one_as_a_whole(calibrated: Path, tmp_path: Path) -> None:
-    """The place then holds the new bundle and nothing else; a draft is not shipped."""
-    place = tmp_path / "demo"
-    place.mkdir()
-    (place / "old").write_text("old")
-    replace(calibrated, place)
-    assert bundles.load(place).manifest == bundles.load(calibrated).manifest
-    assert [entry.name for entry in tmp_path.iterdir()] == ["demo"]
-
-
-def test_the_command_names_the_streams_that_are_used() -> None:
-    """Its defaults stand in its help, which must not load what `Streams` needs, and are the same."""
-    offered = signature(cli.calibrate).parameters
-    named = ("seeds", "quiet", "held_back", "held_back_quiet", "cameras", "seconds")
-    assert tuple(offered[name].default for name in named) == astuple(Streams())
-
-
-def test_seeds_that_decide_do_not_measure() -> None:
-    """Fitting and held-back seeds must differ, and so must their cameras; all are of the validation range."""
-    with pytest.raises(CalibrationError, match="a camera of seed 10134, which seed 10102 has too, would both fit and"):
-        Streams(fit="10130-10153", held_back="10100-10105")
-    with pytest.raises(CalibrationError, match="seed 10105"):
-        Streams(fit="10100-10110", held_back="10105-10106")
-    for wrong in ("9999", "20000-20001", "ten", "10005-10001", "19999-20000"):
-        with pytest.raises(RecipeError):
-            seeds_of(wrong)
-    assert list(seeds_of("10100-10102")) == [10100, 10101, 10102]
 
 
 def test_a_command_that_fails_is_quoted(tmp_path: Path) -> None:
@@ -107,13 +65,15 @@ def test_a_label_that_the_bundle_cannot_read_is_named_before_the_replays(tiny_dr
     assert not (tmp_path / "out").exists()
 
 
-def test_own_recordings_decide_and_measure(calibrated: Path, tiny_draft: Path, tmp_path: Path) -> None:
+def test_own_recordings_decide_and_measure(
+    short_streams: Streams, calibrated: Path, tiny_draft: Path, tmp_path: Path
+) -> None:
     """Two truth documents with their videos in place of rendered seeds; here videos that were rendered, renamed.
 
     fit.json        yard: actions    hall: nothing happens
     held-back.json  gate: actions                          no quiet camera: none in the report
     """
-    rendered = SHORT.material(calibrated.parent / "cache", lambda *_: None)
+    rendered = short_streams.material(calibrated.parent / "cache", lambda *_: None)
 
     def document(name: str, **cameras: object) -> Path:
         entries = []

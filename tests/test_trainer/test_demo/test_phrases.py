@@ -7,6 +7,7 @@ import numpy as np
 from trainer.demo import phrases
 from trainer.demo.phrases import Fact
 from trainer.models.text import templates, word_tokenizer
+from trainer.models.text.texts import texts_of
 from trainer.scenes.vocabulary import ACTIONS, COLOURS, HELD_OUT, KEYS
 
 
@@ -37,3 +38,15 @@ def test_every_wording_of_every_caption_is_known_to_the_tokenizer() -> None:
 def test_the_plain_wording_of_an_action_is_its_label() -> None:
     """What the demo watches for is what the model was trained on."""
     assert [phrases.canonical(Fact(action.key)) for action in ACTIONS] == [action.label for action in ACTIONS]
+
+
+def test_a_model_of_own_clips_knows_the_words_of_the_scenes() -> None:
+    """The common words are those of the phrases, so that both kinds of model are of one shape."""
+    assert phrases.texts().words == texts_of(()).words
+
+
+def test_other_wordings_belong_to_names_that_compete() -> None:
+    """The threshold for synonyms compares each with its own name."""
+    texts = phrases.texts()
+    names = {text.text for text in texts.references if text.kind == "action"}
+    assert {name for name, _ in texts.wordings} == names

@@ -13,6 +13,8 @@ from torch import nn
 from engines.backends import open_engine
 from engines.bundle import files as bundles
 from engines.text.text_bank import TextEncoder
+from trainer.demo.phrases import texts
+from trainer.demo.source import SCENES
 from trainer.errors import CheckpointError, ExportError, ParityError
 from trainer.export import onnx
 from trainer.export.draft import new_directory
@@ -37,7 +39,7 @@ def test_every_backend_computes_what_torch_does(tiny_draft: Path, backend: str) 
 def test_the_manifest_says_how_the_model_was_trained(tiny_draft: Path, tiny_recipe: Recipe, tiny_run: Path) -> None:
     """Window, rate, templates, scale and the averaged weights go into the draft; it is not calibrated."""
     manifest = bundles.load(tiny_draft, allow_draft=True).manifest
-    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME)
+    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME, texts().words)
     assert (manifest.window.frames, manifest.window.rate) == (4, 4)
     assert manifest.score.templates == templates.TEMPLATES
     assert manifest.score.logit_scale == pytest.approx(float(model.scale.detach()))
@@ -54,11 +56,11 @@ def test_trained_names_compete_and_backgrounds_take_no_template(tiny_draft: Path
     for kind, embeddings in zip(references.kinds, references.embeddings, strict=True):
         same = np.allclose(embeddings, embeddings[0], atol=1e-6)
         assert same == (kind == "background")
-    texts = TextEncoder(opened)
+    encoder = TextEncoder(opened)
     try:
-        left_out = texts.bank(names).left_out
+        left_out = encoder.bank(names).left_out
     finally:
-        texts.close()
+        encoder.close()
     assert np.array_equal(left_out[:, -len(names) :], np.eye(len(names), dtype=bool))
 
 
@@ -66,7 +68,7 @@ def test_a_tower_that_no_file_can_hold_is_refused_before_it_is_exported(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tower is named; nothing was written."""
-    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME)
+    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME, texts().words)
     golden = onnx.golden_probe(model, 48, 64, ("a person falls",))
     monkeypatch.setattr(onnx, "LARGEST_BYTES", 1000)
     with pytest.raises(ExportError, match=r"the image tower takes .* GiB, and one ONNX file holds less than 2 GiB"):
@@ -113,7 +115,7 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path, tiny_run: Path) -> Non
     with pytest.raises(CheckpointError, match="train first"):
         checkpoint_of(tmp_path)
     with pytest.raises(ExportError, match="exists"):
-        export(tiny_run, tmp_path)
+        export(tiny_run, tmp_path, SCENES.texts)
     with pytest.raises(ZeroDivisionError), new_directory(tmp_path / "new") as building:
         (building / "half").write_text("half")
         raise ZeroDivisionError

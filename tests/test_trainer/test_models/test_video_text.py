@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trainer.models.text.texts import texts_of
 from trainer.models.video_text import build, windows_of
 from trainer.recipe import Recipe
 
@@ -13,7 +14,7 @@ from trainer.recipe import Recipe
 def model(tiny_recipe: Recipe) -> torch.nn.Module:
     """A fresh tiny model."""
     torch.manual_seed(0)
-    return build(tiny_recipe.model, 48, 64).eval()
+    return build(tiny_recipe.model, 48, 64, texts_of(()).words).eval()
 
 
 def test_a_frame_has_one_embedding_wherever_it_stands(model: torch.nn.Module) -> None:

@@ -11,14 +11,15 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from trainer.data.prefetch import ahead
 from trainer.demo.batches import Batches
 from trainer.demo.footage import open_footage
-from trainer.demo.phrases import Fact, seen_facts
+from trainer.demo.phrases import texts
 from trainer.demo.plans import plans
-from trainer.demo.task import Task
+from trainer.demo.source import SCENES
+from trainer.demo.task import SceneTask
 from trainer.errors import CheckpointError, RecipeError
 from trainer.evaluation.report import history, read
+from trainer.models.video_text import build
 from trainer.recipe import Recipe
 from trainer.scenes.vocabulary import KEYS
 from trainer.training import checkpoint, loop
@@ -62,9 +63,9 @@ def test_an_interrupted_run_ends_like_an_uncut_one(
                 raise Interrupted
 
         with pytest.raises(Interrupted):
-            loop.train(tiny_recipe, tmp_path, cache=footage_cache, report=cut)
+            loop.train(tiny_recipe, SCENES, tmp_path, cache=footage_cache, report=cut)
         assert logged(tmp_path) == [row for row in logged(tiny_run) if row["step"] <= at and "validation" not in row]
-    loop.train(tiny_recipe, tmp_path, cache=footage_cache)
+    loop.train(tiny_recipe, SCENES, tmp_path, cache=footage_cache)
     assert logged(tmp_path) == logged(tiny_run)
     assert read(tmp_path) == read(tiny_run)
     ours, theirs = (load_file(run / checkpoint.NAME) for run in (tmp_path, tiny_run))
@@ -81,7 +82,7 @@ def test_a_finished_run_is_measured_once(
     with (run / "metrics.jsonl").open("a") as log:
         log.write('{"ste')
 
-    loop.train(tiny_recipe, run, cache=footage_cache)
+    loop.train(tiny_recipe, SCENES, run, cache=footage_cache)
 
     assert logged(run) == logged(tiny_run)
 
@@ -91,11 +92,11 @@ def test_weights_are_used_as_they_are_under_mixed_precision(
 ) -> None:
     """autocast keeps a cast of each weight while it is open: one that spans two steps would train from old weights."""
     monkeypatch.setattr(loop, "_mixed", lambda device: torch.autocast("cpu", torch.bfloat16))
-    model = loop.build(tiny_recipe.model, 48, 64)
-    task = Task(model, tiny_recipe.loss)
+    model = build(tiny_recipe.model, 48, 64, texts().words)
+    task = SceneTask(model, tiny_recipe.loss)
     footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
     batch = Batches(tiny_recipe, [footage], model.tokenizer).batch(0)
-    optimiser = build_optimiser(tiny_recipe.optimiser, model.clip, model.clip.visual, model.head)
+    optimiser = build_optimiser(tiny_recipe.optimiser, model)
 
     loop._step(task, batch, optimiser, tiny_recipe, 0, "cpu")
     with torch.no_grad():
@@ -127,7 +128,7 @@ def test_what_cannot_be_trained_is_said_before_rendering(
         tree[part] |= values
 
     with pytest.raises(RecipeError, match=reason):
-        loop.train(Recipe.model_validate(tree), tmp_path)
+        loop.train(Recipe.model_validate(tree), SCENES, tmp_path)
 
     assert not (tmp_path / "footage").exists()
 
@@ -135,7 +136,7 @@ def test_what_cannot_be_trained_is_said_before_rendering(
 def test_a_device_that_is_not_there_is_named(tiny_run: Path, footage_cache: Path) -> None:
     """The one that measures, as the one that trains."""
     with pytest.raises(RecipeError, match="cannot be built on 'nowhere'"):
-        loop.measure(tiny_run, device="nowhere", cache=footage_cache)
+        loop.measure(tiny_run, SCENES, device="nowhere", cache=footage_cache)
 
 
 def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_recipe: Recipe, footage_cache: Path) -> None:
@@ -143,21 +144,8 @@ def test_a_run_folder_of_another_recipe_is_refused(tiny_run: Path, tiny_recipe: 
     other = tiny_recipe.model_copy(update={"seed": 2})
     kept = (tiny_run / "recipe.json").read_text()
     with pytest.raises(CheckpointError, match="another recipe"):
-        loop.train(other, tiny_run, cache=footage_cache)
+        loop.train(other, SCENES, tiny_run, cache=footage_cache)
     assert (tiny_run / "recipe.json").read_text() == kept
-
-
-def test_the_same_step_gives_the_same_batch(tiny_recipe: Recipe, footage_cache: Path) -> None:
-    """Batches are a function of recipe and step, whatever was drawn before and by however many threads."""
-    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
-    tokenizer = loop.build(tiny_recipe.model, 48, 64).tokenizer
-    batches, again = (Batches(tiny_recipe, [footage], tokenizer) for _ in range(2))
-    first = batches.batch(45)
-    batches.batch(3)
-    for other in (batches.batch(45), list(ahead(again.batch, 44, 46, 2))[1]):
-        for name in ("images", "tokens", "mass", "positives", "open", "background"):
-            assert np.array_equal(getattr(first, name), getattr(other, name)), name
-    assert not np.array_equal(first.images, batches.batch(46).images)
 
 
 def test_every_part_learns_in_its_stages(tiny_run: Path) -> None:
@@ -171,13 +159,3 @@ def test_every_part_learns_in_its_stages(tiny_run: Path) -> None:
     tensors = load_file(tiny_run / checkpoint.NAME)
     taken = {int(value) for name, value in tensors.items() if name.startswith("moments.") and name.endswith(".step")}
     assert taken == {65, 50, 25}
-
-
-def test_no_training_stream_shows_a_held_out_pair(tiny_recipe: Recipe, footage_cache: Path) -> None:
-    """What is filmed for training is what captions may state."""
-    seen = set(seen_facts())
-    rows = [
-        row for stretch in open_footage(footage_cache, plans(tiny_recipe)["train"]).stretches for row in stretch.rows
-    ]
-    assert rows
-    assert all(Fact(key, who[0]) in seen for key, _, _, who in rows if who and who[0] is not None)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch import nn
 
+from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Optimiser, Recipe
 from trainer.training.optimiser import AdamMuon, build_optimiser, learning_rate, orthogonal, rate_at, set_rate
+
+
+def model_of(image: nn.Module, head: nn.Module, words: nn.Module) -> VideoTextModel:
+    """A model of these parts, which the optimiser only counts."""
+    clip = nn.ModuleDict({"visual": image, "words": words})
+    return VideoTextModel(clip, head, Tokenizer(WordLevel({"a": 0}, "a")), frames=1, mean=(0,) * 3, std=(1,) * 3)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +31,7 @@ def test_golden_learning_rates(epoch: float, rate: float) -> None:
 def test_groups_learn_at_their_ratios() -> None:
     """Text tower, image tower and head get their shares of the rate, and every parameter is in exactly one group."""
     image, head = nn.Linear(2, 3), nn.Linear(4, 5)
-    text = nn.ModuleDict({"visual": image, "words": nn.Embedding(6, 7)})
-    optimiser = build_optimiser(Optimiser(image_ratio=0.5, head_ratio=10.0), text, image, head)
+    optimiser = build_optimiser(Optimiser(image_ratio=0.5, head_ratio=10.0), model_of(image, head, nn.Embedding(6, 7)))
     set_rate(optimiser, 1e-3)
     sizes = {group["lr"]: sum(parameter.numel() for parameter in group["params"]) for group in optimiser.param_groups}
     ratio = Optimiser().text_ratio
@@ -64,7 +72,7 @@ def test_kernels_learn_by_muon_and_everything_else_by_adam() -> None:
     twin = nn.Linear(8 * 4 * 4, 2)
     twin.load_state_dict(tower[2].state_dict())
     settings = Optimiser(rate=1e-3, orthogonal=10, weight_decay=0)
-    optimiser = build_optimiser(settings, nn.Linear(1, 1), tower, nn.Linear(1, 1))
+    optimiser = build_optimiser(settings, model_of(tower, nn.Linear(1, 1), nn.Linear(1, 1)))
     for group in optimiser.param_groups:
         group["lr"] = 1e-3 * group["ratio"]
     plain = torch.optim.AdamW(twin.parameters(), lr=1e-3, betas=settings.betas, eps=settings.eps, weight_decay=0)

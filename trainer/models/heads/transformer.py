@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock
@@ -40,7 +40,8 @@ class Transf(nn.Module):
                 nn.init.zeros_(module.bias)
         if init == "identity":
             nn.init.zeros_(self.positions)
-            for block in self.blocks:
+            blocks: list[Any] = list(self.blocks)
+            for block in blocks:
                 nn.init.zeros_(block.attn.out_proj.weight)
                 nn.init.zeros_(block.mlp.c_proj.weight)
 

@@ -1,1 +1,1 @@
-"""Words: templates, tokenizers, and texts that labels compete with."""
+"""Text: templates, tokenizers, and the reference texts that labels compete with."""

@@ -1,4 +1,4 @@
-"""The texts that labels compete with in a zero-shot bundle, unless the user brings a list."""
+"""The reference texts that labels compete with in a zero-shot bundle, unless the user brings a list."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ACTIONS = (
     "running",
     "playing with a ball",
 )
-"""What people do all day: a label must beat these to be seen."""
+"""Everyday activities: a label is seen only where it beats them."""
 
 DEFAULTS: tuple[ReferenceText, ...] = (
     *(ReferenceText(text, "background") for text in BACKGROUNDS),

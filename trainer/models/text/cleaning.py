@@ -1,8 +1,8 @@
 """open_clip's text cleaning as normalisers of the `tokenizers` library, so that it travels inside `tokenizer.json`.
 
 open_clip cleans a text with ftfy, unescapes HTML twice, collapses white space and lower-cases or, for SigLIP,
-canonicalises (punctuation dropped, `_` a space). Everything of that which looks at a character, or at a short run of
-characters, is expressed here. What is not, and may therefore give other token ids:
+canonicalises (drops punctuation, turns `_` into a space). Whatever depends on single characters or short runs of them
+is expressed here. The rest is not, and may give other token ids:
 
 - mojibake: texts in which ftfy sees wrongly decoded bytes (`ftfy.fix_text(t) != ftfy.fix_text(t, fix_encoding=False)`);
 - HTML references by a name of HTML 5 that HTML 4 had not and ASCII has no sign for, or by the number of a character

@@ -1,4 +1,4 @@
-"""ActionCLIP's templates, and labels as the words that stand in them."""
+"""ActionCLIP's prompt templates, and the form of the labels that fill them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def fill(template: str, label: str) -> str:
 
 
 def spaced(name: str) -> str:
-    """A class name as words: `ApplyEyeMakeup` and `apply_eye_makeup` become `apply eye makeup`; one blank between."""
+    """A class name as words: `ApplyEyeMakeup` and `apply_eye_makeup` become `apply eye makeup`."""
     name = " ".join(name.split())
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).replace("_", " ")
     return " ".join(parted.split()).lower() if parted != name else name
 
 
 def same_words(labels: Iterable[str]) -> tuple[str, str] | None:
-    """Two labels that a model takes for one, because it knows no upper case; None when there are none."""
+    """Two labels that a model cannot tell apart, because it ignores case; None where all differ."""
     first: dict[str, str] = {}
     for label in labels:
         if first.setdefault(normal(label), label) != label:

@@ -23,7 +23,7 @@ def vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def normal(text: str) -> str:
-    """The form in which texts are compared: composed (a Mac writes an umlaut as two signs), in lower case."""
+    """The form in which texts are compared: NFKC (macOS writes an umlaut as two characters), in lower case."""
     return unicodedata.normalize("NFKC", text).lower()
 
 

@@ -1,1 +1,1 @@
-"""Image towers: ours, and those that people have weights of."""
+"""Image towers: slim ones trained from scratch, and pretrained CLIP models."""

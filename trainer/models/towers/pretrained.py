@@ -2,7 +2,8 @@
 
 open_clip loads generously: it warns about a wrong activation, resizes position embeddings that do not fit, takes CLIP's
 mean and standard deviation for a file of unknown origin and a missing bias for zero. Each of these gives a model that
-runs and sees badly, so each is an error here. One slip cannot be seen: a renamed file trained with another activation.
+runs and recognises badly, so each is an error here. One mistake cannot be detected: a renamed file whose weights were
+trained with another activation.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A loaded model in eval mode, and what a bundle has to know about it.
+    """A loaded model in eval mode, and what a bundle must know about it.
 
-    form: how pixels are brought to it. logit_bias: None for models trained with a softmax.
+    form: how pictures are brought to the network. logit_bias: None for models trained with a softmax.
     """
 
     architecture: str
@@ -88,7 +89,7 @@ def _described(clip: Any, tokenizer: Any, architecture: str, source: str) -> Pre
         clip=clip,
         tokenizer=tokenizer,
         form=input_form(clip.visual.preprocess_cfg),
-        # A softmax model is trained under the clamp (CLIP 2.5). A sigmoid's scale and bias belong together: they stay.
+        # Softmax models are trained with this clamp (CLIP 2.5). A sigmoid's scale and bias belong together and stay.
         logit_scale=scale if bias is not None else min(scale, 100.0),
         logit_bias=None if bias is None else float(bias.detach()),
         context=int(tokenizer.context_length),
@@ -122,7 +123,7 @@ def _of_folder(model: str, pretrained: str | None) -> dict[str, Any]:
 def _folder_config(folder: Path) -> dict[str, Any]:
     path = folder / "open_clip_config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         config["model_cfg"]["text_cfg"]
     except OSError as error:
         raise PretrainedError(
@@ -157,7 +158,7 @@ def _of_name(model: str, pretrained: str | None, like: str | None) -> dict[str, 
 
 
 def _agreed(model: str, by_tag: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What all tags of a model say about preprocessing: a file alone does not say it."""
+    """The preprocessing on which all tags of a model agree; a file alone does not state it."""
     kinds: dict[str, list[str]] = {}
     for tag, preprocessing in by_tag.items():
         kinds.setdefault(repr(preprocessing), []).append(tag)
@@ -177,7 +178,7 @@ def _checked(model: str, config: Mapping[str, Any], tag: str) -> dict[str, Any]:
 
 
 def _check_release(model: str, name: str) -> None:
-    """A released file is known by its name, even where its tag was not given."""
+    """Refuse a released file, known by its name, whose weights need another activation."""
     from open_clip import list_pretrained
     from open_clip.pretrained import get_pretrained_cfg
 
@@ -263,7 +264,7 @@ def _first_mismatch(model: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
 
 def _fused(clip: Any) -> Any:
     """FastViT towers (MobileCLIP) train with parallel branches and run with one."""
-    from timm.utils import reparameterize_model
+    from timm.utils.model import reparameterize_model
 
     trunk = getattr(clip.visual, "trunk", None)
     if trunk is not None:

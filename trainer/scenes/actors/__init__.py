@@ -1,1 +1,1 @@
-"""People: who they are, how they move, what they do."""
+"""People: their looks, their motions, and the episodes they act."""

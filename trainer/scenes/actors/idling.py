@@ -1,4 +1,4 @@
-"""What people do when they do nothing of interest: standing, looking around, talking, a phone at the ear."""
+"""What people do while nothing of interest happens: standing, looking around, talking, a phone at the ear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two do together: someone turns to another, or walks there first, and both act at once."""
+"""Actions of two people: one turns to the other, or walks there first, and both act at once."""
 
 from __future__ import annotations
 

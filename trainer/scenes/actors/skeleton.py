@@ -69,7 +69,7 @@ def _acted(segment: Segment, t: Array) -> Poses:
 
 @lru_cache(maxsize=64)
 def _habit(body: Body) -> Array:
-    """How someone differs from others in every motion: a stoop, wide elbows, a turned head (degrees, constant)."""
+    """A person's own bearing in every motion: a stoop, wide elbows, a turned head (degrees, constant)."""
     rng = np.random.default_rng(int(body.height * 1e6))
     habit = np.zeros(len(INDEX))
     for name, spread in _HABITS.items():
@@ -125,7 +125,7 @@ def _rotation(axis: str, angle: Array) -> Array:
 
 
 def _turned(matrix: Array, vectors: Array) -> Array:
-    return np.einsum("nij,nj->ni", matrix, vectors)
+    return np.asarray(np.einsum("nij,nj->ni", matrix, vectors))
 
 
 def _tipping(tip_x: Array, tip_y: Array) -> Array:
@@ -190,4 +190,4 @@ def joints(body: Body, poses: Poses, places: Array, headings: Array) -> Array:
     out[:, :, 2] = np.maximum(out[:, :, 2], _FLESH * height * 0.9)
     out = np.einsum("nij,nkj->nki", _rotation("z", headings), out)
     out[:, :, :2] += places[:, None]
-    return out
+    return np.asarray(out)

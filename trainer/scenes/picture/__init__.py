@@ -1,1 +1,1 @@
-"""Drawing: a scene to pictures, pictures to a file."""
+"""Drawing: from a scene to pictures, and from pictures to a file."""

@@ -37,7 +37,8 @@ _BASE = {"planks": (142, 108, 76), "carpet": (112, 112, 118), "tiles": (168, 164
 def _cloud(rng: Rng, shape: tuple[int, int], cells: int, strength: float) -> NDArray[np.float32]:
     """Smooth noise [h, w, 1] with about `cells` cells along the shorter side."""
     low = rng.normal(0, strength, (max(2, cells * shape[0] // min(shape)), max(2, cells * shape[1] // min(shape))))
-    return cv2.resize(low.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)[..., None]
+    smooth = cv2.resize(low.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth, np.float32)[..., None]
 
 
 def _grain(rng: Rng, shape: tuple[int, int], strength: float) -> NDArray[np.float32]:

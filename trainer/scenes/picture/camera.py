@@ -34,7 +34,7 @@ def project(camera: Camera, points: Array) -> tuple[Array, Array]:
 def to_pixels(camera: Camera, places: Array, size: tuple[int, int]) -> Array:
     """Places in picture heights to pixels of a picture of (width, height); another aspect stretches the picture."""
     width, height = size
-    return places * np.array([width / camera.aspect, height]) + np.array([0.5 * width, 0.5 * height])
+    return np.asarray(places * np.array([width / camera.aspect, height]) + np.array([0.5 * width, 0.5 * height]))
 
 
 def inside(camera: Camera, points: Array) -> NDArray[np.bool_]:

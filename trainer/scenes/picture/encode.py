@@ -50,7 +50,8 @@ def encode_mp4(frames: Iterable[Frames], path: Path, fps: int, bitrate: int = 60
 def _change(frame: Frames, before: Frames) -> Frames:
     """How much a pixel's surroundings changed, uint8 [H, W]."""
     red, green, blue = cv2.split(cv2.blur(cv2.absdiff(frame, before), (7, 7)))
-    return cv2.max(cv2.max(red, green), blue)  # numpy's max over so short an axis takes eighteen times as long
+    # numpy's max over so short an axis takes eighteen times as long.
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def _predicted(frames: Frames, patience: float, refresh: int) -> Frames:
@@ -87,6 +88,6 @@ def compress(frames: Frames, rng: np.random.Generator) -> Frames:
     for number, frame in enumerate(frames):
         picture = frame if scale == 1.0 else cv2.resize(frame, small, interpolation=cv2.INTER_AREA)
         _, coded = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, quality))
-        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-        out[number] = picture if scale == 1.0 else cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
+        decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+        out[number] = decoded if scale == 1.0 else cv2.resize(decoded, (width, height), interpolation=cv2.INTER_LINEAR)
     return out

@@ -40,12 +40,13 @@ def _tile(size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _noise(size: tuple[int, int], level: float) -> tuple[Frames, Frames]:
-    """Noise of a standard deviation as what to add and what to subtract, larger than a frame of `size`.
+    """Noise of standard deviation `level`, split into what to add and what to subtract; larger than a frame.
 
     Every frame takes another part of it.
     """
     tile = _tile(size)
-    return cv2.convertScaleAbs(np.maximum(tile, 0), alpha=level), cv2.convertScaleAbs(np.minimum(tile, 0), alpha=level)
+    more, less = (cv2.convertScaleAbs(part, alpha=level) for part in (np.maximum(tile, 0), np.minimum(tile, 0)))
+    return np.asarray(more, np.uint8), np.asarray(less, np.uint8)
 
 
 def _gains(scene: Scene, times: Array) -> Array:
@@ -57,10 +58,17 @@ def _gains(scene: Scene, times: Array) -> Array:
 
 def _tinted(body: Body, tint: tuple[float, float, float]) -> Body:
     def tinted(rgb: Rgb) -> Rgb:
-        return tuple(int(min(255, value * gain)) for value, gain in zip(rgb, tint, strict=True))  # type: ignore[return-value]
+        red, green, blue = (int(min(255, value * gain)) for value, gain in zip(rgb, tint, strict=True))
+        return red, green, blue
 
-    names = ("top_rgb", "trousers_rgb", "skin_rgb", "hair_rgb", "shoes_rgb")
-    return dataclasses.replace(body, **{name: tinted(getattr(body, name)) for name in names})
+    return dataclasses.replace(
+        body,
+        top_rgb=tinted(body.top_rgb),
+        trousers_rgb=tinted(body.trousers_rgb),
+        skin_rgb=tinted(body.skin_rgb),
+        hair_rgb=tinted(body.hair_rgb),
+        shoes_rgb=tinted(body.shoes_rgb),
+    )
 
 
 def _hands(person: Person, at: Array, both: bool, mirror: bool) -> Array:
@@ -109,13 +117,17 @@ Shadow = tuple[NDArray[np.int32], NDArray[np.bool_]]  # polygons per frame, and 
 
 def _layers(scene: Scene, times: Array, size: tuple[int, int]) -> tuple[list[Layer], list[Shadow]]:
     """Everything that is drawn over the background, and the shadows' polygons with the presence of their owners."""
-    camera, layers, shadows = scene.camera, [], []
+    camera = scene.camera
+    layers: list[Layer] = []
+    shadows: list[Shadow] = []
     half = (size[0] // 2, size[1] // 2)
     for thing in scene.things:
         draw = drawing(thing, camera, size)
-        layers.append(
-            (np.full(len(times), thing.place[1]), lambda picture, frame, draw=draw: draw(picture, float(times[frame])))
-        )
+
+        def draw_thing(picture: Frames, frame: int, draw: Callable[[Frames, float], None] = draw) -> None:
+            draw(picture, float(times[frame]))
+
+        layers.append((np.full(len(times), thing.place[1]), draw_thing))
     for person in scene.people:
         poses, places, headings, present = perform(person, times)
         if not present.any():

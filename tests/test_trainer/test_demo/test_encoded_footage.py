@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.demo.encoded_footage import encode
 from trainer.demo.footage import open_footage
+from trainer.demo.phrases import texts
 from trainer.demo.plans import plans
+from trainer.models.video_text import build
 from trainer.recipe import Recipe
-from trainer.training import loop
-from trainer.training.encoded_footage import encode
 
 
 def test_items_are_what_the_tower_says_of_each_frame(tiny_recipe: Recipe, footage_cache: Path) -> None:
     """Whole stretches up to the limit, in their order, and the model is left in the mode it was in."""
     footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
-    model = loop.build(tiny_recipe.model, 48, 64).train()
+    model = build(tiny_recipe.model, 48, 64, texts().words).train()
     ticks = footage.stretches[0].ticks
     found = encode(model, footage, 2 * ticks + 1)
     assert model.training and found.stretches == footage.stretches[:2] and len(found.frames) == 2 * ticks
@@ -30,4 +31,4 @@ def test_items_are_what_the_tower_says_of_each_frame(tiny_recipe: Recipe, footag
 def test_at_least_one_stretch_is_taken(tiny_recipe: Recipe, footage_cache: Path) -> None:
     """A limit below the first stretch's length would leave nothing to draw from."""
     footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
-    assert len(encode(loop.build(tiny_recipe.model, 48, 64), footage, 1).stretches) == 1
+    assert len(encode(build(tiny_recipe.model, 48, 64, texts().words), footage, 1).stretches) == 1

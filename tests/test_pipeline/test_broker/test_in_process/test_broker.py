@@ -72,7 +72,7 @@ def test_an_expired_member_loses_everything_and_joins_again() -> None:
 
 
 def test_skipped_says_what_retention_took() -> None:
-    """When records are deleted before they were read, reading goes on at the first one left and says so.
+    """When records are deleted before they were read, reading resumes at the first one left and reports the gap.
 
     0 1 2 | 3 4     due 1, found 3
     """

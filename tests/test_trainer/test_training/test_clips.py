@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from trainer.data.manifest import with_labels
-from trainer.errors import CheckpointError
-from trainer.export.trained import reference_texts
+from trainer.errors import CheckpointError, RecipeError
 from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop
+from trainer.training.clips import CLIPS
 
 FOOTAGE = Path(__file__).parents[3] / "../shared/data/ut_interaction"
 
@@ -22,20 +22,20 @@ def test_training_on_clips_learns_their_labels(
 ) -> None:
     """The checkpoint knows the labels, the tokenizer their words, the export competes with them; top-1 is measured."""
     recipe = clip_recipe(listed)
-    result = loop.train(recipe, tmp_path / "run")
+    result = loop.train(recipe, CLIPS, tmp_path / "run")
     assert result["clips"] == 1.0 and result["clips_top1"] in (0.0, 1.0)
-    model, known = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
+    known = checkpoint.load_recipe(tmp_path / "run" / checkpoint.NAME)
+    texts = CLIPS.texts(known)
+    model, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME, texts.words)
     assert known == with_labels(recipe) and known.model.labels == ("gets brighter", "gets darker")
     assert model.tokenizer.token_to_id("brighter") is not None
-    assert [text.text for text in reference_texts(known.model.labels) if text.kind == "action"] == list(
-        known.model.labels
-    )
-    assert loop.measure(tmp_path / "run") == result
+    assert [text.text for text in texts.references if text.kind == "action"] == list(known.model.labels)
+    assert loop.measure(tmp_path / "run", CLIPS) == result
     kept = (tmp_path / "run" / "recipe.json").read_text()
     with (listed / "labels.csv").open("a") as rows:
         rows.write("down.mp4,gets_darker,2.0,3.0,\n")
     with pytest.raises(CheckpointError, match="another list of clips"):
-        loop.train(recipe, tmp_path / "run")
+        loop.train(recipe, CLIPS, tmp_path / "run")
     assert (tmp_path / "run" / "recipe.json").read_text() == kept
 
 
@@ -50,6 +50,12 @@ def test_real_clips_train(clip_recipe: Callable[[Path], Recipe], tmp_path: Path)
         for number, path in enumerate(sorted(kind.glob("*.avi"))[:3])
     ]
     (tmp_path / "labels.json").write_text(json.dumps(rows))
-    result = loop.train(clip_recipe(tmp_path / "labels.json"), tmp_path / "run")
+    result = loop.train(clip_recipe(tmp_path / "labels.json"), CLIPS, tmp_path / "run")
     assert result["clips"] == 6.0 and 0.0 <= result["clips_top1"] <= 1.0
-    assert "hand shaking" in checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)[1].model.labels
+    assert "hand shaking" in checkpoint.load_recipe(tmp_path / "run" / checkpoint.NAME).model.labels
+
+
+def test_a_recipe_without_clips_is_refused(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    """A caller that takes the wrong source would train on nothing."""
+    with pytest.raises(RecipeError, match="'tiny' names no list of clips"):
+        loop.train(tiny_recipe, CLIPS, tmp_path / "run")

@@ -1,29 +1,30 @@
-"""Footage seen once by an image tower that has learnt its last: what the frozen stages draw their windows from."""
+"""Footage encoded once by an image tower that learns no more: the frozen stages draw their windows from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainer.demo.footage import Footage, Pictures
+from trainer.demo.footage import Footage
 from trainer.models.video_text import VideoTextModel
+from trainer.progress import Count
 
 _AT_ONCE = 64
-Progress = Callable[[int, int], None]
 
 
-def in_parts(model: VideoTextModel, pictures: Pictures) -> Iterator[Tensor]:
+def in_parts(model: VideoTextModel, pictures: npt.NDArray[np.uint8]) -> Iterator[Tensor]:
     """Items float32 [n, D] of pictures uint8 [N, H, W, 3], a few at a time, in their order."""
     for at in range(0, len(pictures), _AT_ONCE):
-        part = torch.from_numpy(np.array(pictures[at : at + _AT_ONCE])).to(model.mean.device)
+        part = torch.from_numpy(np.array(pictures[at : at + _AT_ONCE])).to(model.device)
         yield model.encode_frames(part).float()
 
 
 @torch.inference_mode()
-def encode(model: VideoTextModel, footage: Footage, most: int, progress: Progress | None = None) -> Footage:
+def encode(model: VideoTextModel, footage: Footage, most: int, progress: Count | None = None) -> Footage:
     """The items of whole stretches from the beginning of the footage, at most `most` frames of them.
 
     The result is footage whose frames are float16 [n, D]. The model's mode is left as it was.
