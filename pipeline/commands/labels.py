@@ -193,14 +193,15 @@ def listing(sets: LabelSets, refused: Mapping[str, str]) -> dict[str, Any]:
 
 
 def table(found: Mapping[str, Any]) -> Table:
-    """The labels in force for people."""
-    shown = Table(
-        "id", "text", "cameras", "group", "settings", "source", "refused", title=f"label set {found['version']}"
-    )
+    """The labels in force for people; why some are refused only where some are."""
+    columns = ["id", "text", "cameras", "group", "settings", "source"]
+    if any("refused" in label for label in found["labels"]):
+        columns.append("refused")
+    shown = Table(*columns, title=f"label set {found['version']}")
     for label in found["labels"]:
         own = ", ".join(f"{name} {label[name]}" for name in THRESHOLDS if name in label)
-        cells = [label["id"], label["text"], " ".join(label["cameras"]), label.get("group", ""), own, label["source"]]
-        shown.add_row(*cells, label.get("refused", ""))
+        cells = {**label, "cameras": " ".join(label["cameras"]), "settings": own}
+        shown.add_row(*(cells.get(column, "") for column in columns))
     return shown
 
 

@@ -16,7 +16,7 @@ from pipeline.analysis.label_set import added, make
 from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
-from pipeline.commands.labels import add_label, labels, listing, refused, remove_label, require_readable
+from pipeline.commands.labels import add_label, labels, listing, refused, remove_label, require_readable, table
 from pipeline.config.kafka import KafkaSettings
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
@@ -189,4 +189,7 @@ def test_words_are_not_refused_for_a_bundle_that_is_not_here(
     require_readable(settings, sets, [make({"text": "a person climbs a fence"})])
 
     assert "not checked" in (said := capsys.readouterr().err) and "theirs@2.0" in said
-    assert listing(sets, refused(settings, sets))["labels"][0]["refused"] == "too long"
+    found = listing(sets, refused(settings, sets))
+    assert found["labels"][0]["refused"] == "too long"
+    assert [column.header for column in table(found).columns][-1] == "refused"
+    assert [column.header for column in table(listing(sets, {})).columns][-1] == "source"
