@@ -13,6 +13,7 @@ Modules that are slow to import are imported inside the command that needs them,
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import sys
 from typing import Annotated
 
@@ -80,6 +81,9 @@ def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
     # Before a command has read its settings: what goes wrong until then must not land in its output.
     logs.configure()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few characters must not end a command
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (ActionwireError, EngineError) as error:

@@ -84,12 +84,12 @@ class Path:
         self.tally = Tally()
 
     def open(self, restored: Restored) -> list[Fired]:
-        """Put a partition on the path where it was left; return the events that a fresh start ends as `lost`."""
+        """Put a partition on the path where it was left; return the events that end as `lost` there."""
         info = self._engine.info
         model = ModelReference(info.bundle, info.name, info.version, info.space)
         lane = Lane(restored, self.geometry, self._rewind_seconds, model, self.tally)
         self.lanes[restored.partition] = lane
-        return lane.forsake(self._views(lane.streams.labels)) if restored.fresh else []
+        return self._forsake([lane])
 
     def close(self, partition: Partition) -> None:
         """Take a partition off the path and forget everything about it."""
@@ -113,7 +113,8 @@ class Path:
                 outcome.heard[lane.partition], lane.streams.heard = lane.streams.heard, set()
         self._score(windows)
         with self._stage("decide"):
-            outcome.fired = [fired for lane, one in taken for fired in lane.decide(one)]
+            outcome.fired = self._forsake(lanes)  # before their cameras begin anew
+            outcome.fired += [fired for lane, one in taken for fired in lane.decide(one)]
             outcome.fired += self._leave_out(lane for lane in lanes if lane.streams.shed != self._shed)
         return outcome
 
@@ -129,6 +130,10 @@ class Path:
         """What a commit must say about those of the partitions that moved since their last snapshot."""
         lanes = ((partition, self.lanes.get(partition)) for partition in partitions)
         return {one: taken for one, lane in lanes if lane is not None and (taken := lane.snapshot()) is not None}
+
+    def _forsake(self, lanes: Iterable[Lane]) -> list[Fired]:
+        due = [lane for lane in lanes if lane.forsakes]
+        return [fired for lane in due for fired in lane.forsake(self._views(lane.streams.labels))]
 
     def _leave_out(self, lanes: Iterable[Lane]) -> list[Fired]:
         warm = [lane for lane in lanes if not lane.streams.restored]

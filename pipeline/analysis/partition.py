@@ -47,6 +47,9 @@ class Restored:
     committed: Committed
     """P, R, s and v, with P and R inside the log."""
     cameras: Mapping[str, CameraState] = field(default_factory=dict)
+    spoilt: Mapping[str, CameraState | None] = field(default_factory=dict)
+    """Cameras whose newest state cannot be read, and the newest before it that can. They begin anew; events found open
+    in that older one end as `lost`."""
     fresh: bool = False
     """Nothing was committed before: `committed` must be written before the first record, and events found open in the
     state end as `lost`."""
@@ -142,20 +145,31 @@ class Lane:
         self.state_offset = at.state
         self._geometry = geometry
         self._model = model
+        self._forsaken: dict[str, CameraState | None] = dict(restored.cameras if restored.fresh else restored.spoilt)
+        self._written = {} if restored.fresh else dict(restored.cameras)
         self._labels: dict[str, LabelStates] = {
-            name: machine.by_label(state.labels) for name, state in restored.cameras.items()
+            name: machine.by_label(state.labels) for name, state in self._written.items()
         }
-        self._written = dict(restored.cameras)
-        self._touched: set[str] = set(self._written) if restored.fresh else set()
+        self._touched: set[str] = set()
         self._moved = restored.fresh
 
+    @property
+    def forsakes(self) -> bool:
+        """True while cameras wait to be forgotten; what was rewound must be read first, so that R is right."""
+        return bool(self._forsaken) and not self.streams.restored
+
     def forsake(self, view: LabelView) -> list[Fired]:
-        """End as `lost` what a fresh start finds open, and forget the cameras it belonged to."""
+        """End as `lost` what is open of cameras that nobody knows enough about, and forget them."""
         fired: list[Fired] = []
-        for name, state in sorted(self._written.items()):
-            messages = self._finish(name, _stream(state), "lost", view)
-            fired += [Fired(self.partition, self.streams.position, message) for message in messages]
-        self._labels.clear()
+        for name, state in sorted(self._forsaken.items()):
+            if state is not None:
+                self._labels[name] = machine.by_label(state.labels)
+                messages = self._finish(name, _stream(state), "lost", view)
+                fired += [Fired(self.partition, self.streams.position, message) for message in messages]
+            self._labels.pop(name, None)
+            self._touched.add(name)
+        self._forsaken.clear()
+        self._moved = True
         return fired
 
     def take(self, records: Sequence[Decoded], views: Callable[[int], LabelView], dead: list[Dead]) -> Iterator[Taken]:

@@ -10,7 +10,7 @@ from pydantic import (
 )
 
 from pipeline.config.section import _Frozen
-from pipeline.records.labels import LONGEST_SECONDS, MOST_WINDOWS
+from pipeline.records.fields import LABEL_ID, LONGEST_SECONDS, LONGEST_TEXT, MOST_WINDOWS
 
 
 class EventSettings(_Frozen):
@@ -29,8 +29,8 @@ class EventSettings(_Frozen):
 class LabelSettings(EventSettings):
     """One action to watch for: its text, and where its events differ from the defaults."""
 
-    text: str = Field(min_length=1, max_length=300)
-    id: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    text: str = Field(min_length=1, max_length=LONGEST_TEXT)
+    id: str | None = Field(default=None, pattern=LABEL_ID)
     """Stable name of the label in events; made from the text when absent."""
     group: str | None = None
     """Labels of one group compete with each other; `all` on every label is ActionCLIP's softmax."""

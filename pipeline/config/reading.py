@@ -31,11 +31,17 @@ from pydantic import (
 )
 from pydantic_settings import SettingsError
 
+from engines.strict_json import short
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.labels import LabelSettings
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 
+_DEEPEST = 30
+"""Levels of a settings file; the settings have five."""
+_MOST_ALIASES = 100
+_MOST_PROBLEMS = 10
+"""How many problems one message names."""
 DEFAULT_FILE = Path("actionwire.yaml")
 
 
@@ -57,20 +63,50 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     where = str(chosen or "the environment")
     try:
         settings = Settings(**document)
-        for section, values in (overrides or {}).items():
-            if values:
-                current = getattr(settings, section)
-                merged = type(current).model_validate({**current.model_dump(), **values})
-                settings = settings.model_copy(update={section: merged})
     except ValidationError as error:
         raise ConfigurationError(f"{where}: {_explain(error)}") from None
     except SettingsError as error:
         raise ConfigurationError(f"the environment: {_not_json(error)}") from None
+    except RecursionError:  # the file was looked at: what is left is the JSON of a variable
+        raise ConfigurationError("the environment: an ACTIONWIRE_ variable is nested too deep to be settings") from None
+    return _overridden(settings, overrides or {})
+
+
+def _overridden(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> Settings:
+    for section, values in overrides.items():
+        current = getattr(settings, section)
+        try:
+            merged = type(current).model_validate({**current.model_dump(), **values}) if values else current
+        except ValidationError as error:
+            raise ConfigurationError(f"the command line: {_explain(error, (section,))}") from None
+        settings = settings.model_copy(update={section: merged})
     return settings
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping: the second would replace the first without a word."""
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: the second would replace the first without a word.
+
+    It refuses as well what YAML allows and settings never need: deep nesting, and aliases by the hundred, which unfold
+    into more than any memory holds.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._level = self._aliases = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        """Count levels and aliases on the way down."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            self._aliases += 1
+        if self._aliases > _MOST_ALIASES:
+            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_ALIASES} aliases", problem_mark=mark)
+        if self._level > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST} levels", problem_mark=mark)
+        self._level += 1
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Look at the keys as they are written, before `<<` brings others in."""
@@ -79,7 +115,7 @@ class _EachKeyOnce(yaml.SafeLoader):
         seen: set[tuple[str, str]] = set()
         for key in scalars:
             if (key.tag, key.value) in seen:
-                problem, remedy = f"the key {key.value!r} stands twice", "rename one of them, or take it out"
+                problem, remedy = f"the key {short(key.value)} stands twice", "rename one of them, or take it out"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark, note=remedy)
             seen.add((key.tag, key.value))
         return node
@@ -88,7 +124,7 @@ class _EachKeyOnce(yaml.SafeLoader):
 def read_document(path: Path) -> dict[str, Any]:
     """Parse a YAML file that holds a mapping. Raises ConfigurationError with line and column."""
     try:
-        document = yaml.load(path.read_text(), _EachKeyOnce)
+        document = yaml.load(path.read_text(), _Strict)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
     except yaml.MarkedYAMLError as error:
@@ -96,10 +132,10 @@ def read_document(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         remedy = f"; {error.note}" if error.note else ""
-        raise ConfigurationError(f"{path} is not YAML: {error.problem}{where}{remedy}") from None
+        raise ConfigurationError(f"{path} is not YAML: {_one_line(error.problem or '')}{where}{remedy}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} is not YAML: it holds characters that are not text") from None
-    except ValueError:
+    except (ValueError, AttributeError):  # the latter of a value that is marked as a date
         remedy = "put it in quotes"
         raise ConfigurationError(f"{path}: a value looks like a date or a number and is none; {remedy}") from None
     if document is None:
@@ -108,7 +144,9 @@ def read_document(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} must hold a mapping such as 'cameras:', not a {type(document).__name__}")
     odd = [key for key in document if not isinstance(key, str)]
     if odd:
-        raise ConfigurationError(f"{path}: {odd[0]} is no section such as 'cameras'; is its line indented too little?")
+        raise ConfigurationError(
+            f"{path}: {short(odd[0])} is no section such as 'cameras'; is its line indented too little?"
+        )
     return document
 
 
@@ -128,16 +166,25 @@ def _not_json(error: SettingsError) -> str:
     return f"{name} holds no JSON; write the section as JSON, or one of its keys as {name}__KEY"
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, section: tuple[str, ...] = ()) -> str:
     """Every problem in words; input values are left out, they may be secrets."""
-    return "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors(include_input=False))
+    found = error.errors(include_input=False)
+    words = [_problem((*section, *one["loc"]), one["type"], one["msg"]) for one in found[:_MOST_PROBLEMS]]
+    more = [f"and {len(found) - len(words)} more"] if len(found) > len(words) else []
+    return "; ".join([*words, *more])
+
+
+def _one_line(text: str, longest: int = 300) -> str:
+    """A message without line breaks and other marks that a terminal would act on, cut where it is long."""
+    plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: longest + 1])
+    return plain if len(plain) <= longest else plain[:longest] + "..."
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    name = ".".join(str(part) for part in location if part != "[key]")
+    name = ".".join(_one_line(str(part), 60) for part in location if part != "[key]")
     if kind != "extra_forbidden":
-        return f"{name}: {message.removeprefix('Value error, ')}"
-    near = difflib.get_close_matches(str(location[-1]), _keys(location[:-1]), n=1)
+        return f"{name}: {_one_line(message.removeprefix('Value error, '))}"
+    near = difflib.get_close_matches(str(location[-1])[:60], _keys(location[:-1]), n=1)
     return f"{name}: unknown key" + (
         f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(_keys(location[:-1]))}"
     )

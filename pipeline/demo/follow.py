@@ -74,7 +74,7 @@ class Follower:
             event = decode_event(value)
             self.seen.arrivals.append(Arrival(event, value or b"", (time.time_ns() - event.time_ns) / SECOND))
         elif value:
-            status = decode_status(value)
+            status = decode_status(key, value)
             self.seen.statuses[status.camera] = status
         else:
             self.seen.statuses.pop((key or b"").decode(), None)

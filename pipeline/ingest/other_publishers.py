@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import structlog
 
@@ -15,6 +16,11 @@ from pipeline.records.wire import Partition, Record
 log = structlog.get_logger(__name__)
 
 _SECONDS = 10.0
+_SHOWN = 100
+"""Characters of a stranger's text in a log line."""
+AHEAD_MS = 24 * 3600 * 1000
+"""A session further ahead of our clock is forged, or its clock is wrong. Sessions of ours that are newer still would
+silence the camera, since workers take none that is no time."""
 
 
 class Hearing:
@@ -60,16 +66,27 @@ class Hearing:
             if record.value is None:
                 self._heard.pop(camera, None)
                 continue
+            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
             try:
-                status = decode_status(record.value)
+                status = decode_status(record.key, record.value)
             except BadRecordError as error:
-                log.warning("unusable camera status", camera=camera, reason=str(error))
+                log.warning("unusable camera status", camera=camera[:_SHOWN], reason=str(error), **where)
                 continue
+            if status.session is not None and status.session > now + AHEAD_MS:
+                log.error(
+                    "a camera status names a session of the future; ours do not follow it",
+                    camera=camera,
+                    session=status.session,
+                    publisher=status.publisher[:_SHOWN],
+                    remedy="set the clocks right, or find out who writes to this topic",
+                    **where,
+                )
+                status = replace(status, session=None)
             said = min(record.timestamp_ms, now) if old else now
             self._heard.setdefault(camera, {})[status.publisher] = Heard(status, said)
 
     def last_session(self, camera: str) -> int:
-        """Newest session that anybody has told of, 0 where there is none."""
+        """Newest session that anybody has told of and that can be, 0 where there is none."""
         sessions = [heard.status.session or 0 for heard in self._heard.get(camera, {}).values()]
         return max(sessions, default=0)
 

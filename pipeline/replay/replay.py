@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.analysis.ticks import REPLAY_EPOCH_NS
 from pipeline.broker.contract import Broker
 from pipeline.camera.sampling import SampledFrame, sample_file
 from pipeline.config.settings import Settings
-from pipeline.errors import ConfigurationError
+from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.records.events import ActionEvent
 from pipeline.records.frames import EndMarker, FrameRecord
 from pipeline.records.jpeg import encode_jpeg
@@ -151,11 +152,12 @@ def replay_topic(
 
 
 def known_sets(control: Iterable[Record]) -> KnownSets:
-    """Every label set that the control topic ever held. Raises BadRecordError."""
+    """Every label set that the control topic ever held; what is no control record is passed over, as workers do."""
     known, sets = KnownSets(complete=True), LabelSets()
     for record in control:
-        sets = apply(sets, decode_control(record.key, record.value), record.offset)
-        known.seen(sets)
+        with suppress(BadRecordError):
+            sets = apply(sets, decode_control(record.key, record.value), record.offset)
+            known.seen(sets)
     return known
 
 

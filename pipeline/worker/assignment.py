@@ -9,8 +9,9 @@ A rebalance, a restart, an aborted transaction and a new engine all go through `
     (the poll loop then seeks to R and hands the result to the inference thread)
 
 Nothing is decided from what could not be read: a partition whose state is not there in time is left out, and the poll
-loop tries again. A log that lost its end takes no event id into question: the state has every event that the lost
-records led to, and goes on from there.
+loop tries again. A record that is no state costs its camera what is open there, and no other: see `_fold`. A log that
+lost its end takes no event id into question: the state has every event that the lost records led to, and goes on from
+there.
 
 `Retries` decides when it is tried. Each partition for itself: one whose state does not come makes no other wait,
 neither those that are being worked on nor one that was gained a moment ago. Where the broker does not answer for some
@@ -26,12 +27,13 @@ from typing import Literal
 
 import structlog
 
+from engines.strict_json import short
 from pipeline.analysis.partition import Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.broker.contract import Broker, GroupConsumer
 from pipeline.errors import BadRecordError, BrokerTimeout
 from pipeline.records.state import CameraState, decode_state
-from pipeline.records.wire import Partition, Record
+from pipeline.records.wire import Partition, Record, camera_of
 from pipeline.worker.positions import decode_position
 
 RESTORE_SECONDS = 8.0
@@ -95,10 +97,18 @@ def restore(
     }
 
 
+@dataclass(slots=True)
+class _States:
+    """What a state partition says: the states of its cameras, and of those whose newest is no state the one before."""
+
+    cameras: dict[str, CameraState] = field(default_factory=dict)
+    spoilt: dict[str, CameraState | None] = field(default_factory=dict)
+
+
 def _place(
     partition: Partition,
     committed: Committed | None,
-    cameras: Mapping[str, CameraState],
+    states: _States,
     bounds: tuple[int, int],
     labels: int,
     start: Literal["live", "begin"],
@@ -106,12 +116,12 @@ def _place(
     begin, end = bounds
     if committed is None:
         position = end if start == "live" else begin
-        return Restored(partition, Committed(position, position, NO_STATE, labels), cameras, fresh=True)
+        return Restored(partition, Committed(position, position, NO_STATE, labels), states.cameras, fresh=True)
     position = min(max(committed.position, begin), end)
     rewind = min(max(committed.rewind, begin), end)
     kept = Committed(position, rewind, committed.state, committed.labels)
     hole, cut = max(0, begin - committed.position), max(0, committed.position - end)
-    return Restored(partition, kept, cameras, hole=hole, cut=cut)
+    return Restored(partition, kept, states.cameras, states.spoilt, hole=hole, cut=cut)
 
 
 def _read_states(
@@ -120,10 +130,10 @@ def _read_states(
     until: Mapping[int, int | None],
     deadline: float,
     monotonic: Callable[[], float],
-) -> dict[int, dict[str, CameraState]]:
+) -> dict[int, _States]:
     """Camera states of each state partition up to and including offset `until`; None: up to its end."""
     sought = {Partition(topic, number): last for number, last in until.items() if last != NO_STATE}
-    states: dict[int, dict[str, CameraState]] = {number: {} for number, last in until.items() if last == NO_STATE}
+    states = {number: _States() for number, last in until.items() if last == NO_STATE}
     if not sought:
         return states
     reader = broker.reader(sorted(sought), max(0.1, deadline - monotonic()))
@@ -131,17 +141,16 @@ def _read_states(
         bounds = reader.bounds(max(0.1, deadline - monotonic()))
         upto = {one: bounds[one][1] if last is None else last + 1 for one, last in sought.items()}
         there = {one: min(offset, bounds[one][1]) for one, offset in upto.items()}
-        read: dict[Partition, dict[str, CameraState]] = {one: {} for one in sought}
-        unreadable: set[Partition] = set()
+        read = {one: _States() for one in sought}
         settled = monotonic() + SETTLE_SECONDS
         while missing := _missing(positions := reader.positions(), upto):
             left = (deadline if _missing(positions, there) else min(deadline, settled)) - monotonic()
             if left <= 0:
                 break
             for record in reader.read(min(0.5, max(0.01, left))):
-                if record.offset < upto[record.source] and not _fold(read[record.source], record):
-                    unreadable.add(record.source)
-        return states | {one.number: read[one] for one in sought if one not in missing and one not in unreadable}
+                if record.offset < upto[record.source]:
+                    _fold(read[record.source], record)
+        return states | {one.number: read[one] for one in sought if one not in missing}
     except BrokerTimeout:
         return states
     finally:
@@ -152,24 +161,31 @@ def _missing(positions: Mapping[Partition, int], upto: Mapping[Partition, int]) 
     return {one for one, offset in upto.items() if positions.get(one, 0) < offset}
 
 
-def _fold(states: dict[str, CameraState], record: Record) -> bool:
+def _fold(states: _States, record: Record) -> None:
     """Apply one record of a compacted topic: the newest of each key counts, an empty value removes it.
 
-    False for one that is no state: without it nobody knows what was open.
+    One that is no state spoils what is known of the camera of its key: what was said before it is no longer so, and
+    what is so now nobody can read. The next one of that key heals it.
     """
+    camera: str | None = None
     try:
-        camera = (record.key or b"").decode()
+        camera = camera_of(record.key)
         if record.value:
-            states[camera] = decode_state(record.value)
+            states.cameras[camera] = decode_state(record.key, record.value)
         else:
-            states.pop(camera, None)
-    except (BadRecordError, UnicodeDecodeError) as error:
+            states.cameras.pop(camera, None)
+        states.spoilt.pop(camera, None)
+    except BadRecordError as error:
+        if camera is not None:
+            states.spoilt[camera] = states.cameras.pop(camera, states.spoilt.get(camera))
         log.error(
-            "a record of the state topic cannot be read", partition=record.partition, offset=record.offset,
+            "a record of the state topic cannot be read; its camera begins anew",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=short(record.key),
             reason=str(error),
-        )  # fmt: skip
-        return False
-    return True
+        )
 
 
 _ALL = 1 << 12

@@ -18,6 +18,8 @@ from pipeline.errors import BrokerTimeout
 
 EMPTY = -1
 """Version of the empty set, before the control topic said anything."""
+KEPT_STRAYS = 1000
+"""Versions that were never written and are remembered as such; an older one that comes again is asked for again."""
 KEPT_VIEWS = 16
 """Embedded sets that are kept; an older one that is still needed is embedded again."""
 
@@ -41,7 +43,7 @@ class KnownSets:
         self._versions = [EMPTY]
         self._read: float = math.inf if complete else 0
         """Every version below was seen, if it exists."""
-        self._strays: set[int] = set()
+        self._strays: dict[int, None] = {}
         self._asked = self._answered = 0
         self._changed = threading.Condition()
 
@@ -82,6 +84,11 @@ class KnownSets:
         with self._changed:
             return self._asked if self._asked > self._answered else None
 
+    def wait_for_question(self, seconds: float) -> None:
+        """Wait until somebody asks, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._asked > self._answered, seconds)
+
     def answer(self, question: int, read: int) -> None:
         """The control topic was read to offset `read`, which was its end after this question; 0 is no question."""
         with self._changed:
@@ -91,6 +98,7 @@ class KnownSets:
 
     def _ask(self, version: int) -> None:
         self._asked += 1
+        self._changed.notify_all()
         question = self._asked
         if not self._changed.wait_for(lambda: version in self._sets or self._answered >= question, self._limit):
             raise BrokerTimeout(
@@ -98,7 +106,9 @@ class KnownSets:
                 f"{self._limit:g} s; it is tried again"
             )
         if version not in self._sets and version >= self._read:
-            self._strays.add(version)
+            self._strays[version] = None
+            if len(self._strays) > KEPT_STRAYS:
+                del self._strays[next(iter(self._strays))]
             log.error("a marker names a label set that does not exist", version=version, newest=self._versions[-1])
 
 

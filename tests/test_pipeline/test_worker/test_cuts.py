@@ -102,7 +102,7 @@ class Broker:
         for camera, value in self.states[: committed.state + 1]:
             cameras.pop(camera, None)
             if value is not None:
-                cameras[camera] = decode_state(value)
+                cameras[camera] = decode_state(camera.encode(), value)
         return Restored(P, committed, cameras)
 
 
