@@ -28,9 +28,10 @@ DROPS = (
     "bad_record",
     "shed",
     "hole",
+    "unreadable",
 )
 """Why a frame was not analysed. The first five are the words of `pipeline.analysis.sessions`; `queue`: the broker did
-not take it in time; `hole`: it expired before it was read."""
+not take it in time; `hole`: it expired before it was read; `unreadable`: no client can decode it."""
 OUTCOMES = ("committed", "aborted", "fenced")
 SWAPS = ("taken", "refused")
 CONDITIONS = ("online", "offline", "stalled")

@@ -41,8 +41,8 @@ class Outcome:
     """Windows scored."""
     seconds: float = 0.0
     """Stream time that they cover: from each window's due tick back to the one before."""
-    newest_ns: dict[Partition, int] = field(default_factory=dict)
-    """Capture time of the newest frame of each partition."""
+    captured_ns: list[tuple[Partition, int]] = field(default_factory=list)
+    """Partition and capture time of every frame."""
     heard: dict[Partition, set[str]] = field(default_factory=dict)
     """Cameras whose frames counted, also those that were left out."""
 
@@ -102,8 +102,9 @@ class Path:
         taken = [(lane, one) for lane in lanes for one in lane.take(batch[lane.partition], self._views, outcome.dead)]
         windows = [(one, window) for _, one in taken for window in one.windows]
         arrived = [one.step for _, one in taken if isinstance(one.step, Arrived)]
-        captured = [(lane.partition, one.step.capture_ns) for lane, one in taken if isinstance(one.step, Arrived)]
-        outcome.newest_ns = dict(sorted(captured))  # of each partition the newest comes last, and stays
+        outcome.captured_ns = [
+            (lane.partition, one.step.capture_ns) for lane, one in taken if isinstance(one.step, Arrived)
+        ]
         behind = [slot.item for _, window in windows for slot in window.slots]
         outcome.frames = self._encode([*(step.frame for step in arrived if step.frame), *behind])
         outcome.windows = len(windows)

@@ -145,7 +145,8 @@ class Lane:
         self.state_offset = at.state
         self._geometry = geometry
         self._model = model
-        self._forsaken: dict[str, CameraState | None] = dict(restored.cameras if restored.fresh else restored.spoilt)
+        stale = restored.cameras if restored.fresh else {}
+        self._forsaken: dict[str, CameraState | None] = {**stale, **restored.spoilt}
         self._written = {} if restored.fresh else dict(restored.cameras)
         self._labels: dict[str, LabelStates] = {
             name: machine.by_label(state.labels) for name, state in self._written.items()

@@ -72,6 +72,8 @@ class Polled:
 
     skipped: for each partition where reading could not go on, the offset that was due and the one that it goes on from:
     a larger one where retention deleted records before they were read, a smaller one where the log lost its end.
+
+    unreadable: the same for records that are there and cannot be decoded, as one with a header name that is no text.
     """
 
     records: Mapping[Partition, Sequence[Record]]
@@ -79,6 +81,7 @@ class Polled:
     revoked: frozenset[Partition]
     token: GroupToken | None
     skipped: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
+    unreadable: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
 
 
 class GroupConsumer(Protocol):

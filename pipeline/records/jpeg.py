@@ -44,9 +44,7 @@ def decode_jpeg(value: bytes | None) -> NDArray[np.uint8]:
     if image is None:
         raise BadRecordError("jpeg", f"a frame of {len(value)} bytes that is damaged or cut short")
     if (found := (image.shape[1], image.shape[0])) != size:
-        raise BadRecordError(
-            "jpeg", f"a frame whose header says {size[0]} x {size[1]} and that is {found[0]} x {found[1]}"
-        )
+        raise BadRecordError("jpeg", f"a frame of {found[0]} x {found[1]} pixels that claims {size[0]} x {size[1]}")
     return image.astype(np.uint8, copy=False)
 
 

@@ -116,7 +116,8 @@ def _place(
     begin, end = bounds
     if committed is None:
         position = end if start == "live" else begin
-        return Restored(partition, Committed(position, position, NO_STATE, labels), states.cameras, fresh=True)
+        at = Committed(position, position, NO_STATE, labels)
+        return Restored(partition, at, states.cameras, states.spoilt, fresh=True)
     position = min(max(committed.position, begin), end)
     rewind = min(max(committed.rewind, begin), end)
     kept = Committed(position, rewind, committed.state, committed.labels)

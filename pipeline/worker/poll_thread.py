@@ -174,6 +174,10 @@ class Polling:
                 self._lose_end(partition, due, found)
             else:
                 self._hole(partition, found - due)
+        for partition, (due, found) in polled.unreadable.items():
+            self._read[partition] = found
+            self._metrics.dropped("unreadable", found - due)
+            log.error("records that cannot be decoded are passed over", partition=partition.number, offset=due)
 
     def _lose_end(self, partition: Partition, due: int, found: int) -> None:
         """The log lost records that were read; what is written in their place would pass for what was processed.

@@ -113,33 +113,35 @@ class KafkaGroupConsumer:
         deadline = time.monotonic() + seconds
         while True:
             wait = max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
-            fetched, skipped = self._fetch(wait, max_records)
+            fetched, skipped, unreadable = self._fetch(wait, max_records)
             self._membership.note()
             gained, lost, owned = self._assignment.take()
             self._reported = (self._reported - lost) | gained
             self._parked = (self._parked - lost) | gained
             self._paused -= gained | lost
-            if fetched or skipped or gained or lost or time.monotonic() >= deadline:
+            if fetched or skipped or unreadable or gained or lost or time.monotonic() >= deadline:
                 break
         readable = owned - self._parked
         records = {partition: found for partition, found in fetched.items() if partition in readable}
         holes = {partition: hole for partition, hole in skipped.items() if partition in readable}
-        return Polled(records, gained, lost, self._token(), holes)
+        broken = {partition: found for partition, found in unreadable.items() if partition in readable}
+        return Polled(records, gained, lost, self._token(), holes, broken)
 
     def _fetch(
         self, seconds: float, max_records: int
-    ) -> tuple[dict[Partition, Sequence[Record]], dict[Partition, tuple[int, int]]]:
+    ) -> tuple[dict[Partition, Sequence[Record]], dict[Partition, tuple[int, int]], dict[Partition, tuple[int, int]]]:
+        """Records, and what was passed over: because it is not there, and because it cannot be decoded."""
         with translating(f"reading as a member of group {self._group}"):
             try:
                 _raise_held_back(self._consumer)
                 found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
             except errors.NoOffsetForPartitionError:
-                return {}, {}  # assigned a moment ago: the listener is about to park it
+                return {}, {}, {}  # assigned a moment ago: the listener is about to park it
             except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
-                return {}, _go_on(self._consumer, error)
+                return {}, _go_on(self._consumer, error), {}
             except errors.CorruptRecordError as error:
-                return {}, _pass_over(self._consumer, error)
-        return {Partition(*at): [_record(record) for record in records] for at, records in found.items()}, {}
+                return {}, {}, _pass_over(self._consumer, error)
+        return {Partition(*at): [_record(record) for record in records] for at, records in found.items()}, {}, {}
 
     def committed(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, Position | None]:
         """See the contract."""

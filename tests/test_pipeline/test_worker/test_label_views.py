@@ -10,7 +10,7 @@ from pipeline.analysis.partition import LabelView
 from pipeline.errors import BrokerTimeout
 from pipeline.records.labels import Label
 from pipeline.testing import ColourLabels
-from pipeline.worker.label_views import KEPT_VIEWS, KnownSets, Views
+from pipeline.worker.label_views import KEPT_STRAYS, KEPT_VIEWS, KnownSets, Views
 
 
 def colours(version: int, *names: str) -> LabelSet:
@@ -101,3 +101,47 @@ def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> 
     assert [old(version).version for version in (0, 0, 1, 0)] == [0, 0, 1, 0]
     assert new(7).version == 1
     assert embedded == [("old", 0), ("old", 1), ("new", 1)]
+
+
+def test_a_question_wakes_who_can_answer() -> None:
+    """The reader of the control topic sleeps between two looks; whoever waits for it ends that at once."""
+    known = KnownSets()
+    known.put(colours(2, "red"))
+    answers: list[int | None] = []
+
+    def read() -> None:
+        known.wait_for_question(60.0)
+        answers.append(known.question)
+        known.answer(known.question or 0, 3)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert known(9).version == 2
+    reader.join(10)
+    assert answers == [1]
+    known.wait_for_question(0.0)
+
+
+def test_only_so_many_strays_are_remembered() -> None:
+    """Markers of versions that never were may come for ever; one that was forgotten is asked for again."""
+    known = KnownSets()
+    known.put(colours(2, "red"))
+    asked: list[int] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            known.wait_for_question(0.05)
+            if (question := known.question) is not None:
+                asked.append(question)
+                known.answer(question, 3)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    found = {known(version).version for version in range(3, 3 + KEPT_STRAYS + 10)}
+    questions = len(asked)
+    assert known(KEPT_STRAYS).version == 2 and len(asked) == questions, "still known for a stray"
+    assert known(3).version == 2 and len(asked) == questions + 1
+    ended.set()
+    reader.join(10)
+    assert found == {2} and len(known._strays) == KEPT_STRAYS

@@ -1,5 +1,3 @@
-from collections.abc import Mapping
-
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -13,14 +11,21 @@ from pipeline.worker.inference_thread import Telling
 
 @pytest.mark.parametrize(
     ("ages", "lag"),
-    [({0: 0.1, 1: 900.0}, 900.0), ({0: 0.1}, 0.1)],
+    [
+        ([(0, 0.1), (1, 900.0)], 900.0),
+        ([(0, 0.1)], 0.1),
+        ([(0, 9.0), (0, 0.1), (0, 5.0)], 0.1),
+        ([(0, -2.8e9), (0, 900.0)], 900.0),
+        ([(0, -2.8e9), (1, 3.0)], 3.0),
+        ([(0, -0.5)], 0.0),
+    ],
 )
-def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: Mapping[int, float], lag: float) -> None:
-    """Fresh frames of the others must not hide a partition that is a quarter of an hour late."""
+def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: list[tuple[int, float]], lag: float) -> None:
+    """Neither fresh frames of the others nor a camera whose clock runs ahead hide a partition that is late."""
     registry = CollectorRegistry()
     telling = Telling(WorkerMetrics(registry), lambda: 1000 * SECOND)
-    newest = {Partition("frames", number): round((1000 - age) * SECOND) for number, age in ages.items()}
+    captured = [(Partition("frames", number), round((1000 - age) * SECOND)) for number, age in ages]
 
-    telling.batch(Outcome(newest_ns=newest), Tally())
+    telling.batch(Outcome(captured_ns=captured), Tally())
 
     assert registry.get_sample_value("actionwire_lag_seconds") == pytest.approx(lag)
