@@ -99,9 +99,7 @@ FILLINGS = [b"\xff", b"\xff" * 9, COMMENT, COMMENT + b"\xff\xff" + COMMENT, TEM,
 HIDING = [*(b"\xff" * number + HIDDEN for number in range(4)), TEM + HIDDEN, COMMENT + HIDDEN]
 
 
-@pytest.mark.parametrize(
-    "filling", [b"\xff", b"\xff" * 9, COMMENT, COMMENT + b"\xff\xff" + COMMENT, TEM, TEM + b"\xff"]
-)
+@pytest.mark.parametrize("filling", FILLINGS)
 def test_fill_bytes_and_markers_without_a_length_are_skipped(filling: bytes) -> None:
     """Any marker may have fill bytes before it (ITU T.81, B.1.1.2): such a picture is as good as another."""
     assert (decode_jpeg(GOOD[:2] + filling + GOOD[2:]) == decode_jpeg(GOOD)).all()
