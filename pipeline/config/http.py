@@ -13,7 +13,7 @@ class HttpSettings(_Frozen):
     """Where /metrics, /live and /ready are served. Port 0 picks a free one, None serves nothing."""
 
     host: str = "127.0.0.1"
-    worker_port: int | None = 9401
-    ingest_port: int | None = 9402
+    worker_port: int | None = Field(default=9401, ge=0, le=65_535)
+    ingest_port: int | None = Field(default=9402, ge=0, le=65_535)
     per_camera_metrics: int = Field(default=0, ge=0)
     """Per-camera series for at most this many cameras; 0 for none."""

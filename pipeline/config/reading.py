@@ -37,9 +37,11 @@ from pipeline.config.labels import LabelSettings
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 
+_PREFIX = "ACTIONWIRE_"
 _DEEPEST = 30
 """Levels of a settings file; the settings have five."""
-_MOST_ALIASES = 100
+_MOST_VALUES = 100_000
+"""Values of a settings file; a thousand cameras have some thousands."""
 _MOST_PROBLEMS = 10
 """How many problems one message names."""
 DEFAULT_FILE = Path("actionwire.yaml")
@@ -58,6 +60,9 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     overrides: values of command-line options by section, for example {"kafka": {"bootstrap": "in-process"}}; they win.
     Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest right one.
     """
+    for name, value in os.environ.items():
+        if name.startswith(_PREFIX) and not _is_text(value):
+            raise ConfigurationError(f"the environment: {_one_line(name)} holds characters that are not text")
     chosen = source_file(path)
     document = _filled_sections(read_document(chosen)) if chosen else {}
     where = str(chosen or "the environment")
@@ -86,27 +91,41 @@ def _overridden(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) 
 class _Strict(yaml.SafeLoader):
     """Refuses a key that stands twice in a mapping: the second would replace the first without a word.
 
-    It refuses as well what YAML allows and settings never need: deep nesting, and aliases by the hundred, which unfold
-    into more than any memory holds.
+    It refuses as well what YAML allows and settings never need: deep nesting, values that are no text, and aliases of
+    aliases, which unfold into more than any memory holds.
     """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
-        self._level = self._aliases = 0
+        self._level = 0
+        self._unfolded: dict[yaml.Node, tuple[int, int]] = {}
+        """Values and levels of every node that is complete, with what its aliases stand for."""
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
-        """Count levels and aliases on the way down."""
+        """Measure each node as soon as it is complete; one that is met before that holds itself."""
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-        if self.check_event(yaml.AliasEvent):
-            self._aliases += 1
-        if self._aliases > _MOST_ALIASES:
-            raise yaml.MarkedYAMLError(problem=f"more than {_MOST_ALIASES} aliases", problem_mark=mark)
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._level += 1
         if self._level > _DEEPEST:
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST} levels", problem_mark=mark)
-        self._level += 1
         node = super().compose_node(parent, index)
         self._level -= 1
+        if node is not None and not is_alias:
+            self._unfolded[node] = self._measured(node)
+        if node is None or node not in self._unfolded:
+            raise yaml.MarkedYAMLError(problem="an alias stands inside of what it names", problem_mark=mark)
+        size, levels = self._unfolded[node]
+        if size > _MOST_VALUES or levels > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem="aliases unfold into too much to be settings", problem_mark=mark)
+        if isinstance(node, yaml.ScalarNode) and not _is_text(node.value):
+            raise yaml.MarkedYAMLError(problem="a value holds half of a character", problem_mark=mark)
         return node
+
+    def _measured(self, node: yaml.Node) -> tuple[int, int]:
+        inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for pair in inner for part in (pair if isinstance(pair, tuple) else (pair,))]
+        found = [self._unfolded[part] for part in parts]
+        return 1 + sum(size for size, _ in found), 1 + max((levels for _, levels in found), default=0)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Look at the keys as they are written, before `<<` brings others in."""
@@ -148,6 +167,15 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path}: {short(odd[0])} is no section such as 'cameras'; is its line indented too little?"
         )
     return document
+
+
+def _is_text(value: str) -> bool:
+    """False for what cannot be written in UTF-8: bytes of another encoding, or half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _filled_sections(document: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
+        allow_inf_nan=False,
         env_prefix="ACTIONWIRE_",
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,

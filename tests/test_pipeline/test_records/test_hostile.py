@@ -300,8 +300,8 @@ DECODERS: dict[str, Decoder] = {
         share=2,
     ),
 }
-_SHARES = sum(one.share for one in DECODERS.values()) + 2 + 3 + 2
-"""Truth has two shares, the headers of frames three, the settings two."""
+_SHARES = sum(one.share for one in DECODERS.values()) + 2 + 3 + 1
+"""Truth has two shares, the headers of frames three, the settings one: YAML is read slowly."""
 
 
 def examples(share: int, of: st.SearchStrategy[Any]) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
@@ -425,11 +425,11 @@ def test_settings_are_settings_or_are_refused(tmp_path: Path) -> None:
     """A file that is no settings is refused in one line, whatever it holds."""
     file, spoilt = tmp_path / "actionwire.yaml", with_one_replaced(_SETTINGS)
 
-    @examples(2, st.one_of(SOME_BYTES, JSON.map(as_yaml), *[spoilt.map(as_yaml), spoilt.map(as_json)] * 2))
+    @examples(1, st.one_of(SOME_BYTES, JSON.map(as_yaml), *[spoilt.map(as_yaml), spoilt.map(as_json)] * 2))
     def check(value: bytes) -> None:
         file.write_bytes(value)
         try:
-            assert isinstance(load(file), Settings)
+            assert holds(load(file), Settings)
         except ConfigurationError as error:
             said(str(error))
 
