@@ -42,7 +42,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def short(value: object) -> str:
-    """What a stranger wrote, for a message: on one line, in ASCII, and cut."""
+    """Return what a stranger wrote for use in a message: on one line, in ASCII, and cut short."""
     text = ascii(value[:SHORT] if isinstance(value, str | bytes) else value)
     return text if len(text) <= SHORT else text[:SHORT] + "..."
 

@@ -25,10 +25,10 @@ from pipeline.records.wire import Message, camera_of, canonical_json, json_objec
 STATUS_SCHEMA = 1
 
 STOPPED = "ingest has stopped"
-"""`last_error` of the last status that an ingest process writes before it ends: it reads the camera no more."""
+"""`last_error` of the last status that an ingest process writes before it ends."""
 
 FRESH_PERIODS = 3
-"""A process that was not heard of for so many periods (`ingest.status_seconds`) is not there any more."""
+"""A process counts as gone when it has said nothing for this many periods (`ingest.status_seconds`)."""
 
 CameraCondition: TypeAlias = Literal["online", "offline", "stalled"]
 
@@ -42,7 +42,7 @@ class CameraStatus:
     since_ms: Milliseconds
     """Wall time at which this condition began."""
     session: Session | None
-    """The newest session that is known, so that a successor's are newer still; None before the first."""
+    """The newest session that is known. A successor's sessions must be newer. None before the first."""
     fps: NotNegative | None
     """Frames per second that the source delivers."""
     width: AtLeastOne | None
@@ -50,9 +50,9 @@ class CameraStatus:
     codec: Text | None
     clock: Clock | None
     clock_offset_seconds: Finite | None
-    """Camera's clock less ingest's clock."""
+    """The camera's clock less that of ingest."""
     dropped: Count
-    """Frames dropped because the broker did not take them in time, since the process started."""
+    """Frames that were dropped since the process started, because the broker did not take them in time."""
     publisher: Name
     """Id of the ingest process that wrote this."""
     conflict: Text | None
@@ -67,7 +67,7 @@ def encode_status(status: CameraStatus) -> Message:
 
 
 def decode_status(key: bytes | None, value: bytes | None) -> CameraStatus:
-    """Read a camera status. Raises BadRecordError, also where it is of another camera than its key says."""
+    """Read a camera status. Raises BadRecordError, also where the key names another camera."""
     camera = camera_of(key)
     document = json_object_of_schema(value, STATUS_SCHEMA, "camera status")
     status = checked(CameraStatus, document, "camera status")

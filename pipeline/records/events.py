@@ -169,4 +169,4 @@ def _instant(document: dict[str, Any], name: str) -> int | None:
     try:
         return nanoseconds(text)
     except (TypeError, ValueError) as error:
-        raise BadRecordError("fields", f"event: {name}: no instant: {error}") from error
+        raise BadRecordError("fields", f"event: {name}: {error}") from error

@@ -1,7 +1,7 @@
 """The types of what travels: one name for each kind of value, with the range that it must have.
 
-Records are plain dataclasses, and making one checks nothing: they are made by the million. Their annotations are these
-names; a decoder hands what a stranger wrote to `checked`, which holds it to them.
+Records are plain dataclasses whose annotations are these names. Making one checks nothing, since a worker makes
+millions. A decoder calls `checked`, which holds what a stranger wrote to the annotations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_RATE = 1000
 LONGEST_TEXT = 300
 """Characters of a label's text, its group, and an id or glob of a camera."""
 LONGEST_SECONDS = 1e9
-"""Thirty years: as good as no limit, and still a number of ticks that can be calculated with."""
+"""Thirty years: as good as no limit, and its number of ticks still fits into 64 bits."""
 MOST_WINDOWS = 1_000_000
 LABEL_ID = r"^[a-z0-9][a-z0-9-]{0,63}$"
 
@@ -51,9 +51,9 @@ Session: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=LATEST_SESSION)]
 Rate: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=MAX_RATE)]
 Milliseconds: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=LATEST_SESSION)]
 Instant: TypeAlias = Annotated[int, Field(strict=True, gt=-LATEST_NS, lt=LATEST_NS)]
-"""Nanoseconds since 1970. What begins at the first tick of a grid may have begun a little earlier."""
+"""Nanoseconds since 1970. An event at the first ticks of a grid may have begun before them."""
 Tick: TypeAlias = Annotated[int, Field(strict=True, ge=_NEVER, le=LATEST_SECONDS * MAX_RATE)]
-"""Number on a grid; what rate it has decides which instant it is."""
+"""Number of a tick on a grid; the rate decides which instant it is."""
 
 Probability: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Score: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1.001, allow_inf_nan=False)]
@@ -66,9 +66,9 @@ Kind = TypeVar("Kind")
 
 
 def checked(kind: type[Kind], fields: Mapping[str, Any], what: str) -> Kind:
-    """Make a record of what a stranger wrote; fields that it does not have are passed over.
+    """Make a record from what a stranger wrote; unknown fields are ignored.
 
-    Raises BadRecordError that names `what` and the first field that has another type or lies out of its range.
+    Raises BadRecordError that names `what` and the first field of another type or out of range.
     """
     try:
         return cast(Kind, _adapter(kind).validate_python(dict(fields)))  # type: ignore[arg-type]

@@ -40,7 +40,7 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndMarker:
-    """A camera is gone: it applies only if session and last tick are still the camera's."""
+    """A camera is gone. The marker applies only if session and last tick are still the camera's."""
 
     camera: str
     session: int
@@ -76,7 +76,7 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
 
 
 def _integer(headers: Mapping[str, bytes], name: str) -> int:
-    """A header's number. One out of range would break arithmetic where nobody could tell it from our own fault."""
+    """A header's number. One out of range would fail further on, where it looks like a fault of our own."""
     text = headers.get(name)
     if text is None:
         raise BadRecordError("missing_header", f"frame record without header {name!r}")
@@ -121,10 +121,10 @@ def _parts(record: StreamRecord) -> tuple[str, bytes | None, bytes, dict[str, in
 
 
 def decode_stream_record(key: bytes | None, value: bytes | None, headers: Headers) -> StreamRecord:
-    """Read a frame or a marker from wire form; headers that are not ours are passed over.
+    """Read a frame or a marker from wire form; headers of other programs are ignored.
 
-    Raises BadRecordError: unknown schema or kind, a header of ours that is missing, malformed, out of range or stands
-    twice, no camera id as the key, empty value of a frame. Whether the value is a JPEG is seen when it is decoded.
+    Raises BadRecordError: unknown schema or kind; a header that is missing, malformed, out of range or there twice; a
+    key that is no camera id; a frame without a value. Whether the value is a JPEG shows when it is decoded.
     """
     found = _ours(headers)
     if found.get("schema") != str(FRAME_SCHEMA).encode():

@@ -51,8 +51,8 @@ def decode_jpeg(value: bytes | None) -> NDArray[np.uint8]:
 def _size(value: bytes) -> tuple[int, int] | None:
     """(width, height) from a JPEG's frame header, or None where there is none (ITU T.81, B.1.1 and B.2.2).
 
-    Any marker may be preceded by fill bytes, 0xFF (B.1.1.2). A decoder skips them, so what counts them as a marker
-    looks at other bytes than the decoder does.
+    Any marker may follow fill bytes, 0xFF (B.1.1.2). Decoders skip them; a reader that took one for a marker would read
+    a size from other bytes than the decoder does.
     """
     if value[:2] != b"\xff\xd8":
         return None

@@ -75,10 +75,10 @@ def encode_control(record: ControlRecord) -> Message:
 
 
 def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
-    """Read a control record; fields that a label does not have are passed over.
+    """Read a control record; unknown fields are ignored.
 
-    Raises BadRecordError: unknown key or schema, a field of another type or out of range, an id that occurs twice or is
-    not that of the key.
+    Raises BadRecordError: unknown key or schema, a field of another type or out of range, an id that occurs twice or
+    differs from the key.
     """
     name = (key or b"").decode(errors="replace")
     what = f"control record {short(name)}"
@@ -110,7 +110,7 @@ def _config_labels(documents: Any) -> ConfigLabels:
 
 
 def _known_fields(document: Any) -> Label:
-    """A label of a newer version may say more, which older ones pass over."""
+    """Read a label; what a newer version adds to it is ignored."""
     if not isinstance(document, dict):
         raise ValueError("a label must be an object")
     return label_from({name: value for name, value in document.items() if name in _FIELDS})

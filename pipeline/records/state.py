@@ -52,7 +52,7 @@ class Streak:
     label_id: LabelId
     label: LabelText
     count: Count
-    """The last of them that reached `enter`, in a row; stops mattering once it has reached `confirm`."""
+    """How many of the last ones reached `enter` in a row; it stops mattering once it has reached `confirm`."""
     rise_tick: Tick
     """First of them; the event may begin there (`backtrack_seconds`)."""
     first_tick: Tick
@@ -61,7 +61,7 @@ class Streak:
     """Last window that was considered."""
     peak: Peak
     floor_tick: Tick | None
-    """End of the label's previous event, where it is recent enough to matter: the next one does not start before."""
+    """End of the label's previous event where that is recent enough to matter: the next event starts no earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class OpenEvent:
 
 @dataclass(frozen=True, slots=True)
 class CoolDown:
-    """At rest by order, after an event."""
+    """Resting after an event, because `cooldown_seconds` says so."""
 
     label_id: LabelId
     until_tick: Tick
@@ -133,7 +133,7 @@ def encode_state(state: CameraState) -> Message:
 
 
 def decode_state(key: bytes | None, value: bytes | None) -> CameraState:
-    """Read a camera's state. Raises BadRecordError, also where it is of another camera than its key says."""
+    """Read a camera's state. Raises BadRecordError, also where the key names another camera."""
     camera = camera_of(key)
     document = json_object_of_schema(value, STATE_SCHEMA, "camera state")
     labels = document.get("labels")
@@ -150,7 +150,7 @@ def decode_state(key: bytes | None, value: bytes | None) -> CameraState:
 
 
 def _check_ticks(state: CameraState) -> None:
-    """Ticks are instants at this camera's rate; a cool-down may end later than any."""
+    """Hold ticks to what is an instant at this camera's rate; only the end of a cool-down may lie later."""
     latest = state.rate * LATEST_SECONDS
     for label in state.labels:
         if not all(-latest < tick < latest for tick in _ticks(label)):

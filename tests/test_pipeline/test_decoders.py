@@ -223,7 +223,7 @@ _TRUTH = {
         {"id": "door", "actions": [{"label": "fall", "start": 1.0, "end": 2.5}], "seconds": 8, "epoch": iso(5)},
     ],
 }  # fmt: skip
-_DEMO = Path(__file__).parents[3] / "engines" / "bundles" / "demo" / "bundle.json"
+_DEMO = Path(__file__).parents[2] / "engines" / "bundles" / "demo" / "bundle.json"
 _SETTINGS: dict[str, Any] = {
     "rate": 4,
     "kafka": {"bootstrap": "127.0.0.1:9092", "max_message_bytes": 1_000_000},
