@@ -61,7 +61,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest right one.
     """
     for name, value in os.environ.items():
-        if name.startswith(_PREFIX) and not _is_text(value):
+        if _is_setting(name) and not _is_text(value):
             raise ConfigurationError(f"the environment: {_one_line(name)} holds characters that are not text")
     chosen = source_file(path)
     document = _filled_sections(read_document(chosen)) if chosen else {}
@@ -167,6 +167,11 @@ def read_document(path: Path) -> dict[str, Any]:
             f"{path}: {short(odd[0])} is no section such as 'cameras'; is its line indented too little?"
         )
     return document
+
+
+def _is_setting(variable: str) -> bool:
+    name = variable.upper()
+    return name.startswith(_PREFIX) and name.removeprefix(_PREFIX).split("__")[0].lower() in Settings.model_fields
 
 
 def _is_text(value: str) -> bool:

@@ -344,6 +344,28 @@ def test_a_decoder_raises_its_own_error_or_returns_what_it_says(name: str) -> No
     check()
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (replace(_STATUS, fps="fast"), CameraStatus),
+        (replace(_STATUS, dropped=-1), CameraStatus),
+        (replace(_STATUS, dropped=True), CameraStatus),
+        (replace(_STATUS, session=2**62), CameraStatus),
+        (replace(_STATE, labels=(replace(_STATE.labels[0], floor_tick="z"),)), CameraState),
+        (replace(_STATE, labels=[]), CameraState),
+        (replace(_LABEL, cameras="yard"), Label),
+        (replace(_LABEL, enter=float("nan")), Label),
+        (sample_event(phase="asleep"), ActionEvent),
+        (sample_event(peak=None), ActionEvent),
+        (Truth((), {"a": float("inf")}, {}), Truth),
+        (Truth((), {"a": 1.0}, {"a": 1.5}), Truth),  # type: ignore[dict-item]
+    ],
+)
+def test_what_is_not_what_it_says_is_told(value: Any, kind: Any) -> None:
+    """The tests below would see a value of another type or out of range, however deep it lies."""
+    assert not holds(value, kind)
+
+
 def said(message: str) -> None:
     """A message is one line of moderate length, and can be written anywhere."""
     assert message and message.isprintable() and len(message) < 2000, message
