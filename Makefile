@@ -4,11 +4,12 @@ PYTHON ?= python3
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
+PURE_TESTS := tests/test_house.py tests/test_documents.py tests/test_engines $(addprefix tests/test_pipeline/,test_analysis test_config test_records)
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 SYNC := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench chaos demo-model clean
+.PHONY: help setup demo test test-fast check format bench chaos demo-model clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +36,11 @@ setup: $(VENV)/dev.stamp  ## Install everything for development into .venv
 demo: $(VENV)/serving.stamp  ## Four rendered cameras, a real Kafka, live events and a report at the end
 	@$(BIN)/actionwire demo $(ARGS)
 
-test: $(VENV)/dev.stamp  ## Run every test, real Kafka included
-	@$(BIN)/python -m pytest $(ARGS)
+test-fast: $(VENV)/dev.stamp  ## Run the pure tests, below a minute, and hold their rooms to 90 % coverage
+	@$(BIN)/python -m pytest $(PURE_TESTS) --cov=pipeline.analysis --cov=pipeline.records --cov-fail-under=90 $(ARGS)
+
+test: $(VENV)/dev.stamp test-fast  ## Run every test, real Kafka included
+	@$(BIN)/python -m pytest $(PURE_TESTS:%=--ignore=%) $(ARGS)
 
 check: $(VENV)/dev.stamp  ## Style, types, import rules, changelog against version
 	@$(BIN)/ruff check .

@@ -89,7 +89,7 @@ def publish(
 
 @app.command()
 def rollback(name: Annotated[str, typer.Argument(help="Name of a published bundle.")], store: Store = None) -> None:
-    """Make the version current that was current before."""
+    """Make the previous version current again."""
     from engines.bundle.store import default_store
     from engines.bundle.store import rollback as run
 

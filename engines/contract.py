@@ -2,10 +2,10 @@
 
 An engine turns pixels into *items* (what a window holds) and windows of items into embeddings. Two kinds share the
 contract: a `frame` bundle's items are embeddings, float32 [D]; a `clip` bundle's items are pixels, uint8 [H, W, 3], and
-the whole network runs in `embed`. Callers never need to know which one they hold.
+the whole network runs in `embed`. Callers never need to know which kind they hold.
 
-Who calls it: one thread, the worker's inference thread. An engine need not be thread-safe. It may block for the length
-of one inference and must do no other I/O.
+One thread calls it, the worker's inference thread, so an engine need not be thread-safe. It may block for the length of
+one inference and must do no other I/O.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Memory: TypeAlias = tuple[npt.NDArray[np.float32], ...]
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What is known of a loaded engine. Everything that decides a result is in here."""
+    """The description of a loaded engine. It names everything that decides a result."""
 
     bundle: str
     """Bundle id: sha256 of the sealed manifest, or `draft`."""
@@ -48,7 +48,7 @@ class EngineInfo:
     backend: str
     device: str
     space: str
-    """Id of the embedding space: text banks, window items and prototypes only meet engines of the same space."""
+    """Id of the embedding space. Text banks, window items and prototypes work with engines of the same space only."""
     history: int
     """Frames of memory a causal model carries; 0 for models without memory."""
     batch_invariant: bool
@@ -56,11 +56,11 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """A loaded bundle, ready to run. Close it when a newer one has taken its place."""
+    """A loaded bundle, ready to run. Close it once a newer one has replaced it."""
 
     @property
     def info(self) -> EngineInfo:
-        """What is known of this engine; constant."""
+        """The description of this engine; constant."""
         ...
 
     def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:

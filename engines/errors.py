@@ -6,7 +6,7 @@
     |   `-- IncompatibleBundle           intact, but not usable here: schema, space, window or rate differ
     |-- BundleNotFound (FileNotFoundError)
     |-- BackendUnavailable (RuntimeError)  the runtime is not installed or has no such device
-    |-- ProbeFailed (RuntimeError)       the engine's answers differ from the golden probe
+    |-- ProbeFailed (RuntimeError)       the engine's outputs differ from the golden probe
     `-- TextError (ValueError)           a text that cannot be embedded
 
 Every message names the thing, the reason and the remedy.
@@ -40,7 +40,7 @@ class BackendUnavailable(EngineError, RuntimeError):
 
 
 class ProbeFailed(EngineError, RuntimeError):
-    """The engine's outputs differ from the bundle's golden probe by more than the manifest's tolerance."""
+    """The engine's outputs differ from the golden probe by more than the manifest's tolerance."""
 
 
 class TextError(EngineError, ValueError):

@@ -1,4 +1,4 @@
-"""What a user wants to know of a bundle before running it: what it is, whether it is whole, where it works."""
+"""What a user wants to know about a bundle before running it: its contents, its integrity, the backends that run it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from engines.text.text_bank import TextEncoder
 
 @dataclass(frozen=True, slots=True)
 class ProbeOutcome:
-    """The golden probe on one backend: differences by stage, or why there are none."""
+    """The outcome of the golden probe on one backend: differences by stage, or the reason why there are none."""
 
     differences: dict[str, float]
     unavailable: str | None = None
-    """Why the backend could not be tried; not a fault of the bundle."""
+    """Why the backend could not be tried, which is no fault of the bundle."""
     failure: str | None = None
-    """What is wrong with the answers, or with the network."""
+    """What is wrong with the outputs or with the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A bundle that has been loaded, so that every hash is known to match, with its probes."""
+    """A loaded bundle, whose hashes therefore match, with its probes."""
 
     bundle: Bundle
     sizes: dict[str, int]
@@ -37,7 +37,7 @@ class Inspection:
 
     @property
     def failed(self) -> bool:
-        """Whether any probe failed."""
+        """True when a probe failed."""
         return any(outcome.failure for outcome in self.probes.values())
 
     def data(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Inspection:
 
 
 def inspect(bundle: Bundle) -> Inspection:
-    """Run the golden probe of a loaded bundle on every backend, and gather what there is to know."""
+    """Run the golden probe of a loaded bundle on every backend, and collect everything worth knowing."""
     names = ("bundle.json", *bundle.manifest.file_names)
     kinds = bundle.references().kinds
     return Inspection(

@@ -1,4 +1,4 @@
-"""Bring a frame to the network's size: one filter, named in the manifest, the same for trainer and serving."""
+"""Resize a frame to the network's size, with one filter that the manifest names, in training and serving alike."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def prepare(image: Image, form: Input) -> Image:
     """Return the frame at the network's size.
 
     image: RGB uint8 [h, w, 3], any size. Returns RGB uint8 [form.height, form.width, 3], contiguous; the same array
-    where nothing has to change. `squash` ignores the aspect ratio; `centre` keeps the largest middle part that has the
-    network's. A frame at least twice the size is first averaged over whole pixels (`area`) for `bicubic` and `bilinear`
-    too, because cv2's own versions skip pixels when they shrink, and a moving edge would flicker.
+    when nothing has to change. `squash` ignores the aspect ratio; `centre` crops the largest central part with the
+    network's ratio. A frame of at least twice the size is first averaged over whole pixels (`area`), for `bicubic` and
+    `bilinear` too: when they shrink, cv2's own versions skip pixels, and a moving edge would flicker.
     Raises ValueError for another shape or dtype.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:

@@ -1,4 +1,4 @@
-"""The golden probe: an engine must answer what the exporting framework answered, or it is not used."""
+"""The golden probe: an engine whose outputs differ from those of the exporting framework is not used."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from engines.contract import Engine
 from engines.errors import ProbeFailed
 
 SLACK = {"fp32": 1, "fp16": 2, "bf16": 10, "int8": 50}
-"""How many times the manifest's tolerance, which is meant for fp32, an engine of another precision may use up. After L2
-normalisation bf16 was measured 1.7e-3 off and int8 1.7e-2 on a ViT-B/32."""
+"""By what factor each precision may exceed the manifest's tolerance, which is meant for fp32. Measured on a ViT-B/32,
+after L2 normalisation: bf16 is 1.7e-3 off, int8 1.7e-2."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Greatest absolute differences from the golden answers, after L2 normalisation."""
+    """Greatest absolute differences from the golden outputs, after L2 normalisation."""
 
     encode: float
     embed: float
@@ -29,7 +29,7 @@ class Probe:
 def probe(engine: Engine, bundle: Bundle) -> Probe:
     """Run the golden probe of `bundle` through `engine` and return the differences.
 
-    Raises ProbeFailed when one is above the manifest's tolerance times `SLACK` of the engine's precision.
+    Raises ProbeFailed when one exceeds the manifest's tolerance times `SLACK` of the engine's precision.
     """
     golden = bundle.golden()
     items, _ = engine.encode(golden.images)
@@ -53,7 +53,7 @@ def probe(engine: Engine, bundle: Bundle) -> Probe:
 
 
 def _difference(found: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:
-    # A network of another width cannot be compared; infinitely far is the honest answer.
+    # A network of another width cannot be compared; it counts as infinitely far off.
     if found.shape != golden.shape:
         return float("inf")
     return float(np.max(np.abs(found - golden), initial=0.0))

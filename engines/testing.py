@@ -1,6 +1,6 @@
 """A small real bundle for tests: it recognises colours, takes microseconds, and needs no training.
 
-Its networks are written with the `onnx` package (extra `dev` or `trainer`); whatever loads the bundle needs it no more.
+The `onnx` package (extra `dev` or `trainer`) writes its networks; loading the bundle does not need it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COLOURS = {
     "black": (0, 0, 0),
     "grey": (128, 128, 128),
 }
-"""The words a tiny bundle knows, and the RGB of the frame each one means."""
+"""The words that a tiny bundle knows, and the RGB of the frame that each one describes."""
 
 _FILLERS = ("a", "an", "the", "of", "person", "frame", "is")
 _SPECIAL = ("[PAD]", "[UNK]", "[START]", "[END]")
@@ -68,7 +68,7 @@ def tiny_bundle(
 
     A frame's embedding is a fixed linear map (drawn from `seed`) of the mean colours of its four quarters, so a window
     of `solid("red")` frames scores near 1 for the label `red` and near 0 for every other colour of `COLOURS`; grey is
-    the quiet picture to show in between. The head weighs later frames more, `pooled` is the plain mean. A text embeds
+    the quiet picture in between. The head weighs later frames more, `pooled` is the plain mean. A text embeds
     as the sum of its colours; other words add little, each its own direction, so different texts differ.
 
     References: `grey`, `black`, `white` (background) and `red`, `green`, `blue`, `yellow` (action); a label that equals

@@ -1,8 +1,8 @@
-"""Child processes that cannot outlive this one, whatever kills it.
+"""Child processes that cannot outlive this one, however it ends.
 
-Linux sends a chosen signal to a child when the *thread* that started it ends (PR_SET_PDEATHSIG, prctl(2)). So all
-children are started by one thread that lives as long as the process, through a launcher that asks for the signal and
-then becomes the command. Elsewhere than on Linux a child merely runs in the same session.
+Linux sends SIGKILL to a child when the *thread* that started it ends (PR_SET_PDEATHSIG, prctl(2)). So one thread, which
+lives as long as the process, starts all children. It starts a launcher, which requests the signal and then becomes the
+command. On other systems a child merely runs in the same session.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import IO
 
-# 1 is PR_SET_PDEATHSIG. The parent may have died before the call: then the child's parent is no longer who started it.
+# 1 is PR_SET_PDEATHSIG, 9 is SIGKILL. If the parent died before the call, the launcher has another parent and exits.
 _LAUNCHER = (
-    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, int(sys.argv[1])); "
-    "os.getppid() == int(sys.argv[2]) or os._exit(1); os.execvp(sys.argv[3], sys.argv[3:])"
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
 )
-_SIGKILL = 9
 
 
 def start(
@@ -33,29 +31,27 @@ def start(
     *,
     output: IO[bytes] | int | None = None,
     environment: Mapping[str, str] | None = None,
-    folder: Path | None = None,
-    death_signal: int = _SIGKILL,
-    own_group: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start a command that gets `death_signal` when this process ends in any way.
+    """Start a command that is killed when this process ends in any way.
 
-    output: where stdout and stderr both go; None leaves them as they are. own_group: a Ctrl-C in the terminal reaches
-    this process only, which then stops the child in its own order. Raises OSError when the command cannot be started.
+    output: where stdout and stderr both go; None leaves them as they are. The child leads a group of its own, so a
+    Ctrl-C in the terminal reaches this process only, which then stops the child in its own order. Raises OSError when
+    the command cannot be started.
     """
     if sys.platform == "linux":
-        command = [sys.executable, "-ISc", _LAUNCHER, str(death_signal), str(os.getpid()), *command]
-    return _Starter.of(os.getpid()).order(command, output, environment, folder, own_group)
+        command = [sys.executable, "-ISc", _LAUNCHER, str(os.getpid()), *command]
+    return _Starter.of(os.getpid()).order(command, output, environment)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that leads a group of its own, and whatever it has started that stayed in the group."""
+    """Kill a process that leads a group of its own, together with its descendants in that group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 class _Starter(threading.Thread):
-    """The one thread that starts children; a daemon, so it ends only with the process."""
+    """The one thread that starts children. A daemon thread, so it ends only with the process."""
 
     def __init__(self) -> None:
         super().__init__(name="child-starter", daemon=True)
@@ -65,7 +61,7 @@ class _Starter(threading.Thread):
     @staticmethod
     @cache
     def of(process: int) -> _Starter:
-        """The starter of this process; a fork has lost its parent's threads and needs its own."""
+        """The starter of this process. A fork does not inherit threads and needs a starter of its own."""
         return _Starter()
 
     def order(
@@ -73,10 +69,8 @@ class _Starter(threading.Thread):
         command: Sequence[str],
         output: IO[bytes] | int | None,
         environment: Mapping[str, str] | None,
-        folder: Path | None,
-        own_group: bool,
     ) -> subprocess.Popen[bytes]:
-        """Have a child started, from any thread."""
+        """Have a child started. May be called from any thread."""
         started: Future[subprocess.Popen[bytes]] = Future()
         arguments: dict[str, object] = {
             "args": list(command),
@@ -84,8 +78,7 @@ class _Starter(threading.Thread):
             "stdout": output,
             "stderr": None if output is None else subprocess.STDOUT,
             "env": None if environment is None else dict(environment),
-            "cwd": folder,
-            "process_group": 0 if own_group else None,
+            "process_group": 0,
         }
         self._orders.put((arguments, started))
         return started.result()

@@ -1,4 +1,4 @@
-"""The commands of the serving side. Thin: each one reads the settings, calls one function, and says how it ended.
+"""The commands of the serving side. Each reads the settings, calls one function and reports how it ended.
 
     exit code  0 done
                1 failed
@@ -7,7 +7,7 @@
                4 another process has taken this one's place
              130 interrupted
 
-Modules that are slow to import are imported inside the command that needs them, so that `--help` answers at once.
+A command imports slow modules when it runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pipeline.commands.evaluate import evaluate
 from pipeline.commands.ingest import ingest
 from pipeline.commands.labels import labels as label_commands
 from pipeline.commands.replay import replay
+from pipeline.commands.settings import settings
 from pipeline.commands.status import status
 from pipeline.commands.topics import topics
 from pipeline.commands.watch import watch
@@ -42,7 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (demo, ingest, worker, topics, watch, status, replay, evaluate):
+for command in (demo, ingest, worker, topics, settings, watch, status, replay, evaluate):
     app.command()(command)
 app.add_typer(camera_commands, name="camera")
 app.add_typer(label_commands, name="labels")
@@ -66,7 +67,7 @@ def _version(shown: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -79,7 +80,7 @@ def exit_code(error: BaseException) -> int:
 
 def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
-    # Before a command has read its settings: what goes wrong until then must not land in its output.
+    # Whatever is logged before a command has read its settings must not end up in its output.
     logs.configure()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few characters must not end a command

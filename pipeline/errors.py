@@ -1,12 +1,12 @@
 """Errors of the serving side. One tree; foreign errors are translated once, at the edge, with `raise ... from`.
 
     ActionwireError
-    |-- TransientError                     try again; `retry_after` seconds where known
+    |-- TransientError                     try again
     |   |-- BrokerUnavailable (ConnectionError)
     |   |-- BrokerTimeout (TimeoutError)
     |   |-- CameraUnavailable (ConnectionError)
-    |   `-- TransactionAborted             nothing of the transaction is visible: restore, rewind, go on
-    |-- FencedError                        somebody else has taken this worker's place: end the process
+    |   `-- TransactionAborted             nothing of the transaction is visible, or all: restore, rewind, go on
+    |-- FencedError                        another member has taken this worker's place: end the process
     |-- BadRecordError (ValueError)        one record is wrong: dead-letter it and go on
     |-- MessageTooLarge (ValueError)       refused before it was sent
     |-- ConfigurationError (ValueError)    a person must change something
@@ -28,8 +28,8 @@ _CREDENTIALS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)\S*@")
 def mask(text: str) -> str:
     """Replace the user name and password of every URL inside a text by `***`.
 
-    Everything up to the last `@` of the word counts as credentials, so a password that holds an `@` or a `/` leaves no
-    rest.
+    Everything up to the last `@` of the word counts as credentials, so no part of a password that contains `@` or `/`
+    is left.
     """
     return _CREDENTIALS.sub(r"\g<scheme>***@", text)
 
@@ -39,11 +39,7 @@ class ActionwireError(Exception):
 
 
 class TransientError(ActionwireError):
-    """Something outside is not there at the moment. Try again after `retry_after` seconds where that is known."""
-
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    """Something outside is unavailable at the moment. Try again."""
 
 
 class BrokerUnavailable(TransientError, ConnectionError):
@@ -59,11 +55,14 @@ class CameraUnavailable(TransientError, ConnectionError):
 
 
 class TransactionAborted(TransientError):
-    """A transaction did not commit. Nothing of it is visible; restore the state, rewind and go on."""
+    """A transaction failed, or its commit is in doubt: nothing of it is visible, or all of it.
+
+    Only the committed positions say which: restore the state from there, rewind and go on.
+    """
 
 
 class FencedError(ActionwireError):
-    """Another member has taken this one's place. The process must end; its supervisor starts a fresh one."""
+    """Another member has taken this one's place. The process must end; its supervisor starts a new one."""
 
 
 class BadRecordError(ActionwireError, ValueError):
@@ -79,7 +78,7 @@ class MessageTooLarge(ActionwireError, ValueError):
 
 
 class ConfigurationError(ActionwireError, ValueError):
-    """A setting, a file or an argument is wrong, and only a person can mend it."""
+    """A setting, a file or an argument is wrong, and only a person can correct it."""
 
 
 class AuthenticationError(ConfigurationError):

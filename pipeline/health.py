@@ -1,15 +1,16 @@
-"""A small web server beside worker and ingest: /metrics for Prometheus, /live and /ready for whoever supervises.
+"""A small web server in worker and ingest: /metrics for Prometheus, /live and /ready for a supervisor.
 
-    GET /live    200 while the process does its work, 503 and the reason when it should be restarted
-    GET /ready   200 while it can be of use, 503 and the reason while it cannot (for example: the broker is away)
-    GET /metrics what the registry holds, as text or OpenMetrics
+    GET /live    200 while the process is alive, 503 and the reason when it should be restarted
+    GET /ready   200 while it can do its work, 503 and the reason while it cannot (for example: the broker is away)
+    GET /metrics all metrics of the registry, as text or OpenMetrics
 
-A broker that is away makes a worker not ready, never dead: restarting it would help nobody.
+While the broker is away a worker is not ready, but it is alive: a restart would not help.
 """
 
 from __future__ import annotations
 
 import errno
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,23 +23,33 @@ from prometheus_client.exposition import choose_encoder
 from pipeline.errors import ConfigurationError, mask
 
 Check: TypeAlias = Callable[[], str | None]
-"""None while all is well, else the reason in words. Called on the server's threads; must return at once."""
+"""Returns None while all is well, else the reason in words. Called on the server's threads; must return at once."""
 
 _SLOW_CLIENT_SECONDS = 5.0
+_PROBE_SECONDS = 1.0
+
+
+def accepts_connections(address: tuple[str, int]) -> bool:
+    """True when a server at (host, port) accepts a TCP connection within a second."""
+    try:
+        socket.create_connection(address, _PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 class Checked(Protocol):
-    """What a process runs: it says whether it lives and whether it can be of use."""
+    """The main object of a process: it knows whether the process is alive and ready."""
 
     def live(self) -> str | None:
         """None, or why the process should be restarted."""
 
     def ready(self) -> str | None:
-        """None, or why it cannot be of use."""
+        """None, or why the process cannot do its work at the moment."""
 
 
 def checks(running: Sequence[Checked]) -> tuple[Check, Check]:
-    """/live and /ready of what will stand first in `running` once it runs; until then the process lives, no more."""
+    """The checks of the first element of `running`. Until there is one, the process is alive but not ready."""
     return (
         lambda: running[0].live() if running else None,
         lambda: running[0].ready() if running else "not started yet",
@@ -58,7 +69,7 @@ class HealthServer:
         *,
         command: Literal["worker", "ingest"] = "worker",
     ) -> None:
-        """Begin to serve. port 0 picks a free one. command: whose port it is, for the remedy in the error.
+        """Start serving. Port 0 picks a free one. command: the owner of the port, for the remedy in the error.
 
         Raises ConfigurationError when the address cannot be used.
         """
@@ -95,7 +106,7 @@ class HealthServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    block_on_close = False  # a slow client must not hold up the end of the process
+    block_on_close = False  # a slow client must not delay the end of the process
 
 
 def _handler(registry: CollectorRegistry, checks: dict[str, Check]) -> type[BaseHTTPRequestHandler]:
@@ -124,16 +135,18 @@ def _handler(registry: CollectorRegistry, checks: dict[str, Check]) -> type[Base
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Scrapes are not worth a line each."""
+            """Log nothing: a line per scrape would drown the rest."""
 
     return Handler
 
 
 def _remedy(error: OSError | OverflowError, port: int, command: str) -> str:
-    """What is wrong with an address, and what to do. Ports go up by two: those of worker and ingest are neighbours."""
+    """What is wrong with an address, and what to do. The next port is two up: worker and ingest have adjacent ones."""
     if not isinstance(error, OSError) or error.errno != errno.EADDRINUSE:
         return f"{error}; change `http:` in the settings"
-    share = " --shard I/N" if command == "ingest" else ""  # a second one of the same share would publish it twice
+    share = (
+        " --shard I/N" if command == "ingest" else ""
+    )  # a second ingest of the same shard would publish its cameras twice
     return (
         "another process on this machine has it; give this one its own: "
         f"ACTIONWIRE_HTTP__{command.upper()}_PORT={port + 2} actionwire {command}{share}, "
@@ -144,6 +157,6 @@ def _remedy(error: OSError | OverflowError, port: int, command: str) -> str:
 def _reason(check: Check) -> str | None:
     try:
         reason = check()
-    except Exception as error:  # a check that fails is an answer, and a prober must get one
+    except Exception as error:  # a prober must get an answer even when the check itself fails
         reason = f"the check itself failed: {error!r}"
     return mask(reason) if reason else None

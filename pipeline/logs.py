@@ -1,12 +1,12 @@
-"""Structured logs: one line per happening, as JSON for machines or in colour for people, on stderr.
+"""Structured logs on stderr: one line per event of the process, as JSON for machines or in colour for people.
 
     log = structlog.get_logger()
     log.info("camera online", camera="yard", fps=12.5)
     with structlog.contextvars.bound_contextvars(partition=3, offset=1200): ...
 
-What other libraries log through `logging` takes the same way, from level `warning` on. As the last line of defence
-every line is searched for credentials, tracebacks included; nothing should have put them there. A line that cannot be
-written is given up: whoever logs goes on.
+What other libraries log through `logging` goes the same way, from level `warning` up. As a last line of defence,
+credentials are hidden in every line, tracebacks included; no caller should log them in the first place. A line that
+cannot be written is dropped, and the caller goes on.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ HIDDEN = "***"
 
 
 class _Forgiving:
-    """A stream whose faults stop nobody: a full disk, or a pipe whose reader is gone, costs the line and no more."""
+    """A stream whose errors reach nobody: a full disk, or a pipe whose reader is gone, costs only the line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # ValueError: it was closed, or lacks a character
+        with suppress(OSError, ValueError):  # ValueError: it is closed, or cannot encode a character
             self._stream.write(text)
 
     def flush(self) -> None:
@@ -46,7 +46,7 @@ def configure(
     level: Literal["debug", "info", "warning", "error"] = "info",
     stream: TextIO | None = None,
 ) -> None:
-    """Set logging up for this process. Call it once, at the start of a command; a later call takes the place of it."""
+    """Set up logging for this process, once at the start of a command. A later call replaces the set-up."""
     output = stream or sys.stderr
     forgiving = cast(TextIO, _Forgiving(output))
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -84,7 +84,7 @@ def configure(
 
 
 def hide_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Structlog processor: hide values under telling names and credentials inside URLs, at any depth."""
+    """Structlog processor: hide values whose keys name secrets, and credentials inside URLs, at any depth."""
     return {key: _hidden(key, value) for key, value in event.items()}
 
 

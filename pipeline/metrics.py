@@ -1,14 +1,15 @@
 """Every Prometheus metric of the serving side, declared once (ARCHITECTURE 8).
 
-Base units, bounded labels: a value that is not in a metric's table is counted as `other`. Series per camera are made
-for at most as many cameras as the settings allow, first come, first served, and none by default. The registry is passed
-in, so that tests and several workers in one process do not share counters. All methods may be called from any thread.
+Units are base units, and labels are bounded: a value that is not in a metric's table is counted as `other`. Per-camera
+series exist for at most as many cameras as the settings allow, first come, first served; the default is none. The
+registry is passed in, so that tests and several workers in one process share no counters. All methods may be called
+from any thread.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -28,10 +29,10 @@ DROPS = (
     "bad_record",
     "shed",
     "hole",
-    "unreadable",
+    "undecodable",
 )
-"""Why a frame was not analysed. The first five are the words of `pipeline.analysis.sessions`; `queue`: the broker did
-not take it in time; `hole`: it expired before it was read; `unreadable`: no client can decode it."""
+"""Why a frame was not analysed. The first five are the verdicts of `pipeline.analysis.sessions`. `queue`: the broker
+did not take it in time. `hole`: it expired before it was read. `undecodable`: nobody can decode it, or its batch."""
 OUTCOMES = ("committed", "aborted", "fenced")
 SWAPS = ("taken", "refused")
 CONDITIONS = ("online", "offline", "stalled")
@@ -44,7 +45,7 @@ _LATENCIES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5, 5.
 
 @dataclass(frozen=True, slots=True)
 class EngineLabels:
-    """What the engine info metric says."""
+    """Labels of the engine info metric."""
 
     bundle: str
     name: str
@@ -56,7 +57,7 @@ class EngineLabels:
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry that already tells of the process itself: memory, CPU time, open files, Python version."""
+    """A registry that already has the metrics of the process itself: memory, CPU time, open files, Python version."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -83,6 +84,10 @@ class _Capped:
             self._cameras.discard(camera)
             return known
 
+    def besides(self, cameras: Collection[str]) -> list[str]:
+        with self._lock:
+            return [camera for camera in self._cameras if camera not in cameras]
+
 
 class _Stages:
     """Durations by stage; shared by worker and ingest."""
@@ -106,7 +111,7 @@ class _Stages:
             self.took(name, perf_counter() - begun)
 
     def took(self, name: str, seconds: float) -> None:
-        """Note one run of a stage that was measured elsewhere."""
+        """Count one run of a stage that was measured elsewhere."""
         self._durations.labels(_one_of(name, STAGES)).observe(seconds)
 
 
@@ -164,7 +169,7 @@ class WorkerMetrics(_Stages):
                 self._camera_frames.labels(camera).inc(number)
 
     def event(self, phase: str, camera: str, latency_seconds: float | None = None) -> None:
-        """An event message was committed. latency_seconds: since the capture of the frame that fired, where one did."""
+        """An event message was committed. latency_seconds: since the capture of the frame that caused it, if any."""
         self._events.labels(phase).inc()
         if latency_seconds is not None:
             self._latency.observe(max(latency_seconds, 0.0))
@@ -184,7 +189,7 @@ class WorkerMetrics(_Stages):
         self._transactions.labels(outcome).inc()
 
     def covered(self, live_seconds: float, analysed_seconds: float) -> None:
-        """Stream time went by, and so much of it was analysed."""
+        """This much stream time of live cameras passed, and this much of it was analysed."""
         self._live.inc(live_seconds)
         self._analysed.inc(analysed_seconds)
 
@@ -193,16 +198,16 @@ class WorkerMetrics(_Stages):
         self._lag.set(seconds)
 
     def assigned(self, partitions: int, waiting: int = 0) -> None:
-        """So many partitions are owned and worked on now; so many more are owned and wait for that."""
+        """`partitions` are owned and processed now; `waiting` more are owned but not processed yet."""
         self._assigned.set(partitions)
         self._waiting.set(waiting)
 
     def live(self, check: Callable[[], str | None]) -> None:
-        """Ask this at every scrape whether the worker is alive; None: it is."""
+        """Call `check` at every scrape; it returns None while the worker is alive."""
         self._alive.set_function(lambda: float(check() is None))
 
     def labels(self, count: int) -> None:
-        """So many labels are in force now."""
+        """This many labels are in force now."""
         self._labels.set(count)
 
     def engine(self, labels: EngineLabels) -> None:
@@ -211,14 +216,15 @@ class WorkerMetrics(_Stages):
         self._engine.info({**named, "calibrated": "yes" if labels.calibrated else "no"})
 
     def swap(self, outcome: str) -> None:
-        """A bundle became current: taken, refused, or kept, where it is the one in use."""
+        """A bundle became current: taken, refused, or kept because it is the one in use."""
         self._refused.set(outcome == "refused")
         if outcome in SWAPS:
             self._swaps.labels(outcome).inc()
 
-    def forget(self, camera: str) -> None:
-        """A camera was removed: its series end and make room for another."""
-        if self._capped.forget(camera):
+    def keep(self, cameras: Collection[str]) -> None:
+        """This worker now analyses only these cameras: the series of all others end and make room."""
+        for camera in self._capped.besides(cameras):
+            self._capped.forget(camera)
             _remove(self._camera_frames, camera)
             _remove(self._camera_events, camera)
 
@@ -248,7 +254,7 @@ class IngestMetrics(_Stages):
         )
 
     def published(self, camera: str, size: int) -> None:
-        """A frame of so many bytes was acknowledged."""
+        """A frame of `size` bytes was acknowledged."""
         self._frames.inc()
         self._bytes.inc(size)
         if self._capped.admits(camera):
@@ -259,11 +265,11 @@ class IngestMetrics(_Stages):
         self._dropped.labels(_one_of(reason, DROPS)).inc(count)
 
     def reconnect(self) -> None:
-        """A camera is tried again."""
+        """Ingest tries to reach a camera again."""
         self._reconnects.inc()
 
     def unusable(self, camera: str, kind: str, count: int) -> None:
-        """Pictures of a camera were damaged, or untimed: they carried no time stamp."""
+        """Pictures of a camera were damaged, or untimed (they carried no time stamp)."""
         self._unusable.labels(kind).inc(count)
         if count and self._capped.admits(camera):
             self._camera_unusable.labels(camera).inc(count)

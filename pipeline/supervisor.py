@@ -1,14 +1,18 @@
-"""Keeps a child process running: started again with backoff when it ends, unless starting again cannot help.
+"""Keeps a child process running: starts it again with backoff when it ends, unless that cannot help.
 
-child's exit code          what it means                                what the parent does
+exit code of the child     meaning                                      what the supervisor does
 0                          it was told to stop                          ends with 0
 2, before it ever worked   a person must change something, such as      ends with 2
                            a bundle that cannot be loaded
 1, before it ever worked   a bug                                        ends with 1
-2, having worked           something that worked was taken away: it     starts it again, so that no second person
-                           comes back when a person has put it right    has to think of every worker
+2, having worked           something that worked was taken away         starts it again: it recovers once a person has
+                                                                        mended that, and nobody has to restart it
 3                          the broker is away                           starts it again, within seconds
 4, 75, signals, 1          fenced, stuck, killed, crashed               starts it again
+
+When the supervisor itself is told to stop, it tells the child and ends with the child's exit code: 128 + the signal's
+number for a child that a signal killed. So a child that had to be killed counts as a failure. Only SIGTERM, the
+signal that tells the child to stop, is no failure.
 """
 
 from __future__ import annotations
@@ -22,17 +26,19 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from pipeline import child_process
-from pipeline.broker.watchdog import EXIT_CODE as STUCK
 
+STUCK = 75
+"""A process ends with this when a step of it never returned: EX_TEMPFAIL of sysexits.h, try again."""
 FAST = frozenset({4, STUCK, -signal.SIGKILL})
-"""Codes of a child that worked until then: fenced, ended by its watchdog, killed. No reason to wait long."""
+"""Codes of a child that worked until then: fenced, stuck (ended by its watchdog), killed. No reason to wait long."""
 AWAY = 3
-"""Code of a child that found no broker. It will be back, and every second of waiting then makes events late."""
+"""Code of a child that found no broker. The broker will be back, and then every second of waiting delays events."""
 HEALTHY_SECONDS = 5.0
-"""A child that ran this long was well; the backoff begins anew."""
+"""After a run of this length the backoff starts from the beginning."""
 EARLY_SECONDS = 10.0
-"""A child that ends sooner has not worked yet."""
+"""A child that ends sooner has never worked."""
 STOP_SECONDS = 20.0
+"""How long a child may take to stop before it is killed."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +46,8 @@ log = structlog.get_logger(__name__)
 def decide(code: int, worked: bool, failures: int) -> float | None:
     """Seconds to wait before the next start, None to give up. Pure.
 
-    code: exit code, or minus the number of the signal that killed the child. worked: some child ran for
-    `EARLY_SECONDS`. failures: ends in a row without a healthy run.
+    code: exit code, or minus the number of the signal that killed the child. worked: a child has run for
+    `EARLY_SECONDS`. failures: consecutive ends without a healthy run.
     """
     if code == 0 or (code in (1, 2) and not worked):
         return None
@@ -55,27 +61,26 @@ def supervise(
     stop: threading.Event,
     *,
     start: Callable[[Sequence[str]], subprocess.Popen[bytes]] | None = None,
-    monotonic: Callable[[], float] = time.monotonic,
     cut_off: Callable[[], None] = lambda: None,
 ) -> int:
-    """Run `command` until `stop` is set or starting it again cannot help; return the exit code to end with.
+    """Run `command` until `stop` is set or another start cannot help; return the exit code to end with.
 
-    cut_off: called when a child ended without a chance to tidy up, before the next one starts.
+    cut_off: called after a child ended without a chance to clean up, before the next one starts.
     """
     start = start or (lambda what: child_process.start(what))
     failures, worked = 0, False
     while True:
-        begun = monotonic()
+        begun = time.monotonic()
         process = start(command)
         code = _wait(process, stop)
         if stop.is_set():
-            return max(code, 0)
-        ran = monotonic() - begun
+            return _passed_on(code)
+        ran = time.monotonic() - begun
         failures = 0 if ran >= HEALTHY_SECONDS else failures
         worked |= ran >= EARLY_SECONDS
         pause = decide(code, worked, failures)
         if pause is None:
-            return max(code, 0)
+            return code
         log.warning("the worker ended; starting it again", exit_code=code, after=round(ran, 1), in_seconds=pause)
         failures += 1
         if code < 0 or code == STUCK:
@@ -84,14 +89,27 @@ def supervise(
             return 0
 
 
+def _passed_on(code: int) -> int:
+    """Exit code for the supervisor of a child that ended after the stop."""
+    if code == -signal.SIGTERM:  # told to stop before it could handle the signal
+        return 0
+    return code if code >= 0 else 128 - code
+
+
 def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
-    """Wait for the child to end; when told to stop, ask it to, and insist after a while."""
+    """Wait until the child ends; return its code. Once `stop` is set, tell it to stop."""
     while process.poll() is None:
         if stop.wait(0.1):
-            process.terminate()
-            try:
-                return process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                log.error("the worker did not stop when asked; killing it", seconds=STOP_SECONDS)
-                process.kill()
+            return _end(process)
     return process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Tell the child to stop, and kill it if it does not; return its code."""
+    process.terminate()
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        log.error("the worker did not stop when asked; killing it", seconds=STOP_SECONDS)
+        process.kill()
+        return process.wait()

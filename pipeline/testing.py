@@ -1,6 +1,6 @@
 """Doubles and factories for tests: a manual clock, record factories, a numpy engine and labels that know colours.
 
-Shipped, because whoever builds on the records wants to test without cameras and models too.
+They are part of the package, because users of the records need to test without cameras and models too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     "blue": (0, 0, 255),
     "grey": (128, 128, 128),
 }
-"""What a test camera may show. Each but grey is what the label of its name looks for."""
+"""Colours that a test camera may show. A label of the same name looks for each of them, except grey."""
 
 EPOCH = 1_700_000_000
 """Seconds since 1970 at which test streams begin."""
@@ -37,7 +37,7 @@ EPOCH = 1_700_000_000
 
 @dataclass(slots=True)
 class ManualClock:
-    """A clock that moves only when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     seconds: float = float(EPOCH)
 
@@ -54,16 +54,14 @@ class ManualClock:
         self.seconds += seconds
 
 
-def picture(colour: str, size: int = 2) -> Images:
-    """A picture of one colour, RGB uint8 [size, size, 3]."""
-    return np.full((size, size, 3), COLOURS[colour], np.uint8)
+def picture(colour: str) -> Images:
+    """A picture of one colour, RGB uint8 [2, 2, 3]."""
+    return np.full((2, 2, 3), COLOURS[colour], np.uint8)
 
 
-def frame(
-    camera: str, tick: int, *, session: int = 1, rate: int = 4, sequence: int = 0, jpeg: bytes = b"jpeg"
-) -> FrameRecord:
+def frame(camera: str, tick: int, *, session: int = 1, rate: int = 4, jpeg: bytes = b"jpeg") -> FrameRecord:
     """A frame captured exactly at its tick."""
-    return FrameRecord(camera, session, sequence, tick, rate, tick_ns(tick, rate, camera), "arrival", 2, 2, jpeg)
+    return FrameRecord(camera, session, 0, tick, rate, tick_ns(tick, rate, camera), "arrival", 2, 2, jpeg)
 
 
 def as_record(record: StreamRecord, partition: Partition, offset: int) -> Record:
@@ -108,17 +106,17 @@ _ENDED: Mapping[str, Any] = {
 
 
 def sample_event(phase: Phase = "started", **changes: Any) -> ActionEvent:
-    """A message about somebody who falls at the front door, 11 s into the test stream and for 3.5 s.
+    """A message about a person who falls at the front door, 11 s into the test stream, for 3.5 s.
 
-    changes: fields of `ActionEvent` that are to be different.
+    changes: fields of `ActionEvent` to replace.
     """
     fields = _ENDED if phase == "ended" else {"phase": phase, "sequence": int(phase == "updated")}
     return replace(_STARTED, **{**fields, **changes})
 
 
 def first_pictures(settings: SourceSettings, count: int) -> list[Picture]:
-    """The first `count` pictures that a video source really gives. Raises what `open_source` and `pictures` raise."""
-    from pipeline.camera.source import open_source  # whoever tests without cameras needs no video library
+    """The first `count` pictures that a video source delivers. Raises what `open_source` and `pictures` raise."""
+    from pipeline.camera.source import open_source  # tests without cameras must not need a video library
 
     with open_source(settings) as source:
         return list(islice((picture for picture in source.pictures() if picture), count))
@@ -134,7 +132,7 @@ class ColourEngine:
 
     @property
     def info(self) -> EngineInfo:
-        """As of a `frame` bundle."""
+        """That of a `frame` bundle."""
         return EngineInfo(
             bundle="colours",
             name="colours",
@@ -174,11 +172,9 @@ class ColourLabels:
     version: int
     labels: tuple[Label, ...]
     calibrated: Calibration
-    multiple: int = 1
-    stride: int = 1
 
     @classmethod
-    def of(cls, version: int, colours: Iterable[str], *, stride: int = 1, **defaults: float) -> ColourLabels:
+    def of(cls, version: int, colours: Iterable[str], **defaults: float) -> ColourLabels:
         """Labels that watch for these colours; `defaults` are thresholds by name."""
         thresholds = {
             "enter": 0.75,
@@ -192,7 +188,7 @@ class ColourLabels:
         }
         labels = tuple(Label(id=colour, text=f"it is {colour}") for colour in sorted(colours))
         calibrated = Calibration({name: (thresholds | defaults)[name] for name in THRESHOLDS}, {}, 1, 0)
-        return cls(version, labels, calibrated, stride=stride)
+        return cls(version, labels, calibrated)
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Embeddings:
         """Share of each label's colour in each window, float32 [m, L]."""
@@ -201,5 +197,5 @@ class ColourLabels:
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds as given to `of`."""
-        resolved = resolve(self.labels, self.calibrated, {}, rate=rate, multiple=self.multiple, stride=self.stride)
+        resolved = resolve(self.labels, self.calibrated, {}, rate=rate)
         return for_camera(resolved, camera)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import typer.main
 
 import engines.cli
 import pipeline.cli
 import trainer.cli
+from pipeline.records.schemas import schema
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md")
-PLACES = ("pipeline", "engines", "trainer", "deploy", "tests", ".ci", "prometheus")
+PAGES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "deploy/README.md",
+    "docs/foreign-publishers.md",
+    "docs/several-hosts.md",
+)
+PLACES = ("pipeline", "engines", "trainer", "deploy", "docs", "tests", ".ci", "prometheus", "..")
 PROGRAMS = {
     "actionwire": pipeline.cli.app,
     "actionwire-engines": engines.cli.app,
@@ -104,3 +114,12 @@ def _check(line: str, command: Any, arguments: list[str]) -> None:
     options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     given = {word.partition("=")[0] for word in arguments if word.startswith("-")}
     assert given <= options | {"--help"}, line
+
+
+def test_the_event_of_the_readme_is_one() -> None:
+    """The example message keeps to the published schema and shows every field of it."""
+    (block,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    event = json.loads(block)
+
+    jsonschema.validate(event, schema("event"))
+    assert event.keys() == schema("event")["properties"].keys()

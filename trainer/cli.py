@@ -8,15 +8,19 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
 from engines.errors import EngineError
-from trainer import zero_shot
-from trainer.demo_model import BETA
+from trainer.demo.demo_model import BETA
 from trainer.errors import TrainerError
+from trainer.export import zero_shot
 from trainer.scenes.commands import app as scenes
+
+if TYPE_CHECKING:
+    from trainer.recipe import Recipe
+    from trainer.training.source import Source
 
 P = ParamSpec("P")
 
@@ -62,13 +66,16 @@ def train(
     cache: Footage = None,
     settings: Settings = None,
 ) -> None:
-    """Train a model by a recipe: render its footage, train, validate, draw curves."""
-    from trainer import config, loop
+    """Train a model by a recipe: render or decode its data, train, validate, draw curves."""
     from trainer.progress import Bars
+    from trainer.recipe import load
+    from trainer.training import loop
 
-    chosen = config.load(recipe, tuple(settings or ()))
+    chosen = load(recipe, tuple(settings or ()))
     with Bars() as bars:
-        result = loop.train(chosen, out, device=device, cache=cache, workers=workers, report=bars.report)
+        result = loop.train(
+            chosen, _source(chosen), out, device=device, cache=cache, workers=workers, report=bars.report
+        )
     _show(out, result)
 
 
@@ -84,19 +91,21 @@ def evaluate(
     cache: Footage = None,
 ) -> None:
     """Show what a training run achieved: captions never seen, actions, events in streams, and how they grew."""
-    from trainer import curves, loop, report
+    from trainer.evaluation import plots, report
     from trainer.progress import Bars
+    from trainer.training import checkpoint, loop
 
     if again:
+        source = _source(checkpoint.load_recipe(run / checkpoint.NAME))
         with Bars() as bars:
-            figures = loop.measure(run, device=device, cache=cache, report=bars.report)
+            figures = loop.measure(run, source, device=device, cache=cache, report=bars.report)
     else:
         figures = report.read(run)
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
         return
     if (run / report.LOG).is_file():
-        curves.draw(run / report.LOG, run / report.CURVES)
+        plots.draw(run / report.LOG, run / report.CURVES)
     _show(run, figures)
 
 
@@ -107,11 +116,11 @@ def export(
     out: Annotated[Path, typer.Option(help="Directory for the draft bundle; it must not exist.")],
 ) -> None:
     """Write a trained model as a draft bundle: ONNX files compared with torch, tokenizer, reference texts, manifest."""
-    from trainer.export import export as write
+    from trainer.export.trained import export as write
     from trainer.progress import steps
 
     with steps() as say:
-        manifest, differences = write(run, out, progress=say)
+        manifest, differences = write(run, out, lambda recipe: _source(recipe).texts(recipe), progress=say)
     worst = max(differences, key=lambda part: differences[part])
     typer.echo(
         f"{out}: {manifest.name}@{manifest.version}, draft, {_mebibytes(out):.1f} MiB, torch and ONNX agree to "
@@ -155,19 +164,20 @@ def calibrate(
 
     The streams are rendered scenes, or with --truth and --held-back-truth your own recordings.
     """
-    from trainer import calibrate as calibration
-    from trainer import material
-    from trainer.fitting import Measure
+    from trainer.calibration import calibrate as calibration
+    from trainer.calibration.streams import own
+    from trainer.calibration.threshold_search import Measure
+    from trainer.demo.recordings import Streams as Rendered
     from trainer.progress import Bars
 
     if (truth is None) != (held_back_truth is None):
         raise typer.BadParameter("--truth and --held-back-truth go together: what decides must not measure")
     with Bars() as bars:
         if truth is not None and held_back_truth is not None:
-            chosen = material.own(truth, held_back_truth)
+            chosen = own(truth, held_back_truth)
         else:
-            streams = calibration.Streams(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
-            chosen = streams.material(cache, bars.report)
+            rendered = Rendered(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
+            chosen = rendered.material(cache, bars.report)
         manifest = calibration.calibrate(
             bundle, out, chosen, measure=Measure(beta, alarms, delay), version=version, report=bars.report
         )
@@ -190,7 +200,7 @@ def demo_model(
     settings: Settings = None,
 ) -> None:
     """Train, export and calibrate the demo model, and put it in place of the one that is shipped."""
-    from trainer import demo_model as making
+    from trainer.demo import demo_model as making
     from trainer.progress import Bars
 
     place = out or making.SHIPPED
@@ -201,10 +211,21 @@ def demo_model(
     _summarise(place, manifest)
 
 
+def _source(recipe: Recipe) -> Source:
+    """The source of a recipe: the user's own clips where it names some, rendered scenes otherwise."""
+    if recipe.data.clips is not None:
+        from trainer.training.clips import CLIPS
+
+        return CLIPS
+    from trainer.demo.source import SCENES
+
+    return SCENES
+
+
 def _show(run: Path, figures: dict[str, float]) -> None:
     from rich.console import Console
 
-    from trainer import report
+    from trainer.evaluation import report
 
     report.show(run, figures, Console())
 
@@ -228,7 +249,7 @@ def _mebibytes(folder: Path) -> float:
 
 
 def main() -> None:
-    """The console script: errors of ours become one line and exit code 1."""
+    """The console script: the project's own errors become one line and exit code 1."""
     try:
         app()
     except (TrainerError, EngineError) as error:

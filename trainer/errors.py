@@ -1,10 +1,10 @@
 """Errors of the training side.
 
 TrainerError
-|-- RecipeError (ValueError)      the recipe cannot be read, or does not fit the model
+|-- RecipeError (ValueError)      a recipe that cannot be read, or does not fit the model
 |-- CheckpointError (ValueError)  a checkpoint that is damaged or belongs to another run
 |-- ParityError (RuntimeError)    the exported network does not compute what the trained one does
-|-- ExportError (ValueError)      a bundle cannot be written there, or from that
+|-- ExportError (ValueError)      a bundle that cannot be written there, or from that
 |-- CalibrationError (ValueError) thresholds that cannot be fitted or measured as asked
 |-- PretrainedError (ValueError)  weights that cannot be loaded as the named model
 `-- CommandError (RuntimeError)   a command of the serving side failed
@@ -18,7 +18,7 @@ class TrainerError(Exception):
 
 
 class RecipeError(TrainerError, ValueError):
-    """The recipe cannot be read, or does not fit the model."""
+    """A recipe that cannot be read, or does not fit the model."""
 
 
 class CheckpointError(TrainerError, ValueError):
@@ -30,7 +30,7 @@ class ParityError(TrainerError, RuntimeError):
 
 
 class ExportError(TrainerError, ValueError):
-    """A bundle cannot be written there, or from that."""
+    """A bundle that cannot be written there, or from that."""
 
 
 class CalibrationError(TrainerError, ValueError):

@@ -1,4 +1,4 @@
-"""Progress bars in the terminal; a line now and then where there is none."""
+"""Progress bars in a terminal, and a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -19,11 +19,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+Report = Callable[[str, int, int, str], None]
+"""Called with (activity, steps done, steps in all, a short note)."""
+
+Count = Callable[[int, int], None]
+"""Called with (done, in all)."""
+
 _EVERY = 15.0  # seconds between two lines where the output is no terminal
 
 
+def silent(what: str, done: int, of: int, note: str) -> None:
+    """A report that goes nowhere."""
+
+
+def counted(report: Report, what: str) -> Count:
+    """A report bound to one activity, called with (done, of)."""
+    return lambda done, of: report(what, done, of, "")
+
+
 class Bars:
-    """One bar per thing that progresses. Use as a context manager and hand `report` to what works."""
+    """A progress bar per activity. A context manager; hand its `report` to the work."""
 
     def __init__(self, console: Console | None = None):
         self._console = console or Console(stderr=True)

@@ -1,4 +1,4 @@
-"""Inference runtimes, each an opener that turns a bundle into an engine. Nothing is imported before it is asked for."""
+"""Inference runtimes: each turns a bundle into an engine, and is imported on first use."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def open_engine(
     threads: int | None = None,
     precision: Precision = "fp32",
 ) -> Engine:
-    """Load the bundle into a runtime, put it through the golden probe and return the engine, warm.
+    """Load the bundle into a runtime, run the golden probe and return the engine, warm.
 
-    backend: a name of `BACKENDS`, or `auto` for the first that is available. threads: rows run at once, by default the
-    CPUs this process may use.
-    Raises BackendUnavailable when the runtime is missing or lacks the device or precision, ProbeFailed when its answers
+    backend: a name of `BACKENDS`, or `auto` for the first one available. threads: rows run at once, by default the CPUs
+    that this process may use.
+    Raises BackendUnavailable when the runtime is missing or lacks the device or precision, ProbeFailed when its outputs
     differ from the golden probe, BundleError for a network that it cannot load.
     """
     names = tuple(BACKENDS) if backend == "auto" else (backend,)

@@ -1,15 +1,14 @@
-"""What all CPU backends share: an engine over networks that answer row by row.
+"""What all CPU backends share: an engine over networks that run row by row.
 
-A batch is run one row at a time, on one thread each, and as many rows at once as there are threads. Kernels choose
-their order of summation by the shape they are given, so a row's last bits would otherwise depend on how many rows came
-with it: a ViT-B/32 in OpenVINO and a transformer head in ONNX Runtime differ between batch 1 and batch 2. One row of
-one shape on one thread always takes the same path, whatever its mates and however many threads there are, and
-single-threaded rows side by side are about as fast as one batch on all threads.
+Each row of a batch runs alone on one thread, as many rows at once as there are threads. Kernels choose their order of
+summation by the shape of their input, so the last bits of a row would otherwise depend on the size of its batch: a
+ViT-B/32 in OpenVINO and a transformer head in ONNX Runtime differ between batch 1 and batch 2. One row of one shape on
+one thread always takes the same path, whatever its batch mates and the number of threads. Single-threaded rows side by
+side are about as fast as one batch on all threads.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,6 +16,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engines.backends.cpu_quota import usable_cpus
 from engines.bundle.files import Bundle
 from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
 
@@ -35,7 +35,7 @@ class Network(Protocol):
     """One loaded network. Used by one thread at a time."""
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
-        """Return each output, float32 [n, ...], for rows [n, ...], n >= 1; a row's answer never depends on others."""
+        """Return each output, float32 [n, ...], for rows [n, ...], n >= 1. A row never depends on other rows."""
         ...
 
     def close(self) -> None:
@@ -45,14 +45,14 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NetworkEngine:
-    """An engine made of an image network and a head, or of one clip network (then `image` is None)."""
+    """An engine made of an image network and a head, or of one clip network; then `image` is None."""
 
     info: EngineInfo
     image: Network | None
     head: Network
 
     def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
-        """See `engines.contract.Engine.encode`; a clip bundle's items are the images themselves."""
+        """See `engines.contract.Engine.encode`. The items of a clip bundle are the images themselves."""
         _check("images", images, (self.info.height, self.info.width, 3), np.uint8)
         if memory:
             raise ValueError(f"bundle {self.info.name} has no memory, but {len(memory)} buffers were given; pass None")
@@ -75,7 +75,7 @@ class NetworkEngine:
 
 
 def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: str) -> EngineInfo:
-    """Return what is known of an engine that runs `bundle` row by row."""
+    """Return the description of an engine that runs `bundle` row by row."""
     manifest = bundle.manifest
     return EngineInfo(
         bundle=manifest.id,
@@ -91,7 +91,7 @@ def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: s
         device=device,
         space=manifest.space.id,
         history=0,
-        # One row at a time is enough on a CPU, where it was measured; nobody has measured another device.
+        # Measured on CPUs, where one row at a time is enough; other devices have not been measured.
         batch_invariant=device == "CPU",
     )
 
@@ -103,11 +103,8 @@ def normalise(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def thread_count(threads: int | None) -> int:
-    """Return the number of threads to use: as asked, at least 1, by default the CPUs this process may use."""
-    if threads is not None:
-        return max(1, threads)
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    """Return the number of threads to use: `threads`, at least 1; by default the CPUs that this process may use."""
+    return usable_cpus() if threads is None else max(1, threads)
 
 
 def _check(what: str, array: npt.NDArray[Any], row: tuple[int, ...], kind: type[np.generic]) -> None:

@@ -56,7 +56,7 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None) -> Netwo
 
 
 class _Network:
-    """One session of one thread, called from several at once."""
+    """One single-threaded session, called from several threads at once."""
 
     def __init__(self, session: Any, source: str, targets: tuple[str, ...], threads: int) -> None:
         self._session = session
@@ -82,7 +82,7 @@ class _Network:
         self._session = None
 
     def _run_share(self, rows: npt.NDArray[Any]) -> list[list[npt.NDArray[np.float32]]]:
-        # Some kernels peel their loops up to an aligned address: every row starts at one, so all take the same path.
+        # Some kernels peel their loops up to an aligned address. Every row starts at one, so all take the same path.
         row = _aligned((1, *rows.shape[1:]), rows.dtype)
         answers = []
         for content in rows:

@@ -1,5 +1,6 @@
-"""OpenVINO: the fastest CPU runtime for fp32 and bf16 here. The precision is always asked for by name, because its own
-default is bf16 wherever the CPU has it.
+"""OpenVINO, the fastest CPU runtime for fp32 and bf16 here.
+
+The precision is always named, because OpenVINO's own default is bf16 wherever the CPU has it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def open(bundle: Bundle, device: str = "CPU", *, threads: int | None = None, pre
 
 
 class _Network:
-    """One compiled network and as many requests as it has streams, each with one row in flight."""
+    """One compiled network, with one request per stream and one row in flight in each."""
 
     def __init__(self, compiled: Any, source: str, targets: tuple[str, ...], streams: int) -> None:
         self._requests = [compiled.create_infer_request() for _ in range(streams)]
@@ -69,7 +70,7 @@ def _network(core: Any, bundle: Bundle, name: str, device: str, threads: int, pr
     source, targets = SIGNATURES[name]
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
     if device == "CPU":
-        # Pinned threads of two workers on one host would share the same cores and leave others idle.
+        # Pinned threads of two workers on one host would share some cores and leave others idle.
         settings |= {"NUM_STREAMS": str(threads), "INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
     model = read_model(core, bundle, name)
     try:
@@ -82,7 +83,7 @@ def _network(core: Any, bundle: Bundle, name: str, device: str, threads: int, pr
 
 
 def read_model(core: Any, bundle: Bundle, name: str) -> Any:
-    """Read a network, shaped for one row, with the inputs and outputs that a bundle's network has."""
+    """Read a network, check its inputs and outputs, and reshape it to one row."""
     source, targets = SIGNATURES[name]
     content = bundle.read(name)
     try:

@@ -10,8 +10,9 @@ from engines.bundle.files import Bundle
 
 
 def count_flops(bundle: Bundle, name: str) -> int:
-    """Return the operations of one row through a network, 2 per multiply-accumulate: its matrix products and
-    convolutions. Raises BundleError for a network that OpenVINO does not read.
+    """Return the operations of one row in the matrix products and convolutions of a network, 2 per multiply-accumulate.
+
+    Raises BundleError for a network that OpenVINO does not read.
     """
     import openvino
 

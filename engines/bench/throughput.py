@@ -1,9 +1,9 @@
 """Speed of a bundle on this machine, next to the machine's own measured peak, in one run.
 
-Absolute figures of a shared machine say little; what lasts is the fraction of the peak of a large matrix product that
-was measured in the same minute by the same process. The best of several rounds is kept, since neighbours only make
-things slower, and the peak is measured anew before every measurement. A share above 100 % means that the product was
-never undisturbed: measure again on a quieter machine.
+Absolute figures of a shared machine say little. What lasts is the fraction of the peak of a large matrix product, which
+the same process measures in the same minute. The best of several rounds counts, since neighbours only slow things down,
+and the peak is measured anew before every measurement. A share above 100 % means that the product was always disturbed:
+measure again on a quieter machine.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run measured."""
+    """The results of one run."""
 
     bundle: str
     machine: str
@@ -86,7 +86,7 @@ class Report:
 def bench(
     bundle: Bundle, *, batches: Sequence[int] = (1, 8, 32), seconds: float = 0.5, rounds: int = 3, size: int = 1024
 ) -> Report:
-    """Measure every backend that is available.
+    """Measure every available backend.
 
     batches: rows per call. seconds: duration of one round of one measurement. size: rows of the square matrices.
     """

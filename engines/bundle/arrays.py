@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """The golden probe: inputs and the answers that the exporting framework gave.
+    """The golden probe: inputs, and the outputs of the exporting framework.
 
     images uint8 [k, H, W, 3]; items float32 [k, D], or the images again for a clip bundle; windows [m, T, ...] of
     items; head, pooled float32 [m, D] normalised; texts and their text_embeddings float32 [n, D] normalised.
@@ -60,7 +60,7 @@ def write_references(directory: Path, references: References) -> None:
 
 
 def _write_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
-    # numpy.savez stamps the present time into the archive, so equal arrays would give bundles with different hashes.
+    # numpy.savez writes the present time into the archive, so equal arrays would get different hashes.
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             buffer = io.BytesIO()

@@ -1,7 +1,7 @@
 """The bundle: one immutable directory that holds a whole model, checked file by file against its manifest.
 
-A draft is written by export and sealed by calibration; only sealed bundles load without a flag. Nothing executable is
-read: ONNX, JSON, and npz without pickle.
+Export writes a draft, calibration seals it; only sealed bundles load without a flag. A bundle holds nothing executable:
+ONNX, JSON, and npz without pickle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from engines.bundle.manifest import (
     Text,
     Tolerance,
     Window,
-    canonical_json,
     check_deployment,
     manifest_id,
     parse,
@@ -54,7 +53,6 @@ __all__ = [
     "Text",
     "Tolerance",
     "Window",
-    "canonical_json",
     "check_deployment",
     "load",
     "seal",
@@ -77,7 +75,7 @@ class Bundle:
         return f"{self.manifest.name}@{self.manifest.version}"
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes, hashed again so that they are the ones the manifest names. Raises TamperedBundle."""
+        """Return the bytes of a file, checked against its hash in the manifest. Raises TamperedBundle."""
         content = _read_file(self.path, name)
         _check_hash(self.path, name, content, self.manifest.files[name])
         return content
@@ -94,7 +92,7 @@ class Bundle:
 def load(path: Path, *, allow_draft: bool = False) -> Bundle:
     """Check the bundle in the directory `path` and return it.
 
-    Raises BundleNotFound when there is none, TamperedBundle naming the file that is not what the manifest says,
+    Raises BundleNotFound when there is none, TamperedBundle naming the file that differs from the manifest,
     IncompatibleBundle for an unsealed bundle (unless `allow_draft`) or another schema, and BundleError otherwise.
     """
     path = Path(path)
@@ -118,7 +116,7 @@ def load(path: Path, *, allow_draft: bool = False) -> Bundle:
 
 
 def write_draft(directory: Path, manifest: Manifest) -> Manifest:
-    """Write `bundle.json` beside the other files, which are already in `directory`, and return it as written.
+    """Write `bundle.json` beside the other files of `directory`, and return it as written.
 
     Hashes and the space id are computed here; `id`, `sealed`, `space.id` and `files` of the argument are ignored.
     Raises BundleError when a file is missing or does not belong.
@@ -139,9 +137,9 @@ def write_draft(directory: Path, manifest: Manifest) -> Manifest:
 def seal(
     directory: Path, *, score: Score | None = None, events: Events | None = None, version: str | None = None
 ) -> Manifest:
-    """Turn the draft in `directory` into a sealed bundle, with new parts where given, and return its manifest.
+    """Seal the draft in `directory`, with new parts where given, and return its manifest.
 
-    Sealing a sealed bundle anew gives it a new id. Raises what `load` raises.
+    A sealed bundle that is sealed again gets a new id. Raises what `load` raises.
     """
     draft = load(directory, allow_draft=True).manifest
     changed = {

@@ -1,14 +1,14 @@
-"""The manifest of a bundle, `bundle.json`: everything a deployment must know about a model, as frozen values."""
+"""The manifest of a bundle, `bundle.json`: everything that a deployment must know about a model, as frozen values."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from engines.canonical import canonical_json
 from engines.errors import BundleError, IncompatibleBundle
 from engines.strict_json import parse_json, short
 
@@ -51,7 +51,7 @@ class Head(Part):
 
 
 class Input(Part):
-    """How pixels are brought to the network. `mean` and `std` are for information: the ONNX graph applies them."""
+    """How pixels reach the network. `mean` and `std` are for information: the ONNX graph applies them."""
 
     height: Positive
     width: Positive
@@ -62,7 +62,7 @@ class Input(Part):
 
 
 class Window(Part):
-    """T frames at `rate` frames/s, one window every `stride` ticks; strides and multiples allowed under overload."""
+    """T frames at `rate` frames/s, a window every `stride` ticks. Overload may use `strides` and `multiples`."""
 
     frames: Positive
     rate: Positive
@@ -72,7 +72,7 @@ class Window(Part):
 
 
 class Space(Part):
-    """The joint embedding space. `id` is filled in when the bundle is written."""
+    """The joint embedding space. Writing the bundle fills in `id`."""
 
     id: str = ""
     dimensions: Positive
@@ -155,7 +155,7 @@ class Events(Part):
         return self
 
     def settings(self, label: str) -> EventSettings:
-        """Return the settings of one label: the defaults with its overrides laid over them."""
+        """Return the settings of one label: the defaults with its overrides."""
         override = self.labels.get(label, EventOverride()).model_dump(exclude_none=True)
         return EventSettings(**{**self.defaults.model_dump(), **override})
 
@@ -216,19 +216,13 @@ class Manifest(Part):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def canonical_json(data: object) -> bytes:
-    """Return the one JSON text of `data`: sorted keys, no spaces, UTF-8, no NaN."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
-
-
 def manifest_id(data: dict[str, Any]) -> str:
     """Return the sha256 (hex) over the canonical JSON of a manifest without its `id`."""
     return hashlib.sha256(canonical_json({key: value for key, value in data.items() if key != "id"})).hexdigest()
 
 
 def space_id(files: dict[str, str], kind: str) -> str:
-    """Return the id of the embedding space: what decides an embedding, the networks and the tokenizer, hashed."""
+    """Return the id of the embedding space: a hash of the networks and the tokenizer, which decide every embedding."""
     parts = [files[name] for name in (*NETWORKS[kind], "text.onnx", "tokenizer.json")]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
@@ -267,11 +261,11 @@ def _place(location: tuple[int | str, ...]) -> str:
     return ".".join(steps) or "manifest"
 
 
-def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) -> int:
-    """Return m = rate / window rate, the number of deployment ticks per bundle tick.
+def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) -> None:
+    """Raise IncompatibleBundle when the bundle cannot run in a deployment.
 
-    rate: frames/s of the deployment's tick grid. rewind_seconds: how far back a restored worker reads.
-    Raises IncompatibleBundle when m is not a whole number, or the longest window allowed does not fit the rewind.
+    rate: frames/s of the deployment's tick grid, a multiple of the window's. rewind_seconds: how far back a restored
+    worker reads; the longest window allowed must fit in.
     """
     window, who = manifest.window, f"bundle {manifest.name}@{manifest.version}"
     if rate < window.rate or rate % window.rate:
@@ -279,11 +273,10 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
             f"{who} was trained at {window.rate} frames/s, which does not divide the deployment's rate {rate}; "
             f"set the rate to a multiple of {window.rate}"
         )
-    held = max(0.5, max(window.multiples) / window.rate)  # before the first of them, the item that fills gaps
+    held = max(0.5, max(window.multiples) / window.rate)  # for the item before the window, which fills gaps
     needed = window.frames * max(window.multiples) / window.rate + held
     if needed > rewind_seconds:
         raise IncompatibleBundle(
             f"{who} needs {needed:g} s of frames for a window, the worker rewinds {rewind_seconds:g} s only; "
             f"set rewind_seconds to {needed:g} or more"
         )
-    return rate // window.rate

@@ -3,7 +3,7 @@
     STORE/NAME/VERSION/...        a sealed bundle, never changed once it is there
     STORE/NAME/current.json       {"version": current, "history": earlier ones, oldest first}
 
-Both appear by an atomic rename, so that a reader sees a whole bundle or none.
+Both appear by an atomic rename, so a reader sees a whole bundle or none.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def publish(store: Path, source: Path) -> Bundle:
 
 
 def rollback(store: Path, name: str) -> Bundle:
-    """Make the version current that was current before, and return it. Raises BundleNotFound when there is none."""
+    """Make the previous version current again, and return it. Raises BundleNotFound when there is none."""
     pointer = _pointer(store, name)
     if not pointer or not pointer.history:
         raise BundleNotFound(f"{store} knows no earlier version of {name}; publish the one you want")
@@ -113,13 +113,13 @@ def resolve(reference: str, store: Path | None = None) -> Path:
 
 
 def followed(reference: str) -> str | None:
-    """Return the name whose current version `reference` stands for, whichever that is; None for a path or a version."""
+    """Return the name whose current version `reference` follows; None for a path or a fixed version."""
     is_name = _is_name(reference) and "@" not in reference and not _is_bundle(Path(reference))
     return reference if is_name else None
 
 
 def demo_path() -> Path:
-    """Return the directory of the shipped demo bundle. Raises BundleNotFound where this build has none."""
+    """Return the directory of the shipped demo bundle. Raises BundleNotFound when this build has none."""
     path = Path(str(resources.files("engines"))) / "bundles" / DEMO
     if not _is_bundle(path):
         raise BundleNotFound(f"this build ships no demo bundle ({path}); make one with `make demo-model`")
@@ -127,16 +127,16 @@ def demo_path() -> Path:
 
 
 def default_store() -> Path:
-    """Return the user's own store, which all commands use unless told otherwise; $ACTIONWIRE_STORE names another."""
+    """Return the store of all commands: the user's own, or the one that $ACTIONWIRE_STORE names."""
     chosen = os.environ.get("ACTIONWIRE_STORE")
     return Path(chosen).expanduser().resolve() if chosen else data_directory() / "bundles"
 
 
 def watch(store: Path, name: str) -> Iterator[Path | None]:
-    """Yield, each time it is asked, the directory of the version of `name` that became current, or None for no news.
+    """Yield on each call the directory of the version of `name` that has become current, or None for no news.
 
-    The first answer is the version current at the first call. Reads one small file per call and never waits: the caller
-    decides how often. A pointer that cannot be read yet counts as no news.
+    The first call yields the current version. Each call reads one small file and never waits; the caller decides how
+    often. A pointer that cannot be read yet counts as no news.
     """
     last = None
     while True:

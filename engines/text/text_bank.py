@@ -1,7 +1,7 @@
 """Labels and templates -> text embeddings, and the bank that scoring compares windows with. No torch.
 
-Texts are embedded one at a time, so that the embedding of a label never depends on which others are watched, and kept
-on disk by embedding space, template set and text: a host pays for a text once.
+Texts are embedded one at a time, so the embedding of a label never depends on the other labels. Embeddings are cached
+on disk by embedding space, template set and text, so a host embeds each text once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from engines.backends.network import Network, normalise
 from engines.backends.ort import open_network
 from engines.bundle.arrays import References
 from engines.bundle.files import Bundle
-from engines.bundle.manifest import Score, canonical_json
+from engines.bundle.manifest import Score
+from engines.canonical import canonical_json, spaced
 from engines.errors import BundleError, ProbeFailed, TextError
 
 Floats = npt.NDArray[np.float32]
@@ -29,14 +30,16 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class TextBank:
-    """What a set of labels is compared with. Everything is L2-normalised; Q is P, the number of templates, or 1 above
-    the manifest's `per_template_limit` labels, where the templates of a text are averaged.
+    """The texts that windows are compared with. Everything is L2-normalised.
+
+    Q is P, the number of templates. Above the manifest's `per_template_limit` labels it is 1, and the templates of a
+    text are averaged.
     """
 
     space: str
-    """Id of the embedding space: only meets engines of the same space."""
+    """Id of the embedding space; the bank works with engines of the same space only."""
     labels: tuple[str, ...]
-    """The label texts, L, in the order asked for."""
+    """The label texts, L, in the given order."""
     embeddings: Floats
     """float32 [L, Q, D]."""
     references: tuple[str, ...]
@@ -48,14 +51,14 @@ class TextBank:
 
 
 def assemble(space: str, labels: Sequence[str], embeddings: Floats, references: References, score: Score) -> TextBank:
-    """Return the bank of `labels` with their per-template embeddings [L, P, D]; pure.
+    """Return the bank of `labels` with their per-template embeddings [L, P, D]. Pure.
 
     A reference is left out for a label when the cosine of their averaged embeddings is above `score.synonym`.
     """
     averaged, reference_averaged = average(embeddings), average(references.embeddings)
     left_out = np.zeros((len(labels), len(references.texts)), np.bool_)
     for index, label in enumerate(averaged):
-        # Not one matrix product over all labels: its last bits may change with their number.
+        # Not one matrix product over all labels, whose last bits may change with their number.
         left_out[index] = np.sum(reference_averaged * label, axis=-1) > np.float32(score.synonym)
     per_template = len(labels) <= score.per_template_limit
     return TextBank(
@@ -80,11 +83,11 @@ class TextEncoder:
     """A bundle's text network and tokenizer. Used by one thread at a time; close it when done."""
 
     def __init__(self, bundle: Bundle, *, cache: Path | None = None, threads: int | None = None) -> None:
-        """Load the text network and put it through the golden probe.
+        """Load the text network and run the golden probe on it.
 
-        cache: folder for embeddings, made where missing, shared by bundles and processes; None keeps nothing.
+        cache: folder for embeddings, created when missing, shared by bundles and processes; None caches nothing.
         threads: texts embedded at once, by default the CPUs this process may use.
-        Raises BundleError for a network or tokenizer that does not load, ProbeFailed when its answers differ.
+        Raises BundleError for a network or tokenizer that does not load, ProbeFailed when the outputs differ.
         """
         self._bundle = bundle
         self._manifest = bundle.manifest
@@ -95,14 +98,14 @@ class TextEncoder:
         self.probe()
 
     def bank(self, labels: Sequence[str]) -> TextBank:
-        """Return the bank of these label texts (spaces at the ends and repeated ones do not count).
+        """Return the bank of these label texts; leading, trailing and repeated spaces do not count.
 
         Raises TextError naming the label that is empty, too long or not text.
         """
         return self.bank_of(labels, self.embed_labels(labels))
 
     def bank_of(self, labels: Sequence[str], embeddings: Floats) -> TextBank:
-        """Return the bank of label texts whose embeddings [L, P, D] are known already, as `embed_labels` gives them."""
+        """Return the bank of label texts whose embeddings [L, P, D], as from `embed_labels`, are known."""
         return assemble(self._manifest.space.id, labels, embeddings, self._references, self._manifest.score)
 
     def embed_labels(self, labels: Sequence[str]) -> Floats:
@@ -114,8 +117,9 @@ class TextEncoder:
         return embeddings
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Return the embeddings float32 [n, D], normalised, of texts as they are, n >= 1: no template, no cache, and
-        what is too long is cut off.
+        """Return the embeddings float32 [n, D], normalised, of n >= 1 texts as they are.
+
+        There is no template and no cache, and a text that is too long is truncated.
 
         Raises TextError for what is not text.
         """
@@ -139,7 +143,7 @@ class TextEncoder:
         self._network.close()
 
     def _label(self, label: str, templates: tuple[str, ...]) -> Floats:
-        text = " ".join(label.split())
+        text = spaced(label)
         if not text:
             raise TextError("a label is empty; give it a text such as 'a person falls down'")
         kept = self._cache_file(text, templates)
@@ -194,7 +198,7 @@ def _not_text(text: str) -> TextError:
 
 
 def _read_cached(path: Path, shape: tuple[int, int]) -> Floats | None:
-    """Return the embeddings kept in `path`; None where there are none or a crash left half a file."""
+    """Return the embeddings in `path`; None when there are none or a crash left half a file."""
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -211,6 +215,6 @@ def _write_cached(path: Path, embeddings: Floats) -> None:
             np.save(file, embeddings, allow_pickle=False)
         temporary.replace(path)
     except OSError:
-        # A full disk or a read-only home costs time at the next start, not an answer now.
+        # A full disk or a read-only home costs time at the next start, but no result now.
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -1,12 +1,13 @@
-"""The path that every record takes, live or replayed: records -> items -> windows -> scores -> events.
+"""Analyses records, live or replayed, on the one path that exists: records -> items -> windows -> scores -> events.
 
-    take      per partition, in offset order: which frames count, which windows fall due        (worker.lanes)
+    take      per partition, in offset order: which frames count, which windows fall due        (partition)
     encode    every frame that became an item, in one batch over all partitions                 (engine)
     embed     every window that fell due, in one batch over all partitions                      (engine)
     score     every window against the label set in force at its record                         (scoring)
-    decide    per partition, in offset order: the event machines                                (worker.lanes)
+    decide    per partition, in offset order: the event machines                                (partition)
 
-Given an engine and label sets it is a pure function of the records: how they were cut into batches changes nothing.
+Given an engine and label sets, the events are a pure function of the records. How the records were cut into batches
+changes nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from engines.contract import Embeddings, Engine, Items
 from pipeline.analysis.camera_streams import Arrived, Decoded, Frame, Geometry, Tally
-from pipeline.analysis.partition import Dead, Fired, LabelView, Lane, Restored, Scores, Snapshot, Taken
+from pipeline.analysis.partition import Dead, Fired, LabelView, PartitionAnalysis, Restored, Scores, Snapshot, Taken
 from pipeline.analysis.windows import Window
 from pipeline.records.events import ModelReference
 from pipeline.records.wire import Partition
@@ -40,16 +41,16 @@ class Outcome:
     windows: int = 0
     """Windows scored."""
     seconds: float = 0.0
-    """Stream time that they cover: from each window's due tick back to the one before."""
+    """Stream time that the windows cover: each counts from the due tick before its own."""
     captured_ns: list[tuple[Partition, int]] = field(default_factory=list)
     """Partition and capture time of every frame."""
-    heard: dict[Partition, set[str]] = field(default_factory=dict)
-    """Cameras whose frames counted, also those that were left out."""
+    active: dict[Partition, set[str]] = field(default_factory=dict)
+    """Cameras whose frames counted, shed cameras included."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredWindow:
-    """One scored window, for whoever wants to look."""
+    """One scored window, as an observer sees it. Arrays: head and pooled [D], scores [L]."""
 
     camera: str
     tick: int
@@ -58,14 +59,19 @@ class ScoredWindow:
     scores: Scores
 
 
-class Path:
-    """Partitions on their way from records to events. Not thread-safe."""
+class Analyser:
+    """Turns the records of open partitions into events. Not thread-safe.
+
+    label_views: the embedded label set of a version. rewind_seconds: how much of a stream a restart reads again.
+    batch: most frames or windows per call of the engine. observe: called with every scored window. stage: context
+    manager around each stage, by its name, for timing.
+    """
 
     def __init__(
         self,
         engine: Engine,
         geometry: Geometry,
-        views: Callable[[int], LabelView],
+        label_views: Callable[[int], LabelView],
         *,
         rewind_seconds: float,
         batch: int,
@@ -74,78 +80,84 @@ class Path:
     ) -> None:
         self._engine = engine
         self.geometry = geometry
-        self._views = views
+        self._label_views = label_views
         self._rewind_seconds = rewind_seconds
         self._batch = batch
         self._observe = observe
         self._stage = stage
         self._shed: frozenset[str] = frozenset()
-        self.lanes: dict[Partition, Lane] = {}
+        self.partitions: dict[Partition, PartitionAnalysis] = {}
         self.tally = Tally()
 
     def open(self, restored: Restored) -> list[Fired]:
-        """Put a partition on the path where it was left; return the events that end as `lost` there."""
+        """Begin with a partition where it was left; return the events that end as `lost` there."""
         info = self._engine.info
         model = ModelReference(info.bundle, info.name, info.version, info.space)
-        lane = Lane(restored, self.geometry, self._rewind_seconds, model, self.tally)
-        self.lanes[restored.partition] = lane
-        return self._forsake([lane])
+        analysis = PartitionAnalysis(restored, self.geometry, self._rewind_seconds, model, self.tally)
+        self.partitions[restored.partition] = analysis
+        return self._end_leftovers([analysis])
 
     def close(self, partition: Partition) -> None:
-        """Take a partition off the path and forget everything about it."""
-        self.lanes.pop(partition, None)
+        """Forget everything about a partition."""
+        self.partitions.pop(partition, None)
 
     def advance(self, batch: Mapping[Partition, Sequence[Decoded]]) -> Outcome:
-        """Take the next records of some partitions, each in offset order, and decide everything that follows."""
+        """Take the next records of some partitions, each in offset order, and decide everything that follows.
+
+        Records of a partition that is not open are ignored.
+        """
         outcome = Outcome()
-        lanes = [lane for partition in batch if (lane := self.lanes.get(partition)) is not None]
-        taken = [(lane, one) for lane in lanes for one in lane.take(batch[lane.partition], self._views, outcome.dead)]
-        windows = [(one, window) for _, one in taken for window in one.windows]
-        arrived = [one.step for _, one in taken if isinstance(one.step, Arrived)]
-        outcome.captured_ns = [
-            (lane.partition, one.step.capture_ns) for lane, one in taken if isinstance(one.step, Arrived)
+        batched = [analysis for one in batch if (analysis := self.partitions.get(one)) is not None]
+        taken = [
+            (analysis, one)
+            for analysis in batched
+            for one in analysis.take(batch[analysis.partition], self._label_views, outcome.dead)
         ]
+        windows = [(one, window) for _, one in taken for window in one.windows]
+        arrived = [(analysis.partition, one.step) for analysis, one in taken if isinstance(one.step, Arrived)]
+        outcome.captured_ns = [(partition, step.capture_ns) for partition, step in arrived]
         behind = [slot.item for _, window in windows for slot in window.slots]
-        outcome.frames = self._encode([*(step.frame for step in arrived if step.frame), *behind])
+        outcome.frames = self._encode([*(step.frame for _, step in arrived if step.frame), *behind])
         outcome.windows = len(windows)
         outcome.seconds = sum(len(one.windows) * self._covered(one) for _, one in taken)
-        for lane in lanes:
-            if lane.streams.heard:
-                outcome.heard[lane.partition], lane.streams.heard = lane.streams.heard, set()
+        for analysis in batched:
+            if analysis.streams.active:
+                outcome.active[analysis.partition], analysis.streams.active = analysis.streams.active, set()
         self._score(windows)
         with self._stage("decide"):
-            outcome.fired = self._forsake(lanes)  # before their cameras begin anew
-            outcome.fired += [fired for lane, one in taken for fired in lane.decide(one)]
-            outcome.fired += self._leave_out(lane for lane in lanes if lane.streams.shed != self._shed)
+            outcome.fired = self._end_leftovers(batched)  # before their cameras begin anew
+            outcome.fired += [fired for analysis, one in taken for fired in analysis.decide(one)]
+            outcome.fired += self._shed_in(one for one in batched if one.streams.shed != self._shed)
         return outcome
 
     def shed(self, cameras: frozenset[str]) -> list[Fired]:
-        """Analyse all cameras but these from now on; return what ends because of it.
+        """Analyse all cameras but these from now on; return the events that end because of it.
 
-        A partition that is warming up follows once it is warm: the events that its state has open must end too.
+        A partition that is warming up follows once it is warm: events that are open in its state must end too.
         """
         self._shed = cameras
-        return self._leave_out(self.lanes.values())
+        return self._shed_in(self.partitions.values())
 
     def snapshot(self, partitions: Iterable[Partition]) -> dict[Partition, Snapshot]:
         """What a commit must say about those of the partitions that moved since their last snapshot."""
-        lanes = ((partition, self.lanes.get(partition)) for partition in partitions)
-        return {one: taken for one, lane in lanes if lane is not None and (taken := lane.snapshot()) is not None}
+        found = ((one, self.partitions.get(one)) for one in partitions)
+        return {one: taken for one, analysis in found if analysis is not None and (taken := analysis.snapshot())}
 
-    def _forsake(self, lanes: Iterable[Lane]) -> list[Fired]:
-        due = [lane for lane in lanes if lane.forsakes]
-        return [fired for lane in due for fired in lane.forsake(self._views(lane.streams.labels))]
+    def _end_leftovers(self, partitions: Iterable[PartitionAnalysis]) -> list[Fired]:
+        due = [one for one in partitions if one.has_leftovers]
+        return [fired for one in due for fired in one.end_leftovers(self._label_views(one.streams.labels))]
 
-    def _leave_out(self, lanes: Iterable[Lane]) -> list[Fired]:
-        warm = [lane for lane in lanes if not lane.streams.restored]
-        return [fired for lane in warm for fired in lane.shed(self._shed, self._views(lane.streams.labels))]
+    def _shed_in(self, partitions: Iterable[PartitionAnalysis]) -> list[Fired]:
+        warm = [one for one in partitions if not one.streams.restored]
+        return [fired for one in warm for fired in one.shed(self._shed, self._label_views(one.streams.labels))]
 
     def _covered(self, one: Taken) -> float:
+        """Stream time in seconds that one window of this step covers."""
         grid = self.geometry.grid(one.step.rate) if isinstance(one.step, Arrived) else None
         return grid.step / one.step.rate if grid and isinstance(one.step, Arrived) else 0.0
 
     def _encode(self, frames: Sequence[Frame]) -> dict[str, int]:
-        """Encode the frames that have no item yet; return how many that were, by camera."""
+        """Encode the frames that have no item yet; return their number by camera."""
         pending = list({id(frame): frame for frame in frames if frame.item is None}.values())
         for some in _chunks(pending, self._batch):
             with self._stage("encode"):
@@ -160,9 +172,9 @@ class Path:
             with self._stage("embed"):
                 head, pooled = self._engine.embed(_stacked([window for _, window in some]))
             with self._stage("score"):
-                for view in {one.view.version: one.view for one, _ in some}.values():
-                    rows = [row for row, (one, _) in enumerate(some) if one.view.version == view.version]
-                    for row, scores in zip(rows, view.score(head[rows], pooled[rows]), strict=True):
+                for label_view in {one.label_view.version: one.label_view for one, _ in some}.values():
+                    rows = [row for row, (one, _) in enumerate(some) if one.label_view.version == label_view.version]
+                    for row, scores in zip(rows, label_view.score(head[rows], pooled[rows]), strict=True):
                         self._hand(*some[row], head[row], pooled[row], scores)
 
     def _hand(self, one: Taken, window: Window[Frame], head: Embeddings, pooled: Embeddings, scores: Scores) -> None:

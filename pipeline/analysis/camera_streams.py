@@ -1,8 +1,8 @@
-"""One partition's camera streams: what each record, in offset order, means for sessions and windows. Pure.
+"""The camera streams of one partition: what each record, in offset order, means for sessions and windows. Pure.
 
-`take` turns a record into steps. Steps are what scoring and the event machines act on, in this order and no other; all
-steps of a record belong to its offset. Frames below P (`position`) make no steps: they fill the rings that a restart
-lost, and nothing is encoded for them until a window needs it.
+`take` turns a record into steps. Scoring and the event machines act on steps in exactly this order. All steps of a
+record belong to its offset. Frames below P (`position`) make no steps: they refill the rings that a restart lost, and
+none of them is encoded until a window needs it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from pipeline.records.wire import Record
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A record, ready for the path."""
+    """A decoded record, ready for analysis."""
 
     offset: int
     content: StreamRecord | BadRecordError
     image: Images | None = None
-    """Pixels of a frame."""
+    """Pixels of a frame, RGB uint8 [H, W, 3]."""
     raw: Record | None = None
-    """The record itself, kept where it is bad."""
+    """The record itself, kept only if it is bad."""
     appended_ms: int = 0
-    """When the broker took it, wall time."""
+    """The broker's time stamp, wall time."""
 
 
 EndCause: TypeAlias = Literal["session", "lost"]
@@ -58,7 +58,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A session begins. Whatever an older one left open has ended in a step before."""
+    """A session begins. If an older one was open, an earlier step has closed it."""
 
     camera: str
     session: int
@@ -67,35 +67,36 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A frame and the due ticks that it brought."""
+    """A frame, and the ticks that fell due with it."""
 
     camera: str
     session: int
     rate: int
     capture_ns: int
     frame: Frame | None
-    """What is to be encoded; None for a frame between two item ticks, after which some passed without a window."""
+    """The frame to encode. None for one between two item ticks that only shows that due ticks passed without a
+    window."""
     due: tuple[Due[Frame], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A session ends at its last tick. `removed`: nothing of the camera is to be kept."""
+    """A session ends at its last tick. removed: nothing of the camera is kept."""
 
     camera: str
     stream: Stream
-    """Where it stood when it ended."""
+    """The stream when it ended."""
     cause: EndCause
     removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Relabelled:
-    """From here on another version of the label set is in force."""
+    """Another version of the label set is in force from here on."""
 
     version: int
     streams: Mapping[str, Stream]
-    """Where the cameras stood when it arrived."""
+    """Every camera's stream when the marker arrived."""
 
 
 Step: TypeAlias = Opened | Arrived | Closed | Relabelled
@@ -103,13 +104,13 @@ Step: TypeAlias = Opened | Arrived | Closed | Relabelled
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The window of a bundle: T frames at `rate` frames per second, one window per `stride` of them."""
+    """The window of a bundle: T frames at `rate` frames per second, one window every `stride` frames."""
 
     frames: int
     rate: int
     stride: int = 1
     spread: int = 1
-    """Under overload every `spread`-th item is used: the window spans that much more time."""
+    """Under overload only every `spread`-th item is used, so that a window spans `spread` times as long."""
 
     @property
     def window_rate(self) -> float:
@@ -117,7 +118,7 @@ class Geometry:
         return self.rate / self.spread
 
     def grid(self, rate: int) -> Grid | None:
-        """The grid in a deployment of this rate; None when it is no multiple of the bundle's."""
+        """The grid in a deployment of this rate; None if it is no multiple of the bundle's."""
         return _grid(self, rate) if rate % self.rate == 0 else None
 
 
@@ -128,12 +129,12 @@ def _grid(geometry: Geometry, rate: int) -> Grid:
 
 @dataclass(slots=True)
 class Tally:
-    """What went by, for metrics; shared by all partitions of a path."""
+    """Running totals for metrics, shared by all partitions of an analyser."""
 
     dropped: Counter[str] = field(default_factory=Counter)
-    """Frames that did not count or were left out, by reason."""
+    """Frames that did not count or were shed, by reason."""
     live_seconds: float = 0.0
-    """Stream time of cameras that were live."""
+    """Stream time of live cameras."""
 
 
 @dataclass(slots=True)
@@ -144,30 +145,30 @@ class _Camera:
 
 
 @dataclass(slots=True)
-class Streams:
-    """The cameras of one partition. `restored`: where their streams stood at `position` as far as the state knows."""
+class CameraStreams:
+    """The cameras of one partition. restored: their streams at `position`, as the state recorded them."""
 
     geometry: Geometry
     rewind_seconds: float
     position: int
-    """P while warming up; from then on the offset of the next record."""
+    """P while warming up, afterwards the offset of the next record."""
     labels: int
     """Version of the label set in force."""
     restored: Mapping[str, Stream] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     shed: frozenset[str] = frozenset()
     """Cameras whose frames count but are not analysed."""
-    heard: set[str] = field(default_factory=set)
-    """Cameras whose frames counted, analysed or not; whoever reads it empties it."""
+    active: set[str] = field(default_factory=set)
+    """Cameras whose frames counted, analysed or not. The reader empties it."""
     _cameras: dict[str, _Camera] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for camera, stream in self.restored.items():
-            # Nothing is known of its ticks before the rewound frames say so.
+            # Its last tick is unknown until the rewound frames show it.
             self._cameras[camera] = self._camera(replace(stream, last_tick=_NEVER))
 
     def take(self, offset: int, record: StreamRecord, image: Images | None) -> list[Step]:
-        """Take the next record; `image` are the pixels of a frame."""
+        """Take the next record. image: pixels of a frame."""
         if offset < self.position:
             self._warm(offset, record, image)
             if offset + 1 == self.position:
@@ -184,13 +185,13 @@ class Streams:
                 return self._relabel(record)
 
     def skip(self, offset: int) -> None:
-        """Pass a record that cannot be used."""
+        """Pass over a record that cannot be used."""
         if offset + 1 >= self.position:
             self.settle()
             self.position = offset + 1
 
     def settle(self) -> None:
-        """Warming up is over: what the rewound frames did not say about a stream, its state says."""
+        """End the warm-up: where the rewound frames did not show a stream's last tick, its state gives it."""
         for camera, known in self.restored.items():
             if (found := self._cameras.get(camera)) is not None:
                 found.stream = replace(found.stream, last_tick=max(found.stream.last_tick, known.last_tick))
@@ -202,16 +203,16 @@ class Streams:
         return rewind(self.position, (one.trail.oldest for one in self._cameras.values() if not one.stream.ended))
 
     def streams(self) -> Iterator[tuple[str, Stream]]:
-        """Every camera and where its stream stands."""
+        """Every camera and its stream."""
         return ((camera, found.stream) for camera, found in self._cameras.items())
 
     def stream(self, camera: str) -> Stream | None:
-        """Where a camera's stream stands; None: never seen or removed."""
+        """A camera's stream; None: never seen, or removed."""
         found = self._cameras.get(camera)
         return found.stream if found else None
 
     def _camera(self, stream: Stream) -> _Camera:
-        # A rate that the bundle cannot use has no items, but its session must end like any other.
+        # The bundle has no items at a rate that it cannot use, but the session must end like any other.
         grid = self.geometry.grid(stream.rate) or Grid(self.geometry.frames)
         reach = math.ceil(self.rewind_seconds * stream.rate)
         return _Camera(stream, Ring(grid, stream.rate), Trail(reach, grid.multiple, grid.holds(stream.rate)))
@@ -219,7 +220,7 @@ class Streams:
     def _warm(self, offset: int, record: StreamRecord, image: Images | None) -> None:
         if not isinstance(record, FrameRecord) or (found := self._cameras.get(record.camera)) is None:
             return
-        # A late frame may bring back the very session that was removed: what lies before it is forgotten, not rewound.
+        # A late frame may reopen the very session that was removed. Frames before it stay forgotten.
         if offset < found.stream.opened:
             return
         if judge(found.stream, record.session, record.tick, record.rate) == "continues":
@@ -232,7 +233,7 @@ class Streams:
         if verdict in DROPPED:
             self.tally.dropped[verdict] += 1
             return []
-        self.heard.add(record.camera)
+        self.active.add(record.camera)
         steps: list[Step] = []
         if found is None or verdict == "opens":
             if found is not None and not found.stream.ended:

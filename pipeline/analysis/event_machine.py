@@ -7,16 +7,16 @@ r"""From scores to events: one state machine per camera and label (ARCHITECTURE 
              |      r1 2 s   u         l        e
                    ^ start            ^ end
 
-1 is the first window of a streak at or above `enter`; s the one that completes it (here `confirm` = 3) and sends
-`started`; u sends `updated`, because the peak rose; l is the last window at or above `exit`; e has been below it for
-the merge time and sends `ended`. r is the first window at or above `exit` without a gap up to 1, at most
-`backtrack_seconds` before it (0: r is 1). `start` is r less the onset lag, `end` is l less the offset lag: calibration
-measured both lags. An event that was cut off at a window that still held it (the camera was lost, the label removed)
-was not seen to end: it lasted until l itself.
+1 is the first window of a streak at or above `enter`. s completes the streak (here `confirm` = 3) and sends `started`.
+u sends `updated`, because the peak rose. l is the last window at or above `exit`. At e the score has been below `exit`
+for the merge time, which sends `ended`. r is the first window at or above `exit` without a gap up to 1, at most
+`backtrack_seconds` before it (0: r is 1). `start` is r minus the onset lag, `end` is l minus the offset lag;
+calibration measured both lags. If an event is cut off at a window that still held it (the camera was lost, the label
+removed), nobody saw it end, and it lasts until l itself.
 
-Everything here is a function of its arguments; a state that was written down and read back goes on with the same bytes.
+Everything here is a function of its arguments. A state that was stored and read back continues with the same bytes.
 A tick at which a window was due and none came counts as below `exit` and breaks a streak. How late such a tick is
-noticed changes neither what is decided about it nor the times in the message.
+noticed changes neither the decision nor the times in the message.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from pipeline.records.state import CoolDown, LabelState, LabelStates, OpenEvent,
 NAMESPACE = uuid.UUID("0d3f5f6e-8a55-5c0e-9d35-6f0c2a1b7e44")
 """Namespace of event ids."""
 FORGET_SECONDS = 30
-"""How long the end of an event is remembered at least: the longest onset lag that any bundle has, and more."""
+"""How long the end of an event is remembered at least. Longer than the onset lag of any bundle."""
 UPDATE_SECONDS = 1
 """An open event is updated at most once in this time."""
 REST_AFTER: frozenset[EndReason] = frozenset({"score", "max_length", "shed"})
-"""Ends after which the cool-down applies; after the others the next event may follow at once."""
+"""Ends after which the cool-down applies. After the others the next event may follow at once."""
 
 Result: TypeAlias = tuple[dict[str, LabelState], list[ActionEvent]]
 """The labels that are not at rest, and the messages to send, ordered by label id."""
@@ -60,7 +60,7 @@ class WindowScores:
 
 @dataclass(frozen=True, slots=True)
 class EventContext:
-    """What the messages of a camera say besides the event itself."""
+    """What all messages of a camera have in common."""
 
     camera: str
     session: int
@@ -74,9 +74,9 @@ class EventContext:
 
 
 def advance(states: LabelStates, window: WindowScores, rules: EventRules, context: EventContext) -> Result:
-    """Take one window into account. Windows of a session come in order of their ticks.
+    """Process one window. Windows of a session come in tick order.
 
-    rules: of this camera (`rules.for_camera`). Costs Python only for labels that are not at rest or reach `wake`.
+    rules: of this camera (`thresholds.for_camera`). Python runs only for labels that are not at rest or reach `wake`.
     """
     after, messages = pass_ticks(states, window.tick - 1, rules, context)
     hot = {rules.labels[column].id for column in np.flatnonzero(window.scores >= rules.wake)}
@@ -93,7 +93,7 @@ def advance(states: LabelStates, window: WindowScores, rules: EventRules, contex
 
 
 def pass_ticks(states: LabelStates, tick: int, rules: EventRules, context: EventContext) -> Result:
-    """Let the stream pass all ticks up to and including `tick` without a window at those not seen yet."""
+    """Process all due ticks up to and including `tick` that had no window."""
     after = dict(states)
     messages: list[ActionEvent] = []
     for label_id in sorted(states):
@@ -115,9 +115,10 @@ def pass_ticks(states: LabelStates, tick: int, rules: EventRules, context: Event
 
 
 def relabel(states: LabelStates, tick: int, rules: EventRules, context: EventContext) -> Result:
-    """Apply a changed set of labels after `tick`, the camera's last.
+    """Apply a changed label set after `tick`, the camera's last.
 
-    rules: the new ones. Labels that are no longer watched, or whose text changed: open events end, streaks break.
+    rules: the new ones. If a label is not watched any more, or its text changed, its open event ends and its streak
+    breaks.
     """
     after = dict(states)
     messages: list[ActionEvent] = []
@@ -137,7 +138,7 @@ def relabel(states: LabelStates, tick: int, rules: EventRules, context: EventCon
 def finish(states: LabelStates, reason: EndReason, tick: int, rules: EventRules, context: EventContext) -> Result:
     """End every open event after `tick`, the camera's last.
 
-    When the session is over (reasons `session` and `lost`) nothing is remembered of it: the next one has its own clock.
+    When the session is over (reasons `session` and `lost`) nothing of it is remembered: the next has ticks of its own.
     """
     after, messages = pass_ticks(states, tick, rules, context)
     for label_id, state in sorted(after.items()):
@@ -152,12 +153,12 @@ def finish(states: LabelStates, reason: EndReason, tick: int, rules: EventRules,
 
 
 def ordered(states: LabelStates) -> tuple[LabelState, ...]:
-    """The states as a camera's state holds them."""
+    """States in the order in which `CameraState` stores them."""
     return tuple(states[label_id] for label_id in sorted(states))
 
 
 def by_label(states: Iterable[LabelState]) -> dict[str, LabelState]:
-    """The states as this module takes them."""
+    """States by label id, as this module takes them."""
     return {state.label_id: state for state in states}
 
 
@@ -210,7 +211,7 @@ def _next(state: LabelState | None, step: _Step) -> tuple[LabelState | None, lis
 def _unwatched(
     state: LabelState, tick: int, rules: EventRules, context: EventContext
 ) -> tuple[LabelState | None, list[ActionEvent]]:
-    """Pass a window of a bundle that leaves the label out. Nobody has seen it since the last window of another."""
+    """Process a window of a bundle that cannot watch for the label. It was last seen at a window of another bundle."""
     match state:
         case OpenEvent():
             rested, message = _end(state, state.tick, "label", None, rules, context)
@@ -272,7 +273,7 @@ def _next_open(state: OpenEvent, step: _Step) -> tuple[LabelState, list[ActionEv
 
 
 def _end_due(state: OpenEvent, earliest: int, column: int, rules: EventRules) -> tuple[int, EndReason]:
-    """First window tick from `earliest` on at which the event ends unless a window holds it, and why."""
+    """First window tick from `earliest` on at which the event ends unless a window holds it, and the reason."""
     merged = max(state.above_tick + int(rules.merge_ticks[column]), state.above_tick + 1)
     longest = state.start_tick + int(rules.max_ticks[column])
     due = _ceil(max(earliest, min(merged, longest)), rules.step)
@@ -282,7 +283,7 @@ def _end_due(state: OpenEvent, earliest: int, column: int, rules: EventRules) ->
 def _end(
     state: OpenEvent, tick: int, reason: EndReason, column: int | None, rules: EventRules, context: EventContext
 ) -> tuple[CoolDown, ActionEvent]:
-    """End an event by what was decided at `tick`. column: None where the label is no longer watched."""
+    """End an event at `tick`. column: None if the label is no longer watched."""
     cut_off = state.above_tick >= tick // rules.step * rules.step
     end = max(state.above_tick - (0 if cut_off else rules.offset_lag), state.start_tick + 1)
     message = _message(replace(state, sequence=state.sequence + 1), "ended", tick, context, end, reason)
@@ -341,7 +342,7 @@ def _broken(state: Streak, tick: int) -> LabelState | None:
 
 
 def _rested(state: LabelState | None, tick: int, rules: EventRules) -> LabelState | None:
-    """A cool-down is forgotten once it is over and no later event could start before the end of the last."""
+    """Forget a cool-down once it is over and no later event could start before the end of the last one."""
     lag = max(rules.onset_lag, FORGET_SECONDS * rules.rate)  # another bundle may have another lag
     over = isinstance(state, CoolDown) and tick >= state.until_tick and tick - lag >= state.floor_tick
     return None if over else state

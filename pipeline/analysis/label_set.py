@@ -3,8 +3,8 @@
     control topic   0: config = {fall, fight}    1: live/run added          2: live/run removed
     in force           {fall, fight} v0             {fall, fight, run} v1      {fall, fight} v2
 
-The version of what is in force is the offset of the newest record, so it grows with every change. Where a live label
-has the id of one of the settings, the live one counts: it is what a person asked for last.
+The version of the set in force is the offset of the newest control record, so it grows with every change. If a live
+label has the id of a label of the settings, the live one wins: a person asked for it last.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engines.canonical import folded, spaced
 from engines.strict_json import short
 from pipeline.errors import ConfigurationError
 from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, label_from
@@ -34,7 +35,7 @@ class LabelSet:
 
 @dataclass(frozen=True, slots=True)
 class LabelSets:
-    """What the control topic said so far."""
+    """The content of the control topic so far."""
 
     config: tuple[Label, ...] = ()
     live: tuple[Label, ...] = ()
@@ -42,7 +43,7 @@ class LabelSets:
 
 
 def apply(sets: LabelSets, record: ControlRecord, offset: int) -> LabelSets:
-    """Take one control record into account. Records that were already seen change nothing."""
+    """Apply one control record. A record that was applied before changes nothing."""
     if offset <= sets.version:
         return sets
     if isinstance(record, ConfigLabels):
@@ -53,19 +54,19 @@ def apply(sets: LabelSets, record: ControlRecord, offset: int) -> LabelSets:
 
 
 def in_force(sets: LabelSets) -> LabelSet:
-    """The union; live labels hide those of the same id from the settings."""
+    """The union; a live label hides a label of the settings with the same id."""
     union = {label.id: label for label in (*sets.config, *sets.live)}
     return LabelSet(tuple(union[label_id] for label_id in sorted(union)), sets.version)
 
 
 def make(fields: Mapping[str, Any]) -> Label:
-    """A label from what a person wrote: an id is made from the text where none is given.
+    """A label from what a person wrote. Without an id it gets one made from its text.
 
-    fields: keys of `records.labels.Label`; a value of None counts as not given. Raises ConfigurationError that names
-    the key and the reason.
+    fields: keys of `records.labels.Label`; a value of None counts as absent. Raises ConfigurationError with the key and
+    the reason.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    text = " ".join(str(given.get("text", "")).split())
+    text = spaced(str(given.get("text", "")))
     given = {"id": slug(text), **given, "text": text}
     try:
         label = label_from(given)
@@ -77,7 +78,7 @@ def make(fields: Mapping[str, Any]) -> Label:
 
 
 def collect(labels: Iterable[Label]) -> tuple[Label, ...]:
-    """Labels of one set, ordered by id. Raises ConfigurationError where two have the same id."""
+    """Labels of one set, ordered by id. Raises ConfigurationError if two have the same id."""
     found: dict[str, Label] = {}
     for label in labels:
         other = found.setdefault(label.id, label)
@@ -89,12 +90,12 @@ def collect(labels: Iterable[Label]) -> tuple[Label, ...]:
 
 
 def added(sets: LabelSets, label: Label) -> LiveLabel:
-    """The record that adds a label, or takes the place of a live label of the same text.
+    """The record that adds a label, or replaces a live label of the same text.
 
-    Raises ConfigurationError where another text already has the id.
+    Raises ConfigurationError if another text already has the id.
     """
     for other in (*sets.config, *sets.live):
-        if other.id == label.id and other.text.casefold() != label.text.casefold():
+        if other.id == label.id and folded(other.text) != folded(label.text):
             raise ConfigurationError(
                 f"label {label.text!r} would have the id {label.id!r} of {other.text!r}; choose another with --id"
             )
@@ -104,11 +105,11 @@ def added(sets: LabelSets, label: Label) -> LiveLabel:
 def removed(sets: LabelSets, name: str) -> LiveLabel:
     """The record that removes the live label of this id or text.
 
-    Raises ConfigurationError where there is none, or where it is in the settings: there it must be removed.
+    Raises ConfigurationError if there is none, or if it comes from the settings, where a person must remove it.
     """
     wanted = {name, slug(name)}
     for label in sets.live:
-        if label.id in wanted or label.text.casefold() == name.casefold():
+        if label.id in wanted or folded(label.text) == folded(name):
             return LiveLabel(label.id, None)
     if any(label.id in wanted for label in sets.config):
         raise ConfigurationError(
@@ -121,7 +122,7 @@ def removed(sets: LabelSets, name: str) -> LiveLabel:
 def slug(text: str) -> str:
     """A stable id for a text: its letters and digits in lower case, joined by hyphens, at most 64 characters.
 
-    A text of another script has no such letters, so its id is made from its hash.
+    A text without any (another script, for example) gets an id made from its hash.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     joined = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")

@@ -1,7 +1,7 @@
-"""One partition on the path: its streams, the event machines of its cameras, and what a commit says about it. Pure.
+"""The analysis of one partition: its streams, the event machines of its cameras, and what to commit. Pure.
 
-A batch passes in two stages: `take` turns records into steps, and once the windows were scored, `decide` lets
-the event machines act on the steps in the same order. `snapshot` is what to commit between two batches.
+A batch passes in two stages: `take` turns records into steps. Once the windows are scored, `decide` lets the event
+machines act on the steps in the same order. `snapshot` is what to commit between two batches.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from engines.contract import Embeddings
 from pipeline.analysis import event_machine as machine
 from pipeline.analysis.camera_streams import (
     Arrived,
+    CameraStreams,
     Closed,
     Decoded,
     Frame,
@@ -24,7 +25,6 @@ from pipeline.analysis.camera_streams import (
     Opened,
     Relabelled,
     Step,
-    Streams,
     Tally,
 )
 from pipeline.analysis.event_machine import EventContext, Result, WindowScores
@@ -51,12 +51,12 @@ class Restored:
     """Cameras whose newest state cannot be read, and the newest before it that can. They begin anew; events found open
     in that older one end as `lost`."""
     fresh: bool = False
-    """Nothing was committed before: `committed` must be written before the first record, and events found open in the
-    state end as `lost`."""
+    """Nothing was committed before. `committed` must be written before the first record, and events that are open in
+    the state end as `lost`."""
     hole: int = 0
-    """Records between P and the log's start that nobody processed: they expired first."""
+    """Records between P and the log's start: they expired before they were processed."""
     cut: int = 0
-    """Records between the log's end and the P that was committed: the log has lost them."""
+    """Records between the log's end and the committed P: the log lost them."""
 
 
 Scores: TypeAlias = npt.NDArray[np.float32]
@@ -68,27 +68,27 @@ class LabelView(Protocol):
 
     @property
     def version(self) -> int:
-        """Offset of the control topic; -1: the empty set."""
+        """Offset in the control topic; -1: the empty set."""
         ...
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
-        """Probabilities of every label for every window."""
+        """Probability of every label in every window, [m, L]; head and pooled are [m, D]."""
         ...
 
     def rules(self, camera: str, rate: int) -> EventRules:
-        """When a score becomes an event, for one camera in a deployment of this rate."""
+        """Thresholds of one camera in a deployment of this rate (ticks per second)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """An event message and the record that caused it."""
+    """An event message and the offset of the record that caused it."""
 
     partition: Partition
     offset: int
     event: ActionEvent
     capture_ns: int | None = None
-    """Capture time of the frame that fired; None: a marker did."""
+    """Capture time of the frame that caused it; None: a marker caused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,11 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a commit says about a partition: its position, and the camera states that changed; None: removed."""
+    """What a commit says about a partition."""
 
     committed: Committed
     changed: Mapping[str, CameraState | None]
+    """Camera states that changed since the last snapshot; None: removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,10 @@ class Taken:
 
     offset: int
     step: Step
-    view: LabelView
+    label_view: LabelView
     """The labels in force at this record."""
     scored: list[Scores] = field(default_factory=list)
-    """Scores of the windows of an arrival, in order, filled in between `take` and `decide`."""
+    """Scores of the step's windows, in order. The caller fills them in between `take` and `decide`."""
 
     @property
     def windows(self) -> list[Window[Frame]]:
@@ -125,8 +126,8 @@ class Taken:
         return [due for due in self.step.due if isinstance(due, Window)] if isinstance(self.step, Arrived) else []
 
 
-class Lane:
-    """One partition on the path."""
+class PartitionAnalysis:
+    """Streams and event machines of one partition."""
 
     def __init__(
         self,
@@ -139,14 +140,14 @@ class Lane:
         at = restored.committed
         known = {} if restored.fresh else {name: _stream(state) for name, state in restored.cameras.items()}
         self.partition = restored.partition
-        self.streams = Streams(geometry, rewind_seconds, at.position, at.labels, known, tally)
+        self.streams = CameraStreams(geometry, rewind_seconds, at.position, at.labels, known, tally)
         if at.rewind == at.position:
             self.streams.settle()
         self.state_offset = at.state
         self._geometry = geometry
         self._model = model
         stale = restored.cameras if restored.fresh else {}
-        self._forsaken: dict[str, CameraState | None] = {**stale, **restored.spoilt}
+        self._leftovers: dict[str, CameraState | None] = {**stale, **restored.spoilt}
         self._written = {} if restored.fresh else dict(restored.cameras)
         self._labels: dict[str, LabelStates] = {
             name: machine.by_label(state.labels) for name, state in self._written.items()
@@ -155,26 +156,28 @@ class Lane:
         self._moved = restored.fresh
 
     @property
-    def forsakes(self) -> bool:
+    def has_leftovers(self) -> bool:
         """True while cameras wait to be forgotten; what was rewound must be read first, so that R is right."""
-        return bool(self._forsaken) and not self.streams.restored
+        return bool(self._leftovers) and not self.streams.restored
 
-    def forsake(self, view: LabelView) -> list[Fired]:
-        """End as `lost` what is open of cameras that nobody knows enough about, and forget them."""
+    def end_leftovers(self, label_view: LabelView) -> list[Fired]:
+        """End as `lost` what is open of cameras that nobody knows enough about, and forget these cameras."""
         fired: list[Fired] = []
-        for name, state in sorted(self._forsaken.items()):
+        for name, state in sorted(self._leftovers.items()):
             if state is not None:
                 self._labels[name] = machine.by_label(state.labels)
-                messages = self._finish(name, _stream(state), "lost", view)
+                messages = self._finish(name, _stream(state), "lost", label_view)
                 fired += [Fired(self.partition, self.streams.position, message) for message in messages]
             self._labels.pop(name, None)
             self._touched.add(name)
-        self._forsaken.clear()
+        self._leftovers.clear()
         self._moved = True
         return fired
 
-    def take(self, records: Sequence[Decoded], views: Callable[[int], LabelView], dead: list[Dead]) -> Iterator[Taken]:
-        """Turn the next records into steps; bad ones go to `dead` unless they were dealt with before the restart."""
+    def take(
+        self, records: Sequence[Decoded], label_views: Callable[[int], LabelView], dead: list[Dead]
+    ) -> Iterator[Taken]:
+        """Turn the next records into steps. A bad record goes to `dead`, except below P: it went there before."""
         for decoded in records:
             live = decoded.offset >= self.streams.position
             self._moved |= live
@@ -185,10 +188,11 @@ class Lane:
                 continue
             content = decoded.content
             if live and isinstance(content, LabelsMarker) and content.version > self.streams.labels:
-                # A set that was never written stands for one that exists: no later marker would count else.
-                content = LabelsMarker(views(content.version).version)
+                # A version that was never written is replaced by one that exists. Otherwise its number, which may be
+                # far too high, would outrank every later marker.
+                content = LabelsMarker(label_views(content.version).version)
             for step in self.streams.take(decoded.offset, content, decoded.image):
-                yield Taken(decoded.offset, step, views(self.streams.labels))
+                yield Taken(decoded.offset, step, label_views(self.streams.labels))
 
     def decide(self, taken: Taken) -> list[Fired]:
         """Let the event machines act on one step."""
@@ -201,7 +205,7 @@ class Lane:
                 messages = self._judge(arrived, taken)
                 return [Fired(self.partition, taken.offset, message, arrived.capture_ns) for message in messages]
             case Closed(camera, stream, cause, removed):
-                messages = self._finish(camera, stream, cause, taken.view)
+                messages = self._finish(camera, stream, cause, taken.label_view)
                 self._touched.add(camera)
                 if removed:
                     self._labels.pop(camera, None)
@@ -209,18 +213,18 @@ class Lane:
                 messages = [
                     message
                     for camera in sorted(streams)
-                    for message in self._relabel(camera, streams[camera], taken.view)
+                    for message in self._relabel(camera, streams[camera], taken.label_view)
                 ]
         return [Fired(self.partition, taken.offset, message) for message in messages]
 
-    def shed(self, cameras: frozenset[str], view: LabelView) -> list[Fired]:
-        """Leave these cameras out from now on, and take all others back; open events of the former end as `shed`."""
+    def shed(self, cameras: frozenset[str], label_view: LabelView) -> list[Fired]:
+        """Stop analysing these cameras and resume all others; open events of the former end as `shed`."""
         added = cameras - self.streams.shed
         self.streams.shed = cameras
         fired: list[Fired] = []
         for camera, stream in sorted(self.streams.streams()):
             if camera in added and not stream.ended:
-                messages = self._finish(camera, stream, "shed", view)
+                messages = self._finish(camera, stream, "shed", label_view)
                 fired += [Fired(self.partition, self.streams.position, message) for message in messages]
                 self._moved |= bool(messages)
         return fired
@@ -228,7 +232,7 @@ class Lane:
     def snapshot(self) -> Snapshot | None:
         """What to commit, None where nothing moved since the last snapshot.
 
-        It counts as written: when its transaction fails, the partition goes through the assignment again.
+        The snapshot counts as written. If its transaction fails, the partition goes through the assignment step again.
         """
         if not self._moved:
             return None
@@ -255,13 +259,13 @@ class Lane:
             state, written = self.state(camera), self._written.pop(camera, None)
             if state is not None:
                 self._written[camera] = state
-            # The last tick alone is no change: the rewound frames tell it.
+            # A new last tick alone is no change: a restart learns it from the rewound frames.
             if state is None or written is None or replace(written, last_tick=state.last_tick) != state:
                 yield camera, state
 
     def _judge(self, arrived: Arrived, taken: Taken) -> list[ActionEvent]:
-        rules = self._rules(arrived.camera, arrived.rate, taken.view)
-        context = self._context(arrived.camera, arrived.session, arrived.rate, taken.view)
+        rules = self._rules(arrived.camera, arrived.rate, taken.label_view)
+        context = self._context(arrived.camera, arrived.session, arrived.rate, taken.label_view)
         scores = iter(taken.scored)
         messages: list[ActionEvent] = []
         for due in arrived.due:
@@ -277,22 +281,18 @@ class Lane:
             self._keep(arrived.camera, after)
         return messages
 
-    def _finish(self, camera: str, stream: Stream, reason: EndReason, view: LabelView) -> list[ActionEvent]:
-        rules, context = (
-            self._rules(camera, stream.rate, view),
-            self._context(camera, stream.session, stream.rate, view),
-        )
+    def _finish(self, camera: str, stream: Stream, reason: EndReason, label_view: LabelView) -> list[ActionEvent]:
+        rules = self._rules(camera, stream.rate, label_view)
+        context = self._context(camera, stream.session, stream.rate, label_view)
         return self._applied(camera, machine.finish(self._states(camera), reason, stream.last_tick, rules, context))
 
-    def _relabel(self, camera: str, stream: Stream, view: LabelView) -> list[ActionEvent]:
-        rules, context = (
-            self._rules(camera, stream.rate, view),
-            self._context(camera, stream.session, stream.rate, view),
-        )
+    def _relabel(self, camera: str, stream: Stream, label_view: LabelView) -> list[ActionEvent]:
+        rules = self._rules(camera, stream.rate, label_view)
+        context = self._context(camera, stream.session, stream.rate, label_view)
         return self._applied(camera, machine.relabel(self._states(camera), stream.last_tick, rules, context))
 
-    def _rules(self, camera: str, rate: int, view: LabelView) -> EventRules:
-        rules, grid = view.rules(camera, rate), self._geometry.grid(rate)
+    def _rules(self, camera: str, rate: int, label_view: LabelView) -> EventRules:
+        rules, grid = label_view.rules(camera, rate), self._geometry.grid(rate)
         return rules if grid is None or rules.step == grid.step else replace(rules, step=grid.step)
 
     def _states(self, camera: str) -> LabelStates:
@@ -308,9 +308,11 @@ class Lane:
             self._touched.add(camera)
             self._labels[camera] = states
 
-    def _context(self, camera: str, session: int, rate: int, view: LabelView) -> EventContext:
+    def _context(self, camera: str, session: int, rate: int, label_view: LabelView) -> EventContext:
         geometry = self._geometry
-        return EventContext(camera, session, rate, self._model, view.version, geometry.frames, geometry.window_rate)
+        return EventContext(
+            camera, session, rate, self._model, label_view.version, geometry.frames, geometry.window_rate
+        )
 
 
 def _stream(state: CameraState) -> Stream:

@@ -1,13 +1,13 @@
-"""Where a restart begins to read: the rewind R of a partition, and what a commit says of it (ARCHITECTURE 5).
+"""Where a restart begins to read: the rewind R of a partition, and the content of a commit (ARCHITECTURE 5).
 
-P is the offset of the next record to process. R is where reading starts after a restart: far enough back that every
-ring can be filled again before P. Frames in [R, P) only fill rings.
+P is the offset of the next record to process. Reading starts at R after a restart, far enough back that every ring is
+full again before P. Frames in [R, P) only fill rings.
 
     offset     0  1  2  3  4  5  6  7  8  9
     camera a   .  .  .  A  .  A  .  A  .            A: within `rewind_seconds` of a's last tick, and the frame before
     camera b   .  .  .  .  .  .  B  .  B            R = min(3, 6) = 3, P = 9
 
-A camera whose session ended pins nothing.
+A camera whose session has ended holds nothing back.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Trail:
         if tick % self._multiple == 0:
             self._anchors.append(tick)
         elif self._anchors and (tick - self._anchors[-1]) // self._multiple > self._holds:
-            self._anchors.clear()  # frames went on and no item came: the last one fills nothing any more
-        # Keep the last item frame before the reach too: it may fill a missing tick at the reach's beginning.
+            self._anchors.clear()  # the gap is too long: the last item no longer fills a missing tick
+        # Also keep the last item frame before the reach: it may fill a missing tick at the start of the reach.
         while len(self._anchors) > 1 and self._anchors[1] <= tick - self._reach:
             self._anchors.popleft()
         first = min(self._anchors[0], tick - self._reach + 1) if self._anchors else tick - self._reach + 1
@@ -58,7 +58,7 @@ def rewind(position: int, oldest: Iterable[int | None]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit of this project says about a partition."""
+    """What a worker commits for a partition."""
 
     position: int
     """P, the offset of the next record to process."""

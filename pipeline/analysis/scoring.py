@@ -10,8 +10,9 @@ Bundles trained with a sigmoid loss (SigLIP, arXiv 2303.15343) have no competito
 
     p(label) = mean over templates of  sigmoid((scale * cosine(window, label) + bias) / temperature)
 
-No result depends on the batch mates or on the other labels, bit for bit. So nothing here calls BLAS, whose kernels
-round differently by position and by thread: `einsum` without optimisation takes every dot product alone, in one order.
+No result depends on its batch mates or on the other labels, bit for bit. So nothing here calls BLAS, whose kernels
+round differently by position and by thread. `einsum` without optimisation computes every dot product alone, in a fixed
+order.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[np.float32]
 
 _LARGEST_EXPONENT = 700.0
-"""exp of more would overflow a float64."""
+"""exp of a larger number overflows float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class ScoreRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scorer:
-    """Labels made ready for scoring. Immutable."""
+    """Labels prepared for scoring. Immutable."""
 
     rule: ScoreRule
     labels: Array
@@ -61,13 +62,13 @@ def prepare(
     groups: Sequence[str | None],
     rule: ScoreRule,
 ) -> Scorer:
-    """Make labels ready for scoring.
+    """Prepare labels for scoring.
 
     labels: float32 [L, P, D] and references: float32 [R, P, D], R >= 1, L2-normalised, one row per prompt template.
-    left_out: bool [L, R], True where a reference means the same as a label and does not compete with it. A label for
-    which all would be left out competes with all: alone it would always win.
+    left_out: bool [L, R], True where a reference means the same as a label and does not compete with it. If that
+    leaves a label no competitor, it competes with all references: alone it would always win.
     groups: the group of each label, or None.
-    Raises ValueError where the shapes do not fit.
+    Raises ValueError if the shapes do not fit.
     """
     if labels.ndim != 3 or references.ndim != 3 or labels.shape[1:] != references.shape[1:] or not len(references):
         raise ValueError(f"text embeddings of shapes {labels.shape} and {references.shape} do not fit each other")
@@ -127,5 +128,5 @@ def _logits(rule: ScoreRule, windows: Array, texts: Array) -> Any:
 
 
 def _mean(values: Any) -> Any:
-    """Mean over the last axis, added one by one, so that the shape of the rest cannot change the order."""
+    """Mean over the last axis. Values are added one by one, so that the other axes cannot change the order."""
     return np.add.accumulate(values, axis=-1)[..., -1] / values.shape[-1]

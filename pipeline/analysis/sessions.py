@@ -1,7 +1,7 @@
 """Which records of a camera count: sessions, late, duplicate and superseded frames, end markers (ARCHITECTURE 3c).
 
-A session is an unbroken stretch of one camera's stream, named by ingest's wall time in ms at its start. Larger is
-newer, and a newer session ends the older. Inside a session ticks only grow.
+A session is an unbroken stretch of one camera's stream. Its name is ingest's wall time in ms at its start. A larger
+number is newer, and a newer session ends the older one. Within a session ticks only grow.
 
     session  100 100 100 200 100 200 200 200
     tick      7   8   8   3   9   4   2   5
@@ -13,7 +13,7 @@ newer, and a newer session ends the older. Inside a session ticks only grow.
               |   |   `- duplicate
               `---`- count
 
-Everything here is a function of the records in offset order; nothing reads a clock.
+Everything here is a function of the records in offset order. Nothing reads a clock.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Literal, TypeAlias
 from pipeline.records.frames import EndMarker
 
 Verdict: TypeAlias = Literal["opens", "continues", "superseded", "ended", "late", "duplicate", "rate"]
-"""`opens` and `continues` count; every other word is the reason why a frame is dropped."""
+"""Frames that open or continue a session count; every other verdict is the reason why a frame is dropped."""
 
 DROPPED: tuple[Verdict, ...] = ("superseded", "ended", "late", "duplicate", "rate")
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Where one camera's stream stands."""
+    """The state of one camera's stream."""
 
     session: int
     rate: int
@@ -40,11 +40,11 @@ class Stream:
     """Tick of the last frame that counted."""
     ended: bool = False
     opened: int = 0
-    """Offset of the record that opened the session; frames before it are of a camera that was removed since."""
+    """Offset of the record that opened the session. Older frames belong to a camera that was removed since."""
 
 
 def judge(stream: Stream | None, session: int, tick: int, rate: int) -> Verdict:
-    """Say whether a frame counts, given where its camera's stream stands; None: the camera was never seen."""
+    """Decide whether a frame counts. stream: its camera's; None: the camera was never seen."""
     if stream is None or session > stream.session:
         return "opens"
     if session < stream.session:
@@ -59,9 +59,9 @@ def judge(stream: Stream | None, session: int, tick: int, rate: int) -> Verdict:
 
 
 def ends(stream: Stream | None, marker: EndMarker) -> bool:
-    """True when an end marker applies: session and last tick are still the camera's, and the session is open.
+    """True if an end marker applies: session and last tick are still the camera's, and the session is open.
 
-    A camera that is removed is forgotten, also where its session had ended before.
+    A `removed` marker also applies to a session that has ended: the camera must be forgotten.
     """
     return (
         stream is not None

@@ -1,10 +1,10 @@
 """When a score becomes an event: the settings of every label, as arrays (ARCHITECTURE 4).
 
-Each setting comes from the first of these that names it:
+Each setting comes from the first of these that gives it:
 
     the label itself  >  `events:` of the settings  >  the bundle, for this text  >  the bundle's defaults
 
-The last two were measured by calibration. Seconds become ticks of the deployment's grid here, rounded up.
+Calibration measured the last two. Seconds become ticks of the deployment's grid here, rounded up.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from engines.canonical import folded
 from pipeline.errors import ConfigurationError
-from pipeline.records.labels import THRESHOLDS, Label
+from pipeline.records.labels import THRESHOLDS, Label, names_camera
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ticks: TypeAlias = npt.NDArray[np.int64]
@@ -28,16 +28,16 @@ Ticks: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a bundle knows of its own scores."""
+    """What calibration measured of a bundle's scores."""
 
     defaults: Mapping[str, float]
     """One value for every name in `records.labels.THRESHOLDS`."""
     labels: Mapping[str, Mapping[str, float]]
-    """Differing values, by the text of the label."""
+    """Values that differ from the defaults, by the text of the label."""
     onset_lag_ticks: int
-    """How far the first window of an action ends after its start, in the bundle's ticks."""
+    """From the start of an action to the end of its first window, in the bundle's ticks."""
     offset_lag_ticks: int
-    """How far the last window of an action ends after its end, in the bundle's ticks."""
+    """From the end of an action to the end of its last window, in the bundle's ticks."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class EventRules:
 
     labels: tuple[Label, ...]
     columns: Mapping[str, int]
-    """Position of a label in the arrays, by id; labels that are not watched are absent."""
+    """Position of a label in the arrays, by id. A label that is not watched is absent."""
     enter: Floats
-    """Infinite where the label is not watched."""
+    """Infinite for a label that is not watched."""
     exit: Floats
     confirm: Ticks
     backtrack_ticks: Ticks
@@ -59,13 +59,13 @@ class EventRules:
     onset_lag: int
     offset_lag: int
     step: int
-    """Ticks between windows: one window ends at every tick that is a multiple of this."""
+    """Ticks between windows: a window ends at every multiple of it."""
     rate: int
     """Ticks per second."""
 
     @cached_property
     def wake(self) -> Floats:
-        """Score at which a label at rest is followed: `exit` where an event may begin before it reaches `enter`."""
+        """Score from which a label at rest is followed: `exit` if an event may start before it reaches `enter`."""
         return np.where((self.backtrack_ticks > 0) & np.isfinite(self.enter), self.exit, self.enter)
 
 
@@ -74,7 +74,7 @@ def calibration(document: Mapping[str, Any]) -> Calibration:
     return Calibration(
         defaults={name: document["defaults"][name] for name in THRESHOLDS},
         labels={
-            _plain_text(text): {name: value for name, value in values.items() if value is not None}
+            folded(text): {name: value for name, value in values.items() if value is not None}
             for text, values in document["labels"].items()
         },
         onset_lag_ticks=document["onset_lag_ticks"],
@@ -93,9 +93,9 @@ def resolve(
 ) -> EventRules:
     """Decide every setting of every label.
 
-    settings: the deployment's own defaults by the names of `THRESHOLDS`; None means: as the bundle was calibrated.
+    settings: the deployment's own defaults by the names of `THRESHOLDS`; None: as calibrated.
     rate: ticks per second of the deployment. multiple: ticks per tick of the bundle. stride: bundle ticks per window.
-    Raises ConfigurationError where a person set `exit` above `enter`.
+    Raises ConfigurationError if a person set `exit` above `enter`.
     """
     chosen = [_settings_of(label, calibrated, settings) for label in labels]
     seconds = {
@@ -122,7 +122,7 @@ def resolve(
 
 def for_camera(rules: EventRules, camera: str) -> EventRules:
     """The rules of one camera: labels that do not name it are not watched."""
-    watched = [any(fnmatchcase(camera, pattern) for pattern in label.cameras) for label in rules.labels]
+    watched = [names_camera(label.cameras, camera) for label in rules.labels]
     if all(watched):
         return rules
     return replace(
@@ -133,26 +133,22 @@ def for_camera(rules: EventRules, camera: str) -> EventRules:
 
 
 def _settings_of(label: Label, calibrated: Calibration, settings: Mapping[str, float | None]) -> dict[str, float]:
-    asked = {name: getattr(label, name) for name in THRESHOLDS}
-    asked = {name: settings.get(name) if value is None else value for name, value in asked.items()}
-    measured = {**calibrated.defaults, **calibrated.labels.get(_plain_text(label.text), {})}
-    values = {name: measured[name] if value is None else value for name, value in asked.items()}
+    given = {name: getattr(label, name) for name in THRESHOLDS}
+    given = {name: settings.get(name) if value is None else value for name, value in given.items()}
+    measured = {**calibrated.defaults, **calibrated.labels.get(folded(label.text), {})}
+    values = {name: measured[name] if value is None else value for name, value in given.items()}
     if values["exit"] > values["enter"]:
-        if asked["exit"] is not None and asked["enter"] is not None:
+        if given["exit"] is not None and given["enter"] is not None:
             raise ConfigurationError(
                 f"label {label.text!r}: exit {values['exit']} is above enter {values['enter']}, so an event would end "
                 "as it starts; lower exit or raise enter"
             )
-        # A person moved one of the two past the other, which was measured: the measured one gives way.
-        name, other = ("exit", "enter") if asked["exit"] is None else ("enter", "exit")
+        # A person moved one of the two past the other, which calibration measured: the measured one gives way.
+        name, other = ("exit", "enter") if given["exit"] is None else ("enter", "exit")
         values[name] = values[other]
     return values
 
 
-def _plain_text(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
 def _ticks(seconds: float, rate: int) -> int:
-    # The subtracted part keeps 0.7 s at 10 per second (7.000000000000001) from becoming eight ticks.
+    # Without the subtraction 0.7 s at 10 per second (7.000000000000001) would become eight ticks.
     return math.ceil(seconds * rate - 1e-6)

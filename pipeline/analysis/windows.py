@@ -1,6 +1,6 @@
 """Windows of one camera: a ring of items on the tick grid, and the windows that end at due ticks (ARCHITECTURE 3d).
 
-A bundle trained at r/m uses the ticks with k mod m = 0, its *item ticks*. One window of T items ends at every item tick
+A bundle trained at r/m uses the ticks with k mod m = 0, its *item ticks*. A window of T items ends at every item tick
 with (k/m) mod s = 0, its *due ticks*. Grid and stride are absolute, so any two runs over the same records cut the same
 windows.
 
@@ -11,9 +11,9 @@ windows.
     item     a   b   c   d  (d)  e   f   .   .   .   g   h   i      (d): the missing tick 4 is held; 7 to 9 are too many
     window           abc     cdd     def     x       x      ghi     x: a due tick that passes without a window
 
-A missing item tick is filled by the last item, for at most max(1, floor(r / 2m)) ticks. A longer gap fills nothing and
-empties the ring. There are no partial windows. All consequences of a frame (holds, windows, passed ticks) happen when
-that frame arrives, so they belong to its offset; also that of a frame between two item ticks, before which some are
+The last item fills missing item ticks, at most max(1, floor(r / 2m)) of them. A longer gap is not filled and empties
+the ring. There are no partial windows. All consequences of a frame (holds, windows, passed ticks) happen when the frame
+arrives, so they belong to its offset. This holds for a frame between two item ticks as well, if items before it are
 missing.
 """
 
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Which ticks matter to a bundle: T items per window, every m-th tick an item, every s-th item tick a window."""
+    """The ticks that a bundle uses: T items per window, every m-th tick an item, every s-th item tick a window."""
 
     frames: int
     multiple: int = 1
@@ -50,11 +50,11 @@ class Grid:
         return (self.frames - 1) * self.multiple
 
     def is_item(self, tick: int) -> bool:
-        """True when a frame at this tick is used at all."""
+        """True if a frame at this tick becomes an item."""
         return tick % self.multiple == 0
 
     def is_due(self, tick: int) -> bool:
-        """True when a window ends at this tick."""
+        """True if a window ends at this tick."""
         return tick % self.step == 0
 
     def due(self, after: int, upto: int) -> range:
@@ -88,7 +88,7 @@ class Window(Generic[Item]):
 
 
 Due: TypeAlias = Window[Item] | range
-"""What a due tick brings: a window, or a stretch of due ticks that pass without one (ARCHITECTURE 4)."""
+"""A window, or a range of due ticks that pass without one (ARCHITECTURE 4)."""
 
 
 class Ring(Generic[Item]):
@@ -105,7 +105,7 @@ class Ring(Generic[Item]):
         return iter(self._slots)
 
     def push(self, tick: int, offset: int, item: Item) -> list[Due[Item]]:
-        """Take the item of an item tick after the last one; return what fell due in between, in tick order."""
+        """Take an item, at a later item tick than the last one; return what fell due since, in tick order."""
         slot = Slot(offset, item)
         due: list[Due[Item]] = []
         if self._tick is not None:
@@ -121,10 +121,10 @@ class Ring(Generic[Item]):
         return due
 
     def lapse(self, tick: int) -> list[Due[Item]]:
-        """Take note of a frame at a tick that is no item tick; return what passed without a window because of it.
+        """Take note of a frame at a tick that is no item tick; return the due ticks that it shows to have passed.
 
-        A camera may send frames at such ticks alone. Its time goes on all the same: as soon as more items are missing
-        than are held, nothing that comes will fill them.
+        A camera may send frames at such ticks only, and its time still goes on. Once more items are missing than a
+        held item fills, no later frame can complete a window over the gap.
         """
         last = tick - tick % self.grid.multiple
         before = last if self._tick is None else self._tick
@@ -134,7 +134,7 @@ class Ring(Generic[Item]):
         return self._empty(before, last)
 
     def _empty(self, after: int, upto: int) -> list[Due[Item]]:
-        """Give up what is held; the due ticks in (after, upto] pass without a window."""
+        """Drop the held items; the due ticks in (after, upto] pass without a window."""
         self._slots.clear()
         passed = self.grid.due(after, upto)
         return [passed] if passed else []

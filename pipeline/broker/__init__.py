@@ -7,9 +7,9 @@ from pipeline.config.kafka import IN_PROCESS, KafkaSettings
 
 
 def connect(settings: KafkaSettings) -> Broker:
-    """A factory for clients of the cluster that the settings name; nothing is sent before the first call.
+    """A factory for clients of the cluster that the settings name. Nothing is sent before the first call.
 
-    Bootstrap `in-process` gives a fresh broker inside this process: what connects to it must be handed the same object.
+    Bootstrap `in-process` makes a fresh broker inside this process; its clients must share that object.
     Raises ConfigurationError when the settings cannot be used together.
     """
     if settings.bootstrap == IN_PROCESS:

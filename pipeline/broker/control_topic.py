@@ -1,7 +1,7 @@
 """Reading and writing the control topic.
 
-Writers need no lock: a live label is a record of its own, and the settings' labels are written only where they differ
-from what is there.
+Writers need no lock: a live label is a record of its own, and the labels of the settings are written only when they
+differ from those in force.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class ControlReader:
     """Follows the control topic from its beginning. Belongs to one thread; use it in a `with` block."""
 
     def __init__(self, broker: Broker, topic: str, seen: Callable[[LabelSets], None] | None = None) -> None:
-        """Begin at the topic's beginning. seen: called with what is in force after every single record."""
+        """Start at the beginning of the topic. seen: called after every record, with the sets then in force."""
         self._partition = Partition(topic, 0)
         self._seen = seen
         self._reader = broker.reader([self._partition])
         self.sets = LabelSets()
-        """What the topic said so far."""
+        """The label sets after the records read so far."""
 
     def catch_up(self, seconds: float) -> LabelSets:
-        """Read to the end of the topic as it is now. Raises BrokerTimeout when that takes longer than `seconds`."""
+        """Read to the present end of the topic. Raises BrokerTimeout when the broker sends nothing for `seconds`."""
         for record in read_to_end(self._reader, seconds):
             self._take(record)
         return self.sets
@@ -49,7 +49,7 @@ class ControlReader:
 
     @property
     def position(self) -> int:
-        """Offset up to which the topic was read."""
+        """The offset of the next record."""
         return self._reader.positions()[self._partition]
 
     def close(self) -> None:
@@ -84,15 +84,15 @@ class ControlReader:
 
 
 def read(broker: Broker, topic: str, seconds: float) -> LabelSets:
-    """What the control topic says now. Raises BrokerTimeout, BrokerUnavailable."""
+    """The label sets that are in force now. Raises BrokerTimeout, BrokerUnavailable."""
     with ControlReader(broker, topic) as reader:
         return reader.catch_up(seconds)
 
 
 def write(broker: Broker, topic: str, records: Sequence[ControlRecord], seconds: float) -> int:
-    """Write control records in order and return the offset of the last: the version that is in force with them.
+    """Write control records in order and return the offset of the last, which is their version.
 
-    Raises BrokerTimeout, BrokerUnavailable, or what the broker said. What was written before an error stays.
+    Raises BrokerTimeout, BrokerUnavailable, or the error of the broker. Records written before an error stay.
     """
     delivered = threading.Event()
     offsets: list[int] = []
@@ -120,7 +120,7 @@ def write(broker: Broker, topic: str, records: Sequence[ControlRecord], seconds:
 
 
 def apply_config(broker: Broker, topic: str, labels: Sequence[Label], seconds: float) -> LabelSets:
-    """Put exactly these labels of a settings file in force, writing nothing where they already are."""
+    """Put exactly these labels of a settings file in force. Nothing is written when they already are."""
     with ControlReader(broker, topic) as reader:
         sets = reader.catch_up(seconds)
         wanted = ConfigLabels(tuple(sorted(labels, key=lambda label: label.id)))

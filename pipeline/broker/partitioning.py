@@ -1,4 +1,4 @@
-"""Where a message belongs and how large it is: the same answer in every implementation, and in every Kafka client."""
+"""The partition and the size of a message: the same in both brokers and in every Kafka client. Pure."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def murmur2(data: bytes) -> int:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Partition number of a key: murmur2 without its sign bit, modulo the partition count, as Kafka's default."""
+    """Partition number of a key: murmur2 without its sign bit, modulo the partition count, as in Kafka's default."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def message_bytes(message: Message) -> int:
-    """Upper bound of the bytes that a message takes on the wire, in a batch of its own."""
+    """Upper bound of the size of a message on the wire, in a batch of its own."""
     headers = sum(len(name.encode()) + len(value) + _HEADER_OVERHEAD for name, value in message.headers)
     return len(message.key or b"") + len(message.value or b"") + headers + _RECORD_OVERHEAD
 

@@ -1,15 +1,14 @@
 """Ends the process when a step that must end does not.
 
-A transactional call of kafka-python may never return, though its heartbeats go on and the group does not notice. Such a
-worker cannot be mended from inside: the process ends with `EXIT_CODE`, and its supervisor starts a fresh one. Time
-counts only while the broker accepts connections, because a broker that is away is no reason to die; the hard limit
-counts always.
+A transactional call of kafka-python may never return. Its heartbeats go on, so the group does not notice. Such a worker
+cannot recover by itself: the process ends with `supervisor.STUCK`, and its supervisor starts a fresh one. Time counts
+only while the broker accepts connections, because a broker that is away is no reason to die. The hard limit counts
+always.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,15 +17,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
-EXIT_CODE = 75
-"""EX_TEMPFAIL of sysexits.h: try again."""
+from pipeline.health import accepts_connections
+from pipeline.supervisor import STUCK
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """A step that has run for too long, in seconds: counted while the broker was there, and in all."""
+    """A step that has run for too long. `counted` are its seconds with a reachable broker, `elapsed` all of them."""
 
     step: str
     counted: float
@@ -43,7 +42,7 @@ class _Running:
 
 @dataclass(slots=True)
 class Watchdog:
-    """The rule, without a clock or a thread: says which step is overdue. Times are monotonic seconds."""
+    """Decides which step is overdue, without a clock or a thread. Times are monotonic seconds."""
 
     limit: float = 12.0
     hard_limit: float = 60.0
@@ -51,21 +50,21 @@ class Watchdog:
     _next: int = 0
 
     def begin(self, step: str, now: float) -> int:
-        """A step begins; returns the number to end it by."""
+        """Begin a step; returns the number by which to end it."""
         self._next += 1
         self._running[self._next] = _Running(step, now, now)
         return self._next
 
     def end(self, number: int) -> None:
-        """The step has returned or raised."""
+        """End a step: it has returned or raised."""
         self._running.pop(number, None)
 
     def oldest(self, now: float) -> float:
-        """Seconds for which the longest running step has run; 0 when none runs."""
+        """Seconds since the oldest running step began; 0 when none runs."""
         return max((now - running.began for running in self._running.values()), default=0.0)
 
     def check(self, now: float, reachable: bool) -> Overdue | None:
-        """Count the time since the last check, where `reachable` says that the broker accepts connections now."""
+        """Count the time since the last check if the broker is `reachable`; return an overdue step, if there is one."""
         for running in self._running.values():
             if reachable:
                 running.counted += now - running.checked
@@ -126,21 +125,12 @@ class WatchdogThread:
                 return
 
 
-def accepts_connections(address: tuple[str, int], seconds: float = 1.0) -> bool:
-    """True when something at (host, port) accepts a TCP connection."""
-    try:
-        socket.create_connection(address, seconds).close()
-    except OSError:
-        return False
-    return True
-
-
 def end_process(overdue: Overdue) -> None:
-    """Log and end this process at once, without cleaning up: a stuck thread would hold that up for ever."""
+    """Log and end this process at once. It cannot clean up, because the stuck thread would hold that up for ever."""
     log.critical(
         "a step of a transaction does not end; ending the process for its supervisor to start anew",
         step=overdue.step,
         seconds=round(overdue.elapsed, 1),
-        exit_code=EXIT_CODE,
+        exit_code=STUCK,
     )
-    os._exit(EXIT_CODE)
+    os._exit(STUCK)

@@ -1,14 +1,13 @@
-"""One video source: RTSP camera, file or device, as sampled frames with capture times (ARCHITECTURE 3a to 3c).
+"""One video source as sampled frames with capture times: an RTSP camera, a file or a device (ARCHITECTURE 3a to 3c).
 
-source.py    PyAV: opens a source, yields decoded pictures, scales the sampled ones; the only part that blocks
-faults.py    what went wrong, in words of ours and without credentials
-placing.py*  which session and tick a picture belongs to, and when it was captured
-health.py*   what is known of a camera at one moment
-backoff.py*  how long to wait before the next attempt
-sampling.py  sampled pictures of one open source, and of a whole file as fast as it decodes
-reader.py    one thread per camera: connect, read, reconnect; the stall watchdog
-checking.py  what a user must know before adding a camera
-commands.py  actionwire camera check | serve
+source.py         opens a source with PyAV, yields decoded pictures and scales the sampled ones; only this part blocks
+errors.py         translates PyAV's errors into ours, without credentials
+capture_time.py*  the session, the tick and the capture time of a picture
+condition.py*     the state of a camera at one moment
+backoff.py*       the wait before the next attempt
+sampling.py       the sampled frames of one open source, and of a whole file as fast as it decodes
+reader.py         one thread per camera: connect, read, reconnect; the stall watchdog
+check.py          what a user must know before adding a camera
 
-Nothing is imported here, so that the command line does not load PyAV to print its help.
+* pure. Nothing is imported here, so the command line can print its help without loading PyAV.
 """

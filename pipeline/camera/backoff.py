@@ -21,13 +21,13 @@ class Backoff:
     def next(self, *, hopeless: bool = False) -> float:
         """Seconds to wait after one more failure.
 
-        hopeless: the camera refuses what we ask for, so waits are long from the start, between half of `cap` and `cap`;
-        wrong passwords sent in quick succession lock accounts.
+        hopeless: the camera refuses our request, so every wait lies between half of `cap` and `cap`. Wrong passwords
+        in quick succession lock accounts.
         """
         bound = min(self.cap, self.base * 2.0 ** min(self.failures, 60))
         self.failures += 1
         return self.random.uniform(self.cap / 2, self.cap) if hopeless else self.random.uniform(0, bound)
 
     def reset(self) -> None:
-        """Begin with short waits again: the camera has proved that it works."""
+        """Begin with short waits again: the camera works."""
         self.failures = 0

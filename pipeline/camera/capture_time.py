@@ -1,4 +1,4 @@
-"""Which session and tick a picture belongs to, and when it was captured (ARCHITECTURE 3a to 3c). Pure.
+"""The session, the tick and the capture time of each picture (ARCHITECTURE 3a to 3c). Pure.
 
     arrival clock     PTS  |a---b---c---d---e|           the picture that travelled fastest (smallest arrival - PTS)
                     arrival  a----b-----c-d---e          fixes the line; a late burst (c, d) keeps its spacing
@@ -6,8 +6,8 @@
 
     rtcp clock      capture = PTS + (camera's wall clock - PTS), from the camera's sender reports
 
-A session ends and a newer one begins with a reconnect, a change of size, a change of clock, a jump of the time stamps,
-a step of the camera's clock, or, by the arrival clock, when time stamps and arrival have drifted apart. All times are
+Six things end a session and begin a newer one: a reconnect, a change of size, a change of clock, a jump of the time
+stamps, a step of the camera's clock, and, on the arrival clock, a drift of time stamps against arrival. All times are
 nanoseconds.
 """
 
@@ -22,20 +22,20 @@ from pipeline.records.frames import Clock
 Reason: TypeAlias = Literal["opened", "size", "jump", "drift", "step", "clock"]
 
 _LIMIT = SECOND
-"""Time stamps and clocks that disagree by more start a new session."""
+"""A larger disagreement of time stamps and clocks starts a new session."""
 _WINDOW = 5 * SECOND
 _REGAIN = 0.8
 """A camera's clock that was too far off is used again within this share of the tolerance, so it cannot flap."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What is known of a picture when it leaves the decoder."""
+class Stamps:
+    """The time stamps and the size of a picture as it leaves the decoder."""
 
     pts: int | None
     """Presentation time stamp; None for the first picture of an RTSP stream without sender reports."""
     reference: int | None
-    """Capture time by the camera's own clock, from its sender reports; None where it has sent none."""
+    """Capture time by the camera's own clock, from its sender reports; None before the first one."""
     arrival: int
     """When its packet arrived, by ingest's clock."""
     width: int
@@ -43,8 +43,8 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Where a picture belongs."""
+class CaptureTime:
+    """When a picture was captured, and the session and tick that this puts it in."""
 
     session: int
     """Wall time in ms; strictly increasing."""
@@ -57,10 +57,10 @@ class Placed:
     capture: int
     clock: Clock
     clock_offset: int | None
-    """The camera's clock less ingest's clock; None without sender reports."""
+    """The camera's clock minus ingest's clock; None without sender reports."""
 
 
-class _Recent:
+class _RecentMinimum:
     """Smallest value of the last five to ten seconds."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class _Recent:
         self._previous: int | None = None
 
     def add(self, now: int, value: int) -> int | None:
-        """Take a value; the smallest recent one once a whole window has passed, else None."""
+        """Add a value and return the smallest recent one; None before a whole window has passed."""
         if self._since is None:
             self._since = now
         if now - self._since >= _WINDOW:
@@ -78,10 +78,10 @@ class _Recent:
         return None if self._previous is None else min(self._previous, self._current)
 
 
-class Placing:
-    """Places the pictures of one camera, one after the other.
+class CaptureTimes:
+    """Capture times of one camera, picture after picture.
 
-    rate: frames per second of the tick grid. tolerance: a camera's clock that is further off is not used.
+    rate: frames per second of the tick grid. tolerance: a camera clock that is further off is not used.
     after: sessions begin later than this one (ms).
     """
 
@@ -95,7 +95,7 @@ class Placing:
         self.restart()
 
     def restart(self, after: int = 0) -> None:
-        """The connection is new: the next picture opens a session, and nothing is known of the clocks.
+        """Begin anew, as after a reconnect: the next picture opens a session, and nothing is known of the clocks.
 
         after: sessions begin later than this one too (ms).
         """
@@ -108,48 +108,48 @@ class Placing:
     def _forget_line(self) -> None:
         self._pts: int | None = None
         self._smallest: int | None = None
-        self._recent = _Recent()
+        self._recent = _RecentMinimum()
 
-    def place(self, seen: Seen) -> Placed | None:
-        """Place a picture; None when it carries no time stamp and cannot be placed."""
-        if seen.pts is None:
+    def of(self, picture: Stamps) -> CaptureTime | None:
+        """The capture time of the next picture; None when it carries no time stamp."""
+        if picture.pts is None:
             return None
         reason: Reason | None = "opened" if self._size is None else None
-        if reason is None and (seen.width, seen.height) != self._size:
+        if reason is None and (picture.width, picture.height) != self._size:
             reason = "size"
-        broken = self._line(seen.pts, seen.arrival)
-        step = self._follow_reference(seen.pts, seen.reference)
+        broken = self._line(picture.pts, picture.arrival)
+        step = self._follow_reference(picture.pts, picture.reference)
         offset = None if self._reference is None else self._reference - (self._smallest or 0)
         clock: Clock = "rtcp" if self._trusted(offset) else "arrival"
         if broken == "drift" and clock == self._clock == "rtcp":
-            broken = None  # capture times do not come from the line: only what is known of the delays began anew
+            broken = None  # capture times do not come from the line; only the measurement of delays began anew
         reason = broken or reason
         if reason is None and clock != self._clock:
             reason = "clock"
         if reason is None and step and clock == "rtcp":
             reason = "step"
-        self._size, self._clock = (seen.width, seen.height), clock
-        capture = seen.pts + ((self._reference if clock == "rtcp" else self._smallest) or 0)
+        self._size, self._clock = (picture.width, picture.height), clock
+        capture = picture.pts + ((self._reference if clock == "rtcp" else self._smallest) or 0)
         if reason:
-            self._session = next_session(self._session, seen.arrival)
+            self._session = next_session(self._session, picture.arrival)
             self._sequence, self._last_tick = 0, None
-        return self._answer(capture, clock, offset, reason)
+        return self._on_grid(capture, clock, offset, reason)
 
-    def _answer(self, capture: int, clock: Clock, offset: int | None, reason: Reason | None) -> Placed:
+    def _on_grid(self, capture: int, clock: Clock, offset: int | None, reason: Reason | None) -> CaptureTime:
         tick = tick_at(capture, self._rate, self._camera)
         sequence = self._sequence
         due = self._last_tick is None or tick > self._last_tick
         if due:
             self._last_tick = tick
             self._sequence += 1
-        return Placed(self._session, reason, tick if due else None, sequence, capture, clock, offset)
+        return CaptureTime(self._session, reason, tick if due else None, sequence, capture, clock, offset)
 
     def _line(self, pts: int, arrival: int) -> Reason | None:
-        """Follow the line of arrival over PTS; the reason where it broke."""
+        """Follow the line of arrival over PTS; the reason when it broke."""
         delay = arrival - pts
         reason: Reason | None = None
         if self._smallest is not None and self._pts is not None:
-            # A stall gives a late burst, a gap gives a later time stamp that arrives later: neither is a jump.
+            # Neither is a jump: a stall brings a late burst, a gap brings a later time stamp that arrives later.
             ahead = pts - self._pts > _LIMIT and delay < self._smallest - _LIMIT
             if ahead or pts - self._pts < -_LIMIT:
                 reason = "jump"
@@ -163,7 +163,7 @@ class Placing:
         return reason
 
     def _follow_reference(self, pts: int, reference: int | None) -> bool:
-        """Keep the camera's clock less PTS; True when it stepped. Between reports the last one holds."""
+        """Keep the camera's clock minus PTS; True when it stepped. Between two reports the older one holds."""
         if reference is None:
             return False
         before, self._reference = self._reference, reference - pts
@@ -182,13 +182,13 @@ def next_session(previous: int, now: int) -> int:
 
 
 class SteadyClock:
-    """Wall-clock time that runs evenly: it follows the monotonic clock, and a step of the wall clock is announced."""
+    """Wall-clock time that runs evenly: it follows the monotonic clock and reports steps of the wall clock."""
 
     def __init__(self) -> None:
         self._base: int | None = None
 
     def instant(self, wall: int, monotonic: int) -> tuple[int, bool]:
-        """(nanoseconds since 1970, True when the wall clock was set by more than a second since the last call)."""
+        """(nanoseconds since 1970, True when somebody moved the wall clock by over a second since the last call)."""
         base = wall - monotonic
         stepped = self._base is not None and abs(base - self._base) > _LIMIT
         if self._base is None or stepped:

@@ -1,4 +1,4 @@
-"""What a user must know of a camera before adding it: watch it for a while and say what was seen."""
+"""What a user must know of a camera before adding it: watch it for a while and report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 
 from pipeline.analysis.ticks import SECOND
-from pipeline.camera.capture_time import Placing
-from pipeline.camera.sampling import seen
+from pipeline.camera.capture_time import CaptureTimes
+from pipeline.camera.sampling import stamps
 from pipeline.camera.source import Picture, SourceSettings, open_source
 from pipeline.errors import ActionwireError, CameraUnavailable
 from pipeline.records.frames import Clock
@@ -18,7 +18,7 @@ from pipeline.records.frames import Clock
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What was seen of a camera. Seconds unless a name says otherwise; None where it could not be measured."""
+    """What was measured on a camera, in seconds unless a name says otherwise; None where nothing could be measured."""
 
     source: str
     """Without credentials."""
@@ -30,27 +30,27 @@ class CheckReport:
     height: int | None
     fps: float | None
     key_interval: float | None
-    """Longest distance between key pictures: how long a reconnect may take until the first picture."""
+    """Longest distance between key pictures: how long a reconnect may wait for its first picture."""
     pictures: int
     clock: Clock | None
     clock_offset: float | None
-    """The camera's clock less this machine's; None without RTCP sender reports."""
+    """The camera's clock minus this machine's; None without RTCP sender reports."""
     latency: float | None
-    """From capture by the camera's clock to its arrival here, median. None without sender reports."""
+    """From capture, by the camera's clock, to arrival here; median. None without sender reports."""
     jitter: float | None
-    """Spread of the delays: 95th percentile less the smallest."""
+    """Spread of the delays: 95th percentile minus the smallest."""
     longest_gap: float | None
     """Longest time without a picture."""
     corrupt: int
     untimed: int
     sessions: int
-    """How often capture times had to begin anew; 1 is right, 2 where the first sender report came late."""
+    """How many sessions there were: 1 is right, 2 when the first sender report came late."""
     fault: str | None
     """Why watching ended early."""
 
     @property
     def remarks(self) -> list[str]:
-        """What deserves attention, with the remedy, most serious first."""
+        """What deserves attention, with its remedy, most serious first."""
         return [text for found, text in _remarks(self) if found]
 
     def document(self) -> dict[str, object]:
@@ -89,9 +89,9 @@ def _remarks(report: CheckReport) -> list[tuple[bool, str]]:
 
 @dataclass(slots=True)
 class _Tally:
-    """What has been counted so far."""
+    """The counts so far."""
 
-    placing: Placing
+    capture_times: CaptureTimes
     pictures: int = 0
     corrupt: int = 0
     untimed: int = 0
@@ -108,20 +108,20 @@ class _Tally:
     size: tuple[int, int] | None = None
 
     def add(self, picture: Picture, now: float) -> None:
-        """Count one picture that came at `now` (monotonic)."""
+        """Count one picture that came at `now` (monotonic seconds)."""
         self.pictures += 1
         self.first = now if self.first is None else self.first
         self.gap = max(self.gap, now - (self.last or now))
         self.last = now
         self.corrupt += picture.corrupt
         self.size = (picture.width, picture.height)
-        placed = self.placing.place(seen(picture))
-        if placed is None or picture.pts is None:
+        timed = self.capture_times.of(stamps(picture))
+        if timed is None or picture.pts is None:
             self.untimed += 1
             return
-        self.sessions += placed.opened is not None
-        self.clock, self.offset = placed.clock, placed.clock_offset
-        if placed.opened in ("opened", "jump"):
+        self.sessions += timed.opened is not None
+        self.clock, self.offset = timed.clock, timed.clock_offset
+        if timed.opened in ("opened", "jump"):
             self.stamps.clear()
             self.keys.clear()
             self.delays.clear()
@@ -134,13 +134,13 @@ class _Tally:
 
 
 def check(source: SourceSettings, seconds: float, tolerance_seconds: float = 5.0) -> CheckReport:
-    """Watch a camera for some seconds and report. Blocks; a stall ends it after the source's limits.
+    """Watch a camera for some seconds and report. Blocks; a stall ends it within the source's limits.
 
-    Raises CameraUnavailable, CameraRefused or AuthenticationError when it does not open; a fault after that is part of
-    the report.
+    Raises CameraUnavailable, CameraRefused or AuthenticationError when it does not open; a fault after
+    that is part of the report.
     """
     begun = time.monotonic()
-    tally = _Tally(Placing("check", 1, round(tolerance_seconds * SECOND)))
+    tally = _Tally(CaptureTimes("check", 1, round(tolerance_seconds * SECOND)))
     fault: ActionwireError | None = None
     with open_source(source) as opened:
         codec, opened_after = opened.codec, time.monotonic() - begun
@@ -194,7 +194,7 @@ def _in_seconds(nanoseconds: float | None) -> float | None:
 
 
 def _longest(keys: Iterable[int]) -> float | None:
-    """Longest distance of neighbouring key pictures in seconds; None with fewer than two."""
+    """Longest distance between two neighbouring key pictures in seconds; None with fewer than two."""
     stamps = list(keys)
     distances = [later - earlier for earlier, later in itertools.pairwise(stamps)]
     return _in_seconds(max(distances)) if distances else None

@@ -1,4 +1,4 @@
-"""What is known of a camera at one moment."""
+"""The condition of a camera: what is known of it at one moment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pipeline.records.frames import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """What is known of a camera at one moment."""
+class Condition:
+    """What is known of a camera at one moment. Counts run from the start of the process."""
 
-    condition: CameraCondition = "offline"
+    state: CameraCondition = "offline"
     since_ms: int = 0
+    """When the camera entered this state."""
     session: int | None = None
-    """The newest one, even if an earlier connection or process opened it."""
+    """The newest session, even if an earlier connection or process opened it."""
     last_tick: int | None = None
     fps: float | None = None
     width: int | None = None
@@ -26,11 +27,11 @@ class Health:
     reconnects: int = 0
     stalls: int = 0
     corrupt: int = 0
-    """Pictures that were damaged on their way, and packets that could not be decoded."""
+    """Pictures damaged in transit, and packets that could not be decoded."""
     untimed: int = 0
-    """Pictures without a time stamp: the first of a connection whose first sender report has not come yet."""
+    """Pictures without a time stamp: the first of a connection, until its first sender report."""
     silent_seconds: float = 0.0
-    """Seconds since the last picture that could be used, over all connections, or since the start."""
+    """Seconds since the last usable picture, over all connections, or since the start."""
     ended: bool = False
     """A file that has played to its end."""
     last_error: str | None = None

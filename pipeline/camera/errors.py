@@ -1,7 +1,7 @@
-"""What went wrong with a source, in words of ours.
+"""Faults of a source, in our own words.
 
 PyAV's exceptions carry the whole URL, user name and password included, in their text and in `filename`. So a fault
-never holds the foreign exception, not even as its cause: only its `strerror`, which is free of it.
+never holds the foreign exception, not even as its cause, but only its `strerror`, which holds no URL.
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ def translate(error: av.error.FFmpegError, where: str, *, live: bool) -> Actionw
 
 
 def place_of(url: str) -> str:
-    """A source for messages: scheme, host and port of a URL, or the path of a file. Some cameras take the login in the
-    path or the query, so those are left out. What stands before an `@` is hidden without a scheme too: a URL that lost
-    its `rtsp://` looks like a path."""
+    """The name of a source in messages: scheme, host and port of a URL, or the path of a file.
+
+    Path and query are left out, because some cameras take the login there. Whatever precedes an `@` is hidden without a
+    scheme too, because a URL that lost its `rtsp://` looks like a path.
+    """
     scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url)
     if scheme is None:
         _, login, rest = url.rpartition("@")
@@ -68,7 +70,7 @@ def place_of(url: str) -> str:
     try:
         parts = urlsplit(url)
         if "@" in parts.path + parts.query + parts.fragment:
-            return hidden  # a password with a raw / ? or # in it: what stands before that is no host
+            return hidden  # a password holds a raw / ? or #, so what precedes it is no host
         port = f":{parts.port}" if parts.port else ""
         return f"{parts.scheme}://{parts.hostname or ''}{port}"
     except ValueError:

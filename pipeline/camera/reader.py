@@ -1,9 +1,9 @@
 """One camera, for as long as it is wanted: connect, read, and connect again.
 
-PyAV's calls block and cannot be interrupted, so each camera has a thread of its own. The watchdog is ours and counts
-from the last usable picture: the thread itself gives up a connection on which none comes, whatever else arrives on it;
-and `watch`, called about once a second by the owner, abandons a thread that hangs in a call and starts another. An
-abandoned one ends when its call returns, and nothing it does counts any more.
+PyAV's calls block and cannot be interrupted, so each camera has a thread of its own. Two watchdogs guard it. The thread
+itself gives up a connection without usable pictures, whatever else arrives on it. The owner calls `watch` about once a
+second, which abandons a thread that hangs in a call and starts another. An abandoned thread ends when its call returns,
+and nothing that it does counts any more.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import structlog
 
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.capture_time import Placed, Placing, SteadyClock
-from pipeline.camera.condition import Health
-from pipeline.camera.sampling import SampledFrame, sampled, seen
+from pipeline.camera.capture_time import CaptureTime, CaptureTimes, SteadyClock
+from pipeline.camera.condition import Condition
+from pipeline.camera.sampling import SampledFrame, sampled, stamps
 from pipeline.camera.source import Picture, SourceSettings, open_source
 from pipeline.errors import ActionwireError, CameraUnavailable, ConfigurationError, mask
 from pipeline.records.cameras import CameraCondition
@@ -28,18 +28,18 @@ from pipeline.records.cameras import CameraCondition
 log = structlog.get_logger(__name__)
 
 _HEALTHY_SECONDS = 10.0
-"""A connection that lasted this long makes the waits short again."""
+"""A connection that lasts this long makes the waits short again."""
 
 _PASS_SECONDS = 1.0
-"""A looping file begins again no sooner: a still would be read without a pause, each time as a new session."""
+"""Shortest pass of a looping file. A still image would otherwise open sessions without a pause."""
 
 
 class _Stalled(CameraUnavailable):
-    """The connection is up, but pictures stay away."""
+    """The connection is up, but no pictures come."""
 
 
 class _Attempt:
-    """One reading thread. `stopped` is set when nobody wants its pictures any more."""
+    """One reading thread. `stopped` is set once nobody wants its pictures any more."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -47,7 +47,7 @@ class _Attempt:
 
 
 class _Pace:
-    """Lets a file play in real time."""
+    """Plays a file in real time."""
 
     def __init__(self) -> None:
         self._zero: float | None = None
@@ -60,7 +60,7 @@ class _Pace:
 
 
 class Camera:
-    """Reads one camera and hands every sampled picture to `deliver`, on the camera's own thread.
+    """Reads one camera and passes every sampled frame to `deliver`, on the camera's own thread.
 
     after_session: sessions begin later than this one (ms). loop: a file starts again at its end, as a new session.
     """
@@ -83,15 +83,15 @@ class Camera:
         self._deliver = deliver
         self._backoff = backoff
         self._loop = loop
-        self._placing = Placing(name, rate, round(tolerance_seconds * SECOND), after_session)
+        self._capture_times = CaptureTimes(name, rate, round(tolerance_seconds * SECOND), after_session)
         self._clock = SteadyClock()
         self._lock = threading.Lock()
         self._attempt = _Attempt()
-        self._health = Health(since_ms=time.time_ns() // 1_000_000, session=after_session or None)
+        self._condition = Condition(since_ms=time.time_ns() // 1_000_000, session=after_session or None)
         self._connected = False
         self._progress = time.monotonic()
         self._picture_at = time.monotonic()
-        """When the last picture came that could be used; connecting again does not make it later."""
+        """When the last usable picture came; a reconnect does not move it."""
         self._stamps: deque[int] = deque(maxlen=100)
 
     def start(self, wait: float = 0.0) -> None:
@@ -104,13 +104,13 @@ class Camera:
         attempt.thread.start()
 
     def stop(self, seconds: float = 1.0) -> None:
-        """Stop reading and wait up to `seconds` for the thread; one that is stuck in a call ends later by itself."""
+        """Stop reading and wait up to `seconds` for the thread; one that hangs in a call ends later by itself."""
         self._attempt.stopped.set()
         if self._attempt.thread:
             self._attempt.thread.join(seconds)
 
     def watch(self) -> None:
-        """Replace a thread that hangs in a call: call this about once a second."""
+        """Replace a thread that hangs in a call. Call this about once a second."""
         limit = self._source.stall_seconds if self._connected else self._source.open_seconds * 3
         with self._lock:
             if self._attempt.stopped.is_set() or not self._source.live:
@@ -122,27 +122,27 @@ class Camera:
         self.start(self._backoff.next())
 
     def renew(self) -> None:
-        """Let the next picture open a newer session. May be called from any thread."""
+        """Let the next picture open a newer session. Callable from any thread."""
         with self._lock:
-            self._placing.restart()
+            self._capture_times.restart()
 
     def outrank(self, session: int) -> None:
-        """Let the next picture open a session later than this one (ms), unless ours is already. From any thread."""
+        """Let the next picture open a session later than this one (ms), unless ours is. Callable from any thread."""
         with self._lock:
-            if (self._health.session or 0) < session:
-                self._placing.restart(session)
+            if (self._condition.session or 0) < session:
+                self._capture_times.restart(session)
 
-    def health(self) -> Health:
-        """What is known of the camera now."""
+    def condition(self) -> Condition:
+        """The condition of the camera now."""
         now = time.monotonic()
         silent = now - self._picture_at
         quiet = max(1.0, self._source.stall_seconds / 2)
-        condition: CameraCondition = "offline" if not self._connected else "stalled" if silent > quiet else "online"
+        state: CameraCondition = "offline" if not self._connected else "stalled" if silent > quiet else "online"
         with self._lock:
-            if condition != self._health.condition:
+            if state != self._condition.state:
                 since = time.time_ns() // 1_000_000
-                self._health = replace(self._health, condition=condition, since_ms=since)
-            return replace(self._health, fps=self._fps(), silent_seconds=silent)
+                self._condition = replace(self._condition, state=state, since_ms=since)
+            return replace(self._condition, fps=self._fps(), silent_seconds=silent)
 
     def _fps(self) -> float | None:
         if len(self._stamps) < 2 or self._stamps[-1] <= self._stamps[0]:
@@ -168,7 +168,7 @@ class Camera:
                 attempt.stopped.wait(max(0.0, _PASS_SECONDS - (time.monotonic() - begun)))
             except ActionwireError as error:
                 self._retry(attempt, error)
-            except Exception as error:  # the edge of the thread: whatever it is, the camera must come back
+            except Exception as error:  # the edge of the thread: the camera must come back, whatever happened
                 self._retry(attempt, CameraUnavailable(f"{self._source.where}: {type(error).__name__}: {error}"))
 
     def _retry(self, attempt: _Attempt, error: ActionwireError) -> None:
@@ -182,42 +182,42 @@ class Camera:
     def _fault(self, error: ActionwireError) -> None:
         reason = mask(str(error))
         with self._lock:
-            health = self._health
-            again = reason == health.last_error and not self._connected
+            before = self._condition
+            again = reason == before.last_error and not self._connected
             self._connected = False
-            stalls = health.stalls + isinstance(error, _Stalled)
-            self._health = replace(health, last_error=reason, reconnects=health.reconnects + 1, stalls=stalls)
+            stalls = before.stalls + isinstance(error, _Stalled)
+            self._condition = replace(before, last_error=reason, reconnects=before.reconnects + 1, stalls=stalls)
         (log.debug if again else log.warning)("camera lost", camera=self.name, reason=reason)
 
     def _update(self, attempt: _Attempt, **changes: object) -> None:
         with self._lock:
             if not attempt.stopped.is_set():
                 self._connected = False
-                self._health = replace(self._health, **changes)  # type: ignore[arg-type]
+                self._condition = replace(self._condition, **changes)  # type: ignore[arg-type]
 
     def _arrival(self, picture: Picture) -> int:
         """When a picture arrived, by the wall clock as it is set now.
 
-        Packets are stamped with monotonic time: of the pictures that the decoder holds back while somebody sets the
-        wall clock, some would carry the old time and some the new, and their time stamps could not tell them apart.
+        Packets are stamped with monotonic time. The decoder holds pictures back, and if somebody set the wall clock
+        meanwhile, some would carry the old time and some the new, with nothing to tell them apart.
         """
         monotonic = time.monotonic_ns()
         instant, stepped = self._clock.instant(time.time_ns(), monotonic)
         if stepped:
-            self._placing.restart()
+            self._capture_times.restart()
         return instant - (monotonic - picture.arrival) if self._source.live else instant
 
     def _read(self, attempt: _Attempt) -> None:
-        """One connection, from its opening to its fault or the end of the file."""
+        """Read one connection, until it fails or the file ends."""
         self._progress = time.monotonic()
         with open_source(self._source, time.monotonic_ns) as source:
             with self._lock:
                 if attempt.stopped.is_set():
                     return
-                self._placing.restart()
+                self._capture_times.restart()
                 self._stamps.clear()
                 self._connected = True
-                self._health = replace(self._health, codec=source.codec)
+                self._condition = replace(self._condition, codec=source.codec)
             self._progress = opened = time.monotonic()
             pace = None if self._source.live else _Pace()
             rejected = 0
@@ -237,10 +237,10 @@ class Camera:
 
     def _damaged(self) -> None:
         with self._lock:
-            self._health = replace(self._health, corrupt=self._health.corrupt + 1)
+            self._condition = replace(self._condition, corrupt=self._condition.corrupt + 1)
 
     def _take(self, attempt: _Attempt, picture: Picture, pace: _Pace | None) -> None:
-        """Place one picture, and deliver it where it answers a tick."""
+        """Find one picture's capture time, and deliver it when it answers a tick."""
         if pace and picture.pts is not None:
             pace.wait(picture.pts, attempt.stopped)
         with self._lock:
@@ -248,35 +248,33 @@ class Camera:
                 return
             self._progress = time.monotonic()
             arrival = self._arrival(picture)
-            placed = None if picture.corrupt else self._placing.place(seen(picture, arrival))
-            if placed:  # what cannot be used is no sign of life: workers see nothing of it
+            timed = None if picture.corrupt else self._capture_times.of(stamps(picture, arrival))
+            if timed:  # an unusable picture is no sign of life: workers never see it
                 self._picture_at = self._progress
-            self._note(picture, placed)
-        if placed and placed.opened:
-            log.info(
-                "camera session", camera=self.name, session=placed.session, reason=placed.opened, clock=placed.clock
-            )
-        if placed and placed.tick is not None:
-            self._deliver(sampled(self.name, self._rate, placed, placed.tick, picture, self._source.short_side))
+            self._note(picture, timed)
+        if timed and timed.opened:
+            log.info("camera session", camera=self.name, session=timed.session, reason=timed.opened, clock=timed.clock)
+        if timed and timed.tick is not None:
+            self._deliver(sampled(self.name, self._rate, timed, timed.tick, picture, self._source.short_side))
 
-    def _note(self, picture: Picture, placed: Placed | None) -> None:
-        """Keep the health up to date; called with the lock held."""
-        health = self._health
-        if placed is None:
-            kind = {"corrupt": health.corrupt + 1} if picture.corrupt else {"untimed": health.untimed + 1}
-            self._health = replace(health, **kind)  # type: ignore[arg-type]
+    def _note(self, picture: Picture, timed: CaptureTime | None) -> None:
+        """Keep the condition up to date. The caller holds the lock."""
+        before = self._condition
+        if timed is None:
+            kind = {"corrupt": before.corrupt + 1} if picture.corrupt else {"untimed": before.untimed + 1}
+            self._condition = replace(before, **kind)  # type: ignore[arg-type]
             return
-        if placed.opened:
+        if timed.opened:
             self._stamps.clear()
         if picture.pts is not None:
             self._stamps.append(picture.pts)
-        self._health = replace(
-            health,
-            session=placed.session,
-            last_tick=health.last_tick if placed.tick is None else placed.tick,
+        self._condition = replace(
+            before,
+            session=timed.session,
+            last_tick=before.last_tick if timed.tick is None else timed.tick,
             width=picture.width,
             height=picture.height,
-            clock=placed.clock,
-            clock_offset_seconds=None if placed.clock_offset is None else placed.clock_offset / SECOND,
+            clock=timed.clock,
+            clock_offset_seconds=None if timed.clock_offset is None else timed.clock_offset / SECOND,
             last_error=None,
         )

@@ -1,11 +1,14 @@
 """Opening and decoding a video source with PyAV. Everything here may block: run it in a thread of its own.
 
-Measured habits of FFmpeg 8 that shape this file: `analyzeduration` of 0.1 s opens a camera in 0.2 s and loses nothing,
-`nobuffer` would lose the first key picture; one thread, as slice threading, hands a picture out with the packet that
-completes it, frame threading one or two later; left alone each decoder starts a thread per CPU, used or not; the first
-packet of an RTSP stream has no time stamp; the camera's wall clock arrives as side data `prft` once a sender report has
-come; when a read times out, the parser first hands out the picture it held back, and only the second time-out is an
-error: a picture after a silence of `stall_seconds` means a stall.
+Measured habits of FFmpeg 8 shape this file:
+
+- `analyzeduration` of 0.1 s opens a camera in 0.2 s and loses nothing; `nobuffer` would lose the first key picture.
+- One thread, like slice threading, returns a picture with the packet that completes it; frame threading returns it one
+  or two packets later. By default each decoder starts a thread per CPU, used or not.
+- The first packet of an RTSP stream has no time stamp. The camera's wall clock arrives as side data `prft` after the
+  first sender report.
+- When a read times out, the parser first returns the picture that it held back. Only the second time-out is an error,
+  so a picture after a silence of `stall_seconds` means a stall.
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ class SourceSettings:
 
     @property
     def live(self) -> bool:
-        """False for a file: it may end, and it has no clock."""
+        """False for a file, which may end and has no clock."""
         return "://" in self.url or self.url.startswith("/dev/")
 
 
@@ -66,23 +69,23 @@ class Picture:
     reference: int | None
     """Capture time in nanoseconds since 1970 by the camera's clock."""
     arrival: int
-    """What `now` gave when the packet arrived."""
+    """When the packet arrived, by the clock that `open_source` was given."""
     width: int
     height: int
     key: bool
     corrupt: bool
-    """Damaged on its way, or decoded from a picture that was."""
+    """Damaged in transit, or decoded from a damaged picture."""
     frame: VideoFrame = field(repr=False)
 
     def rgb(self, short_side: int) -> NDArray[np.uint8]:
-        """uint8[height, width, 3], scaled in the same step (area filter)."""
+        """The picture as uint8[height, width, 3], scaled in the same step (area filter)."""
         width, height = scaled(self.width, self.height, short_side)
         image = self.frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
         return image.astype(np.uint8, copy=False)
 
 
 def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """Size after scaling the shorter side down to `short_side`; the same size where it is that small already."""
+    """(width, height) with the shorter side scaled down to `short_side`; a smaller picture keeps its size."""
     shorter = min(width, height)
     if shorter <= short_side:
         return width, height
@@ -102,7 +105,7 @@ class Source:
         context = self._stream.codec_context
         context.copy_opaque = True
         if settings.live:
-            context.thread_count = 1  # many cameras keep all CPUs busy: more threads would only be as many again
+            context.thread_count = 1  # many cameras keep all CPUs busy by themselves
         else:
             context.thread_type = ThreadType.AUTO
         self.codec: str = context.name
@@ -111,10 +114,10 @@ class Source:
         """Packets that the decoder rejected."""
 
     def pictures(self) -> Iterator[Picture | None]:
-        """Every picture in the order in which they are shown; None for a packet that gave none.
+        """Every picture, in the order in which they are shown; None for a packet that yields none.
 
-        A file ends; a live source that ends raises CameraUnavailable, as does one that stops. CameraRefused: it sends
-        what cannot be decoded. Faults come from here in our words only.
+        A file ends. A live source that ends or stops raises CameraUnavailable; one that sends what cannot be decoded
+        raises CameraRefused. No foreign exception leaves this.
         """
         fault: ActionwireError | None = None
         try:
@@ -155,7 +158,7 @@ class Source:
 def timed_first(pictures: Iterator[Picture | None]) -> Iterator[Picture | None]:
     """Give the first picture of an RTSP stream, which has no time stamp, the one that its successor implies.
 
-    Its distance to the successor is known where both carry the camera's clock; without it, it stays without.
+    Where both carry the camera's clock, their distance is known. Otherwise the first picture stays untimed.
     """
     held: Picture | None = None
     for picture in pictures:
@@ -188,8 +191,8 @@ def _reference(packet: Any) -> int | None:
 def open_source(settings: SourceSettings, now: Callable[[], int] = time.time_ns) -> Iterator[Source]:
     """Connect to a source and close it at the end.
 
-    now: the clock that stamps packets, in nanoseconds. Raises CameraUnavailable, CameraRefused, AuthenticationError;
-    messages and exceptions hold no credentials.
+    now: the clock that stamps packets, in nanoseconds. Raises CameraUnavailable, CameraRefused or AuthenticationError,
+    none of which holds credentials.
     """
     options, kind = _options(settings)
     fault: ActionwireError | None = None
@@ -199,7 +202,7 @@ def open_source(settings: SourceSettings, now: Callable[[], int] = time.time_ns)
         container = av.open(settings.url, format=kind, options=options, timeout=timeout)
     except av.error.FFmpegError as error:
         fault = translate(error, settings.where, live=settings.live)
-    if fault or container is None:  # raised out here: inside, the foreign exception and its URL would come along
+    if fault or container is None:  # not raised in the handler: the foreign exception and its URL would come along
         raise fault or CameraUnavailable(f"{settings.where}: it could not be opened")
     try:
         yield Source(settings, container, now)

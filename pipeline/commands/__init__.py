@@ -1,1 +1,1 @@
-"""Commands that look at a cluster or a file, and change labels. Each module offers what `pipeline.cli` wires in."""
+"""Every command of the serving side, one module each. `pipeline.cli` registers them."""

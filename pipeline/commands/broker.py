@@ -1,4 +1,4 @@
-"""Commands that start and stop servers on this machine: `actionwire broker start | stop | status`."""
+"""`actionwire broker start | stop | status`: a real Kafka broker on this machine."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def stop(data: Data = None) -> None:
 def status(
     data: Data = None, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False
 ) -> None:
-    """Say whether a broker runs on this folder and where; exit code 3 when none does."""
+    """Show whether a broker runs on this folder, and where; the exit code is 3 when none does."""
     home = _home(data)
     found = running_on(home)
     answers = found is not None and found.answers()
@@ -93,7 +93,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _until_stopped(node: BrokerNode) -> None:
-    """Wait for a signal or for the broker's own end, then stop it."""
+    """Wait for a signal, or until the broker ends by itself, then stop it."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

@@ -1,4 +1,4 @@
-"""actionwire camera check | serve"""
+"""`actionwire camera check | serve`: check a camera before adding it, or play a file as one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.camera.check import CheckReport
     from pipeline.local.rtsp import Login
 
-app = typer.Typer(name="camera", help="Look at a camera before adding it, or play a file as one.", no_args_is_help=True)
+app = typer.Typer(name="camera", help="Check a camera before adding it, or play a file as one.", no_args_is_help=True)
 
 
 @app.command("check")
@@ -32,7 +32,7 @@ def check_command(
     config: ConfigFile = None,
     as_json: Json = False,
 ) -> None:
-    """Watch a camera and say what to know before adding it: codec, size, fps, key pictures, clock, latency, faults.
+    """Watch a camera and report what matters before adding it: codec, size, fps, key pictures, clock, latency, faults.
 
     Exit code 0: usable. 1: it opened, and then failed or gave no picture. 2: it refuses login, path or transport.
     3: it does not answer. A password may stand in the url as ${NAME} in single quotes; it is read from the environment.
@@ -60,7 +60,7 @@ def _camera(settings: Settings, camera: str, transport: Literal["tcp", "udp"] | 
     if found is None:
         try:
             found = CameraSettings.model_validate({"url": camera})
-        except ValueError as error:  # its text would show the url
+        except ValueError as error:  # the text of the error would show the url
             reason = str(error).split("Value error, ")[-1].split(" [type=")[0]
             raise ConfigurationError(f"cannot check this camera: {reason}") from None
     return found if transport is None else found.model_copy(update={"transport": transport})
@@ -102,9 +102,9 @@ def serve(
     path: Annotated[str | None, typer.Option(help="Path of the only file; the file's name otherwise.")] = None,
     login: Annotated[
         str | None,
-        typer.Option(envvar="ACTIONWIRE_CAMERA_LOGIN", help="user:password to ask for; best set in the environment."),
+        typer.Option(envvar="ACTIONWIRE_CAMERA_LOGIN", help="Require this user:password; best set in the environment."),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Play each file once, from the first viewer on.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Play each file once, starting with the first viewer.")] = False,
 ) -> None:
     """Play files as RTSP cameras over TCP, with sender reports, until Ctrl-C."""
     from pipeline.local.rtsp import RtspServer, load_media

@@ -1,4 +1,4 @@
-"""`actionwire demo`: everything for real on this machine, with the truth beside it."""
+"""`actionwire demo`: the whole system on this machine, and its events compared with the truth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.commands.options import writable
 from pipeline.demo import WATCHED
-from pipeline.demo.stage import forget_settings, orderly
+from pipeline.demo.stage import forget_settings, orderly_exit
 from pipeline.errors import ConfigurationError
 
 
@@ -32,7 +32,9 @@ def demo(
     seconds: Annotated[
         float | None, typer.Option(min=10, max=3600, help="Length of the scenes; 60, or 120 with --seeds.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=20000, help="Seed of the scenes; below 20000 are the model's own.")] = 20000,
+    seed: Annotated[
+        int, typer.Option(min=20000, help="Seed of the scenes; those below 20000 went into the model.")
+    ] = 20000,
     labels: Annotated[Labels, typer.Option(help="Eight watched labels, or every action the model was trained on.")] = (
         Labels.WATCHED
     ),
@@ -44,10 +46,12 @@ def demo(
             "-b",
             metavar="HOST:PORT",
             envvar="ACTIONWIRE_KAFKA__BOOTSTRAP",
-            help="Use this cluster, start none; the demo's topics are deleted at the end.",
+            help="Use this cluster instead of starting one; the demo's topics are deleted at the end.",
         ),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file.")
+    ] = None,
     replay: Annotated[
         bool, typer.Option("--replay", help="Replay the scenes instead of playing them: no broker, no waiting.")
     ] = False,
@@ -55,10 +59,10 @@ def demo(
         str | None, typer.Option(metavar="A-B", help="With --replay: every seed from A to B, 120 s each by default.")
     ] = None,
 ) -> None:
-    """Play rendered cameras through every process for real, and hold the events against the truth.
+    """Play rendered cameras through the real processes and compare the events with the truth.
 
-    Starts Apache Kafka and an RTSP server on this machine unless --bootstrap names a cluster. Settings of a deployment
-    play no part. Ctrl-C or SIGTERM at any moment ends everything and leaves nothing behind.
+    Starts Apache Kafka and an RTSP server on this machine unless --bootstrap names a cluster. The settings of a
+    deployment are ignored. Ctrl-C or SIGTERM at any moment ends everything and leaves nothing behind.
     """
     from pipeline.demo.report import print_report
 
@@ -70,7 +74,7 @@ def demo(
     seconds = seconds or (60.0 if seeds is None else 120.0)
     console = Console()
     texts = _texts(labels, bundle)
-    with orderly():
+    with orderly_exit():
         if replay:
             figures = _replayed(_seeds(seeds, seed), cameras, seconds, texts, bundle)
         else:

@@ -1,4 +1,4 @@
-"""`actionwire evaluate`: truth against events, as a table or JSON."""
+"""`actionwire evaluate`: events compared with the truth, as a table or JSON."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def evaluate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold events against the truth: F1, precision, recall, false alarms, delays."""
+    """Compare events with the truth: F1, precision, recall, false alarms, delays."""
     comparison = compare(_truth(truth), _events(events), labels or None)
     found = report(comparison)
     if as_json:
@@ -55,7 +55,7 @@ def evaluate(
 
 
 def print_report(figures: Mapping[str, Any], console: Console) -> None:
-    """Show one line per label and one for all; delays and errors are medians."""
+    """Print one line per label and a total; delays and errors are medians."""
     table = Table("label", title="truth against events", title_justify="left")
     for heading, _, _ in _COLUMNS:
         table.add_column(heading, justify="right")

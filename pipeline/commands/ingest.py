@@ -1,4 +1,4 @@
-"""`actionwire ingest`: cameras to the frames topic, until it is told to stop."""
+"""`actionwire ingest`: cameras to the frames topic, until it is stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ingest(
 
     Cameras that are added, changed or removed in the settings file take effect while it runs. Ctrl-C ends it.
 
-    On one machine each needs a port of its own: ACTIONWIRE_HTTP__INGEST_PORT=9404 actionwire ingest --shard 1/2
+    On one machine every ingest needs its own port: ACTIONWIRE_HTTP__INGEST_PORT=9404 actionwire ingest --shard 1/2
     """
     from pipeline import logs
     from pipeline.broker import connect
@@ -63,13 +63,13 @@ def ingest(
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and the first Ctrl-C set; a second Ctrl-C interrupts."""
+    """An event that SIGTERM and the first Ctrl-C set; a second signal ends the process at once."""
     stop = threading.Event()
 
-    def ask(number: int, _: object) -> None:
+    def request(number: int, _: object) -> None:
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, request)
+    signal.signal(signal.SIGINT, request)
     return stop

@@ -1,4 +1,4 @@
-"""`actionwire labels add | remove | list | apply | try`: change what is watched for, while everything runs."""
+"""`actionwire labels add | remove | list | apply | try`: change what is watched for while everything runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.commands.try_label import try_label
-from pipeline.config.reading import load
+from pipeline.config.labels import LabelSettings
+from pipeline.config.reading import load_file
 from pipeline.records.labels import THRESHOLDS, Label, label_document
 
 labels = typer.Typer(
@@ -29,30 +30,33 @@ SECONDS = 10.0
 """How long a command waits for the broker."""
 
 
+def _sentence(name: str) -> str | None:
+    """What a key of a label means, as the settings reference says it."""
+    return LabelSettings.model_fields[name].description
+
+
 @labels.command()
 def add(
-    text: Annotated[str, typer.Argument(help='The action in plain words: "a person climbs a fence".')],
+    text: Annotated[str, typer.Argument(help='The action in plain words: "a person falls down".')],
     camera: Annotated[
         list[str] | None, typer.Option("--camera", help="Camera id or glob; repeatable. Default: all.")
     ] = None,
     label_id: Annotated[
         str | None, typer.Option("--id", help="Stable name in events; made from the text by default.")
     ] = None,
-    group: Annotated[str | None, typer.Option(help="Labels of one group compete with each other.")] = None,
-    enter: Annotated[float | None, typer.Option(help="Score at which an event may start.")] = None,
-    exit: Annotated[float | None, typer.Option(help="Score below which it ends.")] = None,
-    confirm: Annotated[int | None, typer.Option(help="Windows in a row that must reach `enter`.")] = None,
-    backtrack_seconds: Annotated[
-        float | None, typer.Option(help="How long before that an event may have begun, at `exit` or above.")
-    ] = None,
-    min_seconds: Annotated[float | None, typer.Option(help="Shortest event.")] = None,
-    merge_seconds: Annotated[float | None, typer.Option(help="A shorter gap does not end an event.")] = None,
-    cooldown_seconds: Annotated[float | None, typer.Option(help="Rest after an event.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Longest event.")] = None,
+    group: Annotated[str | None, typer.Option(help=_sentence("group"))] = None,
+    enter: Annotated[float | None, typer.Option(help=_sentence("enter"))] = None,
+    exit: Annotated[float | None, typer.Option(help=_sentence("exit"))] = None,
+    confirm: Annotated[int | None, typer.Option(help=_sentence("confirm"))] = None,
+    backtrack_seconds: Annotated[float | None, typer.Option(help=_sentence("backtrack_seconds"))] = None,
+    min_seconds: Annotated[float | None, typer.Option(help=_sentence("min_seconds"))] = None,
+    merge_seconds: Annotated[float | None, typer.Option(help=_sentence("merge_seconds"))] = None,
+    cooldown_seconds: Annotated[float | None, typer.Option(help=_sentence("cooldown_seconds"))] = None,
+    max_seconds: Annotated[float | None, typer.Option(help=_sentence("max_seconds"))] = None,
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Watch for an action from now on. Adding a text again changes its settings."""
+    """Watch for an action from now on. Adding the same text again replaces its settings."""
     label = make(
         {
             "text": text,
@@ -110,7 +114,7 @@ def apply(
     bootstrap: Bootstrap = None,
 ) -> None:
     """Put the labels of a settings file in force, in place of those applied before. Labels that were added stay."""
-    wanted = collect(make(label.model_dump()) for label in load(file).labels)
+    wanted = collect(make(label.model_dump()) for label in load_file(file).labels)
     with _control(config, bootstrap) as (broker, topic):
         sets = control_topic.apply_config(broker, topic, wanted, SECONDS)
     typer.echo(f"{len(wanted)} labels of {file} are in force, label set {sets.version}")

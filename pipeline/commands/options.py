@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that follow from them."""
+"""Options that several commands share, and the settings that result from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for a 
 
 
 def writable(file: Path) -> None:
-    """Make sure, before any work, that a file can be written. Raises ConfigurationError."""
+    """Check that a file can be written before any work is done. Raises ConfigurationError."""
     folder = file.absolute().parent
     if not folder.is_dir():
         raise ConfigurationError(f"{file} cannot be written: there is no folder {folder}; make it first")
@@ -33,7 +33,7 @@ def writable(file: Path) -> None:
 
 
 def settings_from(config: Path | None, bootstrap: str | None = None, **sections: dict[str, Any]) -> Settings:
-    """Read the settings and lay the options of a command over them.
+    """Read the settings; the options of a command win over them.
 
     sections: option values by section of the settings; those that are None are left out. Raises ConfigurationError.
     """

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import typer
 
+from engines.canonical import canonical_json
 from engines.folders import cache_directory
 from pipeline.analysis.label_set import LabelSet, collect, make
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS
@@ -22,7 +23,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.records.events import ActionEvent, event_document
 from pipeline.records.labels import Label
-from pipeline.records.wire import Partition, canonical_json, iso, nanoseconds
+from pipeline.records.wire import Partition, iso, nanoseconds
 from pipeline.replay.score_table import ScoreTable
 
 _CAMERA = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
@@ -61,19 +62,17 @@ def replay(
 ) -> None:
     """Run recorded video, or a stretch of the frames topic, through the worker's path and print the events.
 
-    It goes as fast as it can, sheds nothing, and yields the events that a worker would have.
+    It runs as fast as it can, sheds nothing, and yields the events that a worker would have produced.
     """
-    from pipeline.replay.replay import Replay, fixed, replay_files
     from pipeline.worker.model import load_model
 
     settings = settings_from(config, bootstrap, worker={"bundle": bundle})
     sources = _sources(files or [], camera or [])
     if bool(sources) == topic:
         raise ConfigurationError("name video files to replay, or --topic for the frames topic of the cluster")
-    asked = _labels(label or [], labels, settings)
-    for file in (output, scores):
-        if file is not None and str(file) != "-":
-            writable(file)
+    wanted = _labels(label or [], labels, settings)
+    for file in filter(_is_file, (output, scores)):
+        writable(file)
     begun = perf_counter()
     with ExitStack() as stack:
         model = load_model(settings, allow_draft=draft, cache=cache_directory())
@@ -81,19 +80,17 @@ def replay(
         table = ScoreTable() if scores else None
         observe = table.note if table else None
         if topic:
-            given = asked if label or labels else None
+            given = wanted if label or labels else None
             running, events = _topic(stack, model, settings, given, observe, _ms(since, 0), _ms(until, 2**62))
         else:
-            running = Replay(model, fixed(model, LabelSet(asked, 0)), settings, observe)
-            epoch_ns = _instant(epoch) if epoch else REPLAY_EPOCH_NS
-            events = replay_files(running, model, settings, sources, epoch_ns=epoch_ns)
+            running, events = _recordings(model, settings, wanted, observe, sources, epoch)
         _write(events, output)
         if table and scores:
-            table.save(scores, asked, model, settings.rate)
-        typer.echo(_told(running.summary, perf_counter() - begun), err=True)
+            table.save(scores, wanted, model, settings.rate)
+        typer.echo(_summary(running.summary, perf_counter() - begun), err=True)
 
 
-def _told(found: Any, spent: float) -> str:
+def _summary(found: Any, spent: float) -> str:
     """One line about a replay that took `spent` seconds."""
     return (
         f"{len(found.cameras)} cameras, {found.frames} frames, {found.windows} windows, {found.events} messages in "
@@ -101,6 +98,21 @@ def _told(found: Any, spent: float) -> str:
         + (f"; not used: {found.dropped}" if found.dropped else "")
         + (f"; bad records: {found.bad_records}" if found.bad_records else "")
     )
+
+
+def _recordings(
+    model: Any,
+    settings: Settings,
+    labels: tuple[Label, ...],
+    observe: Any,
+    sources: Mapping[str, Path],
+    epoch: str | None,
+) -> tuple[Any, Iterator[ActionEvent]]:
+    from pipeline.replay.replay import Replay, fixed, replay_files
+
+    running = Replay(model, fixed(model, LabelSet(labels, 0)), settings, observe)
+    epoch_ns = _instant(epoch) if epoch else REPLAY_EPOCH_NS
+    return running, replay_files(running, model, settings, sources, epoch_ns=epoch_ns)
 
 
 def _topic(
@@ -113,8 +125,9 @@ def _topic(
     until_ms: int,
 ) -> tuple[Any, Iterator[ActionEvent]]:
     from pipeline.broker import connect
-    from pipeline.replay.replay import Replay, fixed, known_sets, read_all, replay_topic
-    from pipeline.worker.label_views import Views
+    from pipeline.broker.reading import read_all
+    from pipeline.replay.replay import Replay, fixed, label_history, replay_topic
+    from pipeline.worker.label_views import LabelViews
 
     broker = connect(settings.kafka)
     stack.callback(broker.close)
@@ -122,9 +135,9 @@ def _topic(
     if given is not None:
         running = Replay(model, fixed(model, LabelSet(given, 0)), settings, observe)
         return running, replay_topic(running, model, broker, settings, None, since_ms=since_ms, until_ms=until_ms)
-    control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, known_sets(control))
-    running = Replay(model, views, settings, observe)
+    control = list(read_all(broker, [Partition(settings.topics.name("control"), 0)]))
+    label_views = LabelViews(model.embed, label_history(control))
+    running = Replay(model, label_views, settings, observe)
     return running, replay_topic(running, model, broker, settings, control, since_ms=since_ms, until_ms=until_ms)
 
 
@@ -168,8 +181,13 @@ def _ms(text: str | None, default: int) -> int:
     return default if text is None else _instant(text) // 1_000_000
 
 
+def _is_file(path: Path | None) -> TypeGuard[Path]:
+    """True for a file to write; `-` is stdout."""
+    return path is not None and str(path) != "-"
+
+
 def _write(events: Iterator[ActionEvent], output: Path | None) -> None:
-    if output is not None and str(output) != "-":
+    if _is_file(output):
         with output.open("wb") as file:
             for event in events:
                 file.write(canonical_json(event_document(event)) + b"\n")

@@ -1,4 +1,4 @@
-"""`actionwire status`: cameras, lag, labels, bundle, at one glance."""
+"""`actionwire status`: cameras, lag, labels and bundle at a glance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pipeline.records.fields import LATEST_SESSION, MAX_CAMERA_ID
 from pipeline.records.wire import Partition, Record, iso, plain
 
 SECONDS = 10.0
-"""How long each question to the broker may take."""
+"""How long each request to the broker may take."""
 
 _MILLISECOND = SECOND // 1000
 
@@ -47,8 +47,8 @@ def status(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstra
 def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
     """Everything that is shown, as a JSON document.
 
-    A camera that nobody has spoken of for a while is `unknown` since then (`heard_ms`), whatever was said last.
-    Raises ConfigurationError where a topic is missing, and as the broker does. A bundle that does not load is said.
+    A camera without a recent status is `unknown` since its last one (`heard_ms`), whatever that one said. A bundle that
+    does not load is part of the document. Raises ConfigurationError for a missing topic, and what the broker raises.
     """
     topics = settings.topics
     fresh_since_ms = now_ns // _MILLISECOND - round(settings.ingest.status_seconds * FRESH_PERIODS * 1000)
@@ -67,7 +67,7 @@ def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
 
 
 def bundle(reference: str) -> dict[str, Any]:
-    """What is known of the bundle that a worker with these settings would load; `problem` says why it would not."""
+    """The bundle that a worker with these settings would load; `problem` says why it cannot."""
     try:
         manifest = load(resolve(reference, default_store()), allow_draft=True).manifest
     except EngineError as error:
@@ -87,7 +87,7 @@ def bundle(reference: str) -> dict[str, Any]:
 
 
 def print_status(found: Mapping[str, Any], now_ns: int, console: Console) -> None:
-    """Show the document to people."""
+    """Print the document for people."""
     console.print(_camera_table(found["cameras"], now_ns))
     lag = found["lag"]
     console.print(f"lag: {lag['records']} records of group {lag['group']}, on {len(lag['partitions'])} partitions")
@@ -101,14 +101,14 @@ def _lag(broker: Broker, group: str, topic: str) -> Mapping[Partition, int]:
     while True:
         try:
             return broker.lag(group, topic, SECONDS)
-        except TransientError:  # a young cluster has no group coordinator yet; asking is what makes it
+        except TransientError:  # a new cluster has no group coordinator until it is asked for one
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
 
 
 def _cameras(broker: Broker, topic: str, fresh_since_ms: int) -> list[dict[str, Any]]:
-    """Every camera by its newest status; one from before that instant says nothing of now."""
+    """The newest status of every camera; one from before `fresh_since_ms` says nothing about the present."""
     records = newest_by_key(broker, partitions_of(broker, topic, SECONDS), SECONDS)
     return sorted((_camera(record, fresh_since_ms) for record in records), key=lambda one: str(one["camera"]))
 
@@ -120,7 +120,9 @@ def _camera(record: Record, fresh_since_ms: int) -> dict[str, Any]:
     except BadRecordError as error:
         name = (record.key or b"").decode(errors="replace")
         return {"camera": name[:MAX_CAMERA_ID], "condition": "unknown", "heard_ms": heard_ms, "last_error": str(error)}
-    if heard_ms < fresh_since_ms and found["last_error"] != STOPPED:  # who said goodbye is silent, and offline for good
+    if (
+        heard_ms < fresh_since_ms and found["last_error"] != STOPPED
+    ):  # a publisher that stopped on purpose sends no more: its cameras are offline
         found |= {"condition": "unknown", "since_ms": heard_ms}
     return found
 

@@ -1,6 +1,6 @@
 """`actionwire labels try TEXT --camera ID`: how a text would score, and what each threshold would have raised.
 
-Reads the newest frames of one camera and sends them along the worker's path, in this process. Changes nothing.
+Analyses the newest frames of one camera in this process, as a worker would. Changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, Reader
 from pipeline.broker.partitioning import partition_of
-from pipeline.broker.reading import partitions_of
+from pipeline.broker.reading import partitions_of, read_to_end
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
@@ -59,13 +59,13 @@ def try_label(
     text: Annotated[str, typer.Argument(help="The action in plain words.")],
     camera: Annotated[str, typer.Option("--camera", help="Camera id.")],
     past: Annotated[float, typer.Option(min=1, help="Seconds of the recent past to look at.")] = 30.0,
-    live: Annotated[float, typer.Option(min=0, help="Seconds to go on with what comes in.")] = 10.0,
+    live: Annotated[float, typer.Option(min=0, help="Seconds of new frames to wait for.")] = 10.0,
     bundle: Annotated[str | None, typer.Option(help="Bundle to use; else that of the settings.")] = None,
     as_json: Json = False,
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Print how a text scores in front of a camera, and what each threshold would have raised. Changes nothing."""
+    """Print how a text scores on a camera, and what each threshold would have raised. Changes nothing."""
     settings = settings_from(config, bootstrap, worker={"bundle": bundle})
     console = Console()
 
@@ -125,23 +125,21 @@ def run(
         replay.open(partition, recent[0].offset, NO_MARKERS)
         chunks = ([decode(record, model.prepare)] for record in _going_on(reader, camera, recent, live))
         for _ in replay.run(partition, chunks):
-            pass  # events under the thresholds in force; all thresholds are played through below
+            pass  # these are the events of the thresholds in force; `raised_by` goes through all thresholds
         return raised_by(scores, rules, _context(camera, settings, model.engine.info))
 
 
 def tail(reader: Reader, partition: Partition, camera: str, ticks: int, seconds: float = 10.0) -> list[Record]:
-    """The camera's frames of the last `ticks` ticks, oldest first; the reader stands at the end afterwards."""
+    """The camera's frames of the last `ticks` ticks, oldest first; the reader is at the end afterwards."""
     first, end = reader.bounds(seconds)[partition]
     reach = 4 * ticks
     while True:
         begin = max(first, end - reach)
         reader.seek(partition, begin)
         frames: list[tuple[int, Record]] = []
-        deadline = time.monotonic() + seconds
-        while reader.positions()[partition] < end and time.monotonic() < deadline:
-            for record in reader.read(0.2):
-                if (frame := _frame(record, camera)) is not None:
-                    frames.append((frame.tick, record))
+        for record in read_to_end(reader, seconds):
+            if (frame := _frame(record, camera)) is not None:
+                frames.append((frame.tick, record))
         newest = max((tick for tick, _ in frames), default=0)
         kept = [record for tick, record in frames if tick > newest - ticks]
         if begin == first or (frames and len(kept) < len(frames)):

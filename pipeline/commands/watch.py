@@ -14,15 +14,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from engines.canonical import folded
 from pipeline.analysis.label_set import slug
 from pipeline.analysis.ticks import SECOND
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.config.labels import watches
 from pipeline.errors import BadRecordError, TransientError
 from pipeline.records.events import ActionEvent, decode_event
+from pipeline.records.labels import names_camera
 from pipeline.records.wire import Record, iso
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ _STYLES = {"started": "bold red", "updated": "yellow", "ended": "green"}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which events somebody wants to see; empty: all."""
+    """Which events to show; an empty tuple means all."""
 
     cameras: tuple[str, ...] = ()
     """Ids or globs."""
@@ -41,7 +42,7 @@ class Choice:
 
     def takes(self, event: ActionEvent) -> bool:
         """Whether this event is wanted."""
-        right_camera = not self.cameras or watches(self.cameras, event.camera)
+        right_camera = not self.cameras or names_camera(self.cameras, event.camera)
         return right_camera and (not self.labels or any(_named(event, label) for label in self.labels))
 
 
@@ -49,7 +50,7 @@ def watch(
     camera: Annotated[list[str] | None, typer.Option("--camera", help="Camera id or glob; repeatable.")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", help="Label id, glob or text; repeatable.")] = None,
     begin: Annotated[
-        bool, typer.Option("--begin", help="From the oldest event that is kept, not only new ones.")
+        bool, typer.Option("--begin", help="Start at the oldest event that is kept instead of the next new one.")
     ] = False,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop at the newest event instead of waiting.")
@@ -69,7 +70,7 @@ def watch(
             if as_json:
                 typer.echo(record.value)
             else:
-                console.print(line(event), soft_wrap=True)  # one line each, also where somebody greps
+                console.print(line(event), soft_wrap=True)  # one line per event, so that the output can be searched
 
 
 def follow(
@@ -77,8 +78,8 @@ def follow(
 ) -> Iterator[tuple[Record, ActionEvent]]:
     """Committed events of all partitions, from now on or from the oldest.
 
-    until_end: stop at what is the end when this is called. What is not an event is logged and passed over; while the
-    broker is away this waits for it.
+    until_end: stop at what is the end when this is called. A record that is not an event is logged and skipped. This
+    waits while the broker is away.
     """
     reader = broker.reader(partitions_of(broker, topic))
     stop = stop or threading.Event()
@@ -94,13 +95,13 @@ def follow(
                 records: Sequence[Record] = reader.read(0.5)
             except TransientError as error:
                 log.warning("events cannot be read at the moment", error=str(error))
-                stop.wait(error.retry_after or 1.0)
+                stop.wait(1.0)
                 continue
             yield from _decoded(records)
 
 
 def line(event: ActionEvent) -> Text:
-    """One event message for people: when, where, what, how sure, and how it ended."""
+    """One event message for people: time, camera, action, score, and how it ended."""
     text = Text(f"{iso(event.time_ns)}  {event.camera:<16} ")
     text.append(f"{event.phase:<8}", _STYLES[event.phase])
     text.append(f" {event.label}", "bold")
@@ -119,8 +120,4 @@ def _decoded(records: Sequence[Record]) -> Iterator[tuple[Record, ActionEvent]]:
 
 
 def _named(event: ActionEvent, label: str) -> bool:
-    return (
-        fnmatchcase(event.label_id, label)
-        or slug(label) == event.label_id
-        or label.casefold() == event.label.casefold()
-    )
+    return fnmatchcase(event.label_id, label) or slug(label) == event.label_id or folded(label) == folded(event.label)

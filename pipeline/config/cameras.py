@@ -7,34 +7,31 @@ import re
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import (
-    Field,
-    SecretStr,
-    field_validator,
-)
+from pydantic import Field, SecretStr, field_validator
 
-from pipeline.config.section import _Frozen
+from pipeline.config.section import Section
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOGIN = re.compile(r"[^/?#]*://[^/?#]*@")
 _NO_PATH = re.compile(r"[^/]*:(?!//)")
-"""A colon before the first slash, and no `//` after it: of a protocol, a port or a login, and not of a path."""
+"""A colon before the first slash, and no `//` after it: part of a protocol, a port or a login, not of a path."""
 
 
-class CameraSettings(_Frozen):
+class CameraSettings(Section):
     """One video source."""
 
-    url: SecretStr
-    """rtsp://..., a path of a file, or /dev/videoN. Secret, because it may hold a password.
+    url: SecretStr = Field(examples=["rtsp://viewer:${DOOR_PASSWORD}@10.0.0.7/stream1"])
+    """Where the video comes from: rtsp://..., the path of a file, or /dev/videoN; ${NAME} is read from the environment.
 
-    `${NAME}` takes a value from the environment. Before the `@` the value is percent-encoded, but for a colon, so it
-    may be a password or user:password as they are; elsewhere it goes in unchanged.
+    It is secret, because it may hold a password. Before the `@` a value from the environment is percent-encoded, except
+    for a colon, so it may be a password or user:password as a person types them. Elsewhere it goes in unchanged.
     """
     transport: Literal["tcp", "udp"] = "tcp"
-    priority: int = Field(default=0)
+    """How RTSP carries the video; udp only where tcp does not work."""
+    priority: int = 0
     """Under overload cameras of lower priority are shed first."""
     loop: bool = False
-    """Files only: start again at the end."""
+    """For files: start again at the end."""
 
     @field_validator("url", mode="before")
     @classmethod

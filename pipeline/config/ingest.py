@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from typing import Annotated
 
-from pipeline.config.section import _Frozen
+from pydantic import Field, model_validator
+
+from pipeline.config.section import Seconds, Section, Unit
 
 
-class IngestSettings(_Frozen):
+class IngestSettings(Section):
     """From camera to frames topic."""
 
-    short_side: int = Field(default=256, ge=32, le=2160)
-    """Frames are scaled down to this many pixels on their shorter side; never up."""
+    short_side: Annotated[int, Unit("pixels")] = Field(default=256, ge=32, le=2160)
+    """Frames are scaled down to this length of their shorter side, never up."""
     jpeg_quality: int = Field(default=85, ge=30, le=100)
-    in_flight_seconds: float = Field(default=3.0, gt=0)
-    """Frames waiting for the broker per camera, in seconds of stream; beyond that the oldest is dropped and counted."""
-    open_seconds: float = Field(default=5.0, gt=0)
-    stall_seconds: float = Field(default=5.0, gt=0)
-    """A camera that gives no frame for this long is reconnected."""
-    backoff_seconds: float = Field(default=0.5, gt=0)
-    backoff_max_seconds: float = Field(default=30.0, gt=0)
-    clock_tolerance_seconds: float = Field(default=5.0, gt=0)
-    """A camera's clock further off than this is not used."""
-    lost_seconds: float = Field(default=60.0, gt=0)
-    """A camera that is away for this long is ended."""
-    status_seconds: float = Field(default=5.0, gt=0)
+    """JPEG quality of the published frames; higher is sharper and larger."""
+    in_flight_seconds: Seconds = Field(default=3.0, gt=0)
+    """How much of each camera's stream may wait for the broker; beyond that the oldest frame is dropped and counted."""
+    open_seconds: Seconds = Field(default=5.0, gt=0)
+    """How long a camera may take to answer when it is opened."""
+    stall_seconds: Seconds = Field(default=5.0, gt=0)
+    """A camera that delivers no frame for this long is reconnected."""
+    backoff_seconds: Seconds = Field(default=0.5, gt=0)
+    """Wait before the first attempt to reconnect; it grows with every attempt that fails."""
+    backoff_max_seconds: Seconds = Field(default=30.0, gt=0)
+    """Longest wait between two attempts to reconnect."""
+    clock_tolerance_seconds: Seconds = Field(default=5.0, gt=0)
+    """A camera clock that is off by more than this is ignored; the time of arrival counts instead."""
+    lost_seconds: Seconds = Field(default=60.0, gt=0)
+    """The session of a camera that is away for this long is ended."""
+    status_seconds: Seconds = Field(default=5.0, gt=0)
+    """Interval between two status records of a camera."""
 
     @model_validator(mode="after")
     def _stalled_before_lost(self) -> IngestSettings:

@@ -1,18 +1,12 @@
-"""Settings: one frozen tree, read from a YAML file and then the environment. Nothing else in serving reads either.
+"""Reads the settings from file, environment and command line, and explains what is wrong with them.
 
-    actionwire.yaml                        environment (wins)
-    ---------------                        ------------------
-    kafka:                                 ACTIONWIRE_KAFKA__BOOTSTRAP=broker:9092
-      bootstrap: broker:9092               ACTIONWIRE_KAFKA__PASSWORD=...
-    cameras:
-      front-door:
-        url: rtsp://viewer:${DOOR_PASSWORD}@10.0.0.7/stream1
-    labels:
-      - a person falls down
+The file is YAML: $ACTIONWIRE_CONFIG, or ./actionwire.yaml. Variables of the environment win over it:
 
-`${NAME}` in a camera's url is replaced from the environment, so a password need not stand in the file. Before the `@`
-it is percent-encoded, so the variable holds a password as a person types it. Where the user's own folders lie is said
-in `engines.folders`: the trainer keeps its things there too.
+    ACTIONWIRE_KAFKA__BOOTSTRAP=broker:9092       one key: the section, two underscores, the key
+    ACTIONWIRE_LABELS='["a person falls down"]'   a whole section, as JSON
+
+Options of a command win over both. Every problem becomes one ConfigurationError that names the key, the reason and the
+remedy. It never shows the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -25,16 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
 from engines.strict_json import short
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.labels import LabelSettings
-from pipeline.config.settings import Settings
+from pipeline.config.settings import Settings, SettingsOfFile
 from pipeline.errors import ConfigurationError
 
 _PREFIX = "ACTIONWIRE_"
@@ -48,7 +39,7 @@ DEFAULT_FILE = Path("actionwire.yaml")
 
 
 def source_file(path: Path | None = None) -> Path | None:
-    """The settings file in force: `path`, else $ACTIONWIRE_CONFIG, else ./actionwire.yaml where it exists."""
+    """The settings file in force: `path`, else $ACTIONWIRE_CONFIG, else ./actionwire.yaml if it exists."""
     if path is None and (named := os.environ.get("ACTIONWIRE_CONFIG")):
         return Path(named)
     return path or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
@@ -58,7 +49,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     """Read the settings: the file of `source_file`, then the environment.
 
     overrides: values of command-line options by section, for example {"kafka": {"bootstrap": "in-process"}}; they win.
-    Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest right one.
+    Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest correct one.
     """
     for name, value in os.environ.items():
         if _is_setting(name) and not _is_text(value):
@@ -88,8 +79,16 @@ def _overridden(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) 
     return settings
 
 
+def load_file(path: Path) -> Settings:
+    """Read the settings of a file alone, whatever the environment holds. Raises ConfigurationError like `load`."""
+    try:
+        return SettingsOfFile(**_filled_sections(read_document(path)))
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_explain(error)}") from None
+
+
 class _Strict(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping: the second would replace the first without a word.
+    """Refuses a key that occurs twice in a mapping: the second would silently replace the first.
 
     It refuses as well what YAML allows and settings never need: deep nesting, values that are no text, and aliases of
     aliases, which unfold into more than any memory holds.
@@ -128,7 +127,7 @@ class _Strict(yaml.SafeLoader):
         return 1 + sum(size for size, _ in found), 1 + max((levels for _, levels in found), default=0)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Look at the keys as they are written, before `<<` brings others in."""
+        """Check the keys as they are written, before `<<` merges others in."""
         node = super().compose_mapping_node(anchor)
         scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         seen: set[tuple[str, str]] = set()
@@ -147,7 +146,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
     except yaml.MarkedYAMLError as error:
-        # the mark's snippet is left out: the line may hold a password
+        # The mark's snippet is left out: the line may hold a password.
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         remedy = f"; {error.note}" if error.note else ""
@@ -184,12 +183,12 @@ def _is_text(value: str) -> bool:
 
 
 def _filled_sections(document: dict[str, Any]) -> dict[str, Any]:
-    """Without the sections that hold nothing: `cameras:` stays behind where somebody deletes the last camera."""
+    """Leave out sections that hold nothing: `cameras:` stays behind when somebody deletes the last camera."""
     return {key: value for key, value in document.items() if value is not None or key not in Settings.model_fields}
 
 
 def _not_json(error: SettingsError) -> str:
-    """Which variable should hold a whole section and does not; what it holds is left out, it may be a secret."""
+    """Name the variable that should hold a whole section as JSON; its value is left out, because it may be a secret."""
     section = re.search(r'field "(\w+)"', str(error))
     if section is None:
         return "the variable of a section holds no JSON; write JSON, or one key as ACTIONWIRE_SECTION__KEY"
@@ -200,7 +199,7 @@ def _not_json(error: SettingsError) -> str:
 
 
 def _explain(error: ValidationError, section: tuple[str, ...] = ()) -> str:
-    """Every problem in words; input values are left out, they may be secrets."""
+    """Every problem in words; input values are left out, because they may be secrets."""
     found = error.errors(include_input=False)
     words = [_problem((*section, *one["loc"]), one["type"], one["msg"]) for one in found[:_MOST_PROBLEMS]]
     more = [f"and {len(found) - len(words)} more"] if len(found) > len(words) else []
@@ -216,7 +215,8 @@ def _one_line(text: str, longest: int = 300) -> str:
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
     name = ".".join(_one_line(str(part), 60) for part in location if part != "[key]")
     if kind != "extra_forbidden":
-        return f"{name}: {_one_line(message.removeprefix('Value error, '))}"
+        reason = _one_line(message.removeprefix("Value error, "))
+        return f"{name}: {reason}" if name else reason  # what is wrong between two sections has no one name
     near = difflib.get_close_matches(str(location[-1])[:60], _keys(location[:-1]), n=1)
     return f"{name}: unknown key" + (
         f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(_keys(location[:-1]))}"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-)
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.http import HttpSettings
 from pipeline.config.ingest import IngestSettings
 from pipeline.config.kafka import KafkaSettings
-from pipeline.config.labels import EventSettings, LabelSettings, _label
+from pipeline.config.labels import EventSettings, LabelSettings, check_merged, label_or_text
 from pipeline.config.log import LogSettings
+from pipeline.config.section import Unit
 from pipeline.config.topics import TopicsSettings
 from pipeline.config.worker import WorkerSettings
 
@@ -27,24 +25,34 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,
+        use_attribute_docstrings=True,
         env_prefix="ACTIONWIRE_",
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
     )
 
     source: str = "/actionwire"
-    """CloudEvents source of the events, a URI reference that names this deployment."""
-    rate: int = Field(default=4, ge=1, le=60)
-    """Sampled frames per second of every camera."""
+    """CloudEvents source of the events: a URI reference that names this deployment."""
+    rate: Annotated[int, Unit("frames per second")] = Field(default=4, ge=1, le=60)
+    """How often every camera is sampled."""
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicsSettings = TopicsSettings()
-    cameras: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$")], CameraSettings] = {}
-    labels: tuple[Annotated[LabelSettings, BeforeValidator(_label)], ...] = ()
+    cameras: dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$")], CameraSettings] = Field(
+        default={}, examples=["front-door"]
+    )
+    """The cameras, by id."""
+    labels: tuple[Annotated[LabelSettings, BeforeValidator(label_or_text)], ...] = ()
+    """The actions to watch for."""
     events: EventSettings = EventSettings()
     ingest: IngestSettings = IngestSettings()
     worker: WorkerSettings = WorkerSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _labels_agree_with_events(self) -> Settings:
+        check_merged(self.events, self.labels)
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -57,3 +65,19 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, whose content arrives as arguments."""
         return env_settings, init_settings
+
+
+class SettingsOfFile(Settings):
+    """The same tree, read from a file alone: the environment plays no part."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file, whose content arrives as arguments."""
+        return (init_settings,)

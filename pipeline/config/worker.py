@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
-from pipeline.config.section import _Frozen
+from pipeline.config.section import Seconds, Section, Unit
 
 
-class WorkerSettings(_Frozen):
+class WorkerSettings(Section):
     """From frames topic to events topic."""
 
     bundle: str = "demo"
-    """Name in the store, path of a bundle directory, or `demo`.
+    """Bundle to run: a name in the store, NAME@VERSION, the path of a directory, or `demo`.
 
-    With a bare name workers follow the store and take up, while they run, whichever version becomes current;
-    NAME@VERSION and a path stay what they are.
+    Workers follow a bare name: while they run they take up whichever version becomes current. NAME@VERSION and a path
+    stay what they are.
     """
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
+    """Inference runtime; `auto` takes the first that is installed and runs the bundle."""
     device: str = "CPU"
+    """Device of the runtime, by the runtime's own name."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    threads: int = Field(default=0, ge=0)
-    """Threads of the inference runtime; 0 lets it choose."""
-    decode_threads: int = Field(default=2, ge=1)
+    """Arithmetic of the networks; bf16 is faster where the CPU supports it."""
+    threads: Annotated[int, Unit("threads")] = Field(default=0, ge=0)
+    """Threads of each network; 0 takes every CPU that this process may use."""
+    decode_threads: Annotated[int, Unit("threads")] = Field(default=2, ge=1)
+    """Threads that decode JPEG and resize."""
     group: str = "actionwire-worker"
+    """Consumer group; the workers of one deployment share it."""
     slot: str | None = None
-    """Stable name of this worker for its transactional id; made from host and process when absent."""
-    batch_frames: int = Field(default=8, ge=1, le=1024)
-    batch_milliseconds: int = Field(default=20, ge=0)
-    """A smaller batch is run when its oldest frame has waited this long."""
-    queue_batches: int = Field(default=4, ge=1)
-    poll_records: int = Field(default=128, ge=1)
-    rewind_seconds: float = Field(default=20.0, gt=0)
-    commit_seconds: float = Field(default=1.0, gt=0)
-    lost_seconds: float = Field(default=60.0, gt=0)
+    """Stable name of this worker, unique in its group, for its transactional id; null makes one from host and process.
+    """
+    batch_frames: Annotated[int, Unit("frames")] = Field(default=8, ge=1, le=1024)
+    """Largest batch that is encoded at once."""
+    batch_milliseconds: Annotated[int, Unit("milliseconds")] = Field(default=20, ge=0)
+    """A smaller batch is run once its oldest frame has waited this long."""
+    queue_batches: Annotated[int, Unit("batches")] = Field(default=4, ge=1)
+    """Decoded batches that may wait for inference; beyond that no more is read."""
+    poll_records: Annotated[int, Unit("records")] = Field(default=128, ge=1)
+    """Most records that one poll of the broker returns."""
+    rewind_seconds: Seconds = Field(default=20.0, gt=0)
+    """How far before its committed position a partition is read again, to fill the windows; longer than any window."""
+    commit_seconds: Seconds = Field(default=1.0, gt=0)
+    """Longest time between two commits; events and dead letters are committed at once."""
+    lost_seconds: Seconds = Field(default=60.0, gt=0)
     """A camera that is silent for this long while its partition is read to the end is ended by its owner."""
-    session_seconds: float = Field(default=10.0, ge=6)
+    session_seconds: Seconds = Field(default=10.0, ge=6)
+    """A worker that the group does not hear from for this long loses its partitions to the others."""
     overload: Literal["shed", "queue"] = "shed"
-    """When there is more to do than time: analyse less, and count it, or fall behind and analyse everything."""
+    """Under overload `shed` analyses less and counts it; `queue` falls behind and analyses everything."""
     start: Literal["live", "begin"] = "live"
-    """Where a partition without a committed position starts."""
+    """Where a partition without a committed position starts: at its newest record, or at its oldest."""

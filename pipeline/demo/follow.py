@@ -1,4 +1,4 @@
-"""What a subscriber of the demo sees: events and camera statuses, with the wall time at which each one arrived."""
+"""A subscriber of the demo: it receives events and camera statuses, and notes when each event arrived."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import time
 from dataclasses import dataclass, field
 
 from pipeline.analysis.ticks import SECOND
-from pipeline.broker.contract import Broker, Reader
+from pipeline.broker.contract import Broker
+from pipeline.broker.reading import partitions_of
 from pipeline.config.topics import TopicsSettings
 from pipeline.errors import ActionwireError
 from pipeline.records.cameras import CameraStatus, decode_status
 from pipeline.records.events import ActionEvent, decode_event
-from pipeline.records.wire import Partition
+from pipeline.records.wire import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An event message, and when a subscriber had it."""
+    """An event message, and how late it arrived."""
 
     event: ActionEvent
     raw: bytes
     latency: float
-    """Seconds from the instant of the deciding window to arrival here."""
+    """Seconds from the instant of the deciding window to the arrival here."""
 
 
 @dataclass(slots=True)
-class Seen:
-    """Everything that has arrived so far. Written by the follower's thread, read by the screen."""
+class Received:
+    """Everything that a subscriber has received so far. Its thread writes, the screen reads."""
 
     arrivals: list[Arrival] = field(default_factory=list)
     statuses: dict[str, CameraStatus] = field(default_factory=dict)
@@ -40,19 +41,15 @@ class Seen:
         return {name: event for name, event in latest.items() if event.phase != "ended"}
 
 
-class Follower:
+class Subscriber:
     """Reads events and statuses on a thread of its own until it is closed."""
 
     def __init__(self, broker: Broker, topics: TopicsSettings) -> None:
-        events, cameras = topics.name("events"), topics.name("cameras")
-        counts = broker.partition_counts([events, cameras], 10.0)
-        self.seen = Seen()
-        self._topics = (events, cameras)
-        self._reader: Reader = broker.reader(
-            [Partition(topic, number) for topic in self._topics for number in range(counts[topic])]
-        )
+        self.received = Received()
+        self._events, cameras = topics.name("events"), topics.name("cameras")
+        self._reader = broker.reader([*partitions_of(broker, self._events), *partitions_of(broker, cameras)])
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="demo-follower", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="demo-subscriber", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -65,16 +62,17 @@ class Follower:
         try:
             while not self._stop.is_set():
                 for record in self._reader.read(0.2):
-                    self._take(record.topic, record.key, record.value)
+                    self._take(record)
         except ActionwireError as error:
-            self.seen.failure = str(error)
+            self.received.failure = str(error)
 
-    def _take(self, topic: str, key: bytes | None, value: bytes | None) -> None:
-        if topic == self._topics[0]:
-            event = decode_event(value)
-            self.seen.arrivals.append(Arrival(event, value or b"", (time.time_ns() - event.time_ns) / SECOND))
-        elif value:
-            status = decode_status(key, value)
-            self.seen.statuses[status.camera] = status
+    def _take(self, record: Record) -> None:
+        if record.topic == self._events:
+            event = decode_event(record.value)
+            latency = (time.time_ns() - event.time_ns) / SECOND
+            self.received.arrivals.append(Arrival(event, record.value or b"", latency))
+        elif record.value:
+            status = decode_status(record.key, record.value)
+            self.received.statuses[status.camera] = status
         else:
-            self.seen.statuses.pop((key or b"").decode(), None)
+            self.received.statuses.pop((record.key or b"").decode(), None)

@@ -1,4 +1,4 @@
-"""The live demo: cameras play in real time, a subscriber listens, and truth is held against what it heard."""
+"""The live demo: cameras play in real time, a subscriber receives the events, and the truth is compared with them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from engines.bundle.files import load
 from engines.bundle.store import default_store, resolve
 from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.ticks import SECOND
-from pipeline.broker.reading import partitions_of, read_to_end
-from pipeline.demo.follow import Follower, Seen
+from pipeline.broker.reading import partitions_of, read_all
+from pipeline.demo.follow import Received, Subscriber
 from pipeline.demo.recordings import Recording
 from pipeline.demo.report import quantile
 from pipeline.demo.screen import Screen
@@ -27,8 +27,6 @@ from pipeline.replay.coverage import Coverage, coverage
 
 _JOIN_SECONDS = 20.0
 _DRAIN_SECONDS = 20.0
-_READ_SECONDS = 60.0
-"""How long the recorded frames may take to be read, and as long again as they took to be played."""
 
 
 def run_live(
@@ -37,18 +35,18 @@ def run_live(
     """Play a recording through every process for real and return the figures. Raises ActionwireError."""
     seconds = float(recording.truth["seconds"])
     with set_up(recording, labels, bootstrap, bundle, lambda text: console.print(text, style="dim")) as stage:
-        follower = Follower(stage.broker, stage.settings.topics)
+        subscriber = Subscriber(stage.broker, stage.settings.topics)
         try:
             _until_playing(stage)
-            _watch(stage, follower.seen, seconds, console)
+            _watch(stage, subscriber.received, seconds, console)
             stage.remove_cameras()
-            _until_settled(stage, follower.seen)
-            covered = _covered(stage, _READ_SECONDS + seconds)
+            _until_settled(stage, subscriber.received)
+            covered = _covered(stage)
         finally:
-            follower.close()
+            subscriber.close()
         console.print("replaying the frames that were recorded ...", style="dim")
-        equal = replay_gives_the_same(stage, follower.seen)
-        return {**_figures(stage, follower.seen, recording, labels, covered), "replay_equal": equal}
+        equal = replay_gives_the_same(stage, subscriber.received)
+        return {**_figures(stage, subscriber.received, recording, labels, covered), "replay_equal": equal}
 
 
 def _until_playing(stage: Stage) -> None:
@@ -60,44 +58,44 @@ def _until_playing(stage: Stage) -> None:
         time.sleep(0.05)
 
 
-def _watch(stage: Stage, seen: Seen, seconds: float, console: Console) -> None:
+def _watch(stage: Stage, received: Received, seconds: float, console: Console) -> None:
     begin = max(mount.zero or 0.0 for mount in stage.mounts.values())
 
     def headline() -> str:
         played = min(seconds, max(0.0, time.time() - begin))
-        ids = {arrival.event.id for arrival in seen.arrivals}
+        ids = {arrival.event.id for arrival in received.arrivals}
         return f"{played:5.1f} of {seconds:.0f} s   {len(stage.mounts)} cameras   {len(ids)} events"
 
-    with Screen(console, seen, headline) as screen:
+    with Screen(console, received, headline) as screen:
         while time.time() < begin + seconds + 0.5:
             stage.check_alive()
-            if seen.failure:
-                raise ActionwireError(f"the subscriber failed: {seen.failure}")
+            if received.failure:
+                raise ActionwireError(f"the subscriber failed: {received.failure}")
             screen.refresh()
             time.sleep(0.2)
 
 
-def _until_settled(stage: Stage, seen: Seen) -> None:
-    """Wait until the cameras are ended, everything is processed and no event is open."""
+def _until_settled(stage: Stage, received: Received) -> None:
+    """Wait until every camera has ended, everything is processed and no event is open."""
     frames, group = stage.settings.topics.name("frames"), stage.settings.worker.group
     deadline = time.monotonic() + _DRAIN_SECONDS
     while time.monotonic() < deadline:
         lag = sum(stage.broker.lag(group, frames, 5.0).values())
-        if lag == 0 and not seen.open_events and not seen.statuses:
+        if lag == 0 and not received.open_events and not received.statuses:
             return
         stage.check_alive()
         time.sleep(0.2)
 
 
 def _figures(
-    stage: Stage, seen: Seen, recording: Recording, labels: tuple[str, ...], covered: Coverage
+    stage: Stage, received: Received, recording: Recording, labels: tuple[str, ...], covered: Coverage
 ) -> dict[str, Any]:
     zeros = {camera: mount.zero or 0.0 for camera, mount in stage.mounts.items()}
     cameras = [{**camera, "epoch": iso(round(zeros[camera["id"]] * SECOND))} for camera in recording.truth["cameras"]]
     truth = evaluation.read_truth({**recording.truth, "cameras": cameras})
-    events = [arrival.event for arrival in seen.arrivals]
+    events = [arrival.event for arrival in received.arrivals]
     figures = evaluation.report(evaluation.compare(truth, events, labels))
-    scored = [one.latency for one in seen.arrivals if one.event.phase != "ended" or one.event.reason == "score"]
+    scored = [one.latency for one in received.arrivals if one.event.phase != "ended" or one.event.reason == "score"]
     return {
         **figures,
         "event_latency_p50_s": quantile(scored, 0.50),
@@ -110,39 +108,35 @@ def _figures(
     }
 
 
-def _covered(stage: Stage, seconds: float) -> Coverage:
-    """Count what the frames topic holds against what the worker says that it did. Raises ActionwireError."""
+def _covered(stage: Stage) -> Coverage:
+    """Compare what the frames topic holds with what the processes have counted. Raises ActionwireError."""
     worker, ingest = stage.metrics("worker"), stage.metrics("ingest")
     window = load(resolve(stage.settings.worker.bundle, default_store())).manifest.window
-    reader = stage.broker.reader(partitions_of(stage.broker, stage.settings.topics.name("frames")))
-    try:
-        return coverage(
-            read_to_end(reader, seconds),
-            Geometry(window.frames, window.rate, window.stride),
-            encodings=round(counter(worker, "actionwire_frames_total")),
-            worker_dropped=dropped(worker),
-            ingest_dropped=dropped(ingest),
-        )
-    finally:
-        reader.close()
+    return coverage(
+        read_all(stage.broker, partitions_of(stage.broker, stage.settings.topics.name("frames"))),
+        Geometry(window.frames, window.rate, window.stride),
+        encodings=round(counter(worker, "actionwire_frames_total")),
+        worker_dropped=dropped(worker),
+        ingest_dropped=dropped(ingest),
+    )
 
 
-def replay_gives_the_same(stage: Stage, seen: Seen) -> bool:
-    """Whether a replay of the frames topic yields the messages that the subscriber had, byte for byte."""
+def replay_gives_the_same(stage: Stage, received: Received) -> bool:
+    """True when a replay of the frames topic yields the subscriber's messages, byte for byte."""
     output = stage.folder / "replayed.jsonl"
     command = [sys.executable, "-m", "pipeline.cli", "replay", "--topic", "--config", str(stage.file)]
     done = subprocess.run([*command, "--json", str(output)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ActionwireError(f"replaying the recorded frames failed:\n{done.stderr.strip()[-2000:]}")
-    return sorted(output.read_bytes().splitlines()) == sorted(arrival.raw for arrival in seen.arrivals)
+    return sorted(output.read_bytes().splitlines()) == sorted(arrival.raw for arrival in received.arrivals)
 
 
 def counter(page: str, series: str) -> float:
-    """Value of one series on a /metrics page, named with its labels as it stands there; 0 where it is absent."""
+    """The value of one series on a /metrics page, named with its labels as they stand there; 0 where it is absent."""
     values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(f"{series} ")]
     return float(values[0]) if values else 0.0
 
 
 def dropped(page: str) -> dict[str, int]:
-    """Frames that a process left out, by reason, as its /metrics page says."""
+    """Frames that a process left out, by reason, from its /metrics page."""
     return {reason: round(counter(page, f'actionwire_dropped_total{{reason="{reason}"}}')) for reason in DROPS}

@@ -1,4 +1,4 @@
-"""Rendered cameras for the demo: made once per seed by the trainer's own command, and kept in the user's cache."""
+"""Rendered cameras for the demo: the trainer's own command makes them once per seed, the user's cache keeps them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pipeline.errors import ActionwireError, ConfigurationError
 FRAMES_PER_SECOND = 12
 SIZE = "320x240"
 _KEPT = 64
-"""Recordings that stay in the cache; those that were not used for longest go first."""
+"""Recordings that stay in the cache. The least recently used go first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Some cameras as files, and what truly happens in them."""
+    """Some cameras as files, and the truth about what happens in them."""
 
     folder: Path
     truth: dict[str, Any]
@@ -52,8 +52,8 @@ def recording(seed: int, cameras: int, seconds: float, cache: Path | None = None
             _put(making, folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
-        _forget_oldest(base)
-    with suppress(OSError):  # somebody else's, or read-only: nothing is forgotten there either
+        _delete_oldest(base)
+    with suppress(OSError):  # of another user, or read-only: nothing is deleted there either
         os.utime(folder)
     return Recording(folder, json.loads((folder / "truth.json").read_text()))
 
@@ -63,7 +63,7 @@ def _render(folder: Path, seed: int, cameras: int, seconds: float) -> None:
         trainer_command(), "scenes", "render", "--out", str(folder), "--seed", str(seed), "--cameras", str(cameras),
         "--seconds", f"{seconds:g}", "--fps", str(FRAMES_PER_SECOND), "--size", SIZE, "--json",
     ]  # fmt: skip
-    # A group of its own: the renderer's pool outlives its parent, so that whoever ends it must end the whole group.
+    # A group of its own: the renderer's pool outlives its parent, so the whole group must be ended.
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
     try:
         code = process.wait()
@@ -75,7 +75,7 @@ def _render(folder: Path, seed: int, cameras: int, seconds: float) -> None:
 
 
 def _put(making: Path, folder: Path) -> None:
-    """Put a rendered folder in its place, unless another demo was faster: equal arguments give equal files."""
+    """Move a rendered folder to its place, unless another demo was faster: equal arguments give equal files."""
     try:
         making.rename(folder)
     except OSError:
@@ -85,7 +85,7 @@ def _put(making: Path, folder: Path) -> None:
 
 
 def trainer_command() -> str:
-    """Path of the `actionwire-trainer` command that was installed with this one."""
+    """Path of the `actionwire-trainer` command that is installed beside this one."""
     beside = Path(sys.executable).with_name("actionwire-trainer")
     found = str(beside) if beside.exists() else shutil.which("actionwire-trainer")
     if found is None:
@@ -95,12 +95,12 @@ def trainer_command() -> str:
 
 @functools.cache
 def _renderer_version() -> str:
-    """Changes with the renderer, so that a new one does not play old recordings."""
+    """Version of the renderer, so that a newer one does not play old recordings."""
     done = subprocess.run([trainer_command(), "scenes", "version"], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
-def _forget_oldest(base: Path) -> None:
+def _delete_oldest(base: Path) -> None:
     kept = sorted((one for one in base.iterdir() if one.is_dir()), key=lambda one: one.stat().st_mtime, reverse=True)
     for one in kept[_KEPT:]:
         shutil.rmtree(one, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The demo's scenes by replay: many seeds, as fast as they go, pooled into one report."""
+"""The demo's scenes by replay: many seeds, as fast as possible, pooled into one report."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ def run_replay(
     bundle: str,
     progress: Callable[[int, str], None],
 ) -> dict[str, Any]:
-    """Replay each recording with `actionwire replay` in one process without a broker, and pool the outcome.
+    """Replay each recording with `actionwire replay`, in one process without a broker, and pool the outcomes.
 
-    progress: told how many are done and how the last one went. Raises ActionwireError when a replay fails.
+    progress: called with how many recordings are done and the outcome of the last one.
+    Raises ActionwireError when a replay fails.
     """
     outcomes: list[evaluation.Comparison] = []
     seeds: dict[str, float | None] = {}
@@ -51,7 +52,7 @@ def _command(recording: Recording, labels: tuple[str, ...], bundle: str, config:
 def _replay(recording: Recording, labels: tuple[str, ...], bundle: str) -> evaluation.Comparison:
     with tempfile.TemporaryDirectory(prefix="actionwire-replay-") as folder:
         config, events = Path(folder) / "actionwire.yaml", Path(folder) / "events.jsonl"
-        config.touch()  # without settings of its own, those in the current folder would decide the figures
+        config.touch()  # otherwise settings in the current folder would decide the figures
         command = _command(recording, labels, bundle, config, events)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

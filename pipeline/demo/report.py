@@ -1,4 +1,4 @@
-"""The figures at the end of a demo, under names that do not change."""
+"""The figures at the end of a demo. Their names do not change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` of the values do not exceed; None of none."""
+    """The smallest value that at least `share` of the values do not exceed; None where there are no values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -35,7 +35,7 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def print_report(figures: Mapping[str, Any], console: Console) -> None:
-    """Show the figures and, below them, one line per label."""
+    """Print the figures, and below them one line per label."""
     table = Table(title="truth against events", show_header=False, title_justify="left")
     for name, words, form in _ROWS:
         if name in figures:

@@ -1,4 +1,4 @@
-"""The terminal while a demo runs: cameras above, the newest events below. Plain lines where there is no terminal."""
+"""The terminal during a demo: cameras above, the newest events below. Without a terminal, plain lines of events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.demo.follow import Arrival, Seen
+from pipeline.demo.follow import Arrival, Received
 from pipeline.records.wire import iso
 
 _STYLE = {"started": "bold green", "updated": "dim", "ended": "yellow"}
@@ -17,11 +17,11 @@ _FEED = 12
 
 
 class Screen:
-    """Shows what has been seen; `refresh` is called a few times a second."""
+    """Shows what a subscriber has received. Call `refresh` a few times a second."""
 
-    def __init__(self, console: Console, seen: Seen, headline: Callable[[], str]) -> None:
+    def __init__(self, console: Console, received: Received, headline: Callable[[], str]) -> None:
         self._console = console
-        self._seen = seen
+        self._received = received
         self._headline = headline
         self._printed = 0
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
@@ -37,23 +37,23 @@ class Screen:
             self._live.stop()
 
     def refresh(self) -> None:
-        """Draw again, or print the events that are new."""
+        """Draw again, or print the new events."""
         if self._live:
             self._live.update(self._picture())
             return
-        for arrival in self._seen.arrivals[self._printed :]:
+        for arrival in self._received.arrivals[self._printed :]:
             if arrival.event.phase != "updated":
                 self._console.print(_line(arrival), soft_wrap=True)
-        self._printed = len(self._seen.arrivals)
+        self._printed = len(self._received.arrivals)
 
     def _picture(self) -> RenderableType:
-        feed = [arrival for arrival in self._seen.arrivals if arrival.event.phase != "updated"][-_FEED:]
+        feed = [arrival for arrival in self._received.arrivals if arrival.event.phase != "updated"][-_FEED:]
         return Group(Text(self._headline(), style="bold"), self._cameras(), *(_line(arrival) for arrival in feed))
 
     def _cameras(self) -> Table:
         table = Table("camera", "state", "picture", "fps", "clock", "dropped", "now")
-        open_events = self._seen.open_events.values()
-        for name, status in sorted(self._seen.statuses.items()):
+        open_events = self._received.open_events.values()
+        for name, status in sorted(self._received.statuses.items()):
             table.add_row(
                 name,
                 Text(status.condition, style="green" if status.condition == "online" else "red"),

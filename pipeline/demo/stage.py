@@ -1,7 +1,7 @@
-"""Everything that a live demo starts, in order, and takes down again in the opposite order, whatever happens.
+"""Everything that a live demo starts, in order, and stops in the opposite order, whatever happens.
 
-SIGTERM takes everything down in order, as Ctrl-C does; neither counts twice. Of the environment a demo takes where the
-user's folders lie, and how to log in to a cluster. No more.
+SIGTERM stops everything in order, as Ctrl-C does; a second signal changes nothing. From the environment a demo takes
+only the user's folders and the login to a cluster.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,16 +34,18 @@ from pipeline.config.topics import TopicsSettings
 from pipeline.demo.recordings import Recording
 from pipeline.errors import ActionwireError
 from pipeline.local.broker_node import BrokerNode
+from pipeline.local.broker_node.jars import pinned
+from pipeline.local.ports import free_port
 from pipeline.local.rtsp import Login, Mount, RtspServer, load_media
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def orderly() -> Iterator[None]:
-    """Within it SIGTERM raises SystemExit, so that whatever was begun is undone. For the main thread only."""
+def orderly_exit() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit in this block, so that whatever has begun is undone. For the main thread only."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
@@ -52,13 +53,13 @@ def orderly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def uninterrupted() -> None:
-    """From here on, until `orderly` is left, nothing interrupts the taking down."""
+def ignore_signals() -> None:
+    """Let nothing interrupt the clean-up, from here to the end of `orderly_exit`."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
@@ -68,14 +69,14 @@ _PREFIX = "ACTIONWIRE_"
 def forget_settings(environment: MutableMapping[str, str], *, kafka: bool) -> None:
     """Remove the variables that hold settings of a deployment, for this process and all that it starts.
 
-    They win over a settings file: a demo would write to the deployment's topics, change its labels, or measure with its
-    thresholds. kafka: leave how to reach a cluster that was asked for, but not which one.
+    They win over a settings file, so a demo would write to the deployment's topics, change its labels or measure with
+    its thresholds. kafka: keep what a requested cluster needs (login, encryption), but not the name of another one.
     """
-    for name in [name for name in environment if _decides(name.upper(), kafka)]:
+    for name in [name for name in environment if _is_setting(name.upper(), kafka)]:
         del environment[name]
 
 
-def _decides(name: str, kafka: bool) -> bool:
+def _is_setting(name: str, kafka: bool) -> bool:
     if not name.startswith(_PREFIX):
         return False
     key = name.removeprefix(_PREFIX)
@@ -88,6 +89,7 @@ def _decides(name: str, kafka: bool) -> bool:
 PARTITIONS = 8
 _USER = "viewer"
 _DELETE_SECONDS = 10.0
+_READY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,17 @@ class Stage:
 
     settings: Settings
     broker: Broker
-    broker_name: str
+    node: BrokerNode | None
+    """The broker that the demo started; None where it uses a cluster of the user."""
     mounts: Mapping[str, Mount]
     processes: Mapping[str, subprocess.Popen[bytes]]
     folder: Path
     document: dict[str, Any]
+
+    @property
+    def broker_name(self) -> str:
+        """The broker, for the report."""
+        return f"Apache Kafka {pinned().version} (local)" if self.node else self.settings.kafka.bootstrap
 
     @property
     def file(self) -> Path:
@@ -108,19 +116,21 @@ class Stage:
         return self.folder / "actionwire.yaml"
 
     def metrics(self, name: str) -> str:
-        """What /metrics of the worker or of ingest says now, in the text format of Prometheus."""
+        """The /metrics page of the worker or of ingest, in the text format of Prometheus."""
         port = self.settings.http.worker_port if name == "worker" else self.settings.http.ingest_port
         return fetch(f"http://127.0.0.1:{port}/metrics") or ""
 
     def remove_cameras(self) -> None:
-        """Edit the settings file as an operator would: ingest notices, and ends every camera."""
+        """Remove the cameras from the settings file, as an operator would: ingest notices, and ends every one."""
         write_settings(self.file, {**self.document, "cameras": {}})
 
     def check_alive(self) -> None:
-        """Raise ActionwireError with the last lines of its log when a process has ended."""
+        """Raise ActionwireError, with the last lines of its log, when a process of the demo has ended."""
+        if self.node and not self.node.running:
+            raise ActionwireError(f"the broker ended during the demo:\n{_last_lines(self.node.log_file)}")
         for name, process in self.processes.items():
             if process.poll() is not None:
-                tail = "\n".join((self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
+                tail = _last_lines(self.folder / f"{name}.log")
                 raise ActionwireError(f"{name} ended with exit code {process.returncode} during the demo:\n{tail}")
 
 
@@ -130,14 +140,12 @@ def set_up(
 ) -> Iterator[Stage]:
     """Start broker, RTSP server, worker and ingest; the cameras play from the moment ingest opens them."""
     with ExitStack() as stack:
-        owned = bootstrap is None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-demo-")))
+        node: BrokerNode | None = None
         if bootstrap is None:
             say("starting Apache Kafka ...")
-            bootstrap = stack.enter_context(BrokerNode(folder / "broker")).bootstrap
-            broker_name = "Apache Kafka 4.1.2 (local)"
-        else:
-            broker_name = bootstrap
+            node = stack.enter_context(BrokerNode(folder / "broker"))
+            bootstrap = node.bootstrap
         server = stack.enter_context(RtspServer())
         mounts = {
             camera: server.add(camera, load_media(file), passes=1, login=Login(_USER, secrets.token_urlsafe(12)))
@@ -149,11 +157,11 @@ def set_up(
         settings = load(folder / "actionwire.yaml")
         broker = connect(settings.kafka)
         stack.callback(broker.close)
-        if not owned:
+        if node is None:
             stack.callback(_delete_topics, broker, settings, say)
         apply_topics(broker, settings)
         processes: dict[str, subprocess.Popen[bytes]] = {}
-        stage = Stage(settings, broker, broker_name, mounts, processes, folder, document)
+        stage = Stage(settings, broker, node, mounts, processes, folder, document)
         stack.callback(_end, processes)
         try:
             say("starting the worker ...")
@@ -163,11 +171,11 @@ def set_up(
             processes["ingest"] = _start("ingest", folder)
             yield stage
         finally:
-            uninterrupted()  # a second Ctrl-C must not interrupt the taking down
+            ignore_signals()  # a second Ctrl-C must not interrupt the clean-up
 
 
 def write_settings(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a settings file at once, so that nobody reads half of it; only this user may read it."""
+    """Write a settings file in one step, so that nobody reads half of it. Only this user may read it."""
     making = path.with_suffix(".new")
     making.touch(mode=0o600)
     making.write_text(yaml.safe_dump(dict(document), sort_keys=False))
@@ -175,7 +183,7 @@ def write_settings(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def fetch(url: str) -> str | None:
-    """Body of a page of ours, or None when it does not answer with 200."""
+    """The body of one of our pages; None when it does not answer with 200."""
     try:
         with urllib.request.urlopen(url, timeout=2.0) as answer:
             return str(answer.read().decode())
@@ -183,18 +191,11 @@ def fetch(url: str) -> str | None:
         return None
 
 
-def free_port() -> int:
-    """A TCP port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _document(
     urls: Mapping[str, str], labels: tuple[str, ...], bootstrap: str, bundle: str, seconds: float
 ) -> dict[str, Any]:
     namespace = f"demo-{secrets.token_hex(4)}"
-    # All frames must still be there when they are replayed at the end.
+    # All frames must still be there for the replay at the end.
     kept = TopicsSettings().frames_retention_minutes + math.ceil(seconds / 60)
     return {
         "kafka": {"bootstrap": bootstrap},
@@ -207,25 +208,29 @@ def _document(
     }
 
 
+def _last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+
+
 def _start(name: str, folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "pipeline.cli", name, "--config", str(folder / "actionwire.yaml")]
     with (folder / f"{name}.log").open("wb") as log:
         return child_process.start(command, output=log)
 
 
-def _until_ready(stage: Stage, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
+def _until_ready(stage: Stage) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
     url = f"http://127.0.0.1:{stage.settings.http.worker_port}/ready"
     while fetch(url) is None:
         stage.check_alive()
         if time.monotonic() > deadline:
-            log = (stage.folder / "worker.log").read_text(errors="replace")[-2000:]
-            raise ActionwireError(f"the worker was not ready within {seconds:.0f} s; its log ends with:\n{log}")
+            tail = _last_lines(stage.folder / "worker.log")
+            raise ActionwireError(f"the worker was not ready within {_READY_SECONDS:.0f} s; its log ends with:\n{tail}")
         time.sleep(0.1)
 
 
 def _delete_topics(broker: Broker, settings: Settings, say: Callable[[str], None]) -> None:
-    """Leave nothing behind on a cluster that belongs to somebody else."""
+    """Leave nothing behind on the user's cluster."""
     names = [topic.name for topic in topic_settings(settings)]
     try:
         broker.delete_topics(names, _DELETE_SECONDS)
@@ -234,7 +239,7 @@ def _delete_topics(broker: Broker, settings: Settings, say: Callable[[str], None
 
 
 def _end(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    """Ask every process to stop, then insist. The order of starting backwards: ingest first."""
+    """Ask every process to stop, then kill those that do not. Last started, first stopped: ingest before worker."""
     for process in reversed(list(processes.values())):
         process.terminate()
     for process in reversed(list(processes.values())):

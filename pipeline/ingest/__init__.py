@@ -1,14 +1,14 @@
-"""Many cameras into the frames topic: sampled, scaled, as JPEG, newest first to be kept (ARCHITECTURE 2 and 7).
+"""Many cameras into the frames topic: sampled, scaled, compressed to JPEG (ARCHITECTURE 2 and 7).
 
-    ingest.py     the loop: send what waits; once a second look after cameras, statuses, end markers and settings
-    feed.py       one camera: its reader, its JPEGs, and what of it has reached the broker
-    hearing.py    what other processes say on the cameras topic
-    reload.py     the settings file, looked at once a second
-    outbox.py*    frames that wait for the broker, bounded per camera; drops the oldest
-    ownership.py* which cameras are this process's, and who else publishes them
-    statuses.py*  what the cameras topic is told, and when
+service.py           the loop: send what waits; once a second check cameras, statuses, end markers and settings
+feed.py              one camera: its reader, its JPEGs, and which of them have reached the broker
+other_publishers.py  the statuses that other processes publish on the cameras topic
+settings_file.py     the settings file, checked once a second
+outbox.py*           frames that wait for the broker, bounded per camera; the oldest go first
+shard.py*            which cameras belong to this process
+status.py*           the statuses of the cameras topic: what they say, when one is due, who else publishes a camera
 
-Each camera's thread reads, scales, compresses and puts its frames into the outbox; one thread sends.
+* pure. Each camera's thread reads, scales, compresses and puts its frames into the outbox; one thread sends.
 """
 
 from pipeline.ingest.service import Ingest, run_ingest

@@ -1,4 +1,4 @@
-"""One camera inside ingest: its reader, and what of it has reached the broker."""
+"""One camera inside ingest: its reader, and which of its frames have reached the broker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.condition import Health
+from pipeline.camera.condition import Condition
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import SourceSettings
@@ -21,8 +21,9 @@ from pipeline.records.jpeg import encode_jpeg
 
 
 class Feed:
-    """A camera that is read. `outbox` takes its records on the camera's thread and says how many it dropped for each.
+    """A camera that is being read.
 
+    outbox: takes each record, on the camera's thread, and returns how many older ones it dropped for it.
     after_session: sessions begin later than this one (ms).
     """
 
@@ -40,17 +41,18 @@ class Feed:
         self.settings = camera
         self.dropped = 0
         """Frames that the broker did not take, since the process started."""
-        self.told: CameraStatus | None = None
-        """The last status that was sent, and when (monotonic seconds)."""
-        self.told_at = 0.0
+        self.last_status: CameraStatus | None = None
+        """The last status that was sent."""
+        self.last_status_at = 0.0
+        """When it was sent, in monotonic seconds."""
         self.reconnects = self.corrupt = self.untimed = 0
-        """How much of the camera's health was counted in the metrics."""
+        """How many of each the metrics have counted."""
         self.marked: tuple[int, Departure] | None = None
-        """The session whose end was written, and why it ended."""
+        """The session whose end marker the broker has, and why it ended."""
         self.marking = False
-        """An end marker is on its way."""
+        """True while an end marker is in flight."""
         self.oversized = False
-        """A frame exceeded the broker's limit, and that was logged."""
+        """True once a frame exceeded the broker's limit and that was logged."""
         self._metrics = metrics
         self._quality = ingest.jpeg_quality
         self._outbox = outbox
@@ -90,25 +92,25 @@ class Feed:
             return self._delivered
 
     def lacks(self, reason: Departure) -> bool:
-        """True while the topic does not say that the newest published session ended, or that the camera is removed."""
+        """True while the topic lacks the end marker of the newest published session, or the removal of the camera."""
         published = self.last_published
         if published is None:
             return False
-        session, told = self.marked or (None, None)
-        return session != published[0] or (reason == "removed" and told != "removed")
+        session, written = self.marked or (None, None)
+        return session != published[0] or (reason == "removed" and written != "removed")
 
     def acknowledged(self, record: FrameRecord) -> None:
-        """The broker has this frame."""
+        """Note that the broker has this frame."""
         with self._lock:
             self._delivered = (record.session, record.tick)
             self._answered = time.monotonic()
         self._metrics.published(self.name, len(record.jpeg))
 
     def renew(self, limit: float) -> None:
-        """Let the next picture open a newer session where the broker has acknowledged no frame for `limit` seconds.
+        """Let the next picture open a newer session when the broker has acknowledged no frame for `limit` seconds.
 
-        To workers a camera is silent meanwhile. They end a session that is silent for too long, and for good: whatever
-        was published of it afterwards would not count.
+        To workers the camera is silent meanwhile. They end a session that stays silent for too long, for good, so later
+        frames of it would not count.
         """
         now = time.monotonic()
         with self._lock:
@@ -118,36 +120,23 @@ class Feed:
         self.camera.renew()
 
     def lost(self, reason: str, count: int = 1) -> None:
-        """Frames will not reach the broker."""
+        """Count frames that will not reach the broker."""
         with self._lock:
             self.dropped += count
         self._metrics.dropped(reason, count)
 
-    def count(self, health: Health) -> None:
-        """Bring the metrics up to what is known of the camera."""
-        for _ in range(health.reconnects - self.reconnects):
+    def count(self, condition: Condition) -> None:
+        """Bring the metrics up to the camera's condition."""
+        for _ in range(condition.reconnects - self.reconnects):
             self._metrics.reconnect()
-        self._metrics.unusable(self.name, "damaged", health.corrupt - self.corrupt)
-        self._metrics.unusable(self.name, "untimed", health.untimed - self.untimed)
-        self.reconnects, self.corrupt, self.untimed = health.reconnects, health.corrupt, health.untimed
-        self._metrics.camera(self.name, health.condition)
+        self._metrics.unusable(self.name, "damaged", condition.corrupt - self.corrupt)
+        self._metrics.unusable(self.name, "untimed", condition.untimed - self.untimed)
+        self.reconnects, self.corrupt, self.untimed = condition.reconnects, condition.corrupt, condition.untimed
+        self._metrics.camera(self.name, condition.state)
 
     def _compress(self, frame: SampledFrame) -> None:
         with self._metrics.stage("compress"):
-            jpeg = encode_jpeg(frame.image, self._quality)
-        height, width = frame.image.shape[:2]
-        record = FrameRecord(
-            camera=frame.camera,
-            session=frame.session,
-            sequence=frame.sequence,
-            tick=frame.tick,
-            rate=frame.rate,
-            capture_ns=frame.capture_ns,
-            clock=frame.clock,
-            width=width,
-            height=height,
-            jpeg=jpeg,
-        )
+            record = frame.record(encode_jpeg(frame.image, self._quality))
         with self._lock:
             if record.session != self._session:
                 self._session, self._answered = record.session, time.monotonic()

@@ -3,8 +3,8 @@
     camera threads --frames--> outbox --this thread--> frames topic
                                        once a second: settings, watchdogs, statuses, end markers
 
-A camera that is removed or changed goes in order: its reader stops, its waiting frames are sent, its `end` marker
-follows them, and only then does a successor of the same name begin.
+A camera that is removed or changed leaves in order. Its reader stops, its waiting frames are sent, and its `end` marker
+follows them. Only then does a successor of the same name begin.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from typing import Any, Literal
 import structlog
 
 from pipeline.broker.contract import Broker
+from pipeline.broker.reading import partitions_of
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.settings import Settings
-from pipeline.errors import ActionwireError, ConfigurationError, MessageTooLarge
+from pipeline.errors import ActionwireError, MessageTooLarge
 from pipeline.ingest.feed import Feed
-from pipeline.ingest.other_publishers import Hearing
+from pipeline.ingest.other_publishers import OtherPublishers
 from pipeline.ingest.outbox import Outbox
 from pipeline.ingest.shard import Shard
-from pipeline.ingest.status import farewell, status_of, worth_telling
+from pipeline.ingest.status import farewell, is_due, status_of
 from pipeline.metrics import IngestMetrics, new_registry
 from pipeline.records.cameras import FRESH_PERIODS, encode_status
 from pipeline.records.frames import Departure, EndMarker, FrameRecord, encode_stream_record
@@ -37,14 +38,14 @@ log = structlog.get_logger(__name__)
 
 _HUNG_SECONDS = 30.0
 _LOOP_ONLY = {"lost_seconds", "status_seconds", "in_flight_seconds"}
-"""Settings of ingest that no reader was made with: they take effect while it reads on."""
+"""Settings of ingest that concern no reader: they take effect while the cameras are read on."""
 
 
 class Ingest:
     """Publishes the cameras of one shard. `step` it until the end, then `close` it.
 
-    publisher: name of this process in statuses, made from host and process where None.
-    look_seconds: how often settings, watchdogs, statuses and end markers are looked after.
+    publisher: name of this process in statuses; None makes one from host and process.
+    check_seconds: how often settings, watchdogs, statuses and end markers are checked.
     Raises ConfigurationError when the topics do not exist.
     """
 
@@ -57,21 +58,18 @@ class Ingest:
         metrics: IngestMetrics | None = None,
         publisher: str | None = None,
         reload: Callable[[], Settings | None] | None = None,
-        look_seconds: float = 1.0,
+        check_seconds: float = 1.0,
     ) -> None:
         self.publisher = publisher or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._settings = settings
         self._shard = shard or Shard()
         self._metrics = metrics or IngestMetrics(new_registry())
         self._reload = reload
-        self._look_seconds = look_seconds
+        self._check_seconds = check_seconds
         self._frames_topic = settings.topics.name("frames")
         self._cameras_topic = settings.topics.name("cameras")
-        if not broker.partition_counts([self._frames_topic], 10.0):
-            raise ConfigurationError(
-                f"topic {self._frames_topic} does not exist; create the topics with `actionwire topics`"
-            )
-        self._hearing = Hearing(broker, self._cameras_topic, self.publisher)
+        partitions_of(broker, self._frames_topic)
+        self._others = OtherPublishers(broker, self._cameras_topic, self.publisher)
         self._producer = broker.producer()
         self._outbox = Outbox(self._capacity(settings))
         self._wake = threading.Event()
@@ -79,7 +77,7 @@ class Ingest:
         self._leaving: dict[str, tuple[Feed, Literal["removed", "replaced"]]] = {}
         self._sessions: dict[str, int] = {}
         """The last session of cameras that have left."""
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._stepped = time.monotonic()
         self._refused: str | None = None
 
@@ -89,47 +87,45 @@ class Ingest:
 
     @property
     def cameras(self) -> list[str]:
-        """Ids of the cameras that are read at the moment."""
+        """Ids of the cameras that are being read."""
         return sorted(self._feeds)
 
     def live(self) -> str | None:
-        """Why the process should be restarted; None while its loop runs. May be called from any thread."""
+        """Why the process should be restarted; None while its loop runs. Callable from any thread."""
         silent = time.monotonic() - self._stepped
         return f"the loop has not run for {silent:.0f} s" if silent > _HUNG_SECONDS else None
 
     def ready(self) -> str | None:
-        """Why frames do not reach the broker at the moment; None while they do. May be called from any thread."""
+        """Why frames do not reach the broker; None while they do. Callable from any thread."""
         return self._refused
 
     def step(self, seconds: float = 0.1) -> None:
-        """Send what waits; wait up to `seconds` for more. From time to time look after everything else."""
+        """Wait up to `seconds` for frames and send what waits. Once in a while check everything else."""
         self._stepped = time.monotonic()
         self._wake.wait(seconds)
         self._wake.clear()
         while frame := self._outbox.take():
             self._send(frame)
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + self._look_seconds
-            self._look()
+        if time.monotonic() >= self._check_at:
+            self._check_at = time.monotonic() + self._check_seconds
+            self._check()
 
     def close(self) -> None:
-        """Stop reading, send what waits as far as two seconds allow, and tell that the cameras are offline."""
+        """Stop reading, send what waits as far as two seconds allow, and publish that the cameras are offline."""
         for feed in self._feeds.values():
             feed.retire()
         while frame := self._outbox.take():
             self._send(frame)
         now = time.time_ns() // 1_000_000
         for feed in self._feeds.values():
-            if feed.told:
-                self._tell(encode_status(farewell(feed.told, feed.camera.health().session, now)))
+            if feed.last_status:
+                self._publish_status(encode_status(farewell(feed.last_status, feed.camera.condition().session, now)))
         self._producer.close(2.0)
-        self._hearing.close()
+        self._others.close()
         for feed in self._feeds.values():
             feed.camera.stop(0.5)
 
-    # -- frames ------------------------------------------------------------------------------------------------------
-
-    def _take_in(self, record: FrameRecord) -> int:
+    def _enqueue(self, record: FrameRecord) -> int:
         dropped = self._outbox.put(record)
         self._wake.set()
         return dropped
@@ -156,46 +152,44 @@ class Ingest:
 
     @staticmethod
     def _note_oversized(feed: Feed, error: MessageTooLarge) -> None:
-        """Say once that frames of a camera are too large; the broker is there and takes those of others."""
+        """Log once that a camera's frames are too large. The broker is there and takes those of the others."""
         if not feed.oversized:
             log.warning("frames refused", camera=feed.name, reason=str(error))
         feed.oversized = True
 
     def _note_refusal(self, error: ActionwireError | None) -> None:
-        """Say once that the broker takes no frames, and once that it takes them again."""
+        """Log once that the broker takes no frames, and once that it takes them again."""
         before, self._refused = self._refused, None if error is None else str(error)
         if error is not None and before is None:
             log.warning("the broker takes no frames", reason=str(error))
         elif error is None and before is not None:
             log.info("the broker takes frames again")
 
-    # -- once a second -----------------------------------------------------------------------------------------------
-
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._reload and (changed := self._reload()):
             self._apply(changed)
-        self._hearing.listen()
+        self._others.poll()
         self._finish_leaving()
         self._begin()
         limit = min(self._settings.ingest.lost_seconds, self._settings.worker.lost_seconds) / 2
         for feed in self._feeds.values():
             feed.camera.watch()
             feed.renew(limit)
-            rival = self._hearing.rival(feed.name, self._settings.ingest.status_seconds * FRESH_PERIODS)
-            if rival is None:  # one that is gone again has left a newer session: until ours is, workers drop our frames
-                feed.camera.outrank(self._hearing.last_session(feed.name))
+            rival = self._others.rival(feed.name, self._settings.ingest.status_seconds * FRESH_PERIODS)
+            if rival is None:  # workers drop our frames until our session is newer than what a rival left
+                feed.camera.outrank(self._others.last_session(feed.name))
             self._report(feed, rival)
             self._mark_lost(feed)
 
     def _apply(self, settings: Settings) -> None:
-        """Take new settings over. Cluster and topics stay as they were: they need a restart."""
+        """Take new settings over. Cluster and topics stay as they are, because changing them needs a restart."""
         if (settings.kafka, settings.topics) != (self._settings.kafka, self._settings.topics):
             log.warning("changed kafka or topics settings take effect after a restart")
         all_changed = _for_readers(settings) != _for_readers(self._settings)
         self._settings = settings
         self._outbox.capacity = self._capacity(settings)
         wanted = self._wanted()
-        for name in self._leaving.keys() - wanted.keys():  # changed a moment ago, and now deleted
+        for name in self._leaving.keys() - wanted.keys():  # changed a moment ago, now deleted
             self._leaving[name] = (self._leaving[name][0], "removed")
         for name, feed in list(self._feeds.items()):
             if name not in wanted:
@@ -207,12 +201,12 @@ class Ingest:
         return {name: camera for name, camera in self._settings.cameras.items() if self._shard.owns(name)}
 
     def _begin(self) -> None:
-        """Start reading the cameras that are wanted and not read yet."""
+        """Start to read the cameras that are wanted and not read yet."""
         for name, camera in self._wanted().items():
             if name in self._feeds or name in self._leaving:
                 continue
-            after = max(self._hearing.last_session(name), self._sessions.get(name, 0))
-            feed = Feed(name, self._settings, camera, self._take_in, self._metrics, after)
+            after = max(self._others.last_session(name), self._sessions.get(name, 0))
+            feed = Feed(name, self._settings, camera, self._enqueue, self._metrics, after)
             self._feeds[name] = feed
             log.info("camera added", camera=name)
             feed.camera.start()
@@ -220,12 +214,12 @@ class Ingest:
     def _leave(self, feed: Feed, reason: Literal["removed", "replaced"]) -> None:
         log.info("camera " + reason, camera=feed.name)
         feed.retire()
-        self._sessions[feed.name] = feed.camera.health().session or 0
+        self._sessions[feed.name] = feed.camera.condition().session or 0
         del self._feeds[feed.name]
         self._leaving[feed.name] = (feed, reason)
 
     def _finish_leaving(self) -> None:
-        """Write the end of cameras that have left, once everything before it has reached the broker."""
+        """Write the end markers of cameras that leave, once all their frames have reached the broker."""
         for name, (feed, reason) in list(self._leaving.items()):
             if self._outbox.waiting(name):
                 continue
@@ -233,19 +227,19 @@ class Ingest:
                 self._mark(feed, reason)
                 continue
             if reason == "removed":
-                self._tell(Message(name.encode(), None))
+                self._publish_status(Message(name.encode(), None))
                 self._metrics.camera(name, None)
             del self._leaving[name]
 
     def _mark_lost(self, feed: Feed) -> None:
-        """Write the end of a camera that has been away for too long, or of a file that has played to its end."""
-        health = feed.camera.health()
-        gone = health.ended or health.silent_seconds >= self._settings.ingest.lost_seconds
+        """Write the end marker of a camera that was away for too long, or of a file that has played to its end."""
+        condition = feed.camera.condition()
+        gone = condition.ended or condition.silent_seconds >= self._settings.ingest.lost_seconds
         if gone and not self._outbox.waiting(feed.name) and feed.lacks("lost"):
             self._mark(feed, "lost")
 
     def _mark(self, feed: Feed, reason: Departure) -> None:
-        """Send an end marker; it counts as written when the broker says so, and is sent again otherwise."""
+        """Send an end marker. It counts once the broker has acknowledged it, and is sent again otherwise."""
         if feed.last_published is None or feed.marking:
             return
         session, tick = feed.last_published
@@ -261,28 +255,28 @@ class Ingest:
         self._producer.send(self._frames_topic, encode_stream_record(marker), delivered)
 
     def _report(self, feed: Feed, conflict: str | None) -> None:
-        """Tell the status of a camera where that is due, and count what has happened to it."""
-        health = feed.camera.health()
+        """Publish the status of a camera when it is due, and bring its metrics up to date."""
+        condition = feed.camera.condition()
         period = self._settings.ingest.status_seconds
-        status = status_of(feed.name, health, publisher=self.publisher, dropped=feed.dropped, conflict=conflict)
-        if worth_telling(feed.told, status, time.monotonic() - feed.told_at, period):
-            if conflict and not (feed.told and feed.told.conflict):
+        status = status_of(feed.name, condition, publisher=self.publisher, dropped=feed.dropped, conflict=conflict)
+        if is_due(feed.last_status, status, time.monotonic() - feed.last_status_at, period):
+            if conflict and not (feed.last_status and feed.last_status.conflict):
                 log.warning("another process publishes this camera too", camera=feed.name, publisher=conflict)
-            feed.told, feed.told_at = status, time.monotonic()
-            self._tell(encode_status(status))
-        feed.count(health)
+            feed.last_status, feed.last_status_at = status, time.monotonic()
+            self._publish_status(encode_status(status))
+        feed.count(condition)
 
-    def _tell(self, message: Message) -> None:
+    def _publish_status(self, message: Message) -> None:
         self._producer.send(self._cameras_topic, message)
 
 
 def _for_readers(settings: Settings) -> tuple[int, dict[str, Any]]:
-    """What the readers of all cameras were made with."""
+    """The settings that concern the readers of all cameras."""
     return settings.rate, settings.ingest.model_dump(exclude=_LOOP_ONLY)
 
 
 def _for_reader(camera: CameraSettings) -> dict[str, Any]:
-    """What the reader of one camera was made with; its priority is for workers."""
+    """The settings that concern the reader of one camera; its priority concerns workers only."""
     return camera.model_dump(exclude={"priority"})
 
 
@@ -298,9 +292,9 @@ def run_ingest(
 ) -> None:
     """Publish the cameras until `stop` is set.
 
-    reload: gives new settings when there are some (see `reload.FileWatch`). started: called with the running ingest.
-    Raises ConfigurationError, AuthenticationError, BrokerUnavailable at the start; later a broker that is away only
-    costs frames, which are counted.
+    reload: returns new settings when there are some (see `settings_file.FileWatch`). started: called with the running
+    ingest. Raises ConfigurationError, AuthenticationError, BrokerUnavailable at the start. Later, a broker that is away
+    costs frames only, and they are counted.
     """
     broker.check(10.0)
     ingest = Ingest(settings, broker, shard=shard, metrics=metrics, reload=reload)

@@ -1,4 +1,4 @@
-"""Settings that change while ingest runs: the file is looked at once a second."""
+"""Settings that change while ingest runs: the file is checked once a second."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ log = structlog.get_logger(__name__)
 
 
 class FileWatch:
-    """Calling it gives the new settings when the file has changed and they differ, else None.
+    """A call returns the new settings when the file and its settings have changed, else None.
 
-    A change counts when two calls in a row have seen it: a file that is being written is empty for a moment, and would
-    take every camera away.
+    A change counts once two calls in a row have seen it. A file that is being written is empty for a moment, which
+    would take every camera away.
 
-    read: reads the settings anew, command-line options included. A file that cannot be used is logged once and leaves
-    the settings as they are; at the start what `read` raises is raised.
+    read: reads the settings anew, command-line options included. A file that cannot be used is logged once, and the
+    settings stay as they are. At the start, an error of `read` is raised.
     """
 
     def __init__(self, path: Path, read: Callable[[], Settings]) -> None:
         self._path = path
         self._read = read
         self._seen = self._noticed = self._signature()
-        self.current = read()  # after the signature: an edit between the two is seen as one
+        self.current = read()  # after the signature, so that an edit between the two is noticed
         """The settings in force."""
 
     def __call__(self) -> Settings | None:
         """See the class."""
         signature = self._signature()
         if signature == self._seen or signature is None:
-            return None  # a missing file is being replaced; it is looked at again when it is back
+            return None  # a missing file is being replaced; it counts once it is back
         if signature != self._noticed:
             self._noticed = signature
             return None

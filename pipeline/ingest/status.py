@@ -1,36 +1,37 @@
-"""What the cameras topic is told of a camera, and when. Pure."""
+"""The statuses of the cameras topic: what they say, when one is due, and who else publishes a camera. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from pipeline.camera.condition import Health
+from pipeline.camera.condition import Condition
 from pipeline.records.cameras import STOPPED, CameraStatus
 
 
-def status_of(camera: str, health: Health, *, publisher: str, dropped: int, conflict: str | None) -> CameraStatus:
-    """The status that a camera's health makes."""
-    offset = health.clock_offset_seconds
+def status_of(camera: str, condition: Condition, *, publisher: str, dropped: int, conflict: str | None) -> CameraStatus:
+    """The status that a camera's condition makes."""
+    offset = condition.clock_offset_seconds
     return CameraStatus(
         camera=camera,
-        condition=health.condition,
-        since_ms=health.since_ms,
-        session=health.session,
-        fps=None if health.fps is None else round(health.fps, 2),
-        width=health.width,
-        height=health.height,
-        codec=health.codec,
-        clock=health.clock,
+        condition=condition.state,
+        since_ms=condition.since_ms,
+        session=condition.session,
+        fps=None if condition.fps is None else round(condition.fps, 2),
+        width=condition.width,
+        height=condition.height,
+        codec=condition.codec,
+        clock=condition.clock,
         clock_offset_seconds=None if offset is None else round(offset, 3),
         dropped=dropped,
         publisher=publisher,
         conflict=conflict,
-        last_error=health.last_error,
+        last_error=condition.last_error,
     )
 
 
-def worth_telling(before: CameraStatus | None, now: CameraStatus, age_seconds: float, period_seconds: float) -> bool:
-    """True when a status is due: something but a measured figure has changed, or the last one is a period old."""
+def is_due(before: CameraStatus | None, now: CameraStatus, age_seconds: float, period_seconds: float) -> bool:
+    """True when a status must be published: the last one is a period old, or more than a measured figure differs."""
     if before is None or age_seconds >= period_seconds:
         return True
     figures = {"fps": None, "clock_offset_seconds": None, "dropped": 0}
@@ -38,9 +39,32 @@ def worth_telling(before: CameraStatus | None, now: CameraStatus, age_seconds: f
 
 
 def farewell(status: CameraStatus, session: int | None, now_ms: int) -> CameraStatus:
-    """The last status of a camera whose ingest process ends: offline, and nobody's.
+    """The last status of a camera whose ingest process ends: offline, and published by nobody.
 
-    It names the newest session: workers know it, and the next process must begin after it whatever its clock says.
+    It names the newest session. Workers know that session, so the next process must open a later one, whatever its
+    clock says.
     """
     since = status.since_ms if status.condition == "offline" else now_ms
     return replace(status, condition="offline", since_ms=since, session=session, fps=None, last_error=STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedStatus:
+    """A status of the cameras topic, and when it was published, by our clock."""
+
+    status: CameraStatus
+    at_ms: int
+
+
+def rival(newest: Iterable[ReceivedStatus], publisher: str, now_ms: int, fresh_ms: int) -> str | None:
+    """Another process that publishes the same camera now; None when there is none.
+
+    newest: the newest status of the camera by each publisher. Of several rivals the first by name counts. A process
+    that ended in order (see `farewell`) is no rival.
+    """
+    others = {
+        one.status.publisher
+        for one in newest
+        if one.status.publisher != publisher and now_ms - one.at_ms <= fresh_ms and one.status.last_error != STOPPED
+    }
+    return min(others, default=None)

@@ -1,1 +1,1 @@
-"""Real servers started on this machine, for the demo and for tests."""
+"""Real servers on this machine, for the demo and for tests."""

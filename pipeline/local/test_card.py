@@ -1,4 +1,4 @@
-"""A test card as a video file: a moving pattern whose frames carry their number, readable after coding and scaling."""
+"""A test card as a video file: a moving pattern whose frames carry their numbers, legible after coding and scaling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BITS = 16
 
 
 def draw(number: int, width: int, height: int) -> NDArray[np.uint8]:
-    """uint8[height, width, 3]: a drifting gradient under a row of 16 blocks that spell the number in binary."""
+    """uint8[height, width, 3]: a drifting gradient under a row of 16 blocks that show the number in binary."""
     across = (np.arange(width) * 255 // width + number * 3) % 256
     down = np.arange(height) * 255 // height
     image = np.empty((height, width, 3), np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from engines.canonical import canonical_json
 from engines.strict_json import short
 from pipeline.errors import BadRecordError
 from pipeline.records.fields import (
@@ -20,7 +21,7 @@ from pipeline.records.fields import (
     checked,
 )
 from pipeline.records.frames import Clock
-from pipeline.records.wire import Message, camera_of, canonical_json, json_object_of_schema, plain
+from pipeline.records.wire import Message, camera_of, json_object_of_schema, plain
 
 STATUS_SCHEMA = 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
 from pipeline.records.fields import (
     AtLeastOne,
@@ -25,7 +26,7 @@ from pipeline.records.fields import (
     Tick,
     checked,
 )
-from pipeline.records.wire import Message, canonical_json, iso, json_object_of_schema, nanoseconds, plain
+from pipeline.records.wire import Message, iso, json_object_of_schema, nanoseconds, plain
 
 EVENT_SCHEMA = 1
 

@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 from engines import MAX_PIXELS
 from pipeline.errors import BadRecordError
 
+# Pictures are handled side by side, by a pool of threads in a worker and by a thread per camera in ingest. OpenCV would
+# start as many threads again for each of them, and take the CPUs from inference. One setting holds for the process:
+# whoever resizes frames decodes or encodes them here first.
+cv2.setNumThreads(1)
+
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 """Markers that stand alone (ITU T.81 table B.1): TEM and the restart markers."""

@@ -10,14 +10,16 @@ A live label is a record of its own, so people who edit different labels at the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
+from engines.canonical import canonical_json
 from engines.strict_json import short
 from pipeline.errors import BadRecordError
 from pipeline.records.fields import LABEL_ID, LONGEST_SECONDS, LONGEST_TEXT, MOST_WINDOWS
-from pipeline.records.wire import Message, canonical_json, json_object_of_schema, plain
+from pipeline.records.wire import Message, json_object_of_schema, plain
 
 LABELS_SCHEMA = 1
 
@@ -114,6 +116,11 @@ def _known_fields(document: Any) -> Label:
     if not isinstance(document, dict):
         raise ValueError("a label must be an object")
     return label_from({name: value for name, value in document.items() if name in _FIELDS})
+
+
+def names_camera(patterns: Iterable[str], camera: str) -> bool:
+    """True when one of these ids or globs names the camera. Case matters."""
+    return any(fnmatchcase(camera, pattern) for pattern in patterns)
 
 
 def label_document(label: Label) -> dict[str, Any]:

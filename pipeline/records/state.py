@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from engines.canonical import canonical_json
 from engines.strict_json import short
 from pipeline.errors import BadRecordError
 from pipeline.records.events import Evidence, ModelReference
@@ -31,7 +32,7 @@ from pipeline.records.fields import (
     Tick,
     checked,
 )
-from pipeline.records.wire import Message, camera_of, canonical_json, json_object_of_schema, plain
+from pipeline.records.wire import Message, camera_of, json_object_of_schema, plain
 
 STATE_SCHEMA = 1
 

@@ -1,8 +1,7 @@
-"""What every record shares: messages, partitions, instants and canonical JSON."""
+"""What every record shares: messages, partitions, instants and JSON objects."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias
@@ -65,11 +64,6 @@ def nanoseconds(text: str) -> int:
         raise ValueError(f"instant without a time zone: {short(text)}")
     whole = moment.replace(microsecond=0)
     return int(whole.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
-
-
-def canonical_json(document: Any) -> bytes:
-    """JSON with sorted keys and no spaces: equal documents have equal bytes."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def plain(value: Any) -> dict[str, Any]:

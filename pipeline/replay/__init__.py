@@ -1,1 +1,1 @@
-"""Recorded frames through the worker's own path, without a worker, and what came out measured."""
+"""Recorded frames through the worker's own path, without a worker, and the measurement of the resulting events."""

@@ -1,10 +1,10 @@
-"""How much of what the cameras gave was encoded: a count over the records of the frames topic. Pure.
+"""The share of captured ticks that were encoded: a count over the records of the frames topic. Pure.
 
     captured    ticks that the bundle uses and that ingest took: those in the frames topic, and those that it dropped
     encoded     those of them that the worker encoded
 
-A tick is captured once, however often it was published, and encoded once, however often a restart encoded it again. So
-the share never exceeds 1.
+A tick counts as captured once, however often it was published, and as encoded once, however often a restart encoded it
+again. So the share never exceeds 1.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.analysis.camera_streams import Arrived, Geometry, Streams
+from pipeline.analysis.camera_streams import Arrived, CameraStreams, Geometry
 from pipeline.errors import BadRecordError
 from pipeline.records.frames import FrameRecord, StreamRecord, decode_stream_record
 from pipeline.records.wire import Partition, Record
 
 UNPUBLISHED = ("queue", "oversized")
 """Reasons for which ingest drops a tick that it has captured."""
-UNENCODED = ("shed", "hole", "unreadable", "bad_record")
+UNENCODED = ("shed", "hole", "undecodable", "bad_record")
 """Reasons for which a worker leaves out a tick that, by the records, counts."""
 
 
@@ -33,7 +33,7 @@ class Coverage:
 
     @property
     def share(self) -> float | None:
-        """Encoded over captured, from 0 to 1; None where nothing was captured."""
+        """Encoded over captured, from 0 to 1; None when nothing was captured."""
         return self.encoded / self.captured if self.captured else None
 
 
@@ -51,7 +51,9 @@ def coverage(
     ingest_dropped, worker_dropped: frames that each of them left out, by reason.
     """
     captured: set[tuple[str, int, int]] = set()
-    partitions: dict[Partition, Streams] = defaultdict(lambda: Streams(geometry, 1.0, position=0, labels=-1))
+    partitions: dict[Partition, CameraStreams] = defaultdict(
+        lambda: CameraStreams(geometry, 1.0, position=0, labels=-1)
+    )
     counted = 0
     for record in records:
         stream = _decoded(record)
@@ -63,7 +65,7 @@ def coverage(
         counted += sum(isinstance(step, Arrived) and step.frame is not None for step in steps)
     unpublished = sum(ingest_dropped.get(reason, 0) for reason in UNPUBLISHED)
     left_out = sum(worker_dropped.get(reason, 0) for reason in UNENCODED)
-    # Encodings repeat after a restart, and no record says what was left out for want of time: the least decides.
+    # Encodings repeat after a restart, and no record says which frames were shed: the smaller count decides.
     return Coverage(len(captured) + unpublished, max(0, min(encodings, counted - left_out)))
 
 
@@ -75,6 +77,6 @@ def _decoded(record: Record) -> StreamRecord | None:
 
 
 def _used(frame: FrameRecord, geometry: Geometry) -> bool:
-    """Whether the bundle uses the frame's tick; at a rate that it cannot use, every tick is one that it misses."""
+    """True when the bundle uses the frame's tick. At a rate that it cannot use, it misses every tick."""
     grid = geometry.grid(frame.rate)
     return grid is None or grid.is_item(frame.tick)

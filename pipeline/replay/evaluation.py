@@ -7,9 +7,9 @@
 
 Two matchings, each one-to-one per camera and label and as large as possible: by temporal overlap (intersection over
 union of the spans at least 0.5) and by starts (at most one second apart; online detection of action starts). Delays
-are of the pairs matched by overlap: the *onset delay* is the instant of the window that fired less the true start, the
-*start error* the reported start less the true one, the *time to clear* the instant at which the end was decided less
-the true end.
+are those of the pairs matched by overlap. The *onset delay* is the instant of the window that fired minus the true
+start, the *start error* the reported start minus the true one, the *time to clear* the instant at which the end was
+decided minus the true end.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
+from engines.canonical import folded
 from engines.strict_json import short
 from pipeline.analysis.label_set import slug
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND
@@ -39,7 +40,7 @@ START_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something that truly happened. Seconds since the camera's time zero."""
+    """An action that truly happened. Seconds since the camera's time zero."""
 
     camera: str
     label: str
@@ -60,7 +61,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One event, put together from its messages. Seconds since the camera's time zero."""
+    """One event, assembled from its messages. Seconds since the camera's time zero."""
 
     camera: str
     label: str
@@ -68,7 +69,7 @@ class Detection:
     start: float
     end: float
     fired: float | None
-    """Instant of the window that fired `started`; None where that message is missing."""
+    """Instant of the window that fired `started`; None when that message is missing."""
     cleared: float | None
     """Instant at which the end was decided; None while the event is open."""
 
@@ -163,7 +164,7 @@ def _given(camera: _CameraDocument, own: float | None, common: float | None) -> 
 
 
 def detections(messages: Iterable[ActionEvent], truth: Truth) -> tuple[list[Detection], int]:
-    """Put events together from their messages, in any order and however often; also how many events were left out.
+    """Assemble events from their messages, in any order and however often; returns (events, how many were left out).
 
     Left out are events of cameras that the truth does not know, and those that began after the end of its stream or
     ended before its beginning. An event that never ended lasts until the end of the stream.
@@ -178,31 +179,31 @@ def detections(messages: Iterable[ActionEvent], truth: Truth) -> tuple[list[Dete
 
 
 def compare(truth: Truth, messages: Iterable[ActionEvent], labels: Sequence[str] | None = None) -> Comparison:
-    """Hold events against the truth.
+    """Compare events with the truth.
 
     labels: texts or ids; other labels count neither as truth nor as events. None: all that occur in either.
     """
     events, ignored = detections(messages, truth)
-    texts = {_plain(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
+    texts = {folded(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
     if labels is not None:
         named = {one.label_id: one.label for one in events}
         wanted = {slug(label): label for label in (named.get(name, name) for name in labels)}
         absent = wanted.keys() - {slug(text) for text in texts.values()}
         texts = {plain: text for plain, text in texts.items() if slug(text) in wanted}
-        texts |= {_plain(wanted[name]): wanted[name] for name in absent}
+        texts |= {folded(wanted[name]): wanted[name] for name in absent}
     tallies: dict[str, Tally] = {}
     for plain, text in sorted(texts.items()):
         tally = Tally()
         for camera in truth.seconds:
-            actions = [one for one in truth.actions if one.camera == camera and _plain(one.label) == plain]
-            found = [one for one in events if one.camera == camera and _plain(one.label) == plain]
+            actions = [one for one in truth.actions if one.camera == camera and folded(one.label) == plain]
+            found = [one for one in events if one.camera == camera and folded(one.label) == plain]
             tally += _tally(actions, found)
         tallies[text] = tally
     return Comparison(tallies, sum(truth.seconds.values()) / 3600, ignored)
 
 
 def pool(comparisons: Sequence[Comparison]) -> Comparison:
-    """Several runs as one: counts and delays are put together before any ratio is taken."""
+    """Several runs as one: counts and delays are pooled before any ratio is taken."""
     texts = sorted({text for comparison in comparisons for text in comparison.labels})
     return Comparison(
         {text: sum((one.labels.get(text, Tally()) for one in comparisons), Tally()) for text in texts},
@@ -212,7 +213,7 @@ def pool(comparisons: Sequence[Comparison]) -> Comparison:
 
 
 def report(comparison: Comparison) -> dict[str, Any]:
-    """The figures under stable names, in total and by label. A figure that is not defined is None."""
+    """The figures under stable names, in total and by label. An undefined figure is None."""
     hours = comparison.camera_hours
     labels = {text: figures(tally, hours) for text, tally in comparison.labels.items()}
     total = figures(comparison.total, hours)
@@ -251,7 +252,7 @@ def overlap(action: Action, event: Detection) -> float:
 
 
 Fit: TypeAlias = Callable[[Action, Detection], float | None]
-"""How well two fit, greater is better; None: not at all."""
+"""How well an action and an event fit: greater is better, None means not at all."""
 
 
 def matching(actions: Sequence[Action], events: Sequence[Detection], fit: Fit) -> list[tuple[int, int]]:
@@ -331,10 +332,6 @@ def _detection(parts: Mapping[int, ActionEvent], truth: Truth) -> Detection:
 
 def _epoch(text: str | None) -> int:
     return REPLAY_EPOCH_NS if text is None else nanoseconds(text)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def _ratio(part: float, whole: float) -> float | None:

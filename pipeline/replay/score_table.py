@@ -1,4 +1,4 @@
-"""Scores of all windows of a replay, for those who fit thresholds: gathered by camera, written as npz."""
+"""The scores of all windows of a replay, by camera, as npz: for fitting thresholds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.analysis.analyser import ScoredWindow
 from pipeline.analysis.label_set import LabelSet
 from pipeline.records.labels import Label
+from pipeline.worker.model import Model
 
 
 @dataclass(slots=True)
@@ -18,21 +20,21 @@ class ScoreTable:
 
     rows: dict[str, list[tuple[int, Any, Any]]] = field(default_factory=dict)
 
-    def note(self, window: Any) -> None:
-        """Keep a `worker.path.ScoredWindow`."""
+    def note(self, window: ScoredWindow) -> None:
+        """Keep one scored window (`analysis.analyser.ScoredWindow`)."""
         self.rows.setdefault(window.camera, []).append((window.tick, window.head, window.scores))
 
-    def save(self, file: Path, labels: tuple[Label, ...], model: Any, rate: int) -> None:
+    def save(self, file: Path, labels: tuple[Label, ...], model: Model, rate: int) -> None:
         """Write an npz, without pickle.
 
         rate int64; labels and references, unicode [L] and [R]; templates, unicode [P]; and per camera C:
         C/ticks int64 [n], the last tick of each window; C/probabilities float32 [n, L]; C/label_cosines float32
         [n, L, P] and C/reference_cosines float32 [n, R, P], of the temporal head's output with each text, raw.
         """
-        view = model.embed(LabelSet(labels, 0))
+        embedded: Any = model.embed(LabelSet(labels, 0))
         arrays: dict[str, Any] = {
             "rate": np.int64(rate),
-            "labels": np.array([one.text for one in view.labels], np.str_),
+            "labels": np.array([one.text for one in embedded.labels], np.str_),
             "references": np.array(model.bundle.references().texts, np.str_),
             "templates": np.array(model.bundle.manifest.score.templates, np.str_),
         }
@@ -40,7 +42,7 @@ class ScoreTable:
             heads = np.stack([head for _, head, _ in rows])
             arrays[f"{camera}/ticks"] = np.array([tick for tick, _, _ in rows], np.int64)
             arrays[f"{camera}/probabilities"] = np.stack([scores for _, _, scores in rows])
-            arrays[f"{camera}/label_cosines"] = np.einsum("nd,tpd->ntp", heads, view.scorer.labels)
-            arrays[f"{camera}/reference_cosines"] = np.einsum("nd,tpd->ntp", heads, view.scorer.references)
+            arrays[f"{camera}/label_cosines"] = np.einsum("nd,tpd->ntp", heads, embedded.scorer.labels)
+            arrays[f"{camera}/reference_cosines"] = np.einsum("nd,tpd->ntp", heads, embedded.scorer.references)
         with file.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)

@@ -1,22 +1,21 @@
-"""The assignment step: from a partition's committed position to where work goes on (ARCHITECTURE 5).
+"""The assignment step: from the committed position of a partition to where its work continues (ARCHITECTURE 5).
 
 A rebalance, a restart, an aborted transaction and a new engine all go through `restore`:
 
     1  read the committed {P, R, s, v}
-    2  read the state partition, committed records only, until past s; what is not there in time is tried again
-    3  R below the log's start becomes the log's start; P below it too, and the hole is reported. P above the log's end
-       becomes the end, R too, and that is reported: the log lost records, and what takes their offsets is new
-    (the poll loop then seeks to R and hands the result to the inference thread)
+    2  read the state partition up to and including offset s, committed records only
+    3  move P and R into the log. Below the log's start: the records in between expired, which is reported as a hole.
+       Above the log's end: the log lost records and others take their offsets, which is reported as a cut
+    4  (poll thread) seek to R and hand the result to the inference thread
 
-Nothing is decided from what could not be read: a partition whose state is not there in time is left out, and the poll
-loop tries again. A record that is no state costs its camera what is open there, and no other: see `_fold`. A log that
-lost its end takes no event id into question: the state has every event that the lost records led to, and goes on from
-there.
+Nothing is decided without the state. A partition whose state cannot be read in time is left out, and the poll thread
+tries again. A record that is no state costs its camera what is open there, and no other: see `_fold`. A log that lost
+its end puts no event id at risk: the state contains every event that the lost records led to, and the analysis
+continues from it.
 
-`Retries` decides when it is tried. Each partition for itself: one whose state does not come makes no other wait,
-neither those that are being worked on nor one that was gained a moment ago. Where the broker does not answer for some
-of those that are asked for together, its error does not name them; so they are tried in halves, until a partition
-without a leader is alone.
+`Retries` decides when a partition is tried again, for each partition separately. A partition whose state is missing
+delays no other. If the broker does not answer a request for several partitions, its error does not name the ones that
+have no leader. So they are tried in halves, until a partition without a leader is alone.
 """
 
 from __future__ import annotations
@@ -34,37 +33,36 @@ from pipeline.broker.contract import Broker, GroupConsumer
 from pipeline.errors import BadRecordError, BrokerTimeout
 from pipeline.records.state import CameraState, decode_state
 from pipeline.records.wire import Partition, Record, camera_of
+from pipeline.worker import fail_points
+from pipeline.worker.handover import WorkerContext
 from pipeline.worker.positions import decode_position
 
 RESTORE_SECONDS = 8.0
 SETTLE_SECONDS = 0.5
-"""How long to wait for s where the state partition ends before it: its transaction may be ending just now."""
+"""How long to wait for offset s if the state partition ends before it: its transaction may be ending just now."""
 
 log = structlog.get_logger(__name__)
 
 
 def restore(
-    broker: Broker,
+    context: WorkerContext,
     consumer: GroupConsumer,
     partitions: Iterable[Partition],
     *,
-    state_topic: str,
     labels: int,
-    start: Literal["live", "begin"],
-    monotonic: Callable[[], float],
-    fail: Callable[[str], None],
     seconds: float = RESTORE_SECONDS,
     cut: Mapping[Partition, int] | None = None,
 ) -> dict[Partition, Restored]:
-    """Restore these partitions; those whose state could not be read in time are absent from the result.
+    """Restore these partitions. One whose state cannot be read within `seconds` is absent from the result.
 
-    labels: version of the label set that a partition without a committed position starts with.
-    cut: where logs ended when they were found to have lost their end, however far they reach again.
+    labels: version of the label set for a partition without a committed position.
+    cut: where the log of a partition ended when it was found to have lost its end, even if it has grown since.
     Raises BrokerTimeout, BrokerUnavailable.
     """
-    wanted = list(partitions)
+    wanted, monotonic = list(partitions), context.monotonic
+    state_topic, start = context.settings.topics.name("state"), context.settings.worker.start
     deadline = monotonic() + seconds
-    fail("assign:1")
+    fail_points.reached("assign:1")
     positions = consumer.committed(wanted, seconds)
     bounds = consumer.bounds(wanted, max(0.1, deadline - monotonic()))
     for partition, at in (cut or {}).items():
@@ -76,11 +74,11 @@ def restore(
         position = positions.get(partition)
         found[partition] = decode_position(position) if position else None
         if found[partition] is None and position is not None:
-            begin, end = bounds[partition]  # a tool moved the group: go on there, with nothing remembered
+            begin, end = bounds[partition]  # a tool moved the group: start there, without any memory
             bounds[partition] = min(max(position.offset, begin), end), min(max(position.offset, begin), end)
-    fail("assign:2")
+    fail_points.reached("assign:2")
     until = {partition.number: committed.state if committed else None for partition, committed in found.items()}
-    states = _read_states(broker, state_topic, until, deadline, monotonic)
+    states = _read_states(context.broker, state_topic, until, deadline, monotonic)
     if left_out := {number: last for number, last in until.items() if number not in states}:
         log.warning(
             "the state of partitions is not there; they wait, the others go on",
@@ -89,7 +87,7 @@ def restore(
             remedy="a transaction that hangs must end; a topic that lost these offsets never has them again: see "
             "`A partition is not restored` in deploy/README.md",
         )
-    fail("assign:3")
+    fail_points.reached("assign:3")
     return {
         partition: _place(partition, found[partition], states[partition.number], bounds[partition], labels, start)
         for partition in wanted
@@ -132,7 +130,10 @@ def _read_states(
     deadline: float,
     monotonic: Callable[[], float],
 ) -> dict[int, _States]:
-    """Camera states of each state partition up to and including offset `until`; None: up to its end."""
+    """Camera states of each state partition, by its number, up to and including offset `until`; None: up to its end.
+
+    A partition that cannot be read that far is absent.
+    """
     sought = {Partition(topic, number): last for number, last in until.items() if last != NO_STATE}
     states = {number: _States() for number, last in until.items() if last == NO_STATE}
     if not sought:
@@ -163,10 +164,10 @@ def _missing(positions: Mapping[Partition, int], upto: Mapping[Partition, int]) 
 
 
 def _fold(states: _States, record: Record) -> None:
-    """Apply one record of a compacted topic: the newest of each key counts, an empty value removes it.
+    """Apply one record of the compacted topic: the newest of each key counts, an empty value removes the key.
 
-    One that is no state spoils what is known of the camera of its key: what was said before it is no longer so, and
-    what is so now nobody can read. The next one of that key heals it.
+    One that is no state spoils what is known of the camera of its key: the record before it is out of date, and nobody
+    can read what took its place. The next one of that key heals it.
     """
     camera: str | None = None
     try:
@@ -194,40 +195,39 @@ _ALL = 1 << 12
 
 @dataclass(slots=True)
 class Retries:
-    """Partitions that were tried in vain, and when it is their turn again: after `shortest` to `longest` seconds."""
+    """Partitions whose restore failed, and when each is tried again: after `shortest` to `longest` seconds."""
 
     shortest: float
     longest: float
     _pauses: dict[Partition, float] = field(default_factory=dict)
     _at: dict[Partition, float] = field(default_factory=dict)
     _most: int = _ALL
-    """How many of those that were tried in vain are tried together."""
+    """How many partitions that failed before are tried together."""
     _not_before: float = float("-inf")
-    """The broker did not answer a moment ago; until then only what was never tried is."""
+    """The broker failed to answer. Until this time only partitions that never failed are tried."""
 
     def due(self, partitions: Iterable[Partition], now: float) -> set[Partition]:
-        """Those to try now; the first time at once."""
+        """Partitions whose pause is over; one that never failed is due at once."""
         return {partition for partition in partitions if self._at.get(partition, now) <= now}
 
     def next(self, partitions: Iterable[Partition], now: float) -> set[Partition]:
-        """Those to try together now: all that were never tried in vain; else some of the others, longest due first."""
+        """Partitions to try together now: all that never failed, else some of the others, longest due first."""
         due = self.due(partitions, now)
         if fresh := {one for one in due if one not in self._at}:
             return fresh
         return set() if now < self._not_before else set(sorted(due, key=lambda one: (self._at[one], one))[: self._most])
 
     def pause(self, partitions: Iterable[Partition]) -> float:
-        """Seconds of the longest pause that one of them has made; 0: none was tried in vain."""
+        """The longest current pause among these, in seconds; 0: none of them failed."""
         return max((self._pauses.get(partition, 0.0) for partition in partitions), default=0.0)
 
     def missing(self, partitions: Iterable[Partition], now: float) -> None:
-        """What these need is not there: ask ever more seldom."""
+        """The state of these is missing: each pause is twice as long as the one before."""
         for partition in partitions:
             self._wait(partition, now, max(2 * self._pauses.get(partition, 0.0), self.shortest))
 
     def failed(self, partitions: Iterable[Partition], now: float, pause: float) -> None:
-        """The broker did not answer: ask again as soon as it is right for others, `pause` seconds or `shortest`; and
-        half of these at most."""
+        """The broker did not answer: wait `pause` seconds, within the limits, then try at most half together."""
         tried = list(partitions)
         pause = min(max(pause, self.shortest), self.longest)
         self._most = max(1, len(tried) // 2)
@@ -236,12 +236,12 @@ class Retries:
             self._wait(partition, now, pause)
 
     def restored(self, partition: Partition) -> None:
-        """It worked: twice as many may be tried together."""
+        """A restore succeeded: twice as many may be tried together."""
         self._most = min(2 * self._most, _ALL)
         self.forget([partition])
 
     def forget(self, partitions: Iterable[Partition]) -> None:
-        """These are no longer owned, or new: they are tried at once."""
+        """These are new or no longer owned: the next attempt is due at once."""
         for partition in partitions:
             self._pauses.pop(partition, None)
             self._at.pop(partition, None)

@@ -1,11 +1,11 @@
-"""The bundle that a worker works with, and the next one: loaded beside it, then handed over (ARCHITECTURE 5a).
+"""Swaps the bundle of a running worker: the next one is loaded beside it, then handed over (ARCHITECTURE 5a).
 
-    store: another version is current  ->  loaded, probed, newest labels embedded    the worker goes on with its own
-                                       ->  handed to the loop                        which takes it at a commit
-                                       ->  the old one closed
+    another version becomes current  ->  it is loaded and probed, the newest labels are embedded   the worker works on
+                                     ->  it is handed to the worker                                taken at a commit
+                                     ->  the old bundle is closed
 
-A bundle that cannot be used is refused with the reason, and the worker stays with the one it has. It is tried again now
-and then: memory, or a file that a network has not brought yet, may have been all that was missing.
+A bundle that cannot be used is refused with the reason, and the worker keeps the one it has. The refused bundle is
+tried again later: the cause may have been a lack of memory, or a file that the network had not delivered yet.
 """
 
 from __future__ import annotations
@@ -23,66 +23,66 @@ from engines.bundle import files as bundles
 from engines.bundle.files import Bundle
 from engines.errors import EngineError
 from pipeline.errors import ActionwireError
-from pipeline.worker.label_views import KnownSets, Views
+from pipeline.worker.label_views import LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, Model
 
 LOOK_SECONDS = 1.0
-"""How often the store is asked: a small file is read."""
+"""How often the store is checked: one small file is read."""
 AGAIN_SECONDS = 300.0
-"""How long a bundle that was refused is left alone."""
+"""How long to wait before a refused bundle is tried again."""
 _HANDOVER_SECONDS = 0.05
 
 Outcome = Literal["taken", "refused", "kept"]
-"""What became of a bundle that is current; `kept`: it is the one in use."""
+"""What became of a bundle that is current. `kept`: it is in use already."""
 
 log = structlog.get_logger(__name__)
 
 
-class Loop(Protocol):
-    """What works with the equipment; see `loop.Worker`."""
+class Swappable(Protocol):
+    """A worker whose equipment can be swapped; see `worker.Worker`."""
 
     def swap(self, equipment: Equipment) -> None:
         """Take other equipment at the next commit."""
 
     @property
     def swapping(self) -> bool:
-        """True until a swap that was asked for has begun."""
+        """True until a requested swap has taken place."""
 
 
-class Succession:
+class BundleSwap:
     """The model in use and its label views. Owns the model and closes it."""
 
-    def __init__(self, model: Model, known: KnownSets) -> None:
+    def __init__(self, model: Model, history: LabelHistory) -> None:
         self.model = model
-        self._views = Views(model.embed, known)
+        self._label_views = LabelViews(model.embed, history)
         self._embedding = threading.Lock()
 
     @property
     def equipment(self) -> Equipment:
-        """What the loop needs of the model in use."""
-        return _equipment(self.model, self._views)
+        """The part of the model in use that the worker needs."""
+        return _equipment(self.model, self._label_views)
 
     def embed(self, version: int) -> None:
-        """Make a label set ready for the model in use. May be called from any thread."""
+        """Embed a label set with the model in use. May be called from any thread."""
         with self._embedding:
-            self._views(version)
+            self._label_views(version)
 
-    def hand_over(self, model: Model, loop: Loop, ended: threading.Event) -> bool:
-        """Have the loop take this model, which it does at its next commit, and close the old one.
+    def hand_over(self, model: Model, worker: Swappable, ended: threading.Event) -> bool:
+        """Hand this model to the worker, which takes it at its next commit; then close the old one.
 
-        False when the loop ended first; then `model` is closed. Raises what embedding the labels in force raises.
+        False if the worker ended first; then `model` is closed. Raises what embedding the labels in force raises.
         """
-        views = Views(model.embed, self._views.known)
+        label_views = LabelViews(model.embed, self._label_views.history)
         with ExitStack() as unless_taken:
             unless_taken.callback(model.close)
-            views(views.known.newest.version)
-            loop.swap(_equipment(model, views))
-            while loop.swapping:
+            label_views(label_views.history.newest.version)
+            worker.swap(_equipment(model, label_views))
+            while worker.swapping:
                 if ended.wait(_HANDOVER_SECONDS):
                     return False
             unless_taken.pop_all()
-        with self._embedding:  # nobody embeds with the old one any more
-            old, self.model, self._views = self.model, model, views
+        with self._embedding:  # from here on nobody embeds with the old model
+            old, self.model, self._label_views = self.model, model, label_views
         old.close()
         return True
 
@@ -93,18 +93,18 @@ class Succession:
 
 def follow_store(
     current: Iterator[Path | None],
-    succession: Succession,
-    loop: Loop,
+    bundle_swap: BundleSwap,
+    worker: Swappable,
     load: Callable[[Bundle], Model],
     ended: threading.Event,
-    told: Callable[[Outcome], None] = lambda outcome: None,
+    report: Callable[[Outcome], None] = lambda outcome: None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> None:
     """Hand over every bundle that becomes current, until `ended`; the body of a thread.
 
-    current: asked at every look for the directory that became current (`engines.bundle.store.watch`). load: raises
-    EngineError or ActionwireError for a bundle that cannot be used here. told: of everything that became current, and
-    of every attempt with what was refused.
+    current: yields at every check the directory that became current, else None (`engines.bundle.store.watch`). load:
+    raises EngineError or ActionwireError for a bundle that cannot be used here. report: called with the outcome for
+    every bundle that became current, and for every further attempt with a refused one.
     """
     refused: Path | None = None
     again = 0.0
@@ -114,23 +114,23 @@ def follow_store(
             continue
         refused = None
         try:
-            if outcome := _take_up(bundles.load(path), succession, loop, load, ended):
-                told(outcome)
+            if outcome := _take_up(bundles.load(path), bundle_swap, worker, load, ended):
+                report(outcome)
         except (EngineError, ActionwireError) as error:
             log.error("the bundle that is current now cannot be used; going on", bundle=str(path), reason=str(error))
             refused, again = path, monotonic() + AGAIN_SECONDS
-            told("refused")
+            report("refused")
 
 
 def _take_up(
-    bundle: Bundle, succession: Succession, loop: Loop, load: Callable[[Bundle], Model], ended: threading.Event
+    bundle: Bundle, bundle_swap: BundleSwap, worker: Swappable, load: Callable[[Bundle], Model], ended: threading.Event
 ) -> Outcome | None:
-    """Hand a bundle over unless it is the one in use; None where the loop ended first."""
-    if bundle.manifest.id == succession.model.bundle.manifest.id:
+    """Hand a bundle over unless it is in use already; None if the worker ended first."""
+    if bundle.manifest.id == bundle_swap.model.bundle.manifest.id:
         return "kept"
     log.info("another bundle is current; loading it", bundle=bundle.label)
-    return "taken" if succession.hand_over(load(bundle), loop, ended) else None
+    return "taken" if bundle_swap.hand_over(load(bundle), worker, ended) else None
 
 
-def _equipment(model: Model, views: Views) -> Equipment:
-    return Equipment(model.engine, model.geometry, model.prepare, views, model.steps)
+def _equipment(model: Model, label_views: LabelViews) -> Equipment:
+    return Equipment(model.engine, model.geometry, model.prepare, label_views, model.steps)

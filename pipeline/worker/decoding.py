@@ -1,4 +1,4 @@
-"""From bytes to what the path takes: the wire form of a record, then the pixels of a frame at the bundle's size."""
+"""Decodes records for analysis: first the wire form, then the pixels of a frame at the bundle's size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pipeline.records.frames import FrameRecord, decode_stream_record
 from pipeline.records.wire import Record
 
 Prepare: TypeAlias = Callable[[bytes], Images]
-"""JPEG bytes to RGB uint8 [H, W, 3] as the engine wants it. Raises BadRecordError."""
+"""JPEG bytes to RGB uint8 [H, W, 3] at the engine's input size. Raises BadRecordError."""
 
 
 def decode(record: Record, prepare: Prepare) -> Decoded:
-    """Decode a record of the frames topic. Never raises for a bad record: the error is the content."""
+    """Decode a record of the frames topic. A bad record raises nothing: its error is the content."""
     try:
         content = decode_stream_record(record.key, record.value, record.headers)
         if not isinstance(content, FrameRecord):

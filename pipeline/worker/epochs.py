@@ -1,4 +1,4 @@
-"""A number per partition that tells work in flight from work that is worthless (ARCHITECTURE 5)."""
+"""Epochs of partitions: they tell work that still counts from work that is worthless (ARCHITECTURE 5)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pipeline.records.wire import Partition
 
 @dataclass(slots=True)
 class Epochs:
-    """A number per owned partition that rises when work in flight is worthless: assignment, revocation, abort, swap.
+    """A number per partition that rises whenever work in flight becomes worthless: assignment, revocation, abort, swap.
 
-    Thread-safe. Work carries the epoch it was made under and is dropped at each hand-over when that epoch has passed.
+    Work carries the epoch under which it was made, and every hand-over drops it once that epoch has ended. Thread-safe.
     """
 
     _current: dict[Partition, int] = field(default_factory=dict)
@@ -21,7 +21,7 @@ class Epochs:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def assign(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
-        """Begin a new epoch of partitions that are owned from now on."""
+        """Begin a new epoch of these partitions, which are owned from now on; return the epochs."""
         with self._lock:
             began = {partition: self._current.get(partition, 0) + 1 for partition in partitions}
             self._current |= began
@@ -29,23 +29,23 @@ class Epochs:
             return began
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
-        """End the epoch of partitions that are no longer owned."""
+        """End the current epoch of these partitions, which are no longer owned."""
         with self._lock:
-            self._pass(partitions)
+            self._end(partitions)
 
     def end(self, epochs: Mapping[Partition, int]) -> None:
-        """End these epochs where they have not passed already; a newer one of the same partition goes on."""
+        """End exactly these epochs; a newer epoch of the same partition goes on."""
         with self._lock:
-            self._pass([one for one, epoch in epochs.items() if self._current.get(one) == epoch])
+            self._end([one for one, epoch in epochs.items() if self._current.get(one) == epoch])
 
-    def _pass(self, partitions: Iterable[Partition]) -> None:
+    def _end(self, partitions: Iterable[Partition]) -> None:
         """The caller holds the lock."""
         for partition in partitions:
             self._current[partition] = self._current.get(partition, 0) + 1
             self._owned.discard(partition)
 
     def is_current(self, partition: Partition, epoch: int) -> bool:
-        """True while work of this epoch still counts."""
+        """True while work of this epoch counts."""
         with self._lock:
             return partition in self._owned and self._current.get(partition) == epoch
 

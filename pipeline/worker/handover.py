@@ -1,17 +1,17 @@
-"""The hand-over from the poll thread to the inference thread.
+"""What the two threads of a worker share: their context, and the hand-over from the one to the other.
 
-The poll thread brings assignments and work, the inference thread takes them; a request to go through the assignment
-again travels back. Work carries the epoch it was polled under. `full` tells the poll thread to pause.
+The poll thread hands over assignments and work, the inference thread takes them. A request for a new assignment goes
+the other way. Work carries the epoch under which it was polled. `full` tells the poll thread to pause.
 
     poll thread       restores P1, assign -> True         restores P2, assign -> False  | take_reassign, restores both
-    inference thread                       request_reassign: P1 waits no more           |                 opens both
+    inference thread                       request_reassign: P1 is forgotten            |                 opens both
 
-What was restored before a request is not opened after it: the poll thread restores all of it again, and a commit in
-between would move on from where that begins.
+Whatever was restored before a request is not opened after it: the poll thread restores it again. A commit in between
+could move the position past the point where the first restore begins.
 
-Waiting work is kept per partition in offset order and leaves in micro-batches, by size or by deadline. A batch takes a
-prefix of each partition, so the order inside one is never touched; who gives how much is decided by turns, so that a
-flood in one partition never starves another.
+Waiting work is kept per partition in offset order and leaves in micro-batches, when a batch is full or its deadline
+comes. A batch takes a prefix of each partition, so the order inside a partition never changes. Partitions give work by
+turns, so that a flood in one never starves another.
 
     size 4      p0: a b c d e f       batch: p0 a b | p1 g | p2 h
                 p1: g                        p0 c d e f
@@ -21,6 +21,7 @@ flood in one partition never starves another.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -29,15 +30,32 @@ from typing import Generic, TypeVar
 
 from pipeline.analysis.camera_streams import Decoded
 from pipeline.analysis.partition import Restored
-from pipeline.broker.contract import GroupToken
+from pipeline.broker.contract import Broker, GroupToken
+from pipeline.config.settings import Settings
+from pipeline.metrics import WorkerMetrics
 from pipeline.records.wire import Partition
 from pipeline.worker.lost_cameras import Suspicion
 
 Piece = TypeVar("Piece")
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """What every part of a worker works with."""
+
+    settings: Settings
+    broker: Broker
+    metrics: WorkerMetrics
+    slot: str
+    """Stable name of the worker: it decides whose unfinished transaction is aborted at the start."""
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds, for waiting and pauses."""
+    now_ns: Callable[[], int] = time.time_ns
+    """Wall time in nanoseconds since 1970, for ages and latencies."""
+
+
 class Batcher(Generic[Piece]):
-    """Work that waits for its batch. Not thread-safe; the caller locks."""
+    """Work that waits for its batch. Not thread-safe: the caller holds a lock."""
 
     def __init__(self, size: int, wait_seconds: float) -> None:
         self._size = size
@@ -45,7 +63,7 @@ class Batcher(Generic[Piece]):
         self._waiting: dict[Partition, deque[tuple[float, Piece]]] = {}
 
     def __len__(self) -> int:
-        """How much work is waiting."""
+        """Pieces of work that wait."""
         return sum(map(len, self._waiting.values()))
 
     def add(self, partition: Partition, work: Iterable[Piece], now: float) -> None:
@@ -53,28 +71,28 @@ class Batcher(Generic[Piece]):
         self._waiting.setdefault(partition, deque()).extend((now, one) for one in work)
 
     def drop(self, partition: Partition) -> None:
-        """Forget what waits of one partition."""
+        """Drop the waiting work of one partition."""
         self._waiting.pop(partition, None)
 
     def clear(self) -> None:
-        """Forget everything that waits."""
+        """Drop all waiting work."""
         self._waiting.clear()
 
     def ready_in(self, now: float) -> float | None:
-        """Seconds until a batch should run: 0 when it is full or its oldest work waited long enough; None: no work."""
+        """Seconds until a batch is due: 0 if it is full or its oldest work waited long enough; None: no work waits."""
         oldest = min((queue[0][0] for queue in self._waiting.values() if queue), default=None)
         if oldest is None:
             return None
         return 0.0 if len(self) >= self._size else max(0.0, oldest + self._wait - now)
 
     def take(self) -> dict[Partition, list[Piece]]:
-        """Take the next batch: at most `size` pieces of work, by turns across partitions, a prefix of each."""
+        """Take the next batch: at most `size` pieces of work, a prefix of each partition, dealt by turns."""
         shares = _shares({partition: len(queue) for partition, queue in self._waiting.items() if queue}, self._size)
         batch = {}
         for partition, share in shares.items():
             queue = self._waiting.pop(partition)
             batch[partition] = [queue.popleft()[1] for _ in range(share)]
-            if queue:  # behind the others, so that a short batch does not favour the same partitions again
+            if queue:  # goes behind the others, so that short batches do not favour the same partitions
                 self._waiting[partition] = queue
         return batch
 
@@ -93,14 +111,17 @@ def _shares(lengths: Mapping[Partition, int], size: int) -> dict[Partition, int]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One record on its way: being decoded, and the epoch it was polled under."""
+    """One record on its way to the inference thread, and the epoch under which it was polled."""
 
     epoch: int
     decoded: Future[Decoded]
 
 
-class Mailbox:
-    """What waits between the two threads. Thread-safe."""
+class Handover:
+    """Everything that waits between the two threads. Thread-safe.
+
+    size, wait_seconds: of a batch. limit: pieces of waiting work from which `full` is true.
+    """
 
     def __init__(self, size: int, wait_seconds: float, limit: int, monotonic: Callable[[], float]) -> None:
         self._batcher: Batcher[Work] = Batcher(size, wait_seconds)
@@ -117,9 +138,9 @@ class Mailbox:
     # The poll thread's side.
 
     def assign(self, restored: Restored, epoch: int) -> bool:
-        """Announce a partition that was restored; what waited of it is worthless.
+        """Hand over a restored partition; its waiting work is worthless and is dropped.
 
-        False while a request to go through the assignment again waits: it must be restored once more.
+        False while a request for a new assignment waits: the partition must be restored once more.
         """
         with self._changed:
             if self._reassign:
@@ -130,7 +151,7 @@ class Mailbox:
             return True
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
-        """Forget what waits of partitions that are no longer owned."""
+        """Drop whatever waits of partitions that are no longer owned."""
         gone = set(partitions)
         with self._changed:
             for partition in gone:
@@ -144,14 +165,14 @@ class Mailbox:
             self._changed.notify_all()
 
     def publish(self, token: GroupToken | None) -> None:
-        """Make a poll's group membership the one to commit with; call it after the poll's revocations were applied."""
+        """Set the group membership to commit with. Call it after the revocations of the same poll were applied."""
         with self._changed:
             self._token = token
             self._changed.notify_all()
 
     @property
     def full(self) -> bool:
-        """True while more waits than the inference thread should be given."""
+        """True while so much work waits that the poll thread should pause."""
         with self._changed:
             return len(self._batcher) >= self._limit
 
@@ -162,25 +183,27 @@ class Mailbox:
             return not len(self._batcher)
 
     def take_reassign(self) -> bool:
-        """True once after each request to go through the assignment again."""
+        """True once after each request for a new assignment."""
         with self._changed:
-            asked, self._reassign = self._reassign, False
-            return asked
+            requested, self._reassign = self._reassign, False
+            return requested
 
     def request_leave(self) -> None:
-        """Ask the inference thread to take everything off the path and to request a new assignment: only it knows when
-        no commit of an older epoch is under way."""
+        """Have the inference thread close every partition and request a new assignment.
+
+        Only that thread knows when no commit of an older epoch is under way.
+        """
         with self._changed:
             self._leave = True
 
     def take_suspicions(self) -> Mapping[Partition, Suspicion]:
-        """The newest suspicions, once."""
+        """The newest suspicions; each is returned once."""
         with self._changed:
             taken, self._suspicions = self._suspicions, {}
             return taken
 
     def stop(self) -> None:
-        """Nothing more will come."""
+        """End the hand-over: nothing more will come."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -206,9 +229,9 @@ class Mailbox:
             return None
 
     def request_reassign(self) -> dict[Partition, int]:
-        """Ask the poll thread to go through the assignment again with every partition it owns.
+        """Have the poll thread go through the assignment step again with every partition that it owns.
 
-        Nothing waits any more; returns the epochs of the partitions that waited to be opened.
+        Everything that waits is dropped. Returns the epochs of the partitions that waited to be opened.
         """
         with self._changed:
             self._reassign, self._leave = True, False
@@ -218,18 +241,18 @@ class Mailbox:
             return waiting
 
     def take_leave(self) -> bool:
-        """True once after each request to take everything off the path."""
+        """True once after each request to close every partition."""
         with self._changed:
-            asked, self._leave = self._leave, False
-            return asked
+            requested, self._leave = self._leave, False
+            return requested
 
     def suspect(self, suspicions: Mapping[Partition, Suspicion]) -> None:
-        """Ask the poll thread to say who is lost."""
+        """Have the poll thread mark these cameras as lost, once their partitions were processed far enough."""
         with self._changed:
             self._suspicions = suspicions
 
     def membership(self, seconds: float) -> GroupToken | None:
-        """Group membership to commit with; during a rebalance, wait up to `seconds` for that of the next poll."""
+        """Group membership to commit with. During a rebalance, waits up to `seconds` for that of the next poll."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._stopped or self._token is None or self._token.current(), max(0.0, seconds)
@@ -238,6 +261,6 @@ class Mailbox:
 
     @property
     def stopped(self) -> bool:
-        """True when nothing more will come."""
+        """True once nothing more will come."""
         with self._changed:
             return self._stopped

@@ -1,6 +1,6 @@
-"""Label sets by version, and what an engine makes of them.
+"""Label sets by version, and their embedded form for one engine.
 
-A version whose control record was compacted away stands for the smallest version above it that still exists.
+The control topic is compacted. A version whose record is gone stands for the smallest version above it that exists.
 """
 
 from __future__ import annotations
@@ -17,90 +17,94 @@ from pipeline.analysis.partition import LabelView
 from pipeline.errors import BrokerTimeout
 
 EMPTY = -1
-"""Version of the empty set, before the control topic said anything."""
+"""Version of the empty set, which is in force before the first control record."""
 KEPT_STRAYS = 1000
-"""Versions that were never written and are remembered as such; an older one that comes again is asked for again."""
-KEPT_VIEWS = 16
-"""Embedded sets that are kept; an older one that is still needed is embedded again."""
+"""Versions that were never written and are remembered as such. An older one that comes again is looked up again."""
+KEPT_LABEL_VIEWS = 16
+"""Embedded sets that are kept. An older one is embedded again when it is needed."""
 
 log = structlog.get_logger(__name__)
 
 
-class KnownSets:
-    """Label sets by version, whatever engine they are for. Thread-safe.
+class LabelHistory:
+    """Label sets by version, independent of any engine. Thread-safe.
 
-    No clock decides which set a version stands for, only what the control topic holds: whoever asks for a version that
-    is not known waits until the topic was read to an end that was looked up after the question.
+    No clock decides which set a version stands for, only the content of the control topic. A caller that needs an
+    unknown version requests a catch-up and waits until the topic was read to an end that was looked up afterwards.
     """
 
     def __init__(self, *, complete: bool = False, limit_seconds: float = 30.0) -> None:
-        """complete: all sets are put before the first is asked for, as in a replay; nobody answers questions.
+        """complete: every set is put before the first is needed, as in a replay; nobody serves catch-up requests.
 
-        limit_seconds: how long the control topic may be out of reach before a question fails.
+        limit_seconds: how long the control topic may be out of reach before a lookup fails.
         """
         self._limit = limit_seconds
         self._sets: dict[int, LabelSet] = {EMPTY: LabelSet()}
         self._versions = [EMPTY]
         self._read: float = math.inf if complete else 0
-        """Every version below was seen, if it exists."""
+        """Every existing version below this offset is known."""
         self._strays: dict[int, None] = {}
-        self._asked = self._answered = 0
+        self._requested = self._served = 0
         self._changed = threading.Condition()
 
     def put(self, labels: LabelSet) -> None:
-        """Make a set known; versions come in order."""
+        """Add a set; versions come in order."""
         with self._changed:
             if labels.version > self._versions[-1]:
                 self._sets[labels.version] = labels
                 self._versions.append(labels.version)
                 self._changed.notify_all()
 
-    def seen(self, sets: LabelSets) -> None:
-        """Make known what the control topic says after one more record."""
+    def add(self, sets: LabelSets) -> None:
+        """Add the set that is in force after one more record of the control topic."""
         self.put(in_force(sets))
 
     @property
     def newest(self) -> LabelSet:
-        """The newest set that is known."""
+        """The newest known set."""
         with self._changed:
             return self._sets[self._versions[-1]]
 
     def __call__(self, version: int) -> LabelSet:
-        """The set that a version stands for; one that is on its way is waited for.
+        """The set that a version stands for; waits for one that is still unknown.
 
-        A version that was compacted away is the smallest above it, else the newest below. One that the topic does not
-        reach was never written, since its marker comes after it: then the newest known stands for it, so that a stray
-        marker stops nobody. Raises BrokerTimeout while the control topic cannot be read.
+        A version that was compacted away stands for the smallest version above it, else for the newest below it. A
+        version beyond the end of the topic was never written, since a marker is written after its control record. It
+        stands for the newest known set, so that a stray marker stops no partition.
+        Raises BrokerTimeout if the control topic cannot be read.
         """
         with self._changed:
             if version not in self._sets and version >= self._read and version not in self._strays:
-                self._ask(version)
+                self._wait_for(version)
             known = min(bisect.bisect_left(self._versions, version), len(self._versions) - 1)
             return self._sets[self._versions[known]]
 
     @property
-    def question(self) -> int | None:
-        """Number of the newest question that waits for an answer, None where none does."""
+    def catch_up_request(self) -> int | None:
+        """Number of the newest catch-up request that was not served yet; None: there is none."""
         with self._changed:
-            return self._asked if self._asked > self._answered else None
+            return self._requested if self._requested > self._served else None
 
-    def wait_for_question(self, seconds: float) -> None:
-        """Wait until somebody asks, at most so long."""
+    def wait_for_request(self, seconds: float) -> None:
+        """Wait for a catch-up request, at most so long."""
         with self._changed:
-            self._changed.wait_for(lambda: self._asked > self._answered, seconds)
+            self._changed.wait_for(lambda: self._requested > self._served, seconds)
 
-    def answer(self, question: int, read: int) -> None:
-        """The control topic was read to offset `read`, which was its end after this question; 0 is no question."""
+    def caught_up(self, request: int, read: int) -> None:
+        """Note that the control topic was read to offset `read`, its end as looked up after this request.
+
+        request: a number from `catch_up_request`; 0 serves none.
+        """
         with self._changed:
-            self._answered = max(self._answered, question)
+            self._served = max(self._served, request)
             self._read = max(self._read, read)
             self._changed.notify_all()
 
-    def _ask(self, version: int) -> None:
-        self._asked += 1
+    def _wait_for(self, version: int) -> None:
+        self._requested += 1
         self._changed.notify_all()
-        question = self._asked
-        if not self._changed.wait_for(lambda: version in self._sets or self._answered >= question, self._limit):
+        request = self._requested
+        if not self._changed.wait_for(lambda: version in self._sets or self._served >= request, self._limit):
             raise BrokerTimeout(
                 f"label set {version} is not known, and the control topic was not read to its end in "
                 f"{self._limit:g} s; it is tried again"
@@ -112,23 +116,23 @@ class KnownSets:
             log.error("a marker names a label set that does not exist", version=version, newest=self._versions[-1])
 
 
-class Views:
-    """Label sets by version in the embedding space of one engine, embedded when they are first needed. Thread-safe."""
+class LabelViews:
+    """Label sets by version in the embedding space of one engine, embedded when first needed. Thread-safe."""
 
-    def __init__(self, embed: Callable[[LabelSet], LabelView], known: KnownSets) -> None:
-        self.known = known
+    def __init__(self, embed: Callable[[LabelSet], LabelView], history: LabelHistory) -> None:
+        self.history = history
         self._embed = embed
-        self._views: dict[int, LabelView] = {}
+        self._embedded: dict[int, LabelView] = {}
         self._embedding = threading.Lock()
 
     def __call__(self, version: int) -> LabelView:
-        """The view of a version; raises what `known` raises."""
-        labels = self.known(version)
-        if (view := self._views.get(labels.version)) is not None:
-            return view
-        with self._embedding:  # one that is there already is had above: nobody waits for another's seconds
-            if labels.version not in self._views:
-                self._views[labels.version] = self._embed(labels)
-                for old in list(self._views)[:-KEPT_VIEWS]:
-                    del self._views[old]
-            return self._views[labels.version]
+        """The embedded set that a version stands for. Raises what `history` raises."""
+        labels = self.history(version)
+        if (found := self._embedded.get(labels.version)) is not None:
+            return found  # without the lock: nobody waits while another set is embedded
+        with self._embedding:
+            if labels.version not in self._embedded:
+                self._embedded[labels.version] = self._embed(labels)
+                for old in list(self._embedded)[:-KEPT_LABEL_VIEWS]:
+                    del self._embedded[old]
+            return self._embedded[labels.version]

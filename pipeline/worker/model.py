@@ -1,6 +1,6 @@
-"""What a worker needs of a bundle: its engine, its window, its pictures, its labels.
+"""A loaded bundle in a worker: its engine, its window, how pictures and labels are prepared for it.
 
-`Equipment` is what depends on the bundle and changes all at once in a swap.
+`Equipment` is everything that depends on the bundle; a swap replaces it as a whole.
 """
 
 from __future__ import annotations
@@ -32,36 +32,35 @@ from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.records.jpeg import decode_jpeg
 from pipeline.records.labels import Label
 from pipeline.worker.decoding import Prepare
-from pipeline.worker.label_views import Views
+from pipeline.worker.label_views import LabelViews
 from pipeline.worker.overload import Relief, steps
-
-
-@dataclass(frozen=True, slots=True)
-class Equipment:
-    """An engine and everything that only meets an engine of its kind."""
-
-    engine: Engine
-    geometry: Geometry
-    prepare: Prepare
-    views: Views
-    steps: tuple[Relief, ...] = ()
-    """What may be left out under overload, least first; the first leaves out nothing."""
-
-
-@dataclass(slots=True)
-class Swap:
-    """Equipment on its way to the inference thread, from any other."""
-
-    asked: Equipment | None = None
-    """Taken at the next commit, and None again once nothing works with the old equipment any more."""
-
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Equipment:
+    """An engine and everything that fits this engine only."""
+
+    engine: Engine
+    geometry: Geometry
+    prepare: Prepare
+    label_views: LabelViews
+    steps: tuple[Relief, ...] = ()
+    """What may be left out under overload, least first; the first entry leaves out nothing."""
+
+
+@dataclass(slots=True)
+class SwapRequest:
+    """Equipment on its way to the inference thread, set by any other thread."""
+
+    equipment: Equipment | None = None
+    """Taken at the next commit. It is None again once nothing works with the old equipment."""
+
+
+@dataclass(frozen=True, slots=True)
 class BundleLabels:
-    """A version of the label set in a bundle's embedding space; a `lanes.LabelView`."""
+    """A version of the label set in a bundle's embedding space; a `partition.LabelView`."""
 
     version: int
     labels: tuple[Label, ...]
@@ -69,15 +68,15 @@ class BundleLabels:
     window: Window
     calibrated: Calibration
     defaults: Mapping[str, float | None]
-    """The deployment's own thresholds; None: as the bundle was calibrated."""
+    """The deployment's own thresholds; None: as calibrated."""
     _rules: dict[tuple[str, int], EventRules] = field(default_factory=dict)
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
-        """Probabilities by the temporal head's embeddings, float32 [m, L]."""
+        """Probabilities from the temporal head's embeddings [m, D], float32 [m, L]."""
         return scoring.score(self.scorer, head)
 
     def rules(self, camera: str, rate: int) -> EventRules:
-        """Thresholds of one camera; made once. Raises ConfigurationError where they contradict each other."""
+        """Thresholds of one camera, made once. Raises ConfigurationError if they contradict each other."""
         if (camera, rate) not in self._rules:
             resolved = thresholds.resolve(
                 self.labels,
@@ -92,10 +91,13 @@ class BundleLabels:
 
 
 class Model:
-    """A loaded bundle, ready for work. Its engine belongs to one thread; `prepare` may be called from any."""
+    """A loaded bundle. Its engine belongs to one thread; `prepare` may be called from any."""
 
     def __init__(self, bundle: Bundle, settings: Settings, *, cache: Path | None = None) -> None:
-        """Load and probe. cache: folder for the embeddings of labels; None keeps none. Raises EngineError."""
+        """Load and probe. cache: folder for the embeddings of labels; None: no cache.
+
+        Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
+        """
         worker, manifest = settings.worker, bundle.manifest
         check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
         self.bundle = bundle
@@ -111,7 +113,7 @@ class Model:
                 f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
                 "choose a bundle without memory"
             )
-        self._texts = TextEncoder(bundle, cache=cache)
+        self._texts = TextEncoder(bundle, cache=cache, threads=worker.threads or None)
         self._calibrated = thresholds.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
@@ -124,10 +126,10 @@ class Model:
             raise BadRecordError("jpeg", f"a frame that the bundle cannot take: {error}") from error
 
     def embed(self, labels: LabelSet) -> LabelView:
-        """Make a label set ready for scoring, one call at a time.
+        """Embed a label set for scoring, one call at a time.
 
         A label that this bundle cannot use (its text is too long, its thresholds contradict each other) is left out and
-        logged: whoever added it must not stop the others.
+        logged: it must not stop the others.
         """
         embedded = [(label, found) for label in labels.labels if (found := self._embedded(label)) is not None]
         usable = tuple(label for label, _ in embedded)
@@ -141,7 +143,7 @@ class Model:
         return BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
 
     def _embedded(self, label: Label) -> Embeddings | None:
-        """A label's embeddings, float32 [1, P, D]; None for one that cannot be watched for."""
+        """A label's embeddings, float32 [1, P, D]; None if it cannot be watched for."""
         try:
             thresholds.resolve([label], self._calibrated, self._defaults, rate=1)
             return self._texts.embed_labels([label.text])
@@ -158,7 +160,7 @@ class Model:
 def load_model(settings: Settings, *, allow_draft: bool = False, cache: Path | None = None) -> Model:
     """Load the bundle that the settings name. Raises EngineError, ConfigurationError.
 
-    cache: folder in which embeddings of labels are kept from run to run, by embedding space; None keeps none.
+    cache: folder in which embeddings of labels are kept from run to run, by embedding space; None: no cache.
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
     return Model(bundle, settings, cache=cache)

@@ -1,8 +1,9 @@
-"""What to leave out when there is more to do than time, and when (ARCHITECTURE 5d). Pure.
+"""Load shedding: what to leave out under overload, and when (ARCHITECTURE 5d). Pure.
 
-In this order, one step at a time: analyse every other item (a multiple that the bundle allows), judge fewer windows (a
-longer stride; first for clip bundles, where a window is what costs), leave out cameras of low priority. A worker falls
-behind when the records it takes are old and do not get younger: one that catches up after a pause is left alone.
+The steps, one at a time: use only every n-th item (a multiple that the bundle allows), score fewer windows (a longer
+stride), leave out cameras of low priority. Clip bundles begin with the stride, because their cost lies in the windows.
+A worker is overloaded if the records that it takes are old and do not get younger. One that catches up after a pause
+is not.
 """
 
 from __future__ import annotations
@@ -15,33 +16,34 @@ from typing import Literal
 from pipeline.analysis.camera_streams import Geometry
 
 OLD_SECONDS = 5.0
-"""Records older than this when they are taken are a backlog."""
+"""Records that are older than this when they are taken form a backlog."""
 YOUNG_SECONDS = 1.0
+"""Up to this age of its records a worker keeps up."""
 RISE_SECONDS = 30.0
-"""How long a backlog must last, without shrinking, before the next step is taken."""
+"""How long a backlog must last without shrinking before the next step is taken."""
 _ENOUGH_SECONDS = 0.9 * RISE_SECONDS
-"""How much of that must have been seen."""
+"""The part of that time which the observed batches must cover."""
 CALM_SECONDS = 2.0
 """A worker that keeps up runs out of work at least this often."""
 FALL_SECONDS = 60.0
-"""How long there must be none before a step is taken back."""
+"""How long there must be no backlog before a step is taken back."""
 SHARES = (0.25, 0.5, 0.75)
-"""Parts of the cameras that are left out by the last steps; never all of them."""
+"""Shares of the cameras that the last steps leave out; never all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relief:
-    """How much is left out."""
+    """What one step leaves out."""
 
     geometry: Geometry
     share: float = 0.0
-    """Part of the cameras."""
+    """Share of the cameras that are left out."""
 
 
 def steps(
     geometry: Geometry, multiples: Sequence[int], strides: Sequence[int], kind: Literal["frame", "clip"]
 ) -> tuple[Relief, ...]:
-    """Everything that may be left out, least first; the first entry leaves out nothing.
+    """All steps, mildest first; the first entry leaves out nothing.
 
     multiples: of the bundle's own tick, as its manifest allows them; strides likewise.
     """
@@ -55,9 +57,9 @@ def steps(
 
 
 def left_out(cameras: Mapping[str, int], share: float) -> frozenset[str]:
-    """Which cameras to leave out: those of the lowest priority first, then by id.
+    """The cameras to leave out: lowest priority first, then by id.
 
-    cameras: priority of each. share: part of them; at least one camera stays.
+    cameras: priority of each. share: of the cameras; at least one camera stays.
     """
     ranked = sorted(cameras, key=lambda camera: (cameras[camera], camera))
     return frozenset(ranked[: min(round(len(ranked) * share), max(len(ranked) - 1, 0))])
@@ -65,35 +67,40 @@ def left_out(cameras: Mapping[str, int], share: float) -> frozenset[str]:
 
 @dataclass(slots=True)
 class Pressure:
-    """How many steps are taken, from how old the records are. Times are monotonic seconds."""
+    """Decides the number of steps to take by the age of the records. Times are monotonic seconds."""
 
     highest: int
+    """The last step."""
     level: int = 0
+    """The step that is taken now."""
     _ages: deque[tuple[float, float]] = field(default_factory=deque)
+    """Time and record age of each recent batch."""
     _changed: float = float("-inf")
-    """When the level changed, or the watch began anew."""
+    """When the level last changed, or the observation was restarted."""
     _troubled: float = float("-inf")
+    """When records were last too old."""
     _ahead: float = 0.0
-    """Seconds that this machine's clock seems to be ahead of the broker's."""
+    """Seconds by which this machine's clock seems to be ahead of the broker's."""
     _idle: float = float("-inf")
-    """When nothing else waited last, and since when that was so again and again."""
+    """When the worker last ran out of work."""
     _calm: float = float("inf")
+    """Since when it has run out of work again and again."""
 
     def restart(self, now: float) -> None:
-        """What was seen so far says nothing any more: other partitions are worked on, with backlogs of their own."""
+        """Forget the observations: other partitions are worked on now, with backlogs of their own."""
         self._ages.clear()
         self._changed = now
 
     def observe(self, now: float, age_seconds: float, *, idle: bool = False) -> int:
-        """Take note of the age of the records of a batch; return the level from now on.
+        """Observe the age of a batch; return the level from now on.
 
-        age_seconds: this machine's clock less the broker's at their arrival. idle: nothing else waits here.
+        age_seconds: this machine's clock minus the broker's time stamp of the oldest record. idle: no other work waits.
         """
         self._ages.append((now, age_seconds))
         while self._ages[0][0] < now - RISE_SECONDS:
             self._ages.popleft()
         keeps_up = self._compare_clocks(now, age_seconds, idle)
-        if age_seconds - self._ahead > YOUNG_SECONDS and not keeps_up:  # brokers' clocks differ among themselves too
+        if age_seconds - self._ahead > YOUNG_SECONDS and not keeps_up:  # the clocks of brokers differ as well
             self._troubled = now
         if self._falls_behind(now) and self.level < self.highest:
             self._change(now, +1)
@@ -102,9 +109,10 @@ class Pressure:
         return self.level
 
     def _compare_clocks(self, now: float, age_seconds: float, idle: bool) -> bool:
-        """Whoever runs out of work again and again keeps up: the age that is left is how far the clocks are apart.
+        """True if the worker keeps up, because it runs out of work again and again.
 
-        Once is not enough: while nobody fetches for it, a worker far behind runs out of work too.
+        The age that its records still have is then the difference of the clocks. Running out once is not enough: a
+        worker far behind also does while its consumer fetches nothing.
         """
         if idle:
             self._calm = now if now - self._idle > CALM_SECONDS else self._calm

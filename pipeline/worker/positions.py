@@ -1,11 +1,11 @@
-"""What a commit says about a partition, in the form that the broker stores."""
+"""The committed position of a partition, in the form that the broker stores."""
 
 from __future__ import annotations
 
+from engines.canonical import canonical_json
 from engines.strict_json import parse_json
 from pipeline.analysis.rewind import Committed
 from pipeline.broker.contract import Position
-from pipeline.records.wire import canonical_json
 
 METADATA_LIMIT = 4096
 """Bytes of metadata that a broker stores with a committed offset (`offset.metadata.max.bytes`)."""
@@ -14,7 +14,7 @@ _LARGEST = 2**63
 
 
 def encode_position(committed: Committed) -> Position:
-    """Put a committed position into broker form: P, and {r, s, v} as metadata."""
+    """The broker form of a committed position: P, and {r, s, v} as metadata. Raises ValueError if that is too long."""
     metadata = canonical_json({"r": committed.rewind, "s": committed.state, "v": committed.labels}).decode()
     if len(metadata) > METADATA_LIMIT:
         raise ValueError(f"metadata of a commit has {len(metadata)} bytes, at most {METADATA_LIMIT} are stored")
@@ -22,9 +22,12 @@ def encode_position(committed: Committed) -> Position:
 
 
 def decode_position(position: Position) -> Committed | None:
-    """Read a committed position; None when no worker wrote it, for example when a tool moved the group."""
+    """Read a committed position. None if no worker wrote it, for example if a tool moved the group.
+
+    A tool that copies positions may end their metadata with NUL, as C strings end.
+    """
     try:
-        found = parse_json(position.metadata)
+        found = parse_json(position.metadata.rstrip("\0"))
         rewind, state, labels = found["r"], found["s"], found["v"]
     except (ValueError, KeyError, TypeError):
         return None

@@ -1,34 +1,29 @@
-"""The worker: the one file that knows the whole order (ARCHITECTURE 5).
+"""The worker: the one module that knows the whole order (ARCHITECTURE 5).
 
     poll thread       poll -> ownership -> assignment step -> hand over (decode threads) -> pause or resume
-                        |  mailbox: assignments, work with its epoch     ^  assign again, silent cameras
-    inference thread    `-> open lanes -> encode, embed, score, decide -> commit
+                        |  assignments, work with its epoch              ^  requests for a new assignment, lost cameras
+    inference thread    `-> open partitions -> encode, embed, score, decide -> commit
 
-Starting: the transactional producer first, which aborts what a predecessor left open; then the consumer, so that
-positions are read afterwards; then the inference thread. Stopping: no more polls, a last commit, then the group is
-left.
+Start: first the transactional producer, which aborts what a predecessor left open; then the consumer, so that positions
+are read afterwards; then the inference thread. Stop: no more polls, a last commit, then leave the group.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import structlog
 
-from pipeline.broker.contract import Broker
-from pipeline.config.settings import Settings
 from pipeline.errors import TransientError
-from pipeline.metrics import WorkerMetrics
 from pipeline.records.wire import Partition
 from pipeline.worker.epochs import Epochs
-from pipeline.worker.handover import Mailbox
-from pipeline.worker.inference_thread import Inference
-from pipeline.worker.model import Equipment, Swap
-from pipeline.worker.poll_thread import Polling
+from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.inference_thread import InferenceThread
+from pipeline.worker.model import Equipment, SwapRequest
+from pipeline.worker.poll_thread import PollThread
 
 STALLED_SECONDS = 60.0
 """A loop that did not turn for this long is dead."""
@@ -38,70 +33,58 @@ AWAY_SECONDS = 0.5
 log = structlog.get_logger(__name__)
 
 
-def no_failure(step: str) -> None:
-    """The fail points of production: nothing happens."""
-
-
 class Worker:
     """One consumer, one engine. `run` belongs to the thread that polls; everything else may be called from any."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        broker: Broker,
-        equipment: Equipment,
-        metrics: WorkerMetrics,
-        *,
-        slot: str,
-        monotonic: Callable[[], float] = time.monotonic,
-        now_ns: Callable[[], int] = time.time_ns,
-        fail: Callable[[str], None] = no_failure,
-    ) -> None:
-        self._settings, self._broker, self._equipment, self._metrics = settings, broker, equipment, metrics
-        self._slot, self._monotonic, self._now_ns, self._fail = slot, monotonic, now_ns, fail
-        worker = settings.worker
+    def __init__(self, context: WorkerContext, equipment: Equipment) -> None:
+        self._context, self._equipment, self._monotonic = context, equipment, context.monotonic
+        worker = context.settings.worker
         limit = max(worker.queue_batches * worker.batch_frames, 1)
-        self._mailbox = Mailbox(worker.batch_frames, worker.batch_milliseconds / 1000, limit, monotonic)
+        self._handover = Handover(worker.batch_frames, worker.batch_milliseconds / 1000, limit, self._monotonic)
         self._epochs = Epochs()
-        self._turned = {"poll": monotonic(), "inference": monotonic()}
+        self._turned = {"poll": self._monotonic(), "inference": self._monotonic()}
         self._failure: BaseException | None = None
-        self._polling: Polling | None = None
-        self._swap = Swap()
+        self._poll_thread: PollThread | None = None
+        self._swap = SwapRequest()
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; then commit what is decided and leave the group.
 
         Raises FencedError, AuthenticationError, ConfigurationError, and TransientError while nothing was reached yet.
         """
+        settings, broker = self._context.settings, self._context.broker
         with ExitStack() as stack:
-            inference = self._start_inference()
+            inference = InferenceThread(
+                self._context,
+                self._equipment,
+                self._swap,
+                self._handover,
+                self._epochs,
+                turned=lambda: self._note_turn("inference"),
+            )
             stack.callback(inference.close)
-            producer = self._broker.producer()
+            producer = broker.producer()
             stack.callback(producer.close)
-            worker = self._settings.worker
-            consumer = self._broker.group_consumer(
-                self._settings.topics.name("frames"), worker.group, worker.session_seconds, self._slot
+            worker = settings.worker
+            consumer = broker.group_consumer(
+                settings.topics.name("frames"), worker.group, worker.session_seconds, self._context.slot
             )
             stack.callback(consumer.close)
-            self._polling = polling = Polling(
-                self._settings,
-                self._broker,
+            self._poll_thread = poll_thread = PollThread(
+                self._context,
                 consumer,
                 producer,
                 equipment=lambda: inference.equipment,
-                mailbox=self._mailbox,
+                handover=self._handover,
                 epochs=self._epochs,
-                metrics=self._metrics,
-                monotonic=self._monotonic,
-                fail=self._fail,
             )
             pool = stack.enter_context(ThreadPoolExecutor(worker.decode_threads, "decode"))
             thread = threading.Thread(target=self._infer, args=(inference,), name="inference", daemon=True)
             thread.start()
             try:
-                self._poll(polling, pool, stop)
+                self._poll(poll_thread, pool, stop)
             finally:
-                self._mailbox.stop()
+                self._handover.stop()
                 thread.join()
         if self._failure is not None:
             raise self._failure
@@ -111,68 +94,52 @@ class Worker:
         return self._epochs.owned()
 
     def labelled(self) -> Mapping[Partition, tuple[int, int]]:
-        """The partitions that are being worked on: epoch, and version of the labels that it began with."""
-        began = dict(self._polling.labels) if self._polling is not None else {}
+        """The partitions that are being worked on: epoch, and label version with which the epoch began."""
+        began = dict(self._poll_thread.labels) if self._poll_thread is not None else {}
         return {one: (epoch, began[one]) for one, epoch in self._epochs.owned().items() if one in began}
 
     def swap(self, equipment: Equipment) -> None:
         """Take another bundle at the next commit; open events go on under their ids."""
-        self._swap.asked = equipment
+        self._swap.equipment = equipment
 
     @property
     def swapping(self) -> bool:
-        """True until a swap that was asked for has begun."""
-        return self._swap.asked is not None
+        """True until a requested swap has taken place."""
+        return self._swap.equipment is not None
 
     def end_with(self, error: BaseException) -> None:
-        """Have `run` end and raise this: something that belongs to the worker cannot go on."""
+        """Have `run` end and raise this: a part of the worker cannot go on."""
         self._failure = self._failure or error
 
     def live(self) -> str | None:
-        """None while both loops turn, else which one does not."""
+        """None while both loops turn, else the one that does not."""
         late = [name for name, at in self._turned.items() if self._monotonic() - at > STALLED_SECONDS]
         return f"the {late[0]} loop has not turned for {STALLED_SECONDS:g} s" if late else None
 
     def ready(self) -> str | None:
         """None while partitions are being worked on, else what is missing."""
-        if self._polling is None or not self._polling.connected:
+        if self._poll_thread is None or not self._poll_thread.connected:
             return "the broker is away"
         return None if self._epochs.owned() else "no partitions are assigned"
 
-    def _start_inference(self) -> Inference:
-        return Inference(
-            self._settings,
-            self._broker,
-            slot=self._slot,
-            equipment=self._equipment,
-            swap=self._swap,
-            mailbox=self._mailbox,
-            epochs=self._epochs,
-            metrics=self._metrics,
-            monotonic=self._monotonic,
-            now_ns=self._now_ns,
-            fail=self._fail,
-            turned=lambda: self._turn("inference"),
-        )
-
-    def _poll(self, polling: Polling, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
+    def _poll(self, poll_thread: PollThread, pool: ThreadPoolExecutor, stop: threading.Event) -> None:
         while not stop.is_set() and self._failure is None:
-            self._turn("poll")
+            self._note_turn("poll")
             try:
-                polling.turn(pool)
+                poll_thread.turn(pool)
             except TransientError as error:
-                polling.connected = False
+                poll_thread.connected = False
                 log.warning("the broker is away", reason=str(error))
                 stop.wait(AWAY_SECONDS)
 
-    def _infer(self, inference: Inference) -> None:
+    def _infer(self, inference: InferenceThread) -> None:
         try:
-            while not self._mailbox.stopped:
-                self._turn("inference")
+            while not self._handover.stopped:
+                self._note_turn("inference")
                 inference.turn()
             inference.commit()
         except BaseException as error:  # raised again by the poll thread, which ends the process
             self.end_with(error)
 
-    def _turn(self, which: str) -> None:
+    def _note_turn(self, which: str) -> None:
         self._turned[which] = self._monotonic()

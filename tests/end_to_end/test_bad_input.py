@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline import child_process
 from pipeline.analysis.ticks import tick_ns
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
-from pipeline.broker.reading import partitions_of, read_to_end
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
@@ -36,12 +36,6 @@ JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, col
 SCENES = ("grey",) * 10 + ("cyan",) * 12 + ("grey",) * 12 + ("cyan",) * 8 + ("grey",) * 10
 TWENTY_MEGABYTES = 20_000_000
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows colours."""
-    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", frames=4)
 
 
 def configure(folder: Path, node: BrokerNode, bundle: Path, **more: Any) -> Path:
@@ -70,15 +64,6 @@ def configure(folder: Path, node: BrokerNode, bundle: Path, **more: Any) -> Path
 def settings(tmp_path: Path, broker_node: BrokerNode, bundle: Path) -> Settings:
     """A deployment whose cluster takes even a frame of 20 MB."""
     return load(configure(tmp_path, broker_node, bundle, kafka={"max_message_bytes": TWENTY_MEGABYTES + 100_000}))
-
-
-@pytest.fixture
-def broker(settings: Settings) -> Iterator[Broker]:
-    """A client of the shared broker, the deployment's topics created."""
-    made = connect(settings.kafka)
-    apply_topics(made, settings)
-    yield made
-    made.close()
 
 
 def command(folder: Path, *options: str) -> list[str]:
@@ -134,11 +119,8 @@ def publish(node: BrokerNode, topic: str, messages: Sequence[Message]) -> None:
 
 def read(broker: Broker, topic: str) -> list[Record]:
     """Committed records of a topic, by partition and offset."""
-    reader = broker.reader(partitions_of(broker, topic))
-    try:
-        return sorted(read_to_end(reader, 20), key=lambda record: (record.partition, record.offset))
-    finally:
-        reader.close()
+    records = read_all(broker, partitions_of(broker, topic))
+    return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 def what(event: ActionEvent) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from engines.text.text_bank import TextEncoder
 from pipeline.demo import WATCHED
 from pipeline.demo.recordings import recording
 from pipeline.demo.replayed import run_replay
-from trainer.demo_model import LARGEST_BYTES
+from trainer.demo.demo_model import LARGEST_BYTES
 from trainer.scenes.vocabulary import ACTIONS
 
 SHIPPED = Path(str(files("engines.bundles") / "demo"))

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import Picture, SourceSettings
 from pipeline.errors import AuthenticationError, CameraRefused
+from pipeline.health import accepts_connections
+from pipeline.local.ports import free_port
 from pipeline.local.test_card import number_of, write_test_card
 from pipeline.testing import first_pictures
 
@@ -97,23 +98,10 @@ def python_server(film: Path) -> Iterator[Server]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
     server = Server(process, port)
     try:
-        assert eventually(lambda: listens(port))
+        assert eventually(lambda: accepts_connections(("127.0.0.1", port)))
         yield server
     finally:
         server.end()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    """True when somebody accepts connections."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -198,11 +186,11 @@ def test_gst_names_no_such_path(gst_server: Server) -> None:
 def test_the_cameras_clock_is_taken_up_with_the_first_report(gst_server: Server) -> None:
     """Its first report comes late: one session by arrival, then one by its clock, a fraction of a second apart."""
     with reading(SourceSettings(gst_server.url("door"))) as door:
-        assert door.until(lambda: door.camera.health().clock == "rtcp" and len(door.frames) > 16)
-        health = door.camera.health()
+        assert door.until(lambda: door.camera.condition().clock == "rtcp" and len(door.frames) > 16)
+        condition = door.camera.condition()
 
-    assert health.clock_offset_seconds is not None
-    assert abs(health.clock_offset_seconds) < 2
+    assert condition.clock_offset_seconds is not None
+    assert abs(condition.clock_offset_seconds) < 2
     sessions = {frame.session: frame.clock for frame in door.frames}
     assert list(sessions.values()) in (["arrival", "rtcp"], ["rtcp"])
 
@@ -215,12 +203,12 @@ def test_a_frozen_server_is_a_stall_and_a_killed_one_comes_back(gst_server: Serv
         with reading(settings) as door:
             assert door.until(lambda: len(door.frames) >= 4)
             server.process.send_signal(signal.SIGSTOP)
-            assert door.until(lambda: door.camera.health().stalls >= 1)
+            assert door.until(lambda: door.camera.condition().stalls >= 1)
             server.process.send_signal(signal.SIGCONT)
             frozen = door.frames[-1].session
             assert door.until(lambda: door.frames[-1].session > frozen)
             server.end()
-            assert door.until(lambda: door.camera.health().condition == "offline")
+            assert door.until(lambda: door.camera.condition().state == "offline")
             server = gst(film, port=server.port)
             killed = door.frames[-1].session
             assert door.until(lambda: door.frames[-1].session > killed)

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -33,19 +32,20 @@ from engines.testing import COLOURS, tiny_bundle
 from pipeline import child_process
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
-from pipeline.broker.reading import partitions_of, read_to_end
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, TransientError
-from pipeline.ingest.other_publishers import Hearing
+from pipeline.ingest.other_publishers import OtherPublishers
 from pipeline.local.broker_node import BrokerNode
+from pipeline.local.ports import free_port
 from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.frames import FrameRecord, decode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.wire import Message, Partition, Record
-from pipeline.replay.replay import Replay, known_sets, read_all, replay_topic
-from pipeline.worker.label_views import Views
+from pipeline.replay.replay import Replay, label_history, replay_topic
+from pipeline.worker.label_views import LabelViews
 from pipeline.worker.model import load_model
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1500)]
@@ -89,7 +89,7 @@ class Publisher:
         futures = []
         for partition, one in records:
             message = one.message
-            if alone := one.fate == "unreadable":
+            if alone := one.fate == "undecodable":
                 self._client.flush(60)
             futures.append(
                 self._client.send(
@@ -247,11 +247,8 @@ def caught_up(broker: Broker, settings: Settings) -> bool:
 
 def read(broker: Broker, topic: str) -> list[Record]:
     """Committed records of a topic, by partition and offset."""
-    reader = broker.reader(partitions_of(broker, topic))
-    try:
-        return sorted(read_to_end(reader, 60), key=lambda record: (record.partition, record.offset))
-    finally:
-        reader.close()
+    found = read_all(broker, partitions_of(broker, topic), 60)
+    return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
 def events_of(values: Iterable[bytes | None], frames: Iterable[Record]) -> list[dict[str, Any]]:
@@ -291,9 +288,9 @@ def clean_run(
     publisher.close()
     subprocess.run([*COMMAND, "labels", "apply", str(folder / "actionwire.yaml"), *_options(folder)], check=True)
     model = load_model(settings)
-    control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, known_sets(control))
-    replayed = replay_topic(Replay(model, views, settings), model, broker, settings, control)
+    control = list(read_all(broker, [Partition(settings.topics.name("control"), 0)]))
+    label_views = LabelViews(model.embed, label_history(control))
+    replayed = replay_topic(Replay(model, label_views, settings), model, broker, settings, control)
     values = [encode_event(event, settings.source).value for event in replayed]
     found = events_of(values, read(broker, settings.topics.name("frames")))
     model.close()
@@ -322,12 +319,6 @@ def commands_answer(folder: Path) -> None:
         assert done.returncode == 0 and b"Traceback" not in done.stderr, (arguments, done.stderr[-3000:])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_strangers_change_nothing(
     tmp_path: Path, broker_node: BrokerNode, bundle: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -338,7 +329,7 @@ def test_strangers_change_nothing(
     others     |control, state, cameras|                 |control, state        |events|
     """
     count, random, began = request.config.getoption("--hostile"), Random(1), time.monotonic()
-    run = Run(tmp_path / "run", _free_port())
+    run = Run(tmp_path / "run", free_port())
     settings = deployment(run.folder, broker_node, bundle, run.port)
     broker, publisher, sent = connect(settings.kafka), Publisher(broker_node), Sent()
     request.addfinalizer(broker.close)
@@ -365,9 +356,9 @@ def test_strangers_change_nothing(
     run.stop()
     due = sent.counts()
     assert frames == {"": due["encoded"]}, (frames, dropped, due)
-    assert dropped["bad_record"] == due["dead"] and dropped["unreadable"] == due["unreadable"], (dropped, due)
+    assert dropped["bad_record"] == due["dead"] and dropped["undecodable"] == due["undecodable"], (dropped, due)
     assert sum(dropped[reason] for reason in ("late", "duplicate", "superseded")) == due["old"], (dropped, due)
-    assert sum(dropped.values()) == due["dead"] + due["unreadable"] + due["old"], (dropped, due)
+    assert sum(dropped.values()) == due["dead"] + due["undecodable"] + due["old"], (dropped, due)
 
     publish(records[first:second])
     disturb()
@@ -395,9 +386,9 @@ def test_strangers_change_nothing(
 
     publisher.send(name("events"), strangers.event_records(random, count // 50))
     commands_answer(run.folder)
-    hearing = Hearing(broker, name("cameras"), "me")
-    assert hearing.last_session("forged") == 0
-    hearing.close()
+    others = OtherPublishers(broker, name("cameras"), "me")
+    assert others.last_session("forged") == 0
+    others.close()
     assert "a record of the state topic cannot be read" in run.log, "the worker came upon them"
     assert "Traceback" not in run.log and run.most_megabytes < MOST_MEGABYTES, run.log[-3000:]
     print(

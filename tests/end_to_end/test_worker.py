@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +19,19 @@ import yaml
 from engines.testing import COLOURS, tiny_bundle
 from pipeline import child_process
 from pipeline.analysis.ticks import tick_ns
-from pipeline.broker import connect
 from pipeline.broker.contract import Broker
-from pipeline.broker.reading import partitions_of, read_to_end
-from pipeline.broker.topics import apply_topics
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerTimeout
 from pipeline.local.broker_node import BrokerNode
+from pipeline.local.ports import free_port
 from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.wire import Partition, Record
-from pipeline.replay.replay import Replay, known_sets, read_all, replay_topic
-from pipeline.worker.label_views import Views
+from pipeline.replay.replay import Replay, label_history, replay_topic
+from pipeline.worker.label_views import LabelViews
 from pipeline.worker.model import load_model
 
 pytestmark = pytest.mark.kafka
@@ -41,12 +40,6 @@ CAMERAS = ("door", "yard", "gate", "hall")
 JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, colour in COLOURS.items()}
 SCENES = ("grey",) * 8 + ("cyan",) * 14 + ("grey",) * 14 + ("magenta",) * 12
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows colours."""
-    return tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", frames=4)
 
 
 @pytest.fixture
@@ -71,15 +64,6 @@ def settings(tmp_path: Path, broker_node: BrokerNode, bundle: Path) -> Settings:
     return load(tmp_path / "actionwire.yaml")
 
 
-@pytest.fixture
-def broker(settings: Settings) -> Iterator[Broker]:
-    """A client of the shared broker, the deployment's topics created."""
-    made = connect(settings.kafka)
-    apply_topics(made, settings)
-    yield made
-    made.close()
-
-
 def start(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start a worker process; its log lies in the test's folder."""
     command = [sys.executable, "-m", "pipeline.cli", "worker", "--config", str(tmp_path / "actionwire.yaml"), *options]
@@ -101,11 +85,8 @@ def produce(broker: Broker, settings: Settings, ticks: Sequence[int]) -> None:
 
 def read(broker: Broker, topic: str) -> list[Record]:
     """Committed records of a topic, by partition and offset."""
-    reader = broker.reader(partitions_of(broker, topic))
-    try:
-        return sorted(read_to_end(reader, 20), key=lambda record: (record.partition, record.offset))
-    finally:
-        reader.close()
+    records = read_all(broker, partitions_of(broker, topic))
+    return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
 def wait_until(done: Callable[[], object], process: subprocess.Popen[bytes], log: Path, seconds: float = 60) -> None:
@@ -132,9 +113,11 @@ def wait_until_caught_up(broker: Broker, settings: Settings, process: subprocess
 def expected(broker: Broker, settings: Settings) -> list[bytes | None]:
     """What a replay of the frames topic says, by partition: the run in which nothing went wrong."""
     model = load_model(settings)
-    control = read_all(broker, Partition(settings.topics.name("control"), 0))
-    views = Views(model.embed, known_sets(control))
-    events: list[ActionEvent] = list(replay_topic(Replay(model, views, settings), model, broker, settings, control))
+    control = list(read_all(broker, [Partition(settings.topics.name("control"), 0)]))
+    label_views = LabelViews(model.embed, label_history(control))
+    events: list[ActionEvent] = list(
+        replay_topic(Replay(model, label_views, settings), model, broker, settings, control)
+    )
     model.close()
     return [encode_event(event, settings.source).value for event in events]
 
@@ -180,7 +163,7 @@ def test_a_published_bundle_is_taken_up_by_a_worker_that_runs(
     monkeypatch.setenv("ACTIONWIRE_STORE", str(tmp_path / "store"))
     successor = tiny_bundle(tmp_path / "successor", frames=4, version="0.2.0")
     publish(bundle)
-    port = _free_port()
+    port = free_port()
     change(tmp_path, worker={"bundle": "tiny"}, http={"worker_port": port})
     log = tmp_path / "worker.log"
     process = start(tmp_path, "--no-supervise", "--slot", "a")
@@ -222,7 +205,7 @@ def _scraped(port: int) -> str:
 
 def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, settings: Settings) -> None:
     """The command's parent process starts its child again after SIGKILL, and ends it when it is told to stop."""
-    port = _free_port()
+    port = free_port()
     change(tmp_path, http={"worker_port": port})
     process = start(tmp_path)
     try:
@@ -234,14 +217,6 @@ def test_a_killed_child_is_started_again(tmp_path: Path, broker: Broker, setting
     finally:
         process.terminate()
     assert process.wait(30) == 0 and not _children(process.pid)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _ready(port: int) -> bool:

@@ -1,12 +1,24 @@
-"""A camera to read from."""
+"""A camera to read from, and a broker that a test may kill while it reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
+from engines.testing import COLOURS
+from pipeline.broker import connect, reading
+from pipeline.broker.contract import Broker
+from pipeline.broker.topics import apply_topics
+from pipeline.config.kafka import KafkaSettings
+from pipeline.config.settings import Settings
+from pipeline.config.topics import TopicsSettings
+from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
 from pipeline.local.rtsp import Media, RtspServer, load_media
 from pipeline.local.test_card import write_test_card
+from pipeline.records.wire import Message
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +38,49 @@ def server() -> Iterator[RtspServer]:
     """An RTSP server on a free port."""
     with RtspServer() as server:
         yield server
+
+
+@dataclass(frozen=True)
+class LongTopic:
+    """A frames topic on a broker of its own: twenty megabytes, of which a reader fetches four at a time."""
+
+    node: BrokerNode
+    broker: Broker
+    settings: Settings
+
+
+@pytest.fixture
+def long_topic(monkeypatch: pytest.MonkeyPatch) -> Iterator[LongTopic]:
+    """Records enough for several fetches; whoever reads them gives up after two seconds of silence."""
+    monkeypatch.setattr(reading, "SILENCE_SECONDS", 2.0)
+    with BrokerNode(overrides=TEST_OVERRIDES) as node:
+        settings = Settings(
+            kafka=KafkaSettings(bootstrap=node.bootstrap), topics=TopicsSettings(namespace="long", partitions=1)
+        )
+        broker = connect(settings.kafka)
+        apply_topics(broker, settings)
+        producer = broker.producer()
+        for _ in range(100):
+            producer.send(settings.topics.name("frames"), Message(b"door", bytes(200_000)))
+        producer.close(30.0)
+        yield LongTopic(node, broker, settings)
+        broker.close()
+
+
+@pytest.fixture(scope="session")
+def film() -> Callable[[Path, Sequence[tuple[str, float]]], Path]:
+    """Writes an H.264 file that shows one colour after the other, each for some seconds."""
+
+    def write(path: Path, scenes: Sequence[tuple[str, float]]) -> Path:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=12)
+            stream.width = stream.height = 64
+            stream.pix_fmt = "yuv420p"
+            for colour, seconds in scenes:
+                picture = np.full((64, 64, 3), COLOURS[colour], np.uint8)
+                for _ in range(round(seconds * 12)):
+                    container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+        return path
+
+    return write

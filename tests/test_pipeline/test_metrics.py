@@ -206,7 +206,7 @@ def test_series_per_camera_are_capped(registry: CollectorRegistry, scrape: Scrap
         ingest.published(camera, 10)
         ingest.unusable(camera, "damaged", int(camera != "b"))
         worker.event("started", camera)
-        worker.forget(camera)
+        worker.keep(())
     assert {name for name in scrape() if "{camera=" in name} == {
         "actionwire_camera_up{camera=a}",
         "actionwire_camera_up{camera=b}",
@@ -221,6 +221,26 @@ def test_series_per_camera_are_capped(registry: CollectorRegistry, scrape: Scrap
     found = scrape()
     assert (found["actionwire_camera_up{camera=b}"], found["actionwire_camera_up{camera=c}"]) == (1, 0)
     assert not any("camera=a" in name for name in found)
+
+
+def test_series_of_cameras_that_left_a_worker_are_freed(registry: CollectorRegistry, scrape: Scrape) -> None:
+    """Removed, lost, or given to another worker: the series end, and a new camera gets the place.
+
+    analysed here   a b    a b    b c
+    limit 2         a b    a b    b c
+    """
+    worker = WorkerMetrics(registry, per_camera=2)
+    worker.batch({"a": 1, "b": 2, "c": 3}, 0)
+    worker.keep({"a", "b", "c"})
+    assert not any("camera=c" in name for name in scrape())
+
+    worker.keep({"b", "c"})
+    worker.batch({"b": 2, "c": 3}, 0)
+
+    found = scrape()
+    assert not any("camera=a" in name for name in found)
+    assert found["actionwire_camera_frames_total{camera=b}"] == 4
+    assert found["actionwire_camera_frames_total{camera=c}"] == 3
 
 
 def test_openmetrics_is_served_where_it_is_asked_for(registry: CollectorRegistry) -> None:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 import threading
@@ -5,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from pipeline import supervisor
 from pipeline.supervisor import decide, supervise
 
 
@@ -73,17 +75,59 @@ def test_a_killed_child_is_started_again() -> None:
     assert started == [["worker"]] * 4 and cut_off == [1, 2]
 
 
-def test_stopping_reaches_the_child() -> None:
-    """When the parent is told to stop it tells its child, waits for it, and ends with its code."""
+def stopped(code: str, first: signal.Signals | None = None) -> int:
+    """Exit code of a supervisor that is told to stop as soon as its child, this Python code, prints a line.
+
+    first: sent to the child before that.
+    """
     stop = threading.Event()
-    code = "import signal, time; signal.signal(15, lambda *_: exit(0)); print(flush=True); time.sleep(60)"
 
     def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(what, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
+        if first is not None:
+            process.send_signal(first)
         stop.set()
         return process
 
-    assert supervise(command(code), stop, start=start) == 0
+    return supervise(command(code), stop, start=start)
+
+
+@pytest.mark.parametrize(
+    ("handler", "code"),
+    [
+        pytest.param("lambda *_: exit(0)", 0, id="it stops"),
+        pytest.param("lambda *_: exit(4)", 4, id="it fails meanwhile"),
+        pytest.param("signal.SIG_DFL", 0, id="it has no handler yet"),
+        pytest.param("lambda *_: os.kill(os.getpid(), 9)", 128 + 9, id="it is killed by another"),
+        pytest.param("lambda *_: os.kill(os.getpid(), signal.SIGUSR1)", 128 + signal.SIGUSR1, id="any other signal"),
+    ],
+)
+def test_stopping_reaches_the_child(handler: str, code: int) -> None:
+    """A supervisor that is told to stop tells its child, waits for it, and ends with its code.
+
+    A child that a signal killed is no success: the code is 128 + the signal, as in a shell. SIGTERM is what it was
+    told.
+    """
+    child = f"import os, signal, time; signal.signal(15, {handler}); print(flush=True); time.sleep(60)"
+
+    assert stopped(child) == code
+
+
+@pytest.mark.parametrize(
+    ("handler", "first"),
+    [
+        pytest.param("signal.SIG_IGN", None, id="it ignores the signal"),
+        pytest.param("lambda *_: exit(0)", signal.SIGSTOP, id="it hangs"),
+    ],
+)
+def test_a_child_that_has_to_be_killed_is_no_success(
+    handler: str, first: signal.Signals | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not end when it is told to, so the supervisor kills it and says so in its own exit code."""
+    monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.2)
+    child = f"import signal, time; signal.signal(15, {handler}); print(flush=True); time.sleep(60)"
+
+    assert stopped(child, first) == 128 + signal.SIGKILL

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from trainer import loop
-from trainer.config import Recipe
+from trainer.demo.recordings import Streams
+from trainer.demo.source import SCENES
+from trainer.recipe import Recipe
+from trainer.scenes.picture.encode import encode_mp4
+from trainer.training import loop
 
 TINY = Recipe.model_validate(
     {
@@ -59,7 +63,7 @@ def footage_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, footage_cache: Path) -> Path:
     """The run folder of the tiny recipe, trained from beginning to end."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    loop.train(TINY, run, cache=footage_cache)
+    loop.train(TINY, SCENES, run, cache=footage_cache)
     return run
 
 
@@ -77,8 +81,54 @@ def exporter() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_draft(tmp_path_factory: pytest.TempPathFactory, tiny_run: Path, exporter: None) -> Path:
     """The tiny run as a draft bundle."""
-    from trainer.export import export
+    from trainer.export.trained import export
 
     draft = tmp_path_factory.mktemp("bundles") / "draft"
-    export(tiny_run, draft)
+    export(tiny_run, draft, SCENES.texts)
     return draft
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """Two clips of three seconds: one grows brighter, one darker; the second is listed in two parts.
+
+    up.mp4    |-------- train --------|
+    down.mp4  |- train -|- validate -|
+    """
+    ramp = range(0, 240, 8)
+    for name, levels in (("up.mp4", ramp), ("down.mp4", reversed(ramp))):
+        encode_mp4((np.full((64, 64, 3), level, np.uint8) for level in levels), tmp_path / name, 10, 400_000)
+    (tmp_path / "labels.csv").write_text(
+        "path,label,start,end,split\nup.mp4,GetsBrighter,,,\ndown.mp4,gets_darker,,1.0,\n"
+        "down.mp4,gets_darker,1.0,2.0,validate\n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def clip_recipe(tiny_recipe: Recipe) -> Callable[[Path], Recipe]:
+    """A tiny recipe over labelled clips."""
+
+    def make(source: Path) -> Recipe:
+        tree = tiny_recipe.model_dump(mode="json")
+        tree["data"] |= {"clips": str(source)}
+        tree["stages"] = [{"steps": 6, "chunks": 6, "ticks": 4}]
+        return Recipe.model_validate(tree)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def short_streams() -> Streams:
+    """Rendered streams of seconds, one camera each."""
+    return Streams("10100", "10200", "10120", "10204", cameras=1, seconds=20.0)
+
+
+@pytest.fixture(scope="session")
+def calibrated(short_streams: Streams, tiny_draft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny draft, calibrated and sealed."""
+    from trainer.calibration.calibrate import calibrate
+
+    folder = tmp_path_factory.mktemp("calibrated")
+    calibrate(tiny_draft, folder / "bundle", short_streams.material(folder / "cache", lambda *_: None))
+    return folder / "bundle"

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from trainer import config, demo_model
+from trainer import recipe
 from trainer.cli import app
+from trainer.demo import demo_model
 from trainer.errors import RecipeError
 
 RUNNER = CliRunner()
@@ -40,7 +41,7 @@ def test_without_torch_a_command_says_what_to_install(arguments: list[str], monk
 def test_the_commands_load_without_torch() -> None:
     """Help, scenes and calibration need none of the heavy libraries."""
     code = (
-        "import sys; import trainer.cli, trainer.calibrate; "
+        "import sys; import trainer.cli, trainer.calibration.calibrate; "
         "sys.exit(' '.join({'torch', 'open_clip'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -51,7 +52,7 @@ def test_the_commands_load_without_torch() -> None:
 def test_what_no_bundle_can_be_called_is_refused_before_training(change: str) -> None:
     """A run that ends with a name that no manifest takes would be lost: checkpoints belong to their recipe."""
     with pytest.raises(RecipeError, match=change.split("=")[0]):
-        config.load(demo_model.RECIPE, (change,))
+        recipe.load(demo_model.RECIPE, (change,))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_what_no_bundle_can_be_called_is_refused_before_training(change: str) ->
 def test_a_slip_in_a_change_of_the_recipe_is_named(change: str) -> None:
     """A stage that is none, YAML that is none, a key below a value, no value; a window of which nothing would count."""
     with pytest.raises(RecipeError, match=r"fits no place in .*demo\.yaml|no window would show|streams"):
-        config.load(demo_model.RECIPE, (change,))
+        recipe.load(demo_model.RECIPE, (change,))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xe4", None])
@@ -70,7 +71,7 @@ def test_what_is_no_recipe_is_named(content: bytes | None, tmp_path: Path) -> No
     path = tmp_path / "recipe.yaml"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(RecipeError, match=r"recipe\.yaml"):
-        config.load(path, ("name=x",))
+        recipe.load(path, ("name=x",))
 
 
 def test_calibrate_wants_both_truths(tmp_path: Path) -> None:
@@ -83,8 +84,8 @@ def test_calibrate_wants_both_truths(tmp_path: Path) -> None:
 
 def test_the_shipped_recipes_can_be_read() -> None:
     """The demo's renders its footage; that for clips takes the user's list from the command line."""
-    assert config.load(demo_model.RECIPE).data.clips is None
-    chosen = config.load(demo_model.RECIPE.with_name("clips.yaml"), ("data.clips=mine/labels.csv",))
+    assert recipe.load(demo_model.RECIPE).data.clips is None
+    chosen = recipe.load(demo_model.RECIPE.with_name("clips.yaml"), ("data.clips=mine/labels.csv",))
     assert chosen.data.clips == Path("mine/labels.csv")
 
 

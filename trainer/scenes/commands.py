@@ -11,14 +11,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 import cv2
 import numpy as np
 import typer
 
-from trainer.scenes.encode import encode_mp4
-from trainer.scenes.render import render
+from trainer.scenes.picture.encode import encode_mp4
+from trainer.scenes.picture.render import render
 from trainer.scenes.script import draw_stream
 from trainer.scenes.vocabulary import SPLIT_SIZE, split_of
 
@@ -48,7 +48,7 @@ def camera_seed(seed: int, camera: int) -> int:
 
 @dataclass(frozen=True)
 class Recording:
-    """What every camera of a run has in common: seconds, frames per second, (width, height), how often people act."""
+    """What all cameras of a run share: length in seconds, frames per second, (width, height), how often people act."""
 
     seconds: float = 120.0
     fps: int = 12
@@ -56,9 +56,37 @@ class Recording:
     density: float = 1.0
 
 
-def render_camera(seed: int, camera: int, recording: Recording, folder: Path) -> dict[str, Any]:
+class ActionTruth(TypedDict):
+    """An action as truth.json states it, in seconds; `actors` are the colours of the actors' tops."""
+
+    label: str
+    key: str
+    start: float
+    end: float
+    actors: list[str | None]
+
+
+class CameraTruth(TypedDict):
+    """A camera's entry of truth.json; `file` lies beside it."""
+
+    id: str
+    file: str
+    actions: list[ActionTruth]
+
+
+class Truth(TypedDict):
+    """truth.json of one run."""
+
+    schema: int
+    seed: int
+    seconds: float
+    fps: int
+    cameras: list[CameraTruth]
+
+
+def render_camera(seed: int, camera: int, recording: Recording, folder: Path) -> CameraTruth:
     """Draw one camera, write `camera-N.mp4` into `folder`, and return its entry of truth.json."""
-    cv2.setNumThreads(1)  # the processes share the cores already
+    cv2.setNumThreads(1)  # one process per core is enough
     scene = draw_stream(camera_seed(seed, camera), recording.seconds, density=recording.density)
     fps, size = recording.fps, recording.size
     count = round(recording.seconds * fps)
@@ -67,7 +95,7 @@ def render_camera(seed: int, camera: int, recording: Recording, folder: Path) ->
     name = f"camera-{camera}"
     bitrate = int(_BITS_PER_PIXEL * size[0] * size[1] * fps)
     encode_mp4(chain.from_iterable(blocks), folder / f"{name}.mp4", fps, bitrate)
-    actions = [
+    actions: list[ActionTruth] = [
         {
             "label": event.label, "key": event.key, "start": event.start, "end": event.end,
             "actors": list(event.actors),
@@ -79,8 +107,8 @@ def render_camera(seed: int, camera: int, recording: Recording, folder: Path) ->
 
 def _rendered(
     seed: int, cameras: int, recording: Recording, folder: Path, workers: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Camera numbers and their entries as they get ready."""
+) -> Iterator[tuple[int, CameraTruth]]:
+    """Camera numbers and their entries, in the order in which they are finished."""
     numbers = range(1, cameras + 1)
     if workers <= 1:
         yield from ((number, render_camera(seed, number, recording, folder)) for number in numbers)
@@ -98,18 +126,18 @@ def render_cameras(
     recording: Recording,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
-) -> dict[str, Any]:
+) -> Truth:
     """Write a run's cameras and truth.json into `folder` (made where missing), and return the truth.
 
     `progress` is called with the number of cameras done after each. Equal arguments give equal files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, CameraTruth] = {}
     for number, entry in _rendered(seed, cameras, recording, folder, min(workers, cameras)):
         found[number] = entry
         if progress is not None:
             progress(len(found))
-    truth = {
+    truth: Truth = {
         "schema": SCHEMA, "seed": seed, "seconds": recording.seconds, "fps": recording.fps,
         "cameras": [found[n] for n in sorted(found)],
     }  # fmt: skip
@@ -131,14 +159,15 @@ def parse_size(text: str) -> tuple[int, int]:
 def renderer_version() -> str:
     """Twelve hex digits that change with the source of the scenes: equal versions render equal files."""
     digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    folder = Path(__file__).parent
+    for name in sorted(source.relative_to(folder).as_posix() for source in folder.rglob("*.py")):
+        digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
     return digest.hexdigest()[:12]
 
 
 @app.command("version")
 def version_command() -> None:
-    """Print a version that changes with the renderer, for whoever keeps what it rendered."""
+    """Print a version that changes with the renderer, for those who cache rendered files."""
     typer.echo(renderer_version())
 
 
@@ -156,7 +185,7 @@ def render_command(
     density: Annotated[float, typer.Option(min=0.0, max=4.0, help="How often people act: 1 usual, 0 never.")] = 1.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render at once.")] = 2,
 ) -> None:
-    """Render cameras with people who act, and the truth of what they do."""
+    """Render cameras in front of which people act, and the truth about it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

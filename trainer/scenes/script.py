@@ -10,9 +10,18 @@ import math
 
 import numpy as np
 
-from trainer.scenes.acting import ABSENT, SITTING, Play
-from trainer.scenes.casting import INDOOR, OUTDOOR, draw_body, draw_camera, draw_light, draw_things, half_width, pick
-from trainer.scenes.episodes import act
+from trainer.scenes.actors.acting import ABSENT, SITTING, Play
+from trainer.scenes.actors.casting import (
+    INDOOR,
+    OUTDOOR,
+    draw_body,
+    draw_camera,
+    draw_light,
+    draw_things,
+    half_width,
+    pick,
+)
+from trainer.scenes.actors.episodes import act
 from trainer.scenes.stage import Person, Scene, Segment
 from trainer.scenes.vocabulary import BY_KEY, COLOURS, KEYS, Pairs, allowed, split_of
 
@@ -79,7 +88,7 @@ def _slots(rng: Rng, count: int, wide: float) -> list[tuple[float, float]]:
 
 
 def _weights(counts: dict[str, int]) -> np.ndarray:
-    """What to act next: the less often something was acted, the likelier. Lying follows falling, nothing else."""
+    """Probabilities of the next action: the rarer an action has been, the likelier. Lying only follows a fall."""
     starting = {
         "lie_still": 0.0,
         "stand_up": 0.6,
@@ -95,7 +104,7 @@ def _weights(counts: dict[str, int]) -> np.ndarray:
         "run": 1.2,
     }
     raw = np.array([starting.get(key, 1.0) / (0.35 + counts[key]) ** 2 for key in KEYS])
-    return raw / raw.sum()
+    return np.asarray(raw / raw.sum())
 
 
 def draw_stream(seed: int, seconds: float = 120.0, *, density: float = 1.0, pairs: Pairs | None = None) -> Scene:
@@ -127,7 +136,7 @@ def draw_stream(seed: int, seconds: float = 120.0, *, density: float = 1.0, pair
 
 
 def _due(play: Play, rng: Rng) -> tuple[str, ...]:
-    """What ends a long sitting or an absence now and then, so that people are there for other actions."""
+    """Now and then an end to a long sitting or absence, so that people are free for other actions."""
     postures = {actor.posture for actor in play.actors}
     if SITTING in postures and rng.random() < 0.4:
         return ("stand_up",)
@@ -138,7 +147,7 @@ def _due(play: Play, rng: Rng) -> tuple[str, ...]:
 
 def _spread(weights: np.ndarray) -> np.ndarray:
     """Weights without zeros, for drawing an order without replacement."""
-    return (weights + 1e-9) / (weights + 1e-9).sum()
+    return np.asarray((weights + 1e-9) / (weights + 1e-9).sum())
 
 
 def draw_clip(

@@ -1,4 +1,4 @@
-"""The factory of the in-process broker's clients, and what tests may do to it."""
+"""The factory of the in-process broker's clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _wall_ms() -> int:
 class InProcessBroker:
     """Keeps `contract.Broker` for the threads of one process.
 
-    now_ms: what records are stamped with, milliseconds since 1970; inject a manual clock for identical records.
+    now_ms: the clock that stamps records, in milliseconds since 1970. A manual clock makes identical records.
     """
 
     capabilities = Capability(0)
@@ -30,13 +30,14 @@ class InProcessBroker:
         self._limit = max_message_bytes
         self._changed = threading.Condition(threading.RLock())
         self._logs = Logs(now_ms)
+        self._kept: dict[str, TopicSettings] = {}
         self._groups: dict[tuple[str, str], Group] = {}
         self._transactions: dict[str, InProcessTransactions] = {}
         self._consumers: list[InProcessConsumer] = []
         self._slots: dict[tuple[str, str], InProcessConsumer] = {}
 
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
-        """See the contract; settings are not kept, there is neither retention nor compaction."""
+        """See the contract. Settings are ignored: there is neither retention nor compaction."""
         with self._changed:
             for topic in topics:
                 count = self._logs.count(topic.name)
@@ -45,9 +46,16 @@ class InProcessBroker:
                         f"topic {topic.name} has {count} partitions, not {topic.partitions}; a partition count is "
                         "never changed: set topics.partitions to what it has, or use another topics.namespace"
                     )
+                kept = self._kept.get(topic.name, topic)
+                if count is not None and kept.replication < topic.replication:
+                    raise ConfigurationError(
+                        f"topic {topic.name} has a replication of {kept.replication}, not {topic.replication}; set "
+                        "topics.replication to what it has"
+                    )
             missing = [topic for topic in topics if self._logs.count(topic.name) is None]
             for topic in missing:
                 self._logs.create(topic.name, topic.partitions)
+            self._kept |= {topic.name: topic for topic in topics}
             return [topic.name for topic in missing]
 
     def delete_topics(self, topics: Sequence[str], seconds: float) -> None:
@@ -61,6 +69,11 @@ class InProcessBroker:
         with self._changed:
             return {topic: count for topic in topics if (count := self._logs.count(topic)) is not None}
 
+    def describe_topics(self, topics: Sequence[str], seconds: float) -> dict[str, TopicSettings]:
+        """See the contract."""
+        with self._changed:
+            return {topic: self._kept[topic] for topic in self.partition_counts(topics, seconds)}
+
     def lag(self, group: str, topic: str, seconds: float) -> dict[Partition, int]:
         """See the contract."""
         with self._changed:
@@ -73,7 +86,7 @@ class InProcessBroker:
     def group_consumer(
         self, topic: str, group: str, session_seconds: float = 10.0, slot: str | None = None
     ) -> InProcessConsumer:
-        """See the contract; a session never times out by itself."""
+        """See the contract. A session never times out by itself."""
         with self._changed:
             if slot is not None:
                 self.free(group, slot)
@@ -99,16 +112,16 @@ class InProcessBroker:
         return InProcessProducer(self._logs, self._changed, self._limit)
 
     def transactions(self, transactional_id: str, seconds: float) -> InProcessTransactions:
-        """See the contract; the predecessor's open transaction is aborted, but it may begin another."""
+        """See the contract. The predecessor's open transaction is aborted, but it may begin another."""
         with self._changed:
             if predecessor := self._transactions.get(transactional_id):
-                predecessor.break_off()
+                predecessor.abort_open()
             made = InProcessTransactions(self._logs, self._changed, self._limit, self._accepts)
             self._transactions[transactional_id] = made
             return made
 
     def check(self, seconds: float) -> None:
-        """See the contract; it always answers."""
+        """See the contract. It always answers."""
 
     def close(self) -> None:
         """See the contract."""

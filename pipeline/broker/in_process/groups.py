@@ -1,7 +1,7 @@
-"""Consumer groups in one process: cooperative and sticky, with members that take part whenever they poll.
+"""Consumer groups in one process: cooperative and sticky; members rebalance whenever they poll.
 
-A partition that has to move is first revoked at its owner's next poll and only then assigned at the new owner's, so two
-members never hold it at once. A token is good until its member has polled through a rebalance (KIP-447).
+A partition that has to move is revoked at its owner's next poll and then assigned at the new owner's next poll, so two
+members never hold it at once. A token is valid until its member polls after a rebalance (KIP-447).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.records.wire import Partition, Record
 
 
 class Group:
-    """Members of one group in the order in which they joined, and who shall own what. The caller holds the lock."""
+    """Members of one group in the order in which they joined, and their shares. The caller holds the lock."""
 
     def __init__(self, partitions: Sequence[Partition]) -> None:
         self._partitions = tuple(partitions)
@@ -26,12 +26,12 @@ class Group:
         self.generation = 0
 
     def join(self, member: InProcessConsumer) -> None:
-        """Add a member and spread the partitions anew."""
+        """Add a member and distribute the partitions anew."""
         self._members.append(member)
         self.rebalance()
 
     def leave(self, member: InProcessConsumer) -> None:
-        """Take a member out; what it owned is free at once."""
+        """Remove a member; its partitions are free at once."""
         if member in self._members:
             self._members.remove(member)
             self.rebalance()
@@ -45,7 +45,7 @@ class Group:
         return not any(partition in member.owned for member in self._members)
 
     def rebalance(self) -> None:
-        """Give every member its share: what it owned up to that share, then what is left, lowest number first."""
+        """Give every member its share: partitions that it owned first, then free ones, lowest number first."""
         self.generation += 1
         left = list(self._partitions)
         shares = self._shares()
@@ -59,7 +59,7 @@ class Group:
             left = left[more:]
 
     def _shares(self) -> list[tuple[InProcessConsumer, int]]:
-        """Shares differ by one at most; the larger ones go to those who own more already."""
+        """Shares differ by one at most. The larger ones go to the members that own more already."""
         if not self._members:
             return []
         whole, rest = divmod(len(self._partitions), len(self._members))
@@ -94,7 +94,7 @@ class InProcessConsumer:
         with self._changed:
             self._check_open()
             while True:
-                revoked, assigned = self._take_part()
+                revoked, assigned = self._rebalance()
                 records, skipped = self._fetch(max_records)
                 if records or skipped or revoked or assigned:
                     break
@@ -119,7 +119,7 @@ class InProcessConsumer:
         with self._changed:
             if partition not in self.owned | self.lost:
                 raise ContractError(f"seek on {partition}, which this member does not own")
-            if partition in self.owned:  # else the next poll says that it was lost
+            if partition in self.owned:  # otherwise the next poll reports it as revoked
                 self._positions[partition] = offset
 
     def bounds(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, tuple[int, int]]:
@@ -148,7 +148,7 @@ class InProcessConsumer:
             self._changed.notify_all()
 
     def accepts(self, token: GroupToken) -> bool:
-        """True when a commit with this token may go through; the caller holds the lock."""
+        """True when a commit with this token may go through. The caller holds the lock."""
         return token.opaque == (self, self.generation) and self._group.has(self)
 
     def _is_at(self, generation: int) -> bool:
@@ -156,7 +156,7 @@ class InProcessConsumer:
             return self.generation == generation and self._group.has(self)
 
     def expire(self) -> None:
-        """As after a session time-out: others get its partitions; at its next poll it loses them and joins again."""
+        """Time out the session: others get its partitions, and its next poll revokes them and joins again."""
         with self._changed:
             self.lost |= self.owned
             self.owned = frozenset()
@@ -165,7 +165,7 @@ class InProcessConsumer:
             self._changed.notify_all()
 
     def lose(self, partitions: Iterable[Partition]) -> None:
-        """Take partitions away and give them back before the next poll, which reports them as both."""
+        """Revoke partitions and assign them again before the next poll, which reports both. For tests."""
         with self._changed:
             taken = frozenset(partitions) & self.owned
             self.lost |= taken
@@ -173,8 +173,8 @@ class InProcessConsumer:
             self._group.generation += 1
             self._changed.notify_all()
 
-    def _take_part(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
-        """Give up what is no longer ours, take what is free; (revoked, assigned)."""
+    def _rebalance(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
+        """Give up the partitions that moved away, take those that are free; (revoked, assigned)."""
         if not self._group.has(self):
             self._group.join(self)
         revoked = self.lost | (self.owned - self.target)
@@ -191,7 +191,7 @@ class InProcessConsumer:
         return revoked, assigned
 
     def _fetch(self, max_records: int) -> tuple[dict[Partition, Sequence[Record]], dict[Partition, tuple[int, int]]]:
-        """Records of owned partitions, beginning with another one each time so that none starves."""
+        """Records of owned partitions, starting with another one each time so that none starves."""
         order = sorted(self.owned - self._paused)
         start = self._turn % len(order) if order else 0
         found: dict[Partition, Sequence[Record]] = {}
@@ -208,7 +208,7 @@ class InProcessConsumer:
                 found[partition] = records
                 max_records -= len(records)
         if found:
-            self._turn += 1  # not on empty polls, whose number depends on time
+            self._turn += 1  # not on empty polls, whose number depends on timing
         return found, skipped
 
     def _check_open(self) -> None:

@@ -1,7 +1,7 @@
 """Partition logs with transactions. Plain data; the caller holds the lock.
 
-As in Apache Kafka a transaction's outcome takes an offset of its own in every partition it touched, so offsets of
-records have gaps, and nobody reads past the first record of an open transaction (the last stable offset).
+As in Apache Kafka, the outcome of a transaction takes an offset in every partition that it wrote to, so the offsets of
+records have gaps. Nobody reads past the first record of an open transaction (the last stable offset).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline.records.wire import Message, Partition, Record
 
 
 class Outcome(Enum):
-    """What became of a transaction."""
+    """How a transaction ended."""
 
     OPEN = "open"
     COMMITTED = "committed"
@@ -26,7 +26,7 @@ class Outcome(Enum):
 
 @dataclass(eq=False)
 class Transaction:
-    """One transaction: its outcome, the partitions it wrote to and the positions it holds."""
+    """One transaction: its outcome, the partitions that it wrote to and the positions that it holds."""
 
     outcome: Outcome = Outcome.OPEN
     touched: set[Partition] = field(default_factory=set)
@@ -45,7 +45,7 @@ class _Entry:
 
 
 class PartitionLog:
-    """Records of one partition; `first` is the offset of the oldest one that is kept."""
+    """Records of one partition; `first` is the offset of the oldest one left."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -66,12 +66,12 @@ class PartitionLog:
         return offset
 
     def decide(self, transaction: Transaction) -> None:
-        """Add the outcome of a transaction, from which on readers may pass it."""
+        """Add the outcome of a transaction, so that readers may pass it."""
         self._undecided.pop(transaction, None)
         self.append(None, transaction)
 
     def stable_end(self) -> int:
-        """Last stable offset: where the first open transaction begins, else the end."""
+        """The last stable offset: the beginning of the first open transaction, else the end."""
         return min(self._undecided.values(), default=self.end)
 
     def read(self, offset: int, limit: int) -> tuple[list[Record], int]:
@@ -111,7 +111,7 @@ class Logs:
         self._partitions |= {Partition(topic, number): PartitionLog() for number in range(partitions)}
 
     def remove(self, topic: str) -> None:
-        """Forget a topic, what it holds, and what groups have committed of it."""
+        """Remove a topic, its records, and the positions that groups have committed."""
         for number in range(self._counts.pop(topic, 0)):
             del self._partitions[Partition(topic, number)]
         self._unkeyed.pop(topic, None)
@@ -138,7 +138,7 @@ class Logs:
         return [Partition(topic, number) for number in range(self._counts[topic])]
 
     def append(self, topic: str, message: Message, transaction: Transaction | None) -> tuple[Partition, int]:
-        """Store a message where its partition or key says; returns where."""
+        """Store a message in the partition that it names or its key selects; returns (partition, offset)."""
         partition = Partition(topic, self._number(topic, message))
         log = self.of(partition)
         if transaction is not None:
@@ -170,7 +170,7 @@ class Logs:
                 self._positions[name] = position
 
     def hold(self, group: str, partition: Partition, position: Position, transaction: Transaction) -> None:
-        """Add a group's position to a transaction; until it ends nobody can ask for it."""
+        """Add a group's position to a transaction, which holds it back until it ends."""
         transaction.positions[group, partition] = position
         self._held[group, partition] = transaction
 

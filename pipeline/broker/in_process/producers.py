@@ -14,7 +14,7 @@ from pipeline.records.wire import Message, Partition, Record
 
 
 class InProcessProducer:
-    """Keeps `contract.Producer`; a message is delivered before `send` returns."""
+    """Keeps `contract.Producer`. A message is delivered before `send` returns."""
 
     def __init__(self, logs: Logs, changed: threading.Condition, max_message_bytes: int) -> None:
         self._logs = logs
@@ -115,11 +115,11 @@ class InProcessTransactions:
 
     def close(self) -> None:
         """See the contract."""
-        self.break_off()
+        self.abort_open()
         self._closed = True
 
-    def break_off(self) -> None:
-        """Abort what is open; its owner learns of it at the next call, as after a time-out of the transaction."""
+    def abort_open(self) -> None:
+        """Abort an open transaction. Its owner learns of it at the next call, as after a time-out."""
         with self._changed:
             if self._transaction is not None and self._transaction.outcome is Outcome.OPEN:
                 self._logs.decide(self._transaction, Outcome.ABORTED)

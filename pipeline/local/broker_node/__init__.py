@@ -1,4 +1,4 @@
-"""A real single-node Apache Kafka (KRaft) on this machine, for demo and tests, without Java, Maven, Docker or root.
+"""A real single-node Apache Kafka (KRaft) on this machine, without Java, Maven, Docker or root.
 
 with BrokerNode() as node:
     connect(KafkaSettings(bootstrap=node.bootstrap))

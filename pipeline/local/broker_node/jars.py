@@ -1,7 +1,7 @@
 """The broker's jars: pinned by version and sha256, downloaded once per user, checked before every launch.
 
-`jars.json` beside this file was written from a resolution of `org.apache.kafka:kafka_2.13` with its log4j binding, plus
-`kafka-tools` for the console consumer. Nothing is resolved at run time, so nothing can drift.
+`jars.json` beside this file lists the resolved dependencies of `org.apache.kafka:kafka_2.13` with its log4j binding,
+plus `kafka-tools` for the console consumer. Nothing is resolved at run time, so nothing can drift.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Pinned:
 
     @property
     def fingerprint(self) -> str:
-        """Short hash over all jars, names the cache folder."""
+        """Short hash over all jars; it names the cache folder."""
         return hashlib.sha256("".join(jar.sha256 for jar in self.jars).encode()).hexdigest()[:12]
 
 
@@ -65,7 +65,7 @@ def pinned() -> Pinned:
 
 
 def fetch(folder: Path, pins: Pinned | None = None) -> list[Path]:
-    """Return the jars of `folder`, downloading what is missing or altered. Safe when several processes do it at once.
+    """Return the jars of `folder`, and download those that are missing or altered. Several processes may do so at once.
 
     Raises ConfigurationError when jgo is not installed or a download has another hash than the pin, TransientError when
     the repository does not answer.
@@ -83,7 +83,7 @@ def fetch(folder: Path, pins: Pinned | None = None) -> list[Path]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes; released by the kernel when the process dies."""
+    """Hold an exclusive lock between processes. The kernel releases it when the process dies."""
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -142,7 +142,7 @@ def _download_one(jar: Jar, folder: Path, workplace: Path, advance: Callable[[fl
         try:
             found = context.project(group, artifact).at_version(version).artifact().resolve()
             break
-        except Exception as error:  # jgo lets requests', urllib3's and its own RuntimeErrors through
+        except Exception as error:  # jgo raises errors of requests and urllib3, and its own RuntimeErrors
             if attempt + 1 == _ATTEMPTS:
                 raise TransientError(
                     f"cannot download {jar.coordinate}: {error}; check the network and try again, or copy the jars of "

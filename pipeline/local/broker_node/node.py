@@ -1,4 +1,4 @@
-"""One Apache Kafka process: format once, start, stop, kill, pause, and start again on the same data and ports."""
+"""One Apache Kafka process: format once, start, stop, kill, pause, and restart on the same data and ports."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from types import TracebackType
 from engines.folders import cache_directory
 from pipeline import child_process
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
-from pipeline.local.broker_node import jars, ports, state
+from pipeline.health import accepts_connections
+from pipeline.local.broker_node import jars, state
 from pipeline.local.broker_node.java import Java, prepare, reason
 from pipeline.local.broker_node.properties import NodeSecurity, Ports, server_properties
 
 _CLASH = "Address already in use"
 _ATTEMPTS = 8
+_STOP_SECONDS = 15.0
 
 
 class BrokerNode:
-    """A single-node broker on loopback. It dies with this process unless it was started detached.
+    """A single-node broker on loopback. It dies with this process, unless it is started detached.
 
     home: folder for data, properties, log and state; None makes a temporary one that `close` removes.
-    port: for clients; None finds a free one. overrides: broker settings by their Kafka names.
+    port: the clients' port; None finds a free one. overrides: broker settings by their Kafka names.
     """
 
     def __init__(
@@ -38,15 +40,11 @@ class BrokerNode:
         port: int | None = None,
         security: NodeSecurity | None = None,
         overrides: Mapping[str, str] | None = None,
-        cache: Path | None = None,
-        heap_mib: int = 512,
     ) -> None:
         self._temporary = home is None
         self.home = (home or Path(tempfile.mkdtemp(prefix="actionwire-broker-"))).resolve()
         self.security = security
         self._overrides = dict(overrides or {})
-        self._cache = cache
-        self._heap_mib = heap_mib
         self._wanted_port = port
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +58,7 @@ class BrokerNode:
 
     @property
     def log_file(self) -> Path:
-        """What the broker printed, over all its starts."""
+        """The output of the broker, over all its starts."""
         return self.home / "broker.log"
 
     @property
@@ -76,9 +74,9 @@ class BrokerNode:
     def start(self, seconds: float = 60.0, *, detached: bool = False) -> str:
         """Start and wait until clients can connect; returns the bootstrap address.
 
-        seconds: limit for the broker itself; a first download comes on top. detached: it outlives this process, and is
-        ended by `stop_folder`. Raises ConfigurationError when the port is
-        taken, another broker runs on this folder or the settings are refused, BrokerTimeout when it does not come up.
+        seconds: limit for the broker itself; a first download comes on top. detached: it outlives this process, and
+        `stop_folder` ends it. Raises ConfigurationError when the port is taken, another broker runs on this folder or
+        the settings are refused, BrokerTimeout when it does not come up.
         """
         if self.running:
             raise ContractError(f"the broker on {self.home} runs already; stop it first")
@@ -87,19 +85,19 @@ class BrokerNode:
                 f"a broker (process {running.pid}) runs on {self.home} already; use it at {running.bootstrap}, stop it "
                 "with `actionwire broker stop`, or give this one another folder with --data"
             )
-        java = prepare(self._cache or cache_directory())
+        java = prepare(cache_directory())
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         deadline = time.monotonic() + seconds
         again = self._ports is not None
         for attempt in range(_ATTEMPTS):
-            chosen = self._ports if again and self._ports else ports.choose(self._wanted_port)
+            chosen = self._ports if again and self._ports else Ports.choose(self._wanted_port)
             if self._launch(java, chosen, deadline, detached):
                 return self.bootstrap
-            # On a restart the clients know the ports, so only waiting helps; else others are drawn.
+            # On a restart the clients know the ports, so only waiting helps. Otherwise others are drawn.
             time.sleep(0.5 if again else 0.05 * attempt)
         raise ConfigurationError(f"no free ports for the broker after {_ATTEMPTS} attempts; see {self.log_file}")
 
-    def stop(self, seconds: float = 15.0) -> None:
+    def stop(self, seconds: float = _STOP_SECONDS) -> None:
         """SIGTERM, then SIGKILL when it has not ended in time. Harmless when it does not run."""
         if self._process is not None:
             _end(self._process, seconds)
@@ -122,7 +120,7 @@ class BrokerNode:
         self._live().send_signal(signal.SIGCONT)
 
     def restart(self, seconds: float = 60.0) -> None:
-        """Stop where it runs, and start again on the same data and ports."""
+        """Stop it if it runs, and start it again on the same data and ports."""
         self.stop()
         self.start(seconds)
 
@@ -151,11 +149,11 @@ class BrokerNode:
         return self._process
 
     def _launch(self, java: Java, chosen: Ports, deadline: float, detached: bool) -> bool:
-        """One attempt; False when another process has taken one of the ports meanwhile."""
+        """One attempt to start. False when another process has taken one of the ports meanwhile."""
         properties = self._write_properties(chosen)
         if not (self.home / "data" / "meta.properties").exists():
             java.format(properties, self.security.users if self.security else {})
-        command = java.command("kafka.Kafka", [str(properties)], heap_mib=self._heap_mib)
+        command = java.command("kafka.Kafka", [str(properties)])
         begin = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as output:
             if detached:
@@ -177,12 +175,12 @@ class BrokerNode:
         )
         state.write(self.home, written)
         if detached:
-            self._process.returncode = 0  # not ours to wait for, and no reason for a warning
+            self._process.returncode = 0  # not ours to wait for; avoids the warning of Popen
             self._process = None
         return True
 
     def _write_properties(self, chosen: Ports) -> Path:
-        """Properties and key store, readable by their owner only: both hold secrets."""
+        """Write properties and key store. Both hold secrets, so only their owner can read them."""
         keystore = self.home / "keystore.pem"
         if self.security and self.security.certificate and self.security.key:
             _write_secret(keystore, self.security.key.read_text() + self.security.certificate.read_text())
@@ -192,7 +190,7 @@ class BrokerNode:
         return properties
 
     def _wait_until_open(self, process: subprocess.Popen[bytes], port: int, begin: int, deadline: float) -> bool:
-        while not ports.answers(port):
+        while not accepts_connections(("127.0.0.1", port)):
             if process.poll() is not None:
                 with self.log_file.open("rb") as handle:
                     handle.seek(begin)
@@ -203,17 +201,17 @@ class BrokerNode:
             if time.monotonic() > deadline:
                 raise BrokerTimeout(f"the broker did not listen on port {port} in time; see {self.log_file}")
             time.sleep(0.02)
-        return process.poll() is None  # else another process answered, on a port that this broker failed to get
+        return process.poll() is None  # otherwise another process listens, on a port that this broker failed to get
 
 
-def stop_folder(home: Path, seconds: float = 15.0) -> state.NodeState | None:
-    """Stop the broker that runs on a folder, whoever started it; returns what was running, None when nothing was."""
+def stop_folder(home: Path) -> state.NodeState | None:
+    """Stop the broker that runs on a folder, whoever started it. Returns its state; None when none was running."""
     home = home.resolve()
     found = state.read(home)
     if found is None:
         state.forget(home)
         return None
-    for number, limit in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+    for number, limit in ((signal.SIGTERM, _STOP_SECONDS), (signal.SIGKILL, 5.0)):
         with suppress(ProcessLookupError):
             os.kill(found.pid, number)
         deadline = time.monotonic() + limit
@@ -229,7 +227,7 @@ def stop_folder(home: Path, seconds: float = 15.0) -> state.NodeState | None:
 
 def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
     if process.poll() is None and seconds > 0:
-        process.send_signal(signal.SIGCONT)  # a paused process would not see the next one
+        process.send_signal(signal.SIGCONT)  # a paused process would not see SIGTERM
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)

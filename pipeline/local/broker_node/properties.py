@@ -1,4 +1,4 @@
-"""The `server.properties` of a single-node Apache Kafka in KRaft mode, as text. Pure."""
+"""The ports and the `server.properties` of a single-node Apache Kafka in KRaft mode."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from pipeline.errors import ConfigurationError
+from pipeline.local.ports import free_port, is_free
+
 Protocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 TEST_OVERRIDES: Mapping[str, str] = {
@@ -14,12 +17,12 @@ TEST_OVERRIDES: Mapping[str, str] = {
     "broker.heartbeat.interval.ms": "500",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
 }
-"""A restart after SIGKILL is usable after about 5 s instead of 12, and dead transactions end a second late, not ten."""
+"""A broker is usable 5 s after SIGKILL instead of 12, and dead transactions end one second late instead of ten."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSecurity:
-    """What the client listener asks for. Both PLAIN and SCRAM-SHA-512 are on offer where users are given.
+    """What the client listener requires. With users it offers both PLAIN and SCRAM-SHA-512.
 
     certificate and key: PEM files of the broker (the key unencrypted PKCS#8); ca: PEM file of the authority, which
     client certificates are checked against too. All three are needed for SSL and SASL_SSL.
@@ -40,6 +43,19 @@ class Ports:
     client: int
     internal: int
     controller: int
+
+    @classmethod
+    def choose(cls, client: int | None = None) -> Ports:
+        """Three free ports, the client's as given. Raises ConfigurationError when that one is taken."""
+        if client is not None and not is_free(client):
+            raise ConfigurationError(
+                f"port {client} on 127.0.0.1 is taken; choose another with --port, or stop what uses it"
+            )
+        found = [] if client is None else [client]
+        while len(found) < 3:
+            if (port := free_port()) not in found:
+                found.append(port)
+        return cls(*found)
 
 
 def server_properties(

@@ -1,4 +1,4 @@
-"""What a broker's folder says about the process that runs it, for `stop` and `status` from another process."""
+"""The state file in a broker's folder: the process that runs it, for `stop` and `status` from another process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.local.broker_node import ports
+from pipeline.health import accepts_connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +28,23 @@ class NodeState:
 
     def answers(self) -> bool:
         """True when the broker accepts connections."""
-        return ports.answers(self.port)
+        return accepts_connections(("127.0.0.1", self.port))
 
 
 def write(home: Path, state: NodeState) -> None:
-    """Remember the running process; atomic."""
+    """Write the state of the running process, atomically."""
     partial = home / "node.json.partial"
     partial.write_text(json.dumps(asdict(state), indent=1) + "\n")
     partial.replace(home / "node.json")
 
 
 def forget(home: Path) -> None:
-    """The process has ended."""
+    """Remove the state: the process has ended."""
     (home / "node.json").unlink(missing_ok=True)
 
 
 def read(home: Path) -> NodeState | None:
-    """The broker that runs on this folder, or None. A process id that was given to somebody else does not count."""
+    """The broker that runs on this folder; None when there is none. A process id that was reused does not count."""
     try:
         state = NodeState(**json.loads((home / "node.json").read_text()))
     except (OSError, ValueError, TypeError):

@@ -1,8 +1,8 @@
 """An RTSP 1.0 server that plays files as cameras, in pure Python, with faults on demand.
 
-For the demo, for tests, and for users without a camera. Media travel over the RTSP connection itself (TCP interleaved);
-UDP is refused with 461. A path plays like a live camera: on a time line of its own that starts at a known instant of
-wall-clock time, whoever is watching.
+It serves the demo, the tests, and users without a camera. Media travel inside the RTSP connection (TCP interleaved);
+UDP is refused with 461. A path plays like a live camera, on a time line of its own that starts at a known wall-clock
+instant, whoever is watching.
 
     with RtspServer() as server:
         mount = server.add("door", load_media(Path("door.mp4")))

@@ -20,6 +20,7 @@ from pipeline.local.rtsp.rtp import CLOCK
 
 _START_CODE = re.compile(b"\x00\x00\x00?\x01")
 _SPS, _PPS, _DELIMITER = 7, 8, 9
+_LONGEST_GOP = 4 * CLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class AccessUnit:
     time: int
     """When the picture is shown: its capture time."""
     send: int
-    """When it can be sent: a picture that others wait for is not there before it was captured."""
+    """When it can be sent: never before its capture, even if other pictures depend on it."""
     key: bool
     nals: tuple[bytes, ...] = field(repr=False)
 
@@ -46,11 +47,11 @@ class Media:
     pps: bytes = field(repr=False)
 
 
-def load_media(file: Path, longest_gop: float = 4.0) -> Media:
-    """Read a video file. H.264 is taken as it is, anything else is encoded to H.264 once.
+def load_media(file: Path) -> Media:
+    """Read a video file. H.264 is taken as it is; anything else is encoded to H.264 once.
 
-    So is H.264 with more than `longest_gop` seconds from one key picture to the next: whoever joins a camera waits for
-    the next one, and cameras send one every second or two.
+    So is H.264 with more than four seconds from one key picture to the next. Whoever joins a camera waits for the next
+    key picture, and cameras send one every second or two.
     Raises ConfigurationError when the file cannot be read or holds no video.
     """
     try:
@@ -58,7 +59,7 @@ def load_media(file: Path, longest_gop: float = 4.0) -> Media:
             if not container.streams.video:
                 raise ConfigurationError(f"{file} holds no video; name a file with a video track")
             pictures = _copied(container)
-        if pictures is None or _longest_gop(pictures) > longest_gop * CLOCK:
+        if pictures is None or _longest_gop(pictures) > _LONGEST_GOP:
             with av.open(str(file)) as container, av.open(_encoded(container), "r") as encoded:
                 pictures = _copied(encoded)
     except (av.error.FFmpegError, OSError) as error:
@@ -69,14 +70,14 @@ def load_media(file: Path, longest_gop: float = 4.0) -> Media:
 
 
 def _copied(container: InputContainer) -> list[tuple[int, bool, list[bytes]]] | None:
-    """(time, key, NAL units) of every coded picture, or None where this is not H.264 with time stamps."""
+    """(time, key, NAL units) of every coded picture; None unless this is H.264 with time stamps."""
     stream = container.streams.video[0]
     if stream.codec_context.name != "h264":
         return None
     unpack = BitStreamFilterContext("h264_mp4toannexb", stream)
     pictures: list[tuple[int, bool, list[bytes]]] = []
     for packet in container.demux(stream):
-        last = packet.size == 0  # to be asked first: the filter takes the packet's content away
+        last = packet.size == 0  # before the filter empties the packet
         for part in unpack.filter(None if last else packet):
             if part.pts is None or part.time_base is None:
                 return None
@@ -95,7 +96,7 @@ def _longest_gop(pictures: list[tuple[int, bool, list[bytes]]]) -> int:
 
 
 def split_nals(stream: bytes) -> Iterator[bytes]:
-    """NAL units of an Annex B byte stream, without start codes and trailing zeros. Empty ones are left out."""
+    """The NAL units of an Annex B byte stream, without start codes and trailing zeros. Empty ones are left out."""
     for part in _START_CODE.split(stream):
         nal = part.rstrip(b"\0")
         if nal:
@@ -136,9 +137,9 @@ def _encoded(container: InputContainer) -> io.BytesIO:
             picture = frame.reformat(stream.width, stream.height, "yuv420p")
             time = number / rate if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             stamp = round(time * CLOCK)
-            last = stamp if stamp > last else last + round(CLOCK / rate)  # odd files repeat a time stamp
+            last = stamp if stamp > last else last + round(CLOCK / rate)  # some files repeat a time stamp
             picture.pts, picture.time_base = last, Fraction(1, CLOCK)
-            picture.pict_type = PictureType.NONE  # a picture of MJPEG would ask to be a key picture
+            picture.pict_type = PictureType.NONE  # otherwise a picture of MJPEG would become a key picture
             output.mux(stream.encode(picture))
         output.mux(stream.encode(None))
     target.seek(0)

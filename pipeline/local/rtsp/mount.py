@@ -1,4 +1,4 @@
-"""One path of the server: what plays, since when, and what is wrong with it at the moment."""
+"""One path of the server: what it plays, since when, and with which faults."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from pipeline.local.rtsp.rtp import CLOCK, WRAP
 
 @dataclass(slots=True)
 class Faults:
-    """What is wrong with a path. Set a field while it plays; every field is read again for every packet."""
+    """The faults of a path. Set a field while it plays; every field is read again for every packet."""
 
     stalled: bool = False
-    """Nothing is sent. Afterwards everything that is due goes out at once, as after a stall of a network."""
+    """Send nothing. Afterwards everything that is due goes out at once, as after a stall of the network."""
     status: int | None = None
     """Answer every request but OPTIONS with this status."""
     silent: bool = False
-    """Take connections and never answer."""
+    """Accept connections and never answer."""
     reports: bool = True
     """Send RTCP sender reports."""
     report_delay: float = 0.0
     """Seconds from PLAY to the first report."""
     report_clock: float = 0.0
-    """Seconds by which the wall clock in the reports is ahead."""
+    """Seconds by which the wall clock of the reports is ahead."""
     rtp_jump: float = 0.0
-    """Seconds by which the RTP clock is ahead of where it started, known to the reports from the next one on."""
+    """Seconds by which the RTP clock has jumped ahead. The next report knows of it."""
     loss: float = 0.0
     """Share of RTP packets that are not sent."""
     reorder: float = 0.0
-    """Share of RTP packets that change places with their successor."""
+    """Share of RTP packets that swap places with their successor."""
     ssrc_changes: int = 0
     """How often the synchronisation source has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A file on the time line: `media` plays again and again from the wall-clock instant `zero` (seconds) on."""
+    """A file on the time line: `media` plays in a loop from the wall-clock instant `zero` (seconds) on."""
 
     media: Media = field(repr=False)
     zero: float
 
     def start(self, instant: float) -> tuple[int, int]:
-        """(pass, index) of the first key picture at or after an instant; the very first one before `zero`."""
+        """(pass, index) of the first key picture at or after an instant; before `zero`, of the very first one."""
         elapsed = (instant - self.zero) * CLOCK
         if elapsed <= 0:
             return 0, 0
@@ -66,10 +66,10 @@ class Segment:
 class Mount:
     """A camera. Its time line starts at `zero`, or when the first client plays it.
 
-    passes: how often the file plays, None for ever. Time stamps run on from pass to pass.
-    then: after the last pass keep the connection `silent`, or `close` it.
-    first_timestamp: RTP time stamp of time zero, random where None.
-    seed: of the random numbers behind loss and reordering.
+    passes: how often the file plays; None for ever. Time stamps run on from pass to pass.
+    then: after the last pass the connection stays open but `silent`, or `close`s.
+    first_timestamp: RTP time stamp of time zero; None draws one.
+    seed: seeds loss and reordering.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Mount:
         return self._zero
 
     def start(self, instant: float) -> None:
-        """Let the time line start at this instant unless it has one already."""
+        """Start the time line at this instant, unless it has started."""
         with self._lock:
             if self._zero is None:
                 self._zero = instant
@@ -119,7 +119,7 @@ class Mount:
             return self._segment
 
     def switch(self, media: Media, instant: float) -> None:
-        """Play another file from this instant on, over the same connections, as after a change of settings."""
+        """Play another file from this instant on, in the same connections, as after a change of settings."""
         with self._lock:
             self._media = media
             if self._zero is not None:

@@ -1,4 +1,4 @@
-"""Sends one path to one client, in real time, faults included."""
+"""Sends one path to one client in real time, faults included."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Player:
         self._held: bytes | None = None
 
     def run(self) -> bool:
-        """Play until the client leaves (False) or the last pass ends on a path that closes then (True)."""
+        """Play until the client leaves (False), or until the last pass of a path that then closes (True)."""
         now = time.time()
         self._mount.start(now)
         self._report_due = now + self._mount.faults.report_delay
@@ -59,7 +59,7 @@ class Player:
         return not self._stop.is_set() and self._alive()
 
     def _pictures(self, now: float) -> Iterator[tuple[Segment, int, AccessUnit]]:
-        """Every picture from the next key picture on; starts anew when the path switches to another file."""
+        """Every picture from the next key picture on. A switch to another file starts anew."""
         segment = self._mount.segment()
         number, index = segment.start(now)
         while self._mount.passes is None or number < self._mount.passes:
@@ -73,7 +73,7 @@ class Player:
                 number, index = number + 1, 0
 
     def _wait(self, instant: float) -> bool:
-        """Wait until an instant of wall-clock time, sending the reports due before it. False when the client left."""
+        """Wait until a wall-clock instant and send the reports due before it. False when the client has left."""
         while self._running():
             now = time.time()
             if not self._mount.faults.stalled:

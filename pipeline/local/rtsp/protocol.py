@@ -42,13 +42,13 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The path of the stream that is asked for, without slashes at its ends and without the track."""
+        """The path of the requested stream, without slashes at its ends and without the track."""
         return urlsplit(self.url).path.strip("/").removesuffix("/" + TRACK)
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Who may watch. Digest is MD5 without `qop` as cameras do it; basic sends the password in the clear."""
+    """The login of a path. Digest is MD5 without `qop`, as cameras do it; basic sends the password in the clear."""
 
     user: str = field(repr=False)
     password: str = field(repr=False)
@@ -91,7 +91,7 @@ def session_description(sps: bytes, pps: bytes) -> str:
 
 
 def interleaved_channels(transport: str) -> tuple[int, int] | None:
-    """Channels for RTP and RTCP that a Transport header asks for, or None when it asks for something else than TCP."""
+    """The channels for RTP and RTCP that a Transport header requests; None for another transport than TCP."""
     if "RTP/AVP/TCP" not in transport:
         return None
     found = re.search(r"interleaved=(\d+)-(\d+)", transport)

@@ -28,10 +28,12 @@ from pipeline.local.rtsp.protocol import (
 
 _SEND_SECONDS = 5
 _LARGEST_HEADER = 64_000
+_LARGEST_BODY = 64_000
+"""Bodies mean nothing to this server. Anybody may send one, before any login, so their size is bounded."""
 
 
 class RtspServer:
-    """Serves paths to any number of clients; one thread reads from a client, one plays to it.
+    """Serves paths to any number of clients. For each client one thread reads and one plays.
 
     session_seconds: a playing client that sends no request for this long is dropped (RFC 2326 section 12.37).
     Raises ConfigurationError from `start` when the port is taken.
@@ -40,10 +42,10 @@ class RtspServer:
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, session_seconds: int = 60) -> None:
         self.host = host
         self.port = port
-        """The port that was asked for; once started, the one that is listened on."""
+        """The requested port; after the start, the one on which the server listens."""
         self.session_seconds = session_seconds
         self.requests: dict[str, int] = {}
-        """How many requests of each method have arrived."""
+        """How many requests of each RTSP method have arrived; others are not counted, their names have no bound."""
         self._mounts: dict[str, Mount] = {}
         self._connections: set[_Connection] = set()
         self._lock = threading.Lock()
@@ -58,7 +60,7 @@ class RtspServer:
         self.close()
 
     def add(self, name: str, media: Media, **settings: Any) -> Mount:
-        """Serve a file under a path; `settings` are those of `Mount`. Replaces a path of the same name."""
+        """Serve a file under a path, replacing an older one. `settings` are those of `Mount`."""
         mount = Mount(media, **settings)
         self._mounts[name.strip("/")] = mount
         return mount
@@ -73,18 +75,18 @@ class RtspServer:
         return self._mounts.get(name)
 
     def url(self, name: str, *, login: bool = True) -> str:
-        """URL of a mount, with the user name and password it asks for where `login` is true."""
+        """The URL of a path, with its user name and password if `login` is true."""
         mount = self._mounts[name.strip("/")]
         who = f"{quote(mount.login.user, '')}:{quote(mount.login.password, '')}@" if login and mount.login else ""
         return f"rtsp://{who}{self.host}:{self.port}/{name.strip('/')}"
 
     def viewers(self, mount: Mount) -> int:
-        """How many clients play a path at the moment."""
+        """How many clients are playing a path."""
         with self._lock:
             return sum(connection.plays is mount for connection in self._connections)
 
     def start(self) -> None:
-        """Listen. Also ends a refusal that `refuse` began: the port stays the same."""
+        """Listen. After `refuse`, listen again on the same port."""
         if self._listener:
             return
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -103,11 +105,11 @@ class RtspServer:
         self._acceptor.start()
 
     def refuse(self) -> None:
-        """Refuse new connections until `start`; those that are open go on."""
+        """Refuse new connections until `start`; open ones go on."""
         listener, self._listener = self._listener, None
         if listener and self._acceptor:
             with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # wakes the acceptor at once where the system knows that
+                listener.shutdown(socket.SHUT_RDWR)  # wakes the acceptor at once, on systems that support it
             self._acceptor.join()
             listener.close()
 
@@ -141,8 +143,13 @@ class RtspServer:
                 self._connections.add(connection)
             connection.thread.start()
 
+    def count(self, method: str) -> None:
+        """Count a request."""
+        if method in METHODS.split(", "):
+            self.requests[method] = self.requests.get(method, 0) + 1
+
     def forget(self, connection: _Connection) -> None:
-        """Called by a connection that has ended."""
+        """Drop a connection that has ended."""
         with self._lock:
             self._connections.discard(connection)
 
@@ -164,7 +171,7 @@ class _Connection:
         self._channels: tuple[int, int] | None = None
         self._session = secrets.token_hex(8)
         self._nonce = secrets.token_hex(16)
-        self._heard = time.monotonic()
+        self._last_request = time.monotonic()
 
     def cut(self) -> None:
         """End the connection from any thread."""
@@ -180,11 +187,11 @@ class _Connection:
         try:
             with self._client.makefile("rb") as stream:
                 while not self._stop.is_set() and (request := _next_request(stream)):
-                    self._heard = time.monotonic()
-                    self._server.requests[request.method] = self._server.requests.get(request.method, 0) + 1
+                    self._last_request = time.monotonic()
+                    self._server.count(request.method)
                     if not self._answer(request):
                         break
-        except (OSError, ValueError):
+        except (OSError, ValueError, struct.error):
             pass  # the client is gone, or does not speak RTSP
         finally:
             self.cut()
@@ -252,7 +259,7 @@ class _Connection:
         self.cut()
 
     def _within_session(self) -> bool:
-        return time.monotonic() - self._heard < self._server.session_seconds
+        return time.monotonic() - self._last_request < self._server.session_seconds
 
     def _write(self, data: bytes) -> None:
         with self._writing:
@@ -260,7 +267,7 @@ class _Connection:
 
 
 def _next_request(stream: BinaryIO) -> Request | None:
-    """The next request; packets that the client sends (RTCP) are skipped. None at the end. Raises ValueError."""
+    """The next request; None at the end. Packets from the client (RTCP) are skipped. Raises ValueError."""
     while first := stream.read(1):
         if first == b"$":
             _channel, length = struct.unpack(">BH", stream.read(3))
@@ -273,6 +280,9 @@ def _next_request(stream: BinaryIO) -> Request | None:
                     return None
                 header += line
             request = parse_request(header.decode("utf-8", "replace").removesuffix("\r\n\r\n"))
-            stream.read(int(request.headers.get("content-length", 0)))
+            length = int(request.headers.get("content-length", 0))
+            if not 0 <= length <= _LARGEST_BODY:
+                raise ValueError(f"a body of {length} bytes")
+            stream.read(length)
             return request
     return None

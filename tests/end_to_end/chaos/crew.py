@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline import child_process
 
-HERE = Path(__file__).resolve().parent
+STRUCK_WORKER = Path(__file__).resolve().parent / "struck_worker.py"
 
 
 class WorkerProcess:
@@ -27,13 +27,10 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start the supervisor, which starts the worker."""
-        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "pipeline.cli", "worker", "--slot", self.slot, "--config", str(self._config)]
+        command = [sys.executable, str(STRUCK_WORKER), "worker", "--slot", self.slot, "--config", str(self._config)]
         with self.log.open("ab") as output:
             self._process = child_process.start(
-                [*command, "--test-hook", "failpoints:strike"],
-                output=output,
-                environment=os.environ | {"CHAOS_ORDER": str(self._order), "PYTHONPATH": path},
+                command, output=output, environment=os.environ | {"CHAOS_ORDER": str(self._order)}
             )
 
     @property

@@ -11,7 +11,7 @@ import yaml
 from pipeline.analysis.label_set import collect, make
 from pipeline.broker.contract import Broker
 from pipeline.broker.control_topic import apply_config, write
-from pipeline.broker.reading import partitions_of, read_to_end
+from pipeline.broker.reading import partitions_of, read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
@@ -98,11 +98,7 @@ class Deployment:
     def read(self, topic: str) -> list[Record]:
         """Committed records of `frames`, `events`, `dead` or `control`, by partition and offset."""
         name = f"{self.namespace}.{topic}"
-        reader = self.broker.reader(partitions_of(self.broker, name))
-        try:
-            found = list(read_to_end(reader, READ_SECONDS))
-        finally:
-            reader.close()
+        found = read_all(self.broker, partitions_of(self.broker, name), READ_SECONDS)
         return sorted(found, key=lambda one: (one.partition, one.offset))
 
     def copy(self, records: Sequence[Record], topic: str) -> None:

@@ -22,7 +22,7 @@ from pipeline.records.state import CameraState, CoolDown, encode_state
 from pipeline.records.wire import Message
 from pipeline.testing import sample_event
 
-Fate: TypeAlias = Literal["dead", "encoded", "old", "marker", "unreadable"]
+Fate: TypeAlias = Literal["dead", "encoded", "old", "marker", "undecodable"]
 """What must become of a record: a dead letter, an encoded frame, one dropped as old, a marker, passed over."""
 
 JPEG = encode_jpeg(np.full((32, 32, 3), 90, np.uint8))
@@ -125,7 +125,7 @@ def hostile(random: Random, number: int, camera: str, ticks: int) -> Hostile:
         return Hostile(encode_stream_record(LabelsMarker(random.randrange(10**6, 2**62))), "marker")
     if name == "no text" and number % 4 == 0:
         good = frame(camera, 10**6, JPEG)
-        return Hostile(replace(good, headers=(*good.headers, (NoText("odd"), b""))), "unreadable")
+        return Hostile(replace(good, headers=(*good.headers, (NoText("odd"), b""))), "undecodable")
     return Hostile(frame(f"stranger-{number}", random.randrange(10**9), JPEG, random.randrange(2**40)), "encoded")
 
 

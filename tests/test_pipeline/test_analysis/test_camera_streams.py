@@ -1,4 +1,4 @@
-from pipeline.analysis.camera_streams import Arrived, Closed, Geometry, Opened, Relabelled, Streams
+from pipeline.analysis.camera_streams import Arrived, CameraStreams, Closed, Geometry, Opened, Relabelled
 from pipeline.analysis.sessions import Stream
 from pipeline.analysis.windows import Window
 from pipeline.records.frames import EndMarker, LabelsMarker
@@ -7,71 +7,71 @@ from pipeline.testing import frame, picture
 GREY = picture("grey")
 
 
-def streams(position: int = 0, restored: dict[str, Stream] | None = None) -> Streams:
+def camera_streams(position: int = 0, restored: dict[str, Stream] | None = None) -> CameraStreams:
     """A partition with windows of two frames at four per second."""
-    return Streams(Geometry(2, 4), 2.0, position, -1, restored or {})
+    return CameraStreams(Geometry(2, 4), 2.0, position, -1, restored or {})
 
 
 def test_a_session_opens_and_its_frames_become_windows() -> None:
     """The first frame opens the session, the second completes a window."""
-    lane = streams()
-    first = lane.take(0, frame("door", 8), GREY)
+    streams = camera_streams()
+    first = streams.take(0, frame("door", 8), GREY)
     assert isinstance(first[0], Opened) and isinstance(first[1], Arrived) and first[1].due == (range(8, 9),)
-    second = lane.take(1, frame("door", 9), GREY)
+    second = streams.take(1, frame("door", 9), GREY)
     assert isinstance(second[0], Arrived) and isinstance(second[0].due[0], Window)
     assert second[0].due[0].offsets == (0, 1)
-    assert lane.position == 2 and lane.rewind == 0
+    assert streams.position == 2 and streams.rewind == 0
 
 
 def test_a_newer_session_closes_the_older_first() -> None:
     """The older session ends at its last tick, in a step before the newer one opens."""
-    lane = streams()
-    lane.take(0, frame("door", 8), GREY)
-    closed, opened, _ = lane.take(1, frame("door", 3, session=2), GREY)
+    streams = camera_streams()
+    streams.take(0, frame("door", 8), GREY)
+    closed, opened, _ = streams.take(1, frame("door", 3, session=2), GREY)
     assert closed == Closed("door", Stream(1, 4, 8), "session") and opened == Opened("door", 2, 4)
 
 
 def test_what_does_not_count_is_counted() -> None:
     """Dropped frames make no step, but they move the position and are counted by reason."""
-    lane = streams()
-    lane.take(0, frame("door", 8), GREY)
+    streams = camera_streams()
+    streams.take(0, frame("door", 8), GREY)
     for offset, other in enumerate([frame("door", 8), frame("door", 7), frame("door", 9, rate=6)], start=1):
-        assert lane.take(offset, other, GREY) == []
-    assert dict(lane.tally.dropped) == {"duplicate": 1, "late": 1, "rate": 1} and lane.position == 4
+        assert streams.take(offset, other, GREY) == []
+    assert dict(streams.tally.dropped) == {"duplicate": 1, "late": 1, "rate": 1} and streams.position == 4
 
 
 def test_an_end_marker_closes_a_session_for_good() -> None:
-    """After `lost` the session stays ended and pins nothing; after `removed` nothing is known of the camera."""
-    lane = streams()
-    lane.take(0, frame("door", 8), GREY)
-    (closed,) = lane.take(1, EndMarker("door", 1, 8, "lost"), None)
+    """After `lost` the session stays ended and holds nothing back; after `removed` the camera is forgotten."""
+    streams = camera_streams()
+    streams.take(0, frame("door", 8), GREY)
+    (closed,) = streams.take(1, EndMarker("door", 1, 8, "lost"), None)
     assert closed == Closed("door", Stream(1, 4, 8), "lost")
-    assert lane.take(2, frame("door", 9), GREY) == [] and lane.tally.dropped["ended"] == 1
-    assert lane.rewind == lane.position == 3
-    lane.take(3, frame("door", 1, session=2), GREY)
-    (gone,) = lane.take(4, EndMarker("door", 2, 1, "removed"), None)
-    assert isinstance(gone, Closed) and gone.removed and lane.stream("door") is None
+    assert streams.take(2, frame("door", 9), GREY) == [] and streams.tally.dropped["ended"] == 1
+    assert streams.rewind == streams.position == 3
+    streams.take(3, frame("door", 1, session=2), GREY)
+    (gone,) = streams.take(4, EndMarker("door", 2, 1, "removed"), None)
+    assert isinstance(gone, Closed) and gone.removed and streams.stream("door") is None
 
 
 def test_a_camera_that_was_lost_and_then_removed_is_forgotten() -> None:
     """Otherwise its state would be kept for ever; it has no event that could end once more."""
-    lane = streams()
-    lane.take(0, frame("door", 8), GREY)
-    lane.take(1, EndMarker("door", 1, 8, "lost"), None)
+    streams = camera_streams()
+    streams.take(0, frame("door", 8), GREY)
+    streams.take(1, EndMarker("door", 1, 8, "lost"), None)
 
-    (gone,) = lane.take(2, EndMarker("door", 1, 8, "removed"), None)
+    (gone,) = streams.take(2, EndMarker("door", 1, 8, "removed"), None)
 
     assert gone == Closed("door", Stream(1, 4, 8, ended=True), "session", removed=True)
-    assert lane.stream("door") is None
-    assert lane.take(3, EndMarker("door", 1, 8, "removed"), None) == []
+    assert streams.stream("door") is None
+    assert streams.take(3, EndMarker("door", 1, 8, "removed"), None) == []
 
 
 def test_a_label_version_only_rises() -> None:
     """A marker of the version in force, or of an older one, is no step."""
-    lane = streams()
-    (step,) = lane.take(0, LabelsMarker(3), None)
-    assert step == Relabelled(3, {}) and lane.labels == 3
-    assert lane.take(1, LabelsMarker(3), None) == [] and lane.take(2, LabelsMarker(1), None) == []
+    streams = camera_streams()
+    (step,) = streams.take(0, LabelsMarker(3), None)
+    assert step == Relabelled(3, {}) and streams.labels == 3
+    assert streams.take(1, LabelsMarker(3), None) == [] and streams.take(2, LabelsMarker(1), None) == []
 
 
 def test_frames_below_the_position_only_fill_rings() -> None:
@@ -81,25 +81,25 @@ def test_frames_below_the_position_only_fill_rings() -> None:
     tick     8    9  |  10
               rewound  live
     """
-    lane = streams(position=7, restored={"door": Stream(1, 4, 2), "old": Stream(1, 4, 5)})
-    assert lane.take(5, frame("door", 8), GREY) == [] and lane.take(6, frame("door", 9), GREY) == []
-    (arrived,) = lane.take(7, frame("door", 10), GREY)
+    streams = camera_streams(position=7, restored={"door": Stream(1, 4, 2), "old": Stream(1, 4, 5)})
+    assert streams.take(5, frame("door", 8), GREY) == [] and streams.take(6, frame("door", 9), GREY) == []
+    (arrived,) = streams.take(7, frame("door", 10), GREY)
     assert isinstance(arrived, Arrived) and isinstance(arrived.due[0], Window)
     assert [slot.item.item for slot in arrived.due[0].slots] == [None, None]
-    assert lane.stream("old") == Stream(1, 4, 5)
+    assert streams.stream("old") == Stream(1, 4, 5)
 
 
 def test_rewound_frames_of_unknown_cameras_and_sessions_are_left_out() -> None:
-    """What the state does not know was over, or removed, at P."""
-    lane = streams(position=3, restored={"door": Stream(2, 4, 8), "gone": Stream(1, 4, 8, ended=True)})
+    """A camera or session that the state does not know had ended, or was removed, at P."""
+    streams = camera_streams(position=3, restored={"door": Stream(2, 4, 8), "gone": Stream(1, 4, 8, ended=True)})
     for offset, record in enumerate([frame("door", 9, session=1), frame("other", 9), frame("gone", 9)]):
-        assert lane.take(offset, record, GREY) == []
-    assert dict(lane.streams()) == {"door": Stream(2, 4, 8), "gone": Stream(1, 4, 8, ended=True)}
+        assert streams.take(offset, record, GREY) == []
+    assert dict(streams.streams()) == {"door": Stream(2, 4, 8), "gone": Stream(1, 4, 8, ended=True)}
 
 
 def test_rewound_frames_from_before_the_session_was_opened_are_left_out() -> None:
-    """A camera that was removed may come back in the same session: see the cut test that draws it."""
-    lane = streams(position=3, restored={"door": Stream(1, 4, 8, opened=2)})
+    """A removed camera may come back in the same session; `test_cuts` draws the case."""
+    streams = camera_streams(position=3, restored={"door": Stream(1, 4, 8, opened=2)})
     for offset, tick in enumerate([9, 10, 8]):
-        assert lane.take(offset, frame("door", tick), GREY) == []
-    assert lane.stream("door") == Stream(1, 4, 8, opened=2)
+        assert streams.take(offset, frame("door", tick), GREY) == []
+    assert streams.stream("door") == Stream(1, 4, 8, opened=2)

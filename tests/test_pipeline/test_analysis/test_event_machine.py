@@ -70,7 +70,7 @@ class Run:
         return messages
 
     def window(self, tick: int, *scores: float) -> list[ActionEvent]:
-        """Take one window into account; its evidence tells which one it was."""
+        """Process one window; its evidence identifies it."""
         evidence = Evidence("actionwire.frames", 0, tick * 10, tick * 10 + 7)
         window = WindowScores(tick, np.array(scores, np.float32), evidence)
         return self.keep(advance(self.states, window, self.rules, self.context))
@@ -85,7 +85,7 @@ class Run:
 
 
 def told(messages: list[ActionEvent]) -> list[tuple[Any, ...]]:
-    """What matters of each message: phase, start, then end and reason where it ended."""
+    """Phase and start of each message, and for an end also its tick and reason."""
     return [
         (m.phase, m.start_tick) if m.end_tick is None else (m.phase, m.start_tick, m.end_tick, m.reason)
         for m in messages
@@ -197,7 +197,7 @@ def test_lags_move_start_and_end_back() -> None:
 def test_an_event_that_is_cut_off_lasted_until_its_last_window(
     drawn: str, changes: dict[str, float], expected: tuple[Any, ...]
 ) -> None:
-    """The offset lag is how late an end is seen. Where none was seen, nothing is taken off."""
+    """The offset lag is the delay with which an end is seen. If no end was seen, nothing is subtracted."""
     run = Run(rules_with(offset=2, **changes))
     run.timeline(drawn)
     run.keep(finish(run.states, "lost", len(drawn) - 1, run.rules, run.context))
@@ -220,7 +220,7 @@ def test_an_event_never_starts_before_the_last_one_ended() -> None:
 
 
 def test_updates_follow_the_peak_at_most_once_a_second() -> None:
-    """A rise within a second of the last message is told when the second is over; without a rise nothing is told."""
+    """A rise within a second of the last message is sent when the second is over. Without a rise nothing is sent."""
     run = Run(rules_with())
     #                       0123456789012
     messages = run.timeline("8889999999999")
@@ -322,7 +322,7 @@ def test_a_swap_keeps_open_events_and_names_both_models() -> None:
 
 @pytest.mark.parametrize(("drawn", "end"), [("888", 2), ("8883", 0)])
 def test_a_swap_to_a_bundle_that_leaves_the_label_out_ends_it(drawn: str, end: int) -> None:
-    """What is open ends at the first window of the new bundle, wherever that falls, as of the last of the old one."""
+    """An open event ends at the first window of the new bundle, with the time of the old bundle's last window."""
     for first in (len(drawn), 50):
         run = Run(rules_with(FALL, offset=2))
         run.timeline(drawn)
@@ -338,7 +338,7 @@ def test_a_swap_to_a_bundle_that_leaves_the_label_out_ends_it(drawn: str, end: i
 
 
 def test_a_swap_to_a_bundle_that_leaves_the_label_out_breaks_its_streak() -> None:
-    """What the old bundle had begun to see is forgotten."""
+    """A streak that the old bundle began is forgotten."""
     run = Run(rules_with())
     run.timeline("08")
     run.rules = rules_with(RUN)

@@ -34,7 +34,7 @@ def test_before_the_first_record_nothing_is_in_force() -> None:
 
 
 def test_a_live_label_hides_the_same_id_of_the_settings() -> None:
-    """What was asked for last counts: thresholds of a label from the settings can be tried out live."""
+    """The last request counts, so thresholds of a label from the settings can be tried out live."""
     strict = make({"text": "a person falls", "enter": 0.9})
     sets = apply(LabelSets(), ConfigLabels((FALL,)), 0)
     tried = apply(sets, added(sets, strict), 1)
@@ -44,7 +44,7 @@ def test_a_live_label_hides_the_same_id_of_the_settings() -> None:
 
 
 def test_settings_become_labels() -> None:
-    """Everything that the settings say of a label is kept; the id is made from the text."""
+    """Every setting of a label is kept; the id is made from the text."""
     settings = LabelSettings(text="  two people   fight ", group="all", cameras=("yard-*",), enter=0.8, confirm=3)
 
     assert make(settings.model_dump()) == Label(
@@ -95,7 +95,7 @@ def test_adding_again_replaces() -> None:
 
 
 def test_removing_says_why_it_cannot() -> None:
-    """A label of the settings is removed there; an unknown one is answered with those that can be removed."""
+    """A label of the settings must be removed there. For an unknown label the error lists those that can be removed."""
     sets = apply(apply(LabelSets(), ConfigLabels((FALL,)), 0), LiveLabel(RUN.id, RUN), 1)
 
     assert removed(sets, "a-person-runs") == removed(sets, "A person runs") == LiveLabel(RUN.id, None)

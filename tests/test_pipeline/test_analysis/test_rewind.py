@@ -1,14 +1,7 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.rewind import Committed, Trail, rewind
-from pipeline.broker.contract import Position
-from pipeline.records.wire import Partition
-from pipeline.worker.epochs import Epochs
-from pipeline.worker.positions import METADATA_LIMIT, decode_position, encode_position
-
-P0, P1 = Partition("frames", 0), Partition("frames", 1)
+from pipeline.analysis.rewind import Trail, rewind
 
 
 def test_rewind_is_the_oldest_frame_that_any_camera_needs() -> None:
@@ -66,43 +59,3 @@ def test_a_trail_is_bounded(reach: int, multiple: int, gaps: list[int]) -> None:
         older = [place for place, tick in enumerate(ticks) if tick <= ticks[-1] - reach and tick % multiple == 0]
         inside = next(place for place, tick in enumerate(ticks) if tick > ticks[-1] - reach)
         assert trail.oldest == (older[-1] if older else inside)
-
-
-def test_a_position_survives_the_broker() -> None:
-    """P, R, s and v come back from offset and metadata, which stays far below the broker's limit."""
-    committed = Committed(position=2**62, rewind=2**62 - 1, state=2**62, labels=2**62)
-    position = encode_position(committed)
-    assert decode_position(position) == committed
-    assert len(position.metadata) < METADATA_LIMIT / 10
-
-
-@pytest.mark.parametrize(
-    "metadata", ["", "{}", "[]", "no json", '{"r":8,"s":0,"v":0}', '{"r":-1,"s":0,"v":0}', '{"r":null,"s":0,"v":0}']
-)
-def test_a_position_of_another_program_is_recognised(metadata: str) -> None:
-    """Offsets that a tool moved carry no metadata of ours, or a rewind that lies behind them."""
-    assert decode_position(Position(7, metadata)) is None
-
-
-def test_only_the_epoch_that_is_named_ends() -> None:
-    """Who took a partition off the path ends what it worked under, and not what another thread has begun since."""
-    epochs = Epochs()
-    first = epochs.assign([P0, P1])
-    newer = epochs.assign([P1])
-    epochs.end(first)
-    assert epochs.owned() == newer
-    epochs.end(first)
-    assert epochs.assign([P0])[P0] == first[P0] + 2
-
-
-def test_an_epoch_ends_with_every_change_of_ownership() -> None:
-    """Work of a partition that was lost, or lost and regained, no longer counts."""
-    epochs = Epochs()
-    first = epochs.assign([P0, P1])
-    assert epochs.is_current(P0, first[P0]) and epochs.is_current(P1, first[P1])
-    epochs.revoke([P0])
-    assert not epochs.is_current(P0, first[P0]) and epochs.is_current(P1, first[P1])
-    again = epochs.assign([P0])
-    assert not epochs.is_current(P0, first[P0]) and epochs.is_current(P0, again[P0])
-    assert epochs.owned() == {P0: again[P0], P1: first[P1]}
-    assert not epochs.is_current(P0, again[P0] + 1)

@@ -54,7 +54,7 @@ def at(number: int, value: bytes = b"v", key: bytes = b"k") -> Message:
 
 
 def joined(broker: Broker, topic: str, group: str, partitions: int = 4) -> tuple[GroupConsumer, Polled]:
-    """A consumer that owns all partitions, and the poll that said so."""
+    """A consumer that owns all partitions, and the poll that assigned them."""
     consumer = broker.group_consumer(topic, group)
     polled: list[Polled] = []
 
@@ -103,7 +103,7 @@ class TestTopics:
         until(lambda: broker.partition_counts([name, name + "-b"], 5) == {name + "-b": 1}, "the topic to be gone")
 
     def test_refuses_another_partition_count(self, broker: Broker, topic: str) -> None:
-        """A partition count is never changed; the error says what is there, what was asked, and what to do."""
+        """A partition count is never changed; the error names both counts and the remedy."""
         with pytest.raises(ConfigurationError, match=r"has 4 partitions, not 5.*topics\.partitions"):
             broker.ensure_topics([TopicSettings(topic, 5)], 20)
 
@@ -380,7 +380,7 @@ class TestGroups:
     """group_consumer: assignment, seeking, tokens."""
 
     def test_reads_nothing_before_a_seek(self, broker: Broker, topic: str, name: str) -> None:
-        """A new partition stays silent until its owner says where to begin, also where a position is committed."""
+        """A new partition yields nothing before its owner seeks, even if a position is committed."""
         publish(broker, topic, at(0, b"a"), at(0, b"b"), at(1, b"c"))
         consumer, polled = joined(broker, topic, name + "-group")
         assert not polled.records
@@ -483,7 +483,7 @@ class TestGroups:
     def test_a_stale_token_is_refused(self, broker: Broker, topic: str, name: str) -> None:
         """A commit made with the membership of before a rebalance aborts, and leaves positions as they were.
 
-        Its token says by itself that it is stale, and that of a later poll is not.
+        Its token knows that it is stale, and the token of a later poll is not.
         """
         first, polled = joined(broker, topic, name + "-group")
         assert polled.token is not None and polled.token.current()

@@ -43,7 +43,7 @@ def test_an_empty_topic_is_an_empty_set(broker: Broker) -> None:
 
 
 def test_a_reader_follows(broker: Broker) -> None:
-    """A poll says when something changed."""
+    """A poll returns True when the labels in force may have changed."""
     with control_topic.ControlReader(broker, TOPIC) as reader:
         reader.catch_up(5)
         assert not reader.poll(0)

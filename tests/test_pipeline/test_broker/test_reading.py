@@ -51,6 +51,28 @@ def test_reading_stops_at_the_end(broker: Broker) -> None:
     assert sorted(found) == sorted(f"key-{number}".encode() for number in range(50))
 
 
+def test_what_comes_later_stays_for_the_next_read(broker: Broker) -> None:
+    """Records behind the ends of the beginning are not read, and the reader stands in front of them.
+
+    offsets   0 1 2 | 3 4
+    end             ^  written while the first record is being used
+    """
+    topic = [Partition("things", 0)]
+    producer = broker.producer()
+    for _ in range(3):
+        producer.send("things", Message(b"a", b"old", partition=0))
+    reader = broker.reader(topic)
+
+    found = []
+    for record in read_to_end(reader, 5):
+        found.append(record.offset)
+        for _ in range(2 if len(found) == 1 else 0):
+            producer.send("things", Message(b"a", b"new", partition=0))
+
+    assert found == [0, 1, 2]
+    assert [record.offset for record in reader.read(1)] == [3, 4]
+
+
 def test_the_newest_value_of_a_key_counts(broker: Broker) -> None:
     """As compaction would leave it: replaced values and removed keys are gone."""
     send(broker, ("a", "1"), ("b", "1"), ("c", "1"), ("a", "2"), ("b", None))

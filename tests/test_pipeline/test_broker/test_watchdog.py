@@ -4,8 +4,9 @@ import subprocess
 import sys
 import threading
 
-from pipeline.broker.watchdog import EXIT_CODE, Overdue, Watchdog, WatchdogThread
-from pipeline.local.broker_node.ports import choose
+from pipeline.broker.watchdog import Overdue, Watchdog, WatchdogThread
+from pipeline.local.ports import free_port
+from pipeline.supervisor import STUCK
 
 
 def test_a_step_is_overdue_after_its_limit() -> None:
@@ -73,7 +74,7 @@ def test_the_thread_calls_once_when_a_step_hangs() -> None:
         expired.set()
 
     watchdog = Watchdog(limit=60, hard_limit=0.3)
-    thread = WatchdogThread([("127.0.0.1", choose().client)], watchdog=watchdog, expire=expire, interval=0.02)
+    thread = WatchdogThread([("127.0.0.1", free_port())], watchdog=watchdog, expire=expire, interval=0.02)
     with thread.step("short"):
         pass
     with thread.step("long"):
@@ -92,5 +93,5 @@ def test_the_process_ends_with_its_own_exit_code() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
 
-    assert done.returncode == EXIT_CODE == 75
+    assert done.returncode == STUCK == 75
     assert "commit" in done.stdout + done.stderr

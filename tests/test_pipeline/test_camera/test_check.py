@@ -70,7 +70,7 @@ def test_rare_key_pictures_are_remarked_on() -> None:
 
 
 def test_a_camera_that_does_not_open_raises(server: RtspServer, card: Media) -> None:
-    """Refused login and unknown path raise the error that says so."""
+    """A refused login and an unknown path raise their own errors."""
     server.add("door", card, login=Login("ann", "s3cret"))
 
     with pytest.raises(AuthenticationError):

@@ -43,7 +43,7 @@ def test_what_is_worth_a_retry(
 
 
 def test_a_refused_transport_is_named() -> None:
-    """Protocol not supported (461 on the wire) tells to change the transport."""
+    """Protocol not supported (461 on the wire) has the remedy to change the transport."""
     ours = translate(av.error.OSError(93, "Protocol not supported"), WHERE, live=True)
 
     assert isinstance(ours, CameraRefused)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.backoff import Backoff
-from pipeline.camera.condition import Health
+from pipeline.camera.condition import Condition
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source import Picture, SourceSettings, open_source
@@ -46,10 +46,10 @@ class Reading:
         return self.until(lambda: len(self.frames) >= wanted)
 
     @property
-    def health(self) -> Health:
-        """The camera's health."""
+    def condition(self) -> Condition:
+        """The camera's condition."""
         assert self.camera
-        return self.camera.health()
+        return self.camera.condition()
 
     @property
     def sessions(self) -> list[int]:
@@ -78,11 +78,11 @@ def reading(url: str, **settings: object) -> Iterator[Reading]:
 
 
 def test_sampled_frames_arrive_with_exact_capture_times(server: RtspServer, card: Media) -> None:
-    """Each sampled picture is the one that the camera captured at the told instant."""
+    """Each sampled picture is the one that the camera captured at the instant that it carries."""
     mount = server.add("door", card)
     with reading(server.url("door")) as door:
         assert door.more(6)
-        health = door.health
+        condition = door.condition
 
     for frame in door.frames:
         captured = frame.capture_ns / 1e9 - (mount.zero or 0)
@@ -90,10 +90,10 @@ def test_sampled_frames_arrive_with_exact_capture_times(server: RtspServer, card
         assert captured * 25 == pytest.approx(round(captured * 25), abs=0.1)
         assert frame.image.shape == (60, 80, 3)
     assert [frame.sequence for frame in door.frames] == list(range(len(door.frames)))
-    assert (health.condition, health.codec, health.clock) == ("online", "h264", "rtcp")
-    assert (health.width, health.height) == (320, 240)
-    assert health.fps == pytest.approx(25, abs=0.5)
-    assert health.last_error is None
+    assert (condition.state, condition.codec, condition.clock) == ("online", "h264", "rtcp")
+    assert (condition.width, condition.height) == (320, 240)
+    assert condition.fps == pytest.approx(25, abs=0.5)
+    assert condition.last_error is None
 
 
 @pytest.mark.parametrize("fault", ["drop", "refuse"])
@@ -105,17 +105,17 @@ def test_a_lost_camera_comes_back_as_a_new_session(server: RtspServer, card: Med
         if fault == "refuse":
             server.refuse()
         server.drop()
-        assert door.until(lambda: door.health.condition == "offline")
-        assert door.until(lambda: door.health.reconnects >= (3 if fault == "refuse" else 1))
-        reason = door.health.last_error
+        assert door.until(lambda: door.condition.state == "offline")
+        assert door.until(lambda: door.condition.reconnects >= (3 if fault == "refuse" else 1))
+        reason = door.condition.last_error
         server.start()
         assert door.more(2)
-        health = door.health
+        condition = door.condition
 
     assert len(door.sessions) == 2
     assert door.sessions == sorted(door.sessions)
     assert reason and "; " in reason
-    assert (health.condition, health.last_error) == ("online", None)
+    assert (condition.state, condition.last_error) == ("online", None)
 
 
 def test_a_stall_ends_after_its_limit(server: RtspServer, card: Media) -> None:
@@ -124,9 +124,9 @@ def test_a_stall_ends_after_its_limit(server: RtspServer, card: Media) -> None:
     with reading(server.url("door"), stall_seconds=1.5) as door:
         assert door.more(2)
         mount.faults.stalled = True
-        assert door.until(lambda: door.health.condition == "stalled")
-        assert door.until(lambda: door.health.stalls >= 1)
-        assert "no picture for 1.5 s" in (door.health.last_error or "")
+        assert door.until(lambda: door.condition.state == "stalled")
+        assert door.until(lambda: door.condition.stalls >= 1)
+        assert "no picture for 1.5 s" in (door.condition.last_error or "")
         mount.faults.stalled = False
         assert door.until(lambda: len(door.sessions) >= 2)
         assert door.more(3)
@@ -153,7 +153,7 @@ def test_a_thread_that_hangs_is_replaced(server: RtspServer, card: Media, monkey
         woken.set()
         assert door.until(lambda: not first.is_alive())
         assert door.more(3)
-        assert door.health.stalls == 1
+        assert door.condition.stalls == 1
 
     assert len(calls) >= 2  # one more where the handshake took longer than the tenths of a second it has here
     assert len(door.sessions) == 1
@@ -165,7 +165,7 @@ def test_packets_without_pictures_are_a_stall_too(server: RtspServer, card: Medi
     with reading(server.url("door")) as door:
         assert door.more(2)
         mount.faults.loss = 1.0
-        assert door.until(lambda: door.health.reconnects >= 1)
+        assert door.until(lambda: door.condition.reconnects >= 1)
         mount.faults.loss = 0.0
         assert door.more(2)
 
@@ -200,11 +200,11 @@ def test_pictures_of_no_use_are_a_stall(
     picture = Shown(pts, None, 0, 320, 240, False, corrupt, None)  # type: ignore[arg-type]
     monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(picture).open)
     with reading("rtsp://camera/door", stall_seconds=0.3) as door:
-        assert door.until(lambda: door.health.stalls >= 2)
-        health = door.health
+        assert door.until(lambda: door.condition.stalls >= 2)
+        condition = door.condition
 
-    assert "all pictures of 0.3 s were damaged or had no time stamp; " in (health.last_error or "")
-    assert getattr(health, counted) > 0
+    assert "all pictures of 0.3 s were damaged or had no time stamp; " in (condition.last_error or "")
+    assert getattr(condition, counted) > 0
     assert door.frames == []
 
 
@@ -217,10 +217,10 @@ def test_connecting_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) ->
     """
     monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(None).open)
     with reading("rtsp://camera/door", stall_seconds=0.3) as door:
-        assert door.until(lambda: door.health.silent_seconds >= 1.5)
-        assert door.health.condition != "online"
-        assert door.health.stalls >= 2
-        assert "no picture for 0.3 s" in (door.health.last_error or "")
+        assert door.until(lambda: door.condition.silent_seconds >= 1.5)
+        assert door.condition.state != "online"
+        assert door.condition.stalls >= 2
+        assert "no picture for 0.3 s" in (door.condition.last_error or "")
 
 
 @pytest.mark.parametrize(
@@ -234,12 +234,12 @@ def test_clock_faults_start_new_sessions(server: RtspServer, card: Media, fault:
         assert door.more(3)
         setattr(mount.faults, fault, value)
         assert door.until(lambda: len(door.sessions) >= 2)
-        assert door.until(lambda: door.health.clock == clock and len(door.frames) > 8)
-        health = door.health
+        assert door.until(lambda: door.condition.clock == clock and len(door.frames) > 8)
+        condition = door.condition
 
-    assert health.reconnects == 0
+    assert condition.reconnects == 0
     assert door.sessions == sorted(door.sessions)
-    assert health.clock_offset_seconds == pytest.approx(0 if fault == "rtp_jump" else value, abs=0.5)
+    assert condition.clock_offset_seconds == pytest.approx(0 if fault == "rtp_jump" else value, abs=0.5)
 
 
 class Shown(Picture):
@@ -298,7 +298,7 @@ class Reordered:
 def test_setting_the_wall_clock_costs_no_tick_of_reordered_pictures(
     monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
-    """Pictures that the decoder held back while ingest's clock was set are placed by the new clock, like later ones.
+    """Pictures that the decoder held back while ingest's clock was set are timed by the new clock, like later ones.
 
     packets   1 2 3 4 | 5 6 7 8
     clock      12:00  |  11:50
@@ -309,7 +309,7 @@ def test_setting_the_wall_clock_costs_no_tick_of_reordered_pictures(
     monkeypatch.setattr("pipeline.camera.reader.open_source", clock.open)
     monkeypatch.setattr("pipeline.camera.reader.time", clock)
     with reading("rtsp://camera/door") as door:
-        assert door.until(lambda: door.health.ended, watched=False)
+        assert door.until(lambda: door.condition.ended, watched=False)
 
     old, new = ([frame for frame in door.frames if frame.session == session] for session in door.sessions)
     assert [len(old), len(new)] == [pytest.approx(4 * 8, abs=1), pytest.approx(8 * 8, abs=1)]
@@ -318,35 +318,35 @@ def test_setting_the_wall_clock_costs_no_tick_of_reordered_pictures(
 
 
 def test_another_resolution_starts_a_new_session(server: RtspServer, card: Media, tmp_path: Path) -> None:
-    """When the camera's size changes in the stream, a newer session begins and the status tells the new size."""
+    """When the camera's size changes in the stream, a newer session begins and the condition has the new size."""
     tall = load_media(write_test_card(tmp_path / "tall.mp4", seconds=4, width=240, height=320))
     mount = server.add("door", card)
     with reading(server.url("door")) as door:
         assert door.more(2)
         mount.switch(tall, time.time())
         assert door.until(lambda: len(door.sessions) == 2)
-        assert (door.health.width, door.health.height) == (240, 320)
+        assert (door.condition.width, door.condition.height) == (240, 320)
 
     assert (door.frames[0].image.shape, door.frames[-1].image.shape) == ((60, 80, 3), (80, 60, 3))
 
 
 def test_a_wrong_password_is_tried_slowly_and_never_shown(server: RtspServer, card: Media) -> None:
-    """The health and the log say that the login was refused; user name and password are nowhere in them."""
+    """The condition and the log say that the login was refused; user name and password are nowhere in them."""
     server.add("door", card, login=Login("annabel", "s3cret"))
     url = server.url("door").replace("s3cret", "wr0ng-w0rd")
     with structlog.testing.capture_logs() as logs, reading(url) as door:
-        assert door.until(lambda: door.health.reconnects >= 2)
-        shown = repr(door.health) + repr(door.camera) + repr(logs)
+        assert door.until(lambda: door.condition.reconnects >= 2)
+        shown = repr(door.condition) + repr(door.camera) + repr(logs)
 
     assert "refused the login" in shown
     assert not any(secret in shown for secret in ("annabel", "wr0ng-w0rd", "s3cret"))
 
 
 def test_a_login_without_a_scheme_is_never_shown() -> None:
-    """What looks like a path because its rtsp:// was forgotten is told without what stands before the @."""
+    """A URL without its rtsp:// looks like a path; messages leave out whatever precedes its @."""
     with structlog.testing.capture_logs() as logs, reading("annabel:s3cret@127.0.0.1/stream1") as door:
-        assert door.until(lambda: door.health.reconnects >= 1)
-        shown = repr(door.health) + repr(logs)
+        assert door.until(lambda: door.condition.reconnects >= 1)
+        shown = repr(door.condition) + repr(logs)
 
     assert "***@127.0.0.1: " in shown
     assert not any(secret in shown for secret in ("annabel", "s3cret", "stream1"))
@@ -359,26 +359,26 @@ def test_damaged_pictures_are_counted_and_not_delivered(server: RtspServer, tmp_
     with reading(server.url("door")) as door:
         assert door.more(2)
         mount.faults.loss = 0.2
-        assert door.until(lambda: door.health.corrupt >= 3)
+        assert door.until(lambda: door.condition.corrupt >= 3)
         mount.faults.loss = 0.0
         assert door.more(3)
-        assert door.health.reconnects == 0
+        assert door.condition.reconnects == 0
 
     assert len(door.sessions) == 1
 
 
 def test_a_file_plays_in_real_time_and_ends(tmp_path: Path) -> None:
-    """A file is paced by its time stamps; at its end the camera is offline for good and says why."""
+    """A file is paced by its time stamps; at its end the camera is offline for good, with the reason."""
     file = write_test_card(tmp_path / "short.mp4", seconds=1, width=160, height=120)
     start = time.monotonic()
     with reading(str(file)) as door:
-        assert door.until(lambda: door.health.ended)
-        health = door.health
+        assert door.until(lambda: door.condition.ended)
+        condition = door.condition
 
     assert time.monotonic() - start > 0.9
     assert [number_of(frame.image) for frame in door.frames] == sorted(number_of(frame.image) for frame in door.frames)
     assert len(door.frames) in (8, 9)
-    assert (health.condition, health.reconnects, health.last_error) == ("offline", 0, "the file has ended")
+    assert (condition.state, condition.reconnects, condition.last_error) == ("offline", 0, "the file has ended")
 
 
 def test_a_looping_file_starts_a_session_for_each_pass(tmp_path: Path) -> None:
@@ -403,13 +403,13 @@ def test_a_looping_still_is_not_read_without_a_pause(tmp_path: Path) -> None:
 
 def test_sessions_begin_after_a_given_one(server: RtspServer, card: Media) -> None:
     """A session that was published before, by a clock that ran ahead, is older than every new one; until then it is
-    the one that is told, so that a process in which the camera never answered does not forget it."""
+    the one in the condition, so that a process in which the camera never answered does not forget it."""
     mount = server.add("door", card)
     mount.faults.status = 404
     future = (time.time_ns() // 1_000_000) + 10_000_000
     with reading(server.url("door"), after_session=future) as door:
-        assert door.until(lambda: door.health.reconnects >= 1)
-        assert door.health.session == future
+        assert door.until(lambda: door.condition.reconnects >= 1)
+        assert door.condition.session == future
         mount.faults.status = None
         assert door.more(1)
 
@@ -429,10 +429,10 @@ def test_a_session_of_somebody_else_is_outranked_once(server: RtspServer, card: 
         assert door.more(2)
         assert door.sessions == [ours]
         door.camera.outrank(theirs)
-        assert door.until(lambda: door.health.session == theirs + 1)
+        assert door.until(lambda: door.condition.session == theirs + 1)
         door.camera.outrank(theirs)
         assert door.more(3)
-        assert door.health.reconnects == 0
+        assert door.condition.reconnects == 0
 
     assert door.sessions == [ours, theirs + 1]
 
@@ -449,7 +449,7 @@ def test_whatever_a_receiver_raises_the_camera_comes_back(server: RtspServer, ca
 
     with reading(server.url("door"), deliver=deliver) as door:
         assert door.until(lambda: len(taken) >= 5)
-        assert door.health.reconnects == 1
+        assert door.condition.reconnects == 1
 
 
 def test_stopping_is_quick_while_the_camera_plays(server: RtspServer, card: Media) -> None:

@@ -24,7 +24,7 @@ def camera(server: RtspServer, name: str = "door", **settings: object) -> Source
 
 
 def test_pictures_carry_the_cameras_capture_time(server: RtspServer, card: Media) -> None:
-    """Every picture is there, in order, with a time stamp, and the camera's clock tells its capture."""
+    """Every picture is there, in order, with a time stamp, and the capture time of the camera's clock."""
     mount = server.add("door", card)
 
     pictures = first_pictures(camera(server), 15)
@@ -164,7 +164,7 @@ def test_a_library_call_that_hangs_ends_by_itself(server: RtspServer, card: Medi
 def test_a_camera_that_does_not_open(
     server: RtspServer, card: Media, fault: dict[str, object], expected: type[Exception]
 ) -> None:
-    """Each way of not opening raises the error that tells whether a retry makes sense."""
+    """Each way of not opening raises its own error, which decides whether a retry makes sense."""
     mount = server.add("door", card)
     for name, value in fault.items():
         setattr(mount.faults, name, value)
@@ -177,7 +177,7 @@ def test_a_camera_that_does_not_open(
 
 
 def test_only_udp_against_a_server_without_it(server: RtspServer, card: Media) -> None:
-    """The message tells to change the transport."""
+    """The message names the remedy: change the transport."""
     server.add("door", card)
 
     with pytest.raises(CameraRefused, match="transport"), open_source(camera(server, transport="udp")):

@@ -84,6 +84,18 @@ def test_labels_are_added_listed_and_removed(run: Callable[..., str], tmp_path: 
 
 
 @pytest.mark.kafka
+def test_the_labels_of_the_file_are_applied_and_not_those_of_the_environment(
+    run: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever names a file means that file."""
+    monkeypatch.setenv("ACTIONWIRE_LABELS", '["a person waves"]')
+    (tmp_path / "shop.yaml").write_text("labels: [a person falls down]")
+
+    assert "1 labels of shop.yaml are in force" in run("apply", "shop.yaml")
+    assert [label["text"] for label in json.loads(run("list", "--json"))["labels"]] == ["a person falls down"]
+
+
+@pytest.mark.kafka
 def test_mistakes_have_clear_answers(run: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A threshold out of range, an unknown key in a file, an unknown name and a missing topic each say what to do."""
     (tmp_path / "typo.yaml").write_text("labels:\n  - {text: a person runs, entr: 0.5}\n")

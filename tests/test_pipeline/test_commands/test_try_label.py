@@ -9,7 +9,7 @@ import pytest
 
 from engines.testing import solid, tiny_bundle
 from pipeline.analysis.event_machine import EventContext
-from pipeline.analysis.thresholds import Calibration, resolve
+from pipeline.analysis.thresholds import Calibration, EventRules, resolve
 from pipeline.analysis.ticks import tick_ns
 from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
@@ -137,24 +137,23 @@ def test_the_tail_is_the_newest_frames_of_one_camera(broker: Broker, ticks: int,
     assert reader.positions()[partition] == 122
 
 
+CONTEXT = EventContext("door", 0, 4, ModelReference("b", "n", "v", "s"), 0, 8, 4.0)
+
+
+def rules_with(**thresholds: float) -> EventRules:
+    """The rules of one label, without limits of length."""
+    free = {"backtrack_seconds": 0, "min_seconds": 0, "cooldown_seconds": 0, "max_seconds": 60}
+    return resolve([Label("x", "x")], Calibration(free | thresholds, {}, 0, 0), {}, rate=4)
+
+
 def test_every_threshold_is_played_through() -> None:
     """A higher threshold raises less; the label's own threshold is among them."""
-    defaults = {
-        "enter": 0.65,
-        "exit": 0.325,
-        "confirm": 2,
-        "min_seconds": 0,
-        "backtrack_seconds": 0.0,
-        "merge_seconds": 0.5,
-        "cooldown_seconds": 0,
-    }
-    rules = resolve([Label("x", "x")], Calibration({**defaults, "max_seconds": 60}, {}, 0, 0), {}, rate=4)
-    context = EventContext("door", 0, 4, ModelReference("b", "n", "v", "s"), 0, 8, 4.0)
+    rules = rules_with(enter=0.65, exit=0.325, confirm=2, merge_seconds=0.5)
     #        0 .35  .6  .6  .6  .0  .0  .0  .9  .9  .0  .0  .0
     drawn = [0, 3.5, 6, 6, 6, 0, 0, 0, 9.5, 9.5, 0, 0, 0]
     scores = [Score(tick, value / 10) for tick, value in enumerate(drawn)]
 
-    raised = {one.enter: one.events for one in raised_by(scores, rules, context)}
+    raised = {one.enter: one.events for one in raised_by(scores, rules, CONTEXT)}
 
     assert raised[0.3] == ((1, 4), (8, 9))
     assert raised[0.5] == ((2, 4), (8, 9))
@@ -163,18 +162,8 @@ def test_every_threshold_is_played_through() -> None:
 
 def test_a_new_session_begins_from_nothing() -> None:
     """When ticks go back, the open event ends and the next one starts on its own."""
-    defaults = {
-        "enter": 0.5,
-        "exit": 0.3,
-        "confirm": 1,
-        "backtrack_seconds": 0,
-        "min_seconds": 0,
-        "merge_seconds": 9,
-        "cooldown_seconds": 0,
-    }
-    rules = resolve([Label("x", "x")], Calibration({**defaults, "max_seconds": 60}, {}, 0, 0), {}, rate=4)
-    context = EventContext("door", 0, 4, ModelReference("b", "n", "v", "s"), 0, 8, 4.0)
+    rules = rules_with(enter=0.5, exit=0.3, confirm=1, merge_seconds=9)
 
-    raised = raised_by([Score(tick, 0.95) for tick in (50, 51, 10, 11)], rules, context)
+    raised = raised_by([Score(tick, 0.95) for tick in (50, 51, 10, 11)], rules, CONTEXT)
 
     assert raised[-1] == Raised(0.9, ((50, 51), (10, 11)))

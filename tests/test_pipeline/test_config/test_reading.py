@@ -1,33 +1,12 @@
-"""Settings: file, environment, overrides, and errors that help."""
+"""Reading settings: file, environment, overrides, and errors that help."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.config.labels import watches
-from pipeline.config.reading import load
+from pipeline.config.reading import load, load_file
 from pipeline.errors import ConfigurationError
-
-THREE_LINES = """
-cameras:
-  front-door:
-    url: rtsp://viewer:${DOOR_PASSWORD}@10.0.0.7/stream1
-labels:
-  - a person falls down
-  - {text: two people fight, cameras: ["front-*"], enter: 0.7}
-"""
-
-
-@pytest.fixture
-def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of the README's first camera, away from any other configuration."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ACTIONWIRE_CONFIG", raising=False)
-    monkeypatch.setenv("DOOR_PASSWORD", "s3cret")
-    path = tmp_path / "actionwire.yaml"
-    path.write_text(THREE_LINES)
-    return path
 
 
 def test_a_camera_in_three_lines_and_an_action_in_one(file: Path) -> None:
@@ -37,27 +16,6 @@ def test_a_camera_in_three_lines_and_an_action_in_one(file: Path) -> None:
     assert settings.cameras["front-door"].url.get_secret_value() == "rtsp://viewer:s3cret@10.0.0.7/stream1"
     assert [label.text for label in settings.labels] == ["a person falls down", "two people fight"]
     assert settings.labels[1].enter == 0.7
-
-
-@pytest.mark.parametrize(
-    ("url", "value", "expected"),
-    [
-        ("rtsp://viewer:${DOOR}@10.0.0.7/s", "p/w#1", "rtsp://viewer:p%2Fw%231@10.0.0.7/s"),
-        ("rtsp://viewer:${DOOR}@10.0.0.7/s", "100%25?@", "rtsp://viewer:100%2525%3F%40@10.0.0.7/s"),
-        ("rtsp://${DOOR}@10.0.0.7/s", "viewer:p/w", "rtsp://viewer:p%2Fw@10.0.0.7/s"),
-        ("rtsp://10.0.0.7/user=a_password=${DOOR}@1", "p/w", "rtsp://10.0.0.7/user=a_password=p/w@1"),
-        ("${DOOR}", "rtsp://viewer:p%2Fw@10.0.0.7/s", "rtsp://viewer:p%2Fw@10.0.0.7/s"),
-        ("${DOOR}/a@b.mp4", "/clips", "/clips/a@b.mp4"),
-    ],
-)
-def test_a_variable_holds_a_password_as_a_person_types_it(
-    file: Path, monkeypatch: pytest.MonkeyPatch, url: str, value: str, expected: str
-) -> None:
-    """Before the @ of a URL a value is percent-encoded, whatever it looks like; elsewhere it goes in unchanged."""
-    monkeypatch.setenv("DOOR", value)
-    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
-
-    assert load().cameras["door"].url.get_secret_value() == expected
 
 
 def test_an_empty_section_means_its_default(file: Path) -> None:
@@ -80,16 +38,6 @@ def test_what_cameras_share_is_written_once(file: Path) -> None:
 
     assert [cameras[name].url.get_secret_value() for name in "abc"] == ["x", "y", "x"]
     assert {camera.transport for camera in cameras.values()} == {"udp"}
-
-
-def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A nested variable replaces one key and leaves its neighbours alone."""
-    file.write_text("kafka: {bootstrap: 'file:9092', username: me}\n")
-    monkeypatch.setenv("ACTIONWIRE_KAFKA__BOOTSTRAP", "environment:9092")
-
-    kafka = load().kafka
-
-    assert (kafka.bootstrap, kafka.username) == ("environment:9092", "me")
 
 
 def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +104,30 @@ def test_a_section_in_the_environment_is_json(
     assert value not in str(caught.value).split(";")[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LABELS", '["a person waves"]'), ("LABELS", "no JSON"), ("EVENTS__EXIT", "0.99"), ("RATE", "many")],
+)
+def test_a_file_alone_is_read_without_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Nothing that a variable holds replaces, spoils or contradicts what the file says."""
+    monkeypatch.setenv(f"ACTIONWIRE_{name}", value)
+
+    settings = load_file(file)
+
+    assert [label.text for label in settings.labels] == ["a person falls down", "two people fight"]
+    assert (settings.rate, settings.events.exit) == (4, None)
+
+
+def test_a_file_alone_is_checked_like_any(file: Path) -> None:
+    """The same words for the same mistakes."""
+    file.write_text("lables: [x]")
+
+    with pytest.raises(ConfigurationError, match=r"actionwire\.yaml: lables: unknown key, did you mean 'labels'"):
+        load_file(file)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A file that was asked for and is not there is an error, not an empty configuration."""
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml.*--config"):
@@ -172,45 +144,6 @@ def test_secrets_do_not_show(file: Path) -> None:
 
     assert "s3cret" not in shown
     assert "hunter2" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "url", ["u:hunter2@h/1", "rtsp:/u:hunter2@h/1", "u_x:hun/ter2@h", "${LOGIN}@h/1", "u:hunter2@rtsp://h"]
-)
-def test_a_login_without_a_scheme_is_refused_and_not_shown(
-    file: Path, monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
-    """Without rtsp:// before it a login would be part of the path of a file, and paths are shown."""
-    monkeypatch.setenv("LOGIN", "u:hunter2")
-    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
-
-    with pytest.raises(ConfigurationError, match=r"cameras\.door\.url: .*rtsp://user:password@host") as caught:
-        load(file)
-
-    assert "hun" not in str(caught.value)
-
-
-@pytest.mark.parametrize("url", ["clips/12:30.mp4", "/clips/a:b@c.mp4", "/dev/v4l/by-path/pci-0:14.0", "./12:30.mp4"])
-def test_a_path_may_hold_a_colon(file: Path, url: str) -> None:
-    """After the first slash a colon is part of a name."""
-    file.write_text(f"cameras: {{door: {{url: '{url}'}}}}")
-
-    assert load(file).cameras["door"].url.get_secret_value() == url
-
-
-def test_settings_are_frozen(file: Path) -> None:
-    """Nobody changes a setting behind another's back."""
-    settings = load()
-
-    with pytest.raises(ValueError, match="frozen"):
-        settings.kafka.bootstrap = "elsewhere:9092"  # type: ignore[misc]
-
-
-def test_globs_name_cameras() -> None:
-    """A label's cameras are ids or globs, and case matters."""
-    assert watches(("front-*", "yard"), "front-door")
-    assert watches(("*",), "anything")
-    assert not watches(("front-*",), "Front-door")
 
 
 ALIASES = "a: &a [x]\n" + "".join(

@@ -65,18 +65,18 @@ def test_what_is_used_is_not_old(tmp_path: Path) -> None:
     assert folder.stat().st_mtime > 0
 
 
-@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
-def test_an_end_while_rendering_leaves_nothing_behind(tmp_path: Path, told: signal.Signals) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_end_while_rendering_leaves_nothing_behind(tmp_path: Path, sent: signal.Signals) -> None:
     """The renderer works with processes of its own; they must not wait for ever for the one that started them."""
-    code = "import sys; from pathlib import Path; from pipeline.demo.stage import orderly; "
+    code = "import sys; from pathlib import Path; from pipeline.demo.stage import orderly_exit; "
     code += "from pipeline.demo.recordings import recording\n"
-    code += "with orderly(): recording(20123, 2, 300.0, Path(sys.argv[1]))"
+    code += "with orderly_exit(): recording(20123, 2, 300.0, Path(sys.argv[1]))"
     environment = {**os.environ, "RENDERED_BY": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL
     ) as demo:
         wait_until(lambda: len(list(tmp_path.glob(".making-*/*.mp4"))) == 2)
-        demo.send_signal(told)
+        demo.send_signal(sent)
         demo.wait(timeout=20)
 
     wait_until(lambda: not any_of(environment["RENDERED_BY"]))

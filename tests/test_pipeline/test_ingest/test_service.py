@@ -85,7 +85,7 @@ class Run:
         return self.broker.reader([Partition(topic, number) for number in range(count)])
 
     def read(self) -> None:
-        """Take in what was published."""
+        """Take what was published."""
         for record in self._frames.read(0.02):
             found = decode_stream_record(record.key, record.value, record.headers)
             self.records.append(found)
@@ -126,7 +126,7 @@ def running(settings: Settings, broker: Broker | None = None, **arguments: Any) 
     broker = broker or InProcessBroker()
     apply_topics(broker, settings)
     registry = CollectorRegistry()
-    ingest = Ingest(settings, broker, metrics=IngestMetrics(registry), look_seconds=0.1, **arguments)
+    ingest = Ingest(settings, broker, metrics=IngestMetrics(registry), check_seconds=0.1, **arguments)
     run = Run(settings, broker, ingest, registry)
     try:
         yield run
@@ -478,7 +478,7 @@ def test_oversized_frames_are_refused_and_counted(server: RtspServer, card: Medi
 def test_frames_that_only_the_broker_finds_too_large_are_no_reason_to_be_unready(
     server: RtspServer, card: Media
 ) -> None:
-    """Where the topic's own limit is lower than ours: counted as too large, told once, and the broker is there."""
+    """Where the topic's own limit is lower than ours: counted as too large, logged once, and the broker is there."""
     server.add("door", card)
     broker = _PickyBroker()
     with structlog.testing.capture_logs() as logs, running(settings_for({"door": server.url("door")}), broker) as run:
@@ -491,8 +491,8 @@ def test_frames_that_only_the_broker_finds_too_large_are_no_reason_to_be_unready
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["frames refused"]
 
 
-def test_an_end_is_told_once_it_is_written(server: RtspServer, card: Media) -> None:
-    """An end marker that the broker did not take is sent again; the log tells of it when it is there.
+def test_an_end_is_logged_once_it_is_written(server: RtspServer, card: Media) -> None:
+    """An end marker that the broker did not take is sent again; the log has it once it is there.
 
     sent     x  x  x
     written        x
@@ -526,7 +526,7 @@ def test_an_end_is_told_once_it_is_written(server: RtspServer, card: Media) -> N
 
 
 def test_pictures_of_no_use_are_counted(server: RtspServer, tmp_path: Path) -> None:
-    """Damaged pictures reach no worker, so nothing else would tell of them; the first of a stream has no time stamp."""
+    """Damaged pictures reach no worker, so nothing else would show them; the first of a stream has no time stamp."""
     large = write_test_card(tmp_path / "large.mp4", seconds=1, width=1280, height=720, gop=5)
     mount = server.add("door", load_media(large), seed=2)
     mount.faults.reports = False
@@ -565,10 +565,10 @@ def test_a_camera_counts_again_when_a_second_publisher_fell_silent(server: RtspS
     server.add("door", card)
     settings, broker = settings_for({"door": server.url("door")}), InProcessBroker()
     ahead = time.time_ns() // 1_000_000 + 3_600_000
-    told = CameraStatus("door", "online", 0, ahead, None, None, None, None, None, None, 0, "two", None, None)
+    theirs = CameraStatus("door", "online", 0, ahead, None, None, None, None, None, None, 0, "two", None, None)
     with running(settings, broker) as run:
         assert run.until(lambda: len(run.of("door")) >= 3)
-        broker.producer().send(settings.topics.name("cameras"), encode_status(told))
+        broker.producer().send(settings.topics.name("cameras"), encode_status(theirs))
         assert run.until(lambda: run.of("door")[-1].session > ahead)
 
         sessions = list(dict.fromkeys(frame.session for frame in run.of("door")))
@@ -609,14 +609,14 @@ def test_shards_split_the_cameras(server: RtspServer, card: Media) -> None:
 
 
 def test_a_new_process_continues_with_newer_sessions(server: RtspServer, card: Media) -> None:
-    """Sessions of a restarted ingest are newer than what the cameras topic tells, even if the clock was set back."""
+    """Sessions of a restarted ingest are newer than those of the cameras topic, even if the clock was set back."""
     server.add("door", card)
     settings = settings_for({"door": server.url("door")})
     broker = InProcessBroker()
     ahead = time.time_ns() // 1_000_000 + 5_000_000
     with running(settings, broker) as run:
-        told = CameraStatus("door", "online", 0, ahead, None, None, None, None, None, None, 0, "before", None, None)
-        broker.producer().send(settings.topics.name("cameras"), encode_status(told))
+        theirs = CameraStatus("door", "online", 0, ahead, None, None, None, None, None, None, 0, "before", None, None)
+        broker.producer().send(settings.topics.name("cameras"), encode_status(theirs))
         assert run.until(lambda: len(run.frames) >= 1)
     with running(settings, broker) as run:
         run.frames.clear()
@@ -626,7 +626,7 @@ def test_a_new_process_continues_with_newer_sessions(server: RtspServer, card: M
 def test_credentials_reach_no_status_metric_or_log(
     server: RtspServer, card: Media, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A refused login is told in the status; user name and password are nowhere."""
+    """The status names a refused login; user name and password are nowhere."""
     server.add("door", card, login=Login("annabel", "s3cret"))
     url = server.url("door").replace("s3cret", "wr0ng-w0rd")
     with running(settings_for({"door": url})) as run:

@@ -1,14 +1,11 @@
-from dataclasses import replace
+"""Cameras split over processes."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
-from pipeline.ingest.shard import Heard, Shard, rival
-from pipeline.records.cameras import STOPPED, CameraStatus
-
-STATUS = CameraStatus("door", "online", 0, 5, 25.0, 1, 1, "h264", "rtcp", 0.0, 0, "me", None, None)
+from pipeline.ingest.shard import Shard
 
 
 @given(st.integers(1, 8), st.text(min_size=1))
@@ -35,22 +32,3 @@ def test_a_bad_shard_is_named(text: str) -> None:
     """The message shows what was given and what would be right."""
     with pytest.raises(ConfigurationError, match=r"i/n.*0/2 and 1/2"):
         Shard.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("publisher", "age_ms", "last_error", "expected"),
-    [
-        ("you", 1000, None, "you"),
-        ("you", 1000, "no answer", "you"),
-        ("you", 99_000, None, None),
-        ("me", 1000, None, None),
-        ("you", 1000, STOPPED, None),
-    ],
-)
-def test_a_rival_is_another_process_with_a_fresh_status(
-    publisher: str, age_ms: int, last_error: str | None, expected: str | None
-) -> None:
-    """Our own statuses, stale ones, and those of a process that has stopped are no rivals."""
-    heard = Heard(replace(STATUS, publisher=publisher, last_error=last_error), 1_000_000 - age_ms)
-
-    assert rival([heard, Heard(STATUS, 1_000_000)], "me", 1_000_000, 15_000) == expected

@@ -1,12 +1,15 @@
+"""What a status says, when it is due, and whose statuses make a rival."""
+
 from dataclasses import replace
 
 import pytest
 
-from pipeline.camera.condition import Health
-from pipeline.ingest.status import farewell, status_of, worth_telling
+from pipeline.camera.condition import Condition
+from pipeline.ingest.status import ReceivedStatus, farewell, is_due, rival, status_of
+from pipeline.records.cameras import STOPPED
 
-HEALTH = Health(
-    condition="online",
+CONDITION = Condition(
+    state="online",
     since_ms=7,
     session=5,
     fps=24.987,
@@ -16,11 +19,11 @@ HEALTH = Health(
     clock="rtcp",
     clock_offset_seconds=-0.04567,
 )
-STATUS = status_of("door", HEALTH, publisher="me", dropped=3, conflict=None)
+STATUS = status_of("door", CONDITION, publisher="me", dropped=3, conflict=None)
 
 
 def test_a_status_says_what_is_known() -> None:
-    """Figures are rounded, everything else is taken over."""
+    """Figures are rounded; everything else is taken over."""
     assert (STATUS.camera, STATUS.condition, STATUS.fps, STATUS.clock_offset_seconds) == (
         "door",
         "online",
@@ -43,21 +46,40 @@ def test_a_status_says_what_is_known() -> None:
         ({"last_error": "away"}, 1.0, True),
     ],
 )
-def test_changes_are_told_at_once_and_figures_with_the_period(
+def test_changes_are_published_at_once_and_figures_with_the_period(
     changes: dict[str, object], age: float, expected: bool
 ) -> None:
-    """A change of condition, session, conflict or error is told at once; measured figures wait for the period."""
-    assert worth_telling(STATUS, replace(STATUS, **changes), age, 5.0) is expected  # type: ignore[arg-type]
+    """A change of condition, session, conflict or error is due at once; measured figures wait for the period."""
+    assert is_due(STATUS, replace(STATUS, **changes), age, 5.0) is expected  # type: ignore[arg-type]
 
 
-def test_the_first_status_is_always_told() -> None:
-    """A camera that nothing was told of yet is told of at once."""
-    assert worth_telling(None, STATUS, 0.0, 5.0)
+def test_the_first_status_is_due_at_once() -> None:
+    """A camera without a status gets one."""
+    assert is_due(None, STATUS, 0.0, 5.0)
 
 
 def test_a_farewell_is_offline_and_nobodys() -> None:
-    """When ingest stops, its cameras are offline since now, and the newest session is told."""
+    """When ingest stops, its cameras are offline from now on, and the newest session is named."""
     last = farewell(STATUS, 6, 99)
 
     assert (last.condition, last.session, last.since_ms, last.last_error) == ("offline", 6, 99, "ingest has stopped")
     assert farewell(replace(last, since_ms=50), 6, 99).since_ms == 50
+
+
+@pytest.mark.parametrize(
+    ("publisher", "age_ms", "last_error", "expected"),
+    [
+        ("you", 1000, None, "you"),
+        ("you", 1000, "no answer", "you"),
+        ("you", 99_000, None, None),
+        ("me", 1000, None, None),
+        ("you", 1000, STOPPED, None),
+    ],
+)
+def test_a_rival_is_another_process_with_a_fresh_status(
+    publisher: str, age_ms: int, last_error: str | None, expected: str | None
+) -> None:
+    """Our own statuses, stale ones, and those of a process that has stopped are no rivals."""
+    other = ReceivedStatus(replace(STATUS, publisher=publisher, last_error=last_error), 1_000_000 - age_ms)
+
+    assert rival([other, ReceivedStatus(STATUS, 1_000_000)], "me", 1_000_000, 15_000) == expected

@@ -84,6 +84,11 @@ def test_any_bytes_decode_or_are_a_bad_record(value: bytes, marked: bool) -> Non
         assert error.reason == "jpeg"
 
 
+def test_opencv_starts_no_threads_of_its_own() -> None:
+    """Frames are decoded side by side by threads of ours; more of them would only take CPUs from inference."""
+    assert cv2.getNumThreads() == 1
+
+
 def with_size(value: bytes, width: int, height: int) -> bytes:
     """The same JPEG with another size in its frame header."""
     at = value.index(b"\xff\xc0")

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from pipeline.errors import BadRecordError
-from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, decode_control, encode_control
+from pipeline.records.labels import (
+    ConfigLabels,
+    ControlRecord,
+    Label,
+    LiveLabel,
+    decode_control,
+    encode_control,
+    names_camera,
+)
 
 FALL = Label("fall", "a person falls", "all", ("yard-*", "door"), enter=0.8, confirm=3, max_seconds=30.0)
 RUN = Label("run", "a person runs")
@@ -78,6 +86,13 @@ def test_a_record_without_json_is_refused(value: bytes | None) -> None:
     """Only live labels may have no value: that removes them."""
     with pytest.raises(BadRecordError, match="control record 'config'"):
         decode_control(b"config", value)
+
+
+def test_globs_name_cameras() -> None:
+    """A label's cameras are ids or globs, and case matters."""
+    assert names_camera(("front-*", "yard"), "front-door")
+    assert names_camera(("*",), "anything")
+    assert not names_camera(("front-*",), "Front-door")
 
 
 @pytest.mark.parametrize(

@@ -1,48 +1,33 @@
-import json
-from collections.abc import Sequence
-from pathlib import Path
+"""Video files and a stretch of a topic through the worker's path."""
 
-import av
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from engines.testing import COLOURS, tiny_bundle
 from pipeline.analysis.label_set import LabelSet
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND, tick_ns
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker
-from pipeline.commands.replay import replay
+from pipeline.broker.reading import read_all
 from pipeline.config.settings import Settings
 from pipeline.config.topics import TopicsSettings
 from pipeline.config.worker import WorkerSettings
-from pipeline.errors import ConfigurationError
+from pipeline.errors import BrokerTimeout
 from pipeline.records.events import ActionEvent
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import ConfigLabels, Label, encode_control
-from pipeline.records.wire import Message, Partition
-from pipeline.replay.replay import Replay, fixed, known_sets, read_all, replay_files, replay_topic
-from pipeline.worker.label_views import Views
+from pipeline.records.wire import Message, Partition, Record
+from pipeline.replay.replay import Replay, fixed, label_history, replay_files, replay_topic
+from pipeline.worker.decoding import decode
+from pipeline.worker.label_views import LabelViews
 from pipeline.worker.model import Model, load_model
 
-Scenes = Sequence[tuple[str, float]]
-"""What is shown, and for how many seconds."""
-
-
-def film(path: Path, scenes: Scenes, fps: int = 12) -> Path:
-    """Write an H.264 file that shows one colour after the other."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for colour, seconds in scenes:
-            picture = np.full((64, 64, 3), COLOURS[colour], np.uint8)
-            for _ in range(round(seconds * fps)):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
+Film = Callable[..., Path]
 
 
 @pytest.fixture(scope="module", params=["frame", "clip"])
@@ -76,7 +61,7 @@ def spans(events: Sequence[ActionEvent]) -> list[tuple[str, str, float, float]]:
     ]
 
 
-def test_a_file_becomes_events(tmp_path: Path, model: Model, settings: Settings) -> None:
+def test_a_file_becomes_events(film: Film, tmp_path: Path, model: Model, settings: Settings) -> None:
     """What is shown between grey scenes is one event of its colour, at about its time; what lasts to the end ends too.
 
     seconds  0      6       12      18     24
@@ -92,7 +77,7 @@ def test_a_file_becomes_events(tmp_path: Path, model: Model, settings: Settings)
     assert running.summary.frames == running.summary.windows + 7 and running.summary.frames in (96, 97)
 
 
-def test_a_replay_is_the_same_however_it_is_cut(tmp_path: Path, model: Model, settings: Settings) -> None:
+def test_a_replay_is_the_same_however_it_is_cut(film: Film, tmp_path: Path, model: Model, settings: Settings) -> None:
     """Batches of one frame and of eight give the same bytes, and so does a second run."""
     file = film(tmp_path / "a.mp4", [("grey", 4), ("cyan", 5), ("grey", 3)])
     runs = []
@@ -122,9 +107,9 @@ def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings:
         producer.send(names["frames"], Message(message.key, message.value, message.headers, 1))
     producer.send(names["frames"], Message(b"door", b"not a frame", (), 1))
     producer.send(names["control"], encode_control(ConfigLabels(())))
-    control = read_all(broker, Partition(names["control"], 0))
-    views = Views(model.embed, known_sets(control))
-    running = Replay(model, views, settings)
+    control = list(read_all(broker, [Partition(names["control"], 0)]))
+    label_views = LabelViews(model.embed, label_history(control))
+    running = Replay(model, label_views, settings)
     events = list(replay_topic(running, model, broker, settings, control))
     assert [(one.label, one.phase) for one in events if one.phase != "updated"] == [
         ("cyan", "started"),
@@ -135,53 +120,22 @@ def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings:
     broker.close()
 
 
-@pytest.fixture
-def command() -> typer.Typer:
-    """The command as the command line offers it."""
-    app = typer.Typer()
-    app.command()(replay)
-    return app
+@pytest.mark.kafka
+def test_a_replay_ends_when_the_broker_dies(tmp_path: Path, long_topic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that is killed while a replay reads ends it with an error that names the topic, and not with silence."""
+    decoded = 0
 
+    def decode_first(record: Record, prepare: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        if decoded == 1:
+            long_topic.node.kill()
+        return decode(record, prepare)
 
-def test_the_command_writes_events_and_scores(tmp_path: Path, bundle: Path, command: typer.Typer) -> None:
-    """Events come as JSON lines, scores as arrays whose shapes the documentation states."""
-    file = film(tmp_path / "x.mp4", [("grey", 4), ("cyan", 4), ("grey", 4)])
-    (tmp_path / "labels.yaml").write_text("labels:\n  - magenta\n  - {text: yellow, id: sun}\n")
-    arguments = ["--camera", f"yard={file}", "--bundle", str(bundle), "--label", "cyan"]
-    arguments += ["--labels", str(tmp_path / "labels.yaml")]
-    arguments += ["--json", str(tmp_path / "events.jsonl"), "--scores", str(tmp_path / "scores.npz")]
-    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert result.exit_code == 0 and "1 cameras, " in result.stderr
-    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert events[0]["phase"] == "started" and events[0]["label"] == {"id": "cyan", "text": "cyan"}
-    with np.load(tmp_path / "scores.npz", allow_pickle=False) as scores:
-        labels, references = scores["labels"].tolist(), scores["references"].tolist()
-        windows = len(scores["yard/ticks"])
-        assert windows in (41, 42)
-        assert labels == ["cyan", "magenta", "yellow"] and "grey" in references
-        assert scores["yard/ticks"].shape == (windows,) and np.all(np.diff(scores["yard/ticks"]) == 1)
-        assert scores["yard/probabilities"].shape == (windows, 3)
-        assert scores["yard/label_cosines"].shape == (windows, 3, 2)
-        assert scores["yard/reference_cosines"].shape == (windows, len(references), 2)
-        best = scores["yard/label_cosines"].mean(axis=2)[:, 0].argmax()
-        assert scores["yard/probabilities"][best, 0] > 0.6
+    monkeypatch.setattr("pipeline.replay.replay.decode", decode_first)
+    model = load_model(Settings(worker=WorkerSettings(bundle=str(tiny_bundle(tmp_path / "tiny")))))
+    running = Replay(model, fixed(model, RED), long_topic.settings)
 
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ([], "name video files"),
-        (["--topic", "x.mp4"], "name video files"),
-        (["missing.mp4"], "no file missing.mp4"),
-        (["--camera", "nofile"], "ID=FILE"),
-        (["--camera", "a b=x"], "ID=FILE"),
-    ],
-)
-def test_the_command_says_what_is_wrong(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: typer.Typer, arguments: list[str], words: str
-) -> None:
-    """Sources that cannot be replayed are refused with the reason before anything is loaded."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.mp4").touch()
-    with pytest.raises(ConfigurationError, match=words):
-        CliRunner().invoke(command, arguments, catch_exceptions=False)
+    with pytest.raises(BrokerTimeout, match=r"long\.frames: the broker sent nothing for 2 s.* then try again"):
+        list(replay_topic(running, model, long_topic.broker, long_topic.settings, None))
+    assert 0 < decoded < 100

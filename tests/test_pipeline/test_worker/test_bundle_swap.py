@@ -1,4 +1,4 @@
-"""Another bundle in place of the one in use, while the loop works on."""
+"""Another bundle in place of the one in use, while the worker works on."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from pipeline.config.worker import WorkerSettings
 from pipeline.records.labels import Label
 from pipeline.testing import ManualClock
 from pipeline.worker import bundle_swap as module
-from pipeline.worker.bundle_swap import AGAIN_SECONDS, Outcome, Succession, follow_store
-from pipeline.worker.label_views import KnownSets
+from pipeline.worker.bundle_swap import AGAIN_SECONDS, BundleSwap, Outcome, follow_store
+from pipeline.worker.label_views import LabelHistory
 from pipeline.worker.model import Equipment, Model
 
 SETTINGS = Settings(worker=WorkerSettings(backend="onnxruntime", threads=1))
 
 
-class Loop:
+class SwappedWorker:
     """Takes what it is handed when it is told to commit."""
 
     def __init__(self, equipment: Equipment) -> None:
         self.equipment = equipment
-        self.asked = threading.Event()
+        self.requested = threading.Event()
         self._swap: Equipment | None = None
 
     def swap(self, equipment: Equipment) -> None:
-        """Note what was asked for."""
+        """Note the request."""
         self._swap = equipment
-        self.asked.set()
+        self.requested.set()
 
     @property
     def swapping(self) -> bool:
@@ -47,8 +47,8 @@ class Loop:
 
     def commit(self) -> None:
         """Take it."""
-        assert self.asked.wait(20)
-        self.asked.clear()
+        assert self.requested.wait(20)
+        self.requested.clear()
         assert self._swap is not None
         self.equipment, self._swap = self._swap, None
 
@@ -60,11 +60,11 @@ def made(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def known() -> KnownSets:
+def history() -> LabelHistory:
     """A deployment that watches for cyan."""
-    known = KnownSets(complete=True)
-    known.put(LabelSet((Label("cyan", "cyan"),), 0))
-    return known
+    history = LabelHistory(complete=True)
+    history.put(LabelSet((Label("cyan", "cyan"),), 0))
+    return history
 
 
 @pytest.fixture
@@ -87,45 +87,45 @@ def opened() -> Iterator[Callable[[Bundle], Model]]:
         model.close()
 
 
-def test_the_loop_takes_a_bundle_that_is_ready_and_the_old_one_is_closed_after(
-    store: Path, made: Callable[..., Path], known: KnownSets, opened: Callable[[Bundle], Model]
+def test_a_worker_takes_a_bundle_that_is_ready_and_the_old_one_is_closed_after(
+    store: Path, made: Callable[..., Path], history: LabelHistory, opened: Callable[[Bundle], Model]
 ) -> None:
-    """The labels in force are embedded before the loop hears of it.
+    """The labels in force are embedded before the worker gets the bundle.
 
-    loop       old ------------------ | commit | new
+    worker     old ------------------ | commit | new
     old        in use ------------------------ closed
-    new        loaded, labels embedded | asked | in use
+    new        loaded, labels embedded | handed over | in use
     """
     old, new = (opened(publish(store, made(version))) for version in ("0.1.0", "0.2.0"))
     closed: list[Model] = []
     old.close = lambda: closed.append(old)  # type: ignore[method-assign]
-    succession = Succession(old, known)
-    loop, ended, taken = Loop(succession.equipment), threading.Event(), list[bool]()
-    handing = threading.Thread(target=lambda: taken.append(succession.hand_over(new, loop, ended)))
+    bundle_swap = BundleSwap(old, history)
+    worker, ended, taken = SwappedWorker(bundle_swap.equipment), threading.Event(), list[bool]()
+    handing = threading.Thread(target=lambda: taken.append(bundle_swap.hand_over(new, worker, ended)))
     handing.start()
-    assert loop.asked.wait(20)
-    assert loop._swap is not None and 0 in loop._swap.views._views
-    assert succession.model is old and not closed
-    loop.commit()
+    assert worker.requested.wait(20)
+    assert worker._swap is not None and 0 in worker._swap.label_views._embedded
+    assert bundle_swap.model is old and not closed
+    worker.commit()
     handing.join(20)
     assert taken == [True] and closed == [old]
-    assert succession.model is new and loop.equipment.engine is new.engine
-    assert succession.equipment.views is loop.equipment.views
+    assert bundle_swap.model is new and worker.equipment.engine is new.engine
+    assert bundle_swap.equipment.label_views is worker.equipment.label_views
 
 
-def test_a_bundle_that_comes_when_the_loop_has_ended_is_closed(
-    store: Path, made: Callable[..., Path], known: KnownSets, opened: Callable[[Bundle], Model]
+def test_a_bundle_that_comes_when_the_worker_has_ended_is_closed(
+    store: Path, made: Callable[..., Path], history: LabelHistory, opened: Callable[[Bundle], Model]
 ) -> None:
-    """Nobody commits any more; the one in use is closed by whoever ends the worker."""
+    """No commit takes it any more. The bundle in use is closed when the worker is."""
     old, new = (opened(publish(store, made(version))) for version in ("0.1.0", "0.2.0"))
     closed: list[Model] = []
     for one in (old, new):
         one.close = lambda one=one: closed.append(one)  # type: ignore[method-assign, misc]
-    succession, ended = Succession(old, known), threading.Event()
+    bundle_swap, ended = BundleSwap(old, history), threading.Event()
     ended.set()
-    assert not succession.hand_over(new, Loop(succession.equipment), ended)
-    assert closed == [new] and succession.model is old
-    succession.close()
+    assert not bundle_swap.hand_over(new, SwappedWorker(bundle_swap.equipment), ended)
+    assert closed == [new] and bundle_swap.model is old
+    bundle_swap.close()
     assert closed == [new, old]
 
 
@@ -134,12 +134,12 @@ class Following:
     """A worker that follows a store, on a thread of its own."""
 
     store: Path
-    succession: Succession
-    loop: Loop
+    bundle_swap: BundleSwap
+    worker: SwappedWorker
     clock: ManualClock = field(default_factory=ManualClock)
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
     """The version of every bundle that was taken, and what became of the others."""
-    heard: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    _more: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     _ended: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -147,7 +147,7 @@ class Following:
         """Follow what comes after the version that is current."""
         current = watch(self.store, "tiny")
         assert next(current) is not None
-        what = (current, self.succession, self.loop, load, self._ended, self._tell, self.clock.monotonic)
+        what = (current, self.bundle_swap, self.worker, load, self._ended, self._report, self.clock.monotonic)
         thread = threading.Thread(target=follow_store, args=what, daemon=True)
         thread.start()
         try:
@@ -156,57 +156,57 @@ class Following:
             self._ended.set()
             thread.join(20)
 
-    def hear(self) -> None:
-        """Wait until something more was told."""
-        assert self.heard.acquire(timeout=20)
+    def wait(self) -> None:
+        """Wait for one more report."""
+        assert self._more.acquire(timeout=20)
 
-    def _tell(self, outcome: Outcome) -> None:
-        self.told.append(self.succession.model.bundle.manifest.version if outcome == "taken" else outcome)
-        self.heard.release()
+    def _report(self, outcome: Outcome) -> None:
+        self.reported.append(self.bundle_swap.model.bundle.manifest.version if outcome == "taken" else outcome)
+        self._more.release()
 
 
 @pytest.fixture
 def following(
     store: Path,
     made: Callable[..., Path],
-    known: KnownSets,
+    history: LabelHistory,
     opened: Callable[[Bundle], Model],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Following:
-    """Version 0.1.0 is current and in use; the store is looked at all the time."""
+    """Version 0.1.0 is current and in use; the store is checked all the time."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    succession = Succession(opened(publish(store, made("0.1.0"))), known)
-    return Following(store, succession, Loop(succession.equipment))
+    bundle_swap = BundleSwap(opened(publish(store, made("0.1.0"))), history)
+    return Following(store, bundle_swap, SwappedWorker(bundle_swap.equipment))
 
 
 def test_workers_follow_the_store_and_refuse_what_they_cannot_use(
     store: Path, made: Callable[..., Path], opened: Callable[[Bundle], Model], following: Following
 ) -> None:
-    """A version that needs another rate is refused; one that is in use already is no news.
+    """A version that needs another rate is refused; one that is in use already is kept.
 
     current    0.1.0     0.2.0     0.3.0 (5 frames/s)   0.2.0        0.1.0
     in use     0.1.0     0.2.0     0.2.0                0.2.0        0.1.0
     """
     with following.running(opened):
         publish(store, made("0.2.0"))
-        following.loop.commit()
-        following.hear()
+        following.worker.commit()
+        following.wait()
         publish(store, made("0.3.0", rate=5))
-        following.hear()
+        following.wait()
         rollback(store, "tiny")
-        following.hear()
+        following.wait()
         rollback(store, "tiny")
-        following.loop.commit()
-        following.hear()
-    assert following.told == ["0.2.0", "refused", "kept", "0.1.0"]
-    used = following.loop.equipment.engine.info.version
-    assert used == following.succession.model.bundle.manifest.version == "0.1.0"
+        following.worker.commit()
+        following.wait()
+    assert following.reported == ["0.2.0", "refused", "kept", "0.1.0"]
+    used = following.worker.equipment.engine.info.version
+    assert used == following.bundle_swap.model.bundle.manifest.version == "0.1.0"
 
 
 def test_what_was_refused_is_tried_again(
     store: Path, made: Callable[..., Path], opened: Callable[[Bundle], Model], following: Following
 ) -> None:
-    """What was missing may have been memory; other workers would go on with the new bundle, this one with the old.
+    """The cause may have been a lack of memory; without a further attempt only this worker would keep the old one.
 
     attempts   | no memory | taken
     seconds    0           AGAIN_SECONDS
@@ -221,8 +221,8 @@ def test_what_was_refused_is_tried_again(
 
     with following.running(load):
         publish(store, made("0.2.0"))
-        following.hear()
+        following.wait()
         following.clock.advance(AGAIN_SECONDS)
-        following.loop.commit()
-        following.hear()
-    assert following.told == ["refused", "0.2.0"] and len(attempts) == 2
+        following.worker.commit()
+        following.wait()
+    assert following.reported == ["refused", "0.2.0"] and len(attempts) == 2

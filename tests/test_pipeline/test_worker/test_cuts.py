@@ -1,4 +1,7 @@
-"""The test that matters: for any cut of a recorded partition, restore + rewind yields the bytes of the uncut run."""
+"""The test that matters: for any cut of a recorded partition, restore + rewind yields the bytes of the uncut run.
+
+It mirrors no module: the behaviour spans assignment, rewind, analysis and commit.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.analyser import Path
+from pipeline.analysis.analyser import Analyser
 from pipeline.analysis.camera_streams import Decoded, Geometry
 from pipeline.analysis.partition import Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
@@ -23,7 +26,7 @@ from pipeline.worker.positions import decode_position, encode_position
 
 P = Partition("actionwire.frames", 3)
 RATE, REWIND = 4, 2.0
-VIEWS = {
+LABEL_VIEWS = {
     0: ColourLabels.of(0, ["red", "green"]),
     7: ColourLabels.of(7, ["red", "blue"], enter=0.7),
 }
@@ -95,7 +98,7 @@ class Broker:
     position: Committed = field(default_factory=lambda: Committed(0, 0, NO_STATE, 0))
 
     def restored(self) -> Restored:
-        """What a worker finds that takes the partition over."""
+        """What a worker finds when it takes over the partition."""
         committed = decode_position(encode_position(self.position))
         assert committed is not None
         cameras: dict[str, CameraState] = {}
@@ -106,25 +109,25 @@ class Broker:
         return Restored(P, committed, cameras)
 
 
-def run(log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1) -> Path:
+def run(log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1) -> Analyser:
     """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`."""
-    views = {version: replace(view, multiple=multiple, stride=stride) for version, view in VIEWS.items()}
-    path = Path(
-        ColourEngine(), Geometry(4, RATE // multiple, stride), views.__getitem__, rewind_seconds=REWIND, batch=8
+    label_views = {version: replace(one, multiple=multiple, stride=stride) for version, one in LABEL_VIEWS.items()}
+    analyser = Analyser(
+        ColourEngine(), Geometry(4, RATE // multiple, stride), label_views.__getitem__, rewind_seconds=REWIND, batch=8
     )
-    path.open(broker.restored())
+    analyser.open(broker.restored())
     offset, turn = broker.position.rewind, 0
     while offset < stop:
         upto = min(stop, offset + sizes[turn % len(sizes)])
-        outcome = path.advance({P: [log.decoded(one) for one in range(offset, upto)]})
+        outcome = analyser.advance({P: [log.decoded(one) for one in range(offset, upto)]})
         offset, turn = upto, turn + 1
-        commit(path, broker, [encode_event(fired.event, "/test").value for fired in outcome.fired], outcome.dead)
-    return path
+        commit(analyser, broker, [encode_event(fired.event, "/test").value for fired in outcome.fired], outcome.dead)
+    return analyser
 
 
-def commit(path: Path, broker: Broker, events: Sequence[bytes | None], dead: Sequence[object]) -> None:
+def commit(analyser: Analyser, broker: Broker, events: Sequence[bytes | None], dead: Sequence[object]) -> None:
     """Write what a transaction would write, all or nothing."""
-    taken = path.snapshot([P]).get(P)
+    taken = analyser.snapshot([P]).get(P)
     if taken is None:
         assert not events and not dead
         return
@@ -132,13 +135,13 @@ def commit(path: Path, broker: Broker, events: Sequence[bytes | None], dead: Seq
     broker.dead += [one.record.offset for one in dead]  # type: ignore[attr-defined]
     for camera, state in taken.changed.items():
         broker.states.append((camera, None if state is None else encode_state(state).value))
-        path.lanes[P].state_offset = len(broker.states) - 1
-    broker.position = replace(taken.committed, state=path.lanes[P].state_offset)
+        analyser.partitions[P].state_offset = len(broker.states) - 1
+    broker.position = replace(taken.committed, state=analyser.partitions[P].state_offset)
 
 
-def everything(path: Path) -> Mapping[str, CameraState | None]:
+def everything(analyser: Analyser) -> Mapping[str, CameraState | None]:
     """The state of every camera as it stands."""
-    return {camera: path.lanes[P].state(camera) for camera, _ in path.lanes[P].streams.streams()}
+    return {camera: analyser.partitions[P].state(camera) for camera, _ in analyser.partitions[P].streams.streams()}
 
 
 @pytest.mark.parametrize("cut", range(10))
@@ -157,14 +160,14 @@ def test_a_frame_that_brings_back_a_removed_session_finds_nothing_of_it(cut: int
     whole, broker = Broker([], [], []), Broker([], [], [])
     uncut = run(log, whole, len(records), [len(records)])
     run(log, broker, cut, [2])
-    path = run(log, broker, len(records), [3])
-    assert everything(path) == everything(uncut) and broker.events == whole.events
+    analyser = run(log, broker, len(records), [3])
+    assert everything(analyser) == everything(uncut) and broker.events == whole.events
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["newer frames", "the lost ones again"])
 @pytest.mark.parametrize("end", [5, 12, 20, 27, 31])
 def test_a_log_that_lost_its_end_sends_no_message_twice(end: int, again: bool) -> None:
-    """Events of the lost frames are in the state; what is written in their place is judged and gets ids of its own.
+    """The state has the events of the lost frames. Frames at the same offsets lead to events with ids of their own.
 
     offset     0      5     12     20     27  31  35
     shown      blue   red .....    blue   red        P
@@ -203,8 +206,8 @@ def test_any_cuts_yield_the_bytes_of_the_uncut_run(
     cuts = sorted(data.draw(st.lists(st.integers(0, end), max_size=4)))
     broker = Broker([], [], [])
     for cut in [*cuts, end]:
-        path = run(log, broker, cut, sizes, *grid)
+        analyser = run(log, broker, cut, sizes, *grid)
     assert broker.events == whole.events
     assert broker.dead == whole.dead
-    assert everything(path) == everything(uncut)
+    assert everything(analyser) == everything(uncut)
     assert replace(broker.position, state=0) == replace(whole.position, state=0)

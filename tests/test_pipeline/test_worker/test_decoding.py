@@ -44,7 +44,7 @@ def test_a_marker_has_no_picture(marker: StreamRecord) -> None:
     ],
 )
 def test_what_cannot_be_used_says_why(record: FrameRecord, reason: str) -> None:
-    """Pictures that are none and numbers that no camera has are bad records, kept for the dead letters."""
+    """A broken picture or an impossible number makes a bad record, which is kept for the dead letters."""
     raw = as_record(record, P, 5)
     found = decode(raw, decode_jpeg)
     assert isinstance(found.content, BadRecordError) and found.content.reason == reason and found.raw is raw

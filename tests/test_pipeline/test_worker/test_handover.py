@@ -1,6 +1,9 @@
 import threading
 from concurrent.futures import Future
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from pipeline.analysis.camera_streams import Decoded
 from pipeline.analysis.partition import Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
@@ -8,9 +11,9 @@ from pipeline.broker.contract import GroupToken
 from pipeline.records.frames import LabelsMarker
 from pipeline.records.wire import Partition
 from pipeline.testing import ManualClock
-from pipeline.worker.handover import Mailbox, Work
+from pipeline.worker.handover import Batcher, Handover, Work
 
-P0, P1 = Partition("frames", 0), Partition("frames", 1)
+P0, P1, P2 = (Partition("frames", number) for number in range(3))
 
 
 def work(offset: int, epoch: int = 1) -> Work:
@@ -25,104 +28,174 @@ def restored(partition: Partition) -> Restored:
     return Restored(partition, Committed(0, 0, NO_STATE, -1))
 
 
-def mailbox(size: int = 2, limit: int = 4) -> tuple[Mailbox, ManualClock]:
-    """A mailbox whose time stands still."""
+def new_handover(size: int = 2, limit: int = 4) -> tuple[Handover, ManualClock]:
+    """A hand-over whose time stands still."""
     clock = ManualClock()
-    return Mailbox(size, 1.0, limit, clock.monotonic), clock
+    return Handover(size, 1.0, limit, clock.monotonic), clock
 
 
 def test_assignments_come_before_work() -> None:
     """The inference thread opens a partition before it sees the first record of it."""
-    box, clock = mailbox()
-    box.assign(restored(P0), 1)
-    box.add(P0, [work(0), work(1)])
-    assert box.next(clock.seconds) == [(restored(P0), 1)]
-    batch = box.next(clock.seconds)
+    handover, clock = new_handover()
+    handover.assign(restored(P0), 1)
+    handover.add(P0, [work(0), work(1)])
+    assert handover.next(clock.seconds) == [(restored(P0), 1)]
+    batch = handover.next(clock.seconds)
     assert isinstance(batch, dict) and list(batch) == [P0] and len(batch[P0]) == 2
 
 
 def test_work_of_an_older_assignment_is_dropped() -> None:
-    """Assigning a partition again, or losing it, throws away what was waiting of it and nothing else."""
-    box, clock = mailbox()
-    box.add(P0, [work(0)])
-    box.add(P1, [work(5), work(6)])
-    box.assign(restored(P0), 2)
-    assert box.next(clock.seconds) == [(restored(P0), 2)]
-    batch = box.next(clock.seconds)
+    """If a partition is assigned again or lost, its waiting work is dropped, and no other work."""
+    handover, clock = new_handover()
+    handover.add(P0, [work(0)])
+    handover.add(P1, [work(5), work(6)])
+    handover.assign(restored(P0), 2)
+    assert handover.next(clock.seconds) == [(restored(P0), 2)]
+    batch = handover.next(clock.seconds)
     assert isinstance(batch, dict) and list(batch) == [P1]
-    box.assign(restored(P0), 3)
-    box.add(P0, [work(0, 3)])
-    box.revoke([P0])
-    assert box.next(clock.seconds) is None
+    handover.assign(restored(P0), 3)
+    handover.add(P0, [work(0, 3)])
+    handover.revoke([P0])
+    assert handover.next(clock.seconds) is None
 
 
 def test_nothing_that_was_restored_before_a_request_is_opened_after_it() -> None:
-    """What waits is forgotten, and what the poll thread is about to announce is refused until it has seen the request.
+    """Waiting partitions are forgotten. Until the poll thread has seen the request, further ones are refused.
 
     poll         assign P0 |                assign P1 | take | assign P0
     inference              | request -> P0            |      |           next -> P0
     """
-    box, clock = mailbox()
-    assert box.assign(restored(P0), 3)
-    box.add(P0, [work(0, 3), work(1, 3)])
-    assert box.request_reassign() == {P0: 3} and box.next(clock.seconds) is None
-    assert not box.assign(restored(P1), 1) and box.next(clock.seconds) is None
-    assert box.take_reassign() and box.assign(restored(P0), 5)
-    assert box.next(clock.seconds) == [(restored(P0), 5)] and box.request_reassign() == {}
+    handover, clock = new_handover()
+    assert handover.assign(restored(P0), 3)
+    handover.add(P0, [work(0, 3), work(1, 3)])
+    assert handover.request_reassign() == {P0: 3} and handover.next(clock.seconds) is None
+    assert not handover.assign(restored(P1), 1) and handover.next(clock.seconds) is None
+    assert handover.take_reassign() and handover.assign(restored(P0), 5)
+    assert handover.next(clock.seconds) == [(restored(P0), 5)] and handover.request_reassign() == {}
 
 
-def test_a_full_mailbox_says_so() -> None:
+def test_a_full_handover_says_so() -> None:
     """The poll thread is told to pause at the limit, and may go on once work was taken."""
-    box, clock = mailbox(size=2, limit=2)
-    assert not box.full
-    box.add(P0, [work(0), work(1)])
-    assert box.full
-    box.next(clock.seconds)
-    assert not box.full
+    handover, clock = new_handover(size=2, limit=2)
+    assert not handover.full
+    handover.add(P0, [work(0), work(1)])
+    assert handover.full
+    handover.next(clock.seconds)
+    assert not handover.full
 
 
 def test_requests_and_memberships_travel_back_and_forth() -> None:
-    """A request to assign again is seen once; the newest membership is the one to commit with."""
-    box, _ = mailbox()
-    assert not box.take_reassign() and not box.take_leave() and box.membership(0) is None
-    box.request_reassign()
-    assert box.take_reassign() and not box.take_reassign()
-    box.request_leave()
-    assert box.take_leave() and not box.take_leave()
+    """A request for a new assignment is seen once; the newest membership is the one to commit with."""
+    handover, _ = new_handover()
+    assert not handover.take_reassign() and not handover.take_leave() and handover.membership(0) is None
+    handover.request_reassign()
+    assert handover.take_reassign() and not handover.take_reassign()
+    handover.request_leave()
+    assert handover.take_leave() and not handover.take_leave()
     token = GroupToken("member")
-    box.publish(token)
-    assert box.membership(0) is token
+    handover.publish(token)
+    assert handover.membership(0) is token
 
 
 def test_a_stale_membership_is_waited_out() -> None:
-    """During a rebalance a commit waits for the next poll's membership, but not for ever, and not once all is over.
+    """During a rebalance a commit waits for the next poll's membership, but not for ever, and not during the stop.
 
     published  stale          fresh
     membership  |-- waits -----|
     """
-    box, _ = mailbox()
+    handover, _ = new_handover()
     stale, fresh = GroupToken("before", lambda: False), GroupToken("after")
-    box.publish(stale)
-    assert box.membership(0.01) is stale
+    handover.publish(stale)
+    assert handover.membership(0.01) is stale
     found: list[GroupToken | None] = []
-    waiting = threading.Thread(target=lambda: found.append(box.membership(60)))
+    waiting = threading.Thread(target=lambda: found.append(handover.membership(60)))
     waiting.start()
-    box.publish(stale)
+    handover.publish(stale)
     waiting.join(0.05)
     assert waiting.is_alive()
-    box.publish(fresh)
+    handover.publish(fresh)
     waiting.join(10)
     assert found == [fresh]
-    box.publish(stale)
-    box.stop()
-    assert box.membership(60) is stale
+    handover.publish(stale)
+    handover.stop()
+    assert handover.membership(60) is stale
 
 
 def test_stopping_wakes_whoever_waits() -> None:
     """The inference thread does not wait for its deadline once nothing more will come."""
-    box, clock = mailbox()
-    waited = threading.Thread(target=box.next, args=(clock.seconds + 1000,))
+    handover, clock = new_handover()
+    waited = threading.Thread(target=handover.next, args=(clock.seconds + 1000,))
     waited.start()
-    box.stop()
+    handover.stop()
     waited.join(10)
-    assert not waited.is_alive() and box.stopped
+    assert not waited.is_alive() and handover.stopped
+
+
+def test_a_full_batch_is_ready_at_once() -> None:
+    """Size wins over the deadline."""
+    batcher: Batcher[int] = Batcher(size=2, wait_seconds=10)
+    assert batcher.ready_in(now=0) is None
+    batcher.add(P0, [1], now=0)
+    assert batcher.ready_in(now=4) == 6
+    batcher.add(P1, [2], now=4)
+    assert batcher.ready_in(now=4) == 0
+
+
+def test_a_lone_frame_is_ready_at_its_deadline() -> None:
+    """The oldest work decides, whatever came after it.
+
+    added   x......y
+    ready          |   x waited long enough here
+    """
+    batcher: Batcher[str] = Batcher(size=8, wait_seconds=0.5)
+    batcher.add(P0, "x", now=1.0)
+    batcher.add(P1, "y", now=1.25)
+    assert batcher.ready_in(now=1.25) == 0.25
+    assert batcher.ready_in(now=9) == 0
+
+
+def test_a_flood_does_not_starve_the_others() -> None:
+    """Every partition gets its share; the busy one gets the places that the others do not need."""
+    batcher: Batcher[str] = Batcher(size=4, wait_seconds=0)
+    batcher.add(P0, "abcdef", now=0)
+    batcher.add(P1, "g", now=0)
+    batcher.add(P2, "h", now=0)
+    assert batcher.take() == {P0: ["a", "b"], P1: ["g"], P2: ["h"]}
+    assert batcher.take() == {P0: ["c", "d", "e", "f"]}
+    assert batcher.take() == {}
+
+
+def test_more_partitions_than_places_take_turns() -> None:
+    """A partition that was served goes behind those that were not."""
+    batcher: Batcher[int] = Batcher(size=2, wait_seconds=0)
+    for partition in (P0, P1, P2):
+        batcher.add(partition, [1, 2], now=0)
+    served = [set(batcher.take()) for _ in range(3)]
+    assert served[0] | served[1] == {P0, P1, P2}
+
+
+def test_dropped_work_is_gone() -> None:
+    """A partition that was taken away leaves nothing behind."""
+    batcher: Batcher[int] = Batcher(size=2, wait_seconds=0)
+    batcher.add(P0, [1, 2, 3], now=0)
+    batcher.drop(P0)
+    assert len(batcher) == 0 and batcher.take() == {}
+
+
+@given(st.integers(1, 9), st.lists(st.tuples(st.sampled_from([P0, P1, P2]), st.integers(1, 7)), max_size=20))
+def test_batches_are_prefixes(size: int, arrivals: list[tuple[Partition, int]]) -> None:
+    """Per partition everything comes out once and in order, and every batch but the last is full."""
+    batcher: Batcher[int] = Batcher(size, wait_seconds=0)
+    sent: dict[Partition, list[int]] = {}
+    for partition, count in arrivals:
+        queue = sent.setdefault(partition, [])
+        work = list(range(len(queue), len(queue) + count))
+        queue += work
+        batcher.add(partition, work, now=0)
+    got: dict[Partition, list[int]] = {}
+    while waiting := len(batcher):
+        batch = batcher.take()
+        assert sum(map(len, batch.values())) == min(size, waiting)
+        for partition, work in batch.items():
+            got.setdefault(partition, []).extend(work)
+    assert got == sent

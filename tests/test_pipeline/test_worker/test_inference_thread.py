@@ -1,4 +1,4 @@
-"""Both halves of a worker in one thread, so that every place where they meet can be chosen."""
+"""Both threads of a worker run by one, so that a test decides how their steps interleave."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from engines.contract import Images, Items, Memory
-from pipeline.analysis.camera_streams import Geometry
+from pipeline.analysis.analyser import Outcome
+from pipeline.analysis.camera_streams import Geometry, Tally
+from pipeline.analysis.ticks import SECOND
 from pipeline.broker.contract import Polled, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.config.settings import Settings
@@ -27,13 +29,12 @@ from pipeline.records.events import decode_event
 from pipeline.records.frames import EndMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition
 from pipeline.testing import COLOURS, ColourEngine, ColourLabels, ManualClock, frame
-from pipeline.worker import inference_thread as inference_module
-from pipeline.worker import poll_thread as polling_module
+from pipeline.worker import fail_points, inference_thread, poll_thread
 from pipeline.worker.epochs import Epochs
-from pipeline.worker.handover import Mailbox
-from pipeline.worker.inference_thread import Inference
-from pipeline.worker.model import Equipment, Swap
-from pipeline.worker.poll_thread import Polling
+from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.inference_thread import InferenceThread, Progress
+from pipeline.worker.model import Equipment, SwapRequest
+from pipeline.worker.poll_thread import PollThread
 
 SETTINGS = Settings(
     topics=TopicsSettings(namespace="test", partitions=2),
@@ -62,19 +63,19 @@ LONG = sum(count for _, count in SCENES)
 
 
 def equipment(size: int) -> Equipment:
-    """An engine of an input size, and what prepares pictures for it."""
+    """An engine of an input size, and a `prepare` that fits."""
     labels = ColourLabels.of(-1, ["red"])
-    known = SimpleNamespace(newest=SimpleNamespace(version=-1))
-    views: Any = type("Views", (), {"known": known, "__call__": lambda self, version: labels})()
+    history = SimpleNamespace(newest=SimpleNamespace(version=-1))
+    label_views: Any = type("LabelViews", (), {"history": history, "__call__": lambda self, version: labels})()
 
     def prepare(jpeg: bytes) -> Images:
         return np.full((size, size, 3), COLOURS[jpeg.decode()], np.uint8)
 
-    return Equipment(SizedEngine(size=size), Geometry(4, 4), prepare, views)
+    return Equipment(SizedEngine(size=size), Geometry(4, 4), prepare, label_views)
 
 
 class Seam:
-    """Something that both halves use; whatever is asked of it, something else may happen just before and after."""
+    """Something that both halves use; at every access something else may happen just before and after."""
 
     def __init__(self, inside: object, between: Callable[[], None]) -> None:
         self._inside, self._between = inside, between
@@ -99,41 +100,32 @@ class Halves:
     seam: Callable[[], None] = lambda: None
     clock: ManualClock = field(default_factory=ManualClock)
     epochs: Epochs = field(default_factory=Epochs)
-    swap: Swap = field(default_factory=Swap)
+    swap: SwapRequest = field(default_factory=SwapRequest)
     busy: list[str] = field(default_factory=list)
     """The halves that are in the middle of a turn."""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     cut: list[Partition] = field(default_factory=list)
-    """Partitions of which the next poll says that their log lost its end, somewhere behind what it has now."""
+    """Partitions whose log lost its end, as the next poll reports it, at an offset that does not exist yet."""
 
     def __post_init__(self) -> None:
-        metrics = WorkerMetrics(CollectorRegistry())
+        metrics = WorkerMetrics(self.registry, per_camera=1)
         self.pool = ThreadPoolExecutor(1)
-        self.mailbox = Mailbox(4, 0.0, 64, self.clock.monotonic)
-        mailbox: Any = Seam(self.mailbox, lambda: self.seam())
+        self.handover = Handover(4, 0.0, 64, self.clock.monotonic)
+        handover: Any = Seam(self.handover, lambda: self.seam())
         epochs: Any = Seam(self.epochs, lambda: self.seam())
-        common: dict[str, Any] = {"mailbox": mailbox, "epochs": epochs, "metrics": metrics}
-        common |= {"monotonic": self.clock.monotonic, "fail": lambda step: self.hook(step)}
-        self.inference = Inference(
-            SETTINGS,
-            self.broker,
-            slot="a",
-            equipment=equipment(2),
-            swap=self.swap,
-            now_ns=self.clock.now_ns,
-            turned=lambda: None,
-            **common,
-        )
+        context = WorkerContext(SETTINGS, self.broker, metrics, "a", self.clock.monotonic, self.clock.now_ns)
+        self.inference = InferenceThread(context, equipment(2), self.swap, handover, epochs, turned=lambda: None)
         self.consumer: Any = self.broker.group_consumer(FRAMES, GROUP)
         committed, poll = self.consumer.committed, self.consumer.poll
         self.consumer.committed = lambda partitions, seconds: committed(partitions, 0.0)
         self.consumer.poll = lambda seconds, most: self._cut_back(poll(seconds, most))
-        self.polling = Polling(
-            SETTINGS,
-            self.broker,
+        self.poller = PollThread(
+            context,
             self.consumer,
             self.broker.producer(),
             equipment=lambda: self.inference.equipment,
-            **common,
+            handover=handover,
+            epochs=epochs,
         )
 
     def _cut_back(self, polled: Polled) -> Polled:
@@ -143,7 +135,7 @@ class Halves:
 
     def poll(self, turns: int = 1) -> None:
         """Turns of the poll thread, if it is not in the middle of one."""
-        self._turn("poll", lambda: self.polling.turn(self.pool), turns)
+        self._turn("poll", lambda: self.poller.turn(self.pool), turns)
 
     def infer(self, turns: int = 1) -> None:
         """Turns of the inference thread, each late enough for a commit."""
@@ -189,9 +181,9 @@ def events(broker: InProcessBroker) -> list[tuple[int, str, str]]:
 @pytest.fixture
 def halves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Halves]]:
     """Makes workers, each with a broker of its own where two cameras were recorded; nothing in them waits."""
-    monkeypatch.setattr(polling_module, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(polling_module, "BUSY_POLL_SECONDS", 0.0)
-    monkeypatch.setattr(inference_module, "MEMBERSHIP_SECONDS", 0.0)
+    monkeypatch.setattr(poll_thread, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(poll_thread, "BUSY_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(inference_thread, "MEMBERSHIP_SECONDS", 0.0)
     made: list[Halves] = []
 
     def make() -> Halves:
@@ -199,6 +191,7 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Halves]]:
         broker.ensure_topics([TopicSettings(f"test.{name}", 2) for name in ("frames", "state", "events", "dead")], 1.0)
         show(broker)
         made.append(Halves(broker))
+        monkeypatch.setattr(fail_points, "hook", lambda step: made[-1].hook(step))
         return made[-1]
 
     yield make
@@ -272,7 +265,7 @@ def test_what_was_restored_before_a_swap_is_not_opened_after_it(
     worker = halves()
     other = own_one(worker)
     other.close()
-    worker.swap.asked = equipment(3)
+    worker.swap.equipment = equipment(3)
     began: list[int] = []
 
     def restore() -> None:
@@ -285,7 +278,7 @@ def test_what_was_restored_before_a_swap_is_not_opened_after_it(
     worker.infer(3)
     worker.finish()
 
-    assert worker.swap.asked is None and events(worker.broker) == undisturbed
+    assert worker.swap.equipment is None and events(worker.broker) == undisturbed
 
 
 def test_what_is_restored_while_an_assignment_is_requested_is_restored_again(
@@ -301,14 +294,14 @@ def test_what_is_restored_while_an_assignment_is_requested_is_restored_again(
     worker.infer()
 
     def swap() -> None:
-        worker.swap.asked = equipment(2)
+        worker.swap.equipment = equipment(2)
         worker.infer(2)
 
     swap()
     worker.hook = at("assign:2", swap)
     worker.poll()
     assert not worker.epochs.owned()
-    worker.hook = at("commit:3", lambda: worker.poll(2), when=lambda: worker.inference._commits.pending.urgent)
+    worker.hook = at("commit:3", lambda: worker.poll(2), when=lambda: worker.inference._committer.pending.urgent)
     worker.infer(20)
     worker.finish()
 
@@ -318,7 +311,7 @@ def test_what_is_restored_while_an_assignment_is_requested_is_restored_again(
 def test_a_poll_thread_that_is_quicker_loses_nothing(
     halves: Callable[[], Halves], undisturbed: list[tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it restores for a request before the older epochs were ended belongs to newer ones, which go on.
+    """What it restores for a request, before the older epochs ended, belongs to newer epochs, which go on.
 
     poll        |                          | restores P1 |
     inference   | forgets P1, requests ....|             | ends the epoch that P1 had
@@ -326,15 +319,15 @@ def test_a_poll_thread_that_is_quicker_loses_nothing(
     worker = halves()
     other = own_one(worker)
     other.close()
-    request = worker.mailbox.request_reassign
+    request = worker.handover.request_reassign
 
     def requested() -> dict[Partition, int]:
         waiting = request()
         worker.poll()
         return waiting
 
-    monkeypatch.setattr(worker.mailbox, "request_reassign", requested)
-    worker.swap.asked = equipment(2)
+    monkeypatch.setattr(worker.handover, "request_reassign", requested)
+    worker.swap.equipment = equipment(2)
     worker.hook = at("commit:done", lambda: worker.poll(9))
     worker.infer()
     assert set(worker.epochs.owned()) == {P0, P1}
@@ -360,7 +353,7 @@ def test_a_partition_whose_log_lost_its_end_is_restored_after_the_commit_under_w
         worker.poll(2)
         assert P0 not in worker.epochs.owned()
 
-    worker.hook = at("commit:3", lose_the_end, when=lambda: worker.inference._commits.pending.urgent)
+    worker.hook = at("commit:3", lose_the_end, when=lambda: worker.inference._committer.pending.urgent)
     worker.finish()
     worker.poll()
 
@@ -382,8 +375,8 @@ def test_wherever_the_halves_meet_nothing_is_lost_or_doubled(
             worker.poll()
         elif kind < 18:
             worker.infer(chance.randrange(1, 3))
-        elif kind < 20 and worker.swap.asked is None:
-            worker.swap.asked = equipment(chance.randrange(2, 5))
+        elif kind < 20 and worker.swap.equipment is None:
+            worker.swap.equipment = equipment(chance.randrange(2, 5))
         elif kind == 20 and not others:
             others.append(worker.broker.group_consumer(FRAMES, GROUP))
         elif kind == 21 and others:
@@ -406,7 +399,7 @@ def test_wherever_the_halves_meet_nothing_is_lost_or_doubled(
 
 
 def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) -> None:
-    """A camera that is gone costs nothing: leaving it out would relieve nobody, and shut out those that live."""
+    """A camera that is gone costs nothing. To leave it out would save no work, and cost a live camera its place."""
     worker = halves()
     worker.finish()
     worker.poll()
@@ -418,3 +411,38 @@ def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) 
     worker.finish()
 
     assert worker.inference._left_out() == frozenset()
+
+
+def test_the_series_of_a_camera_that_is_gone_are_freed(halves: Callable[[], Halves]) -> None:
+    """Its frames were counted while it was there; afterwards the place is free for another camera."""
+    worker = halves()
+    worker.finish()
+    assert worker.registry.get_sample_value("actionwire_camera_frames_total", {"camera": "door"})
+
+    marker = encode_stream_record(EndMarker("door", 1, LONG - 1, "removed"))
+    worker.broker.producer().send(FRAMES, Message(marker.key, marker.value, marker.headers, 0))
+    worker.finish()
+
+    assert worker.registry.get_sample_value("actionwire_camera_frames_total", {"camera": "door"}) is None
+
+
+@pytest.mark.parametrize(
+    ("ages", "lag"),
+    [
+        ([(0, 0.1), (1, 900.0)], 900.0),
+        ([(0, 0.1)], 0.1),
+        ([(0, 9.0), (0, 0.1), (0, 5.0)], 0.1),
+        ([(0, -2.8e9), (0, 900.0)], 900.0),
+        ([(0, -2.8e9), (1, 3.0)], 3.0),
+        ([(0, -0.5)], 0.0),
+    ],
+)
+def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: list[tuple[int, float]], lag: float) -> None:
+    """Neither fresh frames of the others nor a camera whose clock runs ahead hide a partition that is late."""
+    registry = CollectorRegistry()
+    progress = Progress(WorkerMetrics(registry), lambda: 1000 * SECOND)
+    captured = [(Partition("frames", number), round((1000 - age) * SECOND)) for number, age in ages]
+
+    progress.batch(Outcome(captured_ns=captured), Tally())
+
+    assert registry.get_sample_value("actionwire_lag_seconds") == pytest.approx(lag)

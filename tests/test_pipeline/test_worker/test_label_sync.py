@@ -10,30 +10,30 @@ from pipeline.records.frames import LabelsMarker, decode_stream_record
 from pipeline.records.labels import Label, LiveLabel
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourLabels
-from pipeline.worker.label_sync import Announcer, follow
-from pipeline.worker.label_views import KnownSets, Views
+from pipeline.worker.label_sync import LabelMarkers, follow
+from pipeline.worker.label_views import LabelHistory, LabelViews
 
 
 def embed(labels: LabelSet) -> LabelView:
-    """A view of colours."""
+    """A label view of colours."""
     return ColourLabels.of(labels.version, [label.id for label in labels.labels])
 
 
-def test_whoever_follows_the_topic_answers() -> None:
-    """A marker of a version that is not in the control topic is dealt with as soon as its end was read."""
+def test_following_the_topic_serves_catch_up_requests() -> None:
+    """A version that is not in the control topic is resolved as soon as the topic was read to its end."""
     broker = InProcessBroker()
     broker.ensure_topics([TopicSettings("frames", 1), TopicSettings("control", 1)], 1.0)
-    known, stop, ready = KnownSets(), threading.Event(), list[LabelSet]()
-    views = Views(embed, known)
-    announcer = Announcer(broker.producer(), "frames", lambda: {})
-    with ControlReader(broker, "control", known.seen) as control:
-        thread = threading.Thread(target=follow, args=(control, known, views, announcer, stop, ready.append))
+    history, stop, ready = LabelHistory(), threading.Event(), list[LabelSet]()
+    label_views = LabelViews(embed, history)
+    markers = LabelMarkers(broker.producer(), "frames", lambda: {})
+    with ControlReader(broker, "control", history.add) as control:
+        thread = threading.Thread(target=follow, args=(control, history, label_views, markers, stop, ready.append))
         thread.start()
         write(broker, "control", [LiveLabel("red", Label("red", "red"))], 5.0)
-        assert views(0).version == 0
-        assert views(7).version == 0
+        assert label_views(0).version == 0
+        assert label_views(7).version == 0
         write(broker, "control", [LiveLabel("blue", Label("blue", "blue"))], 5.0)
-        assert views(1).version == 1
+        assert label_views(1).version == 1
         while len(ready) < 2:
             time.sleep(0.001)
         stop.set()
@@ -42,17 +42,17 @@ def test_whoever_follows_the_topic_answers() -> None:
     broker.close()
 
 
-def test_every_partition_that_lacks_a_version_is_told_once_per_epoch() -> None:
-    """A new set is announced once; a partition that was assigned again is told again, unless it has the version."""
+def test_every_partition_that_lacks_a_version_is_marked_once_per_epoch() -> None:
+    """A new set gets one marker; a partition that was assigned again gets another, unless it has the version."""
     broker = InProcessBroker()
     broker.ensure_topics([TopicSettings("frames", 2), TopicSettings("control", 1)], 1.0)
     owned = {Partition("frames", 0): (1, -1)}
-    known = KnownSets()
-    views = Views(embed, known)
-    announcer = Announcer(broker.producer(), "frames", lambda: dict(owned))
+    history = LabelHistory()
+    label_views = LabelViews(embed, history)
+    markers = LabelMarkers(broker.producer(), "frames", lambda: dict(owned))
     stop = threading.Event()
-    with ControlReader(broker, "control", known.seen) as control:
-        thread = threading.Thread(target=follow, args=(control, known, views, announcer, stop))
+    with ControlReader(broker, "control", history.add) as control:
+        thread = threading.Thread(target=follow, args=(control, history, label_views, markers, stop))
         thread.start()
         write(broker, "control", [LiveLabel("red", Label("red", "red"))], 5.0)
         reader = broker.reader([Partition("frames", 0), Partition("frames", 1)])

@@ -1,4 +1,4 @@
-"""Which set a version stands for, and what an engine makes of it."""
+"""The set that a version stands for, and its embedded form."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from pipeline.analysis.partition import LabelView
 from pipeline.errors import BrokerTimeout
 from pipeline.records.labels import Label
 from pipeline.testing import ColourLabels
-from pipeline.worker.label_views import KEPT_STRAYS, KEPT_VIEWS, KnownSets, Views
+from pipeline.worker.label_views import KEPT_LABEL_VIEWS, KEPT_STRAYS, LabelHistory, LabelViews
 
 
 def colours(version: int, *names: str) -> LabelSet:
@@ -19,83 +19,83 @@ def colours(version: int, *names: str) -> LabelSet:
 
 
 def test_a_version_that_was_compacted_away_is_the_next_one() -> None:
-    """A marker of a version that no longer exists means the smallest above it, so every worker reads it alike.
+    """A version that no longer exists stands for the smallest above it, so all workers read a marker alike.
 
     known versions   -1  .  .  2  .  5
     asked                0->2     4->5
     """
-    known = KnownSets(limit_seconds=0)
-    known.put(colours(2, "red"))
-    known.put(colours(5, "blue"))
-    known.answer(0, 8)
-    assert [known(version).version for version in (-1, 0, 2, 4, 5)] == [-1, 2, 2, 5, 5]
-    assert known(7).version == 5, "the end of the topic was a removal that is gone: nothing else is in force"
-    assert known.newest.version == 5
+    history = LabelHistory(limit_seconds=0)
+    history.put(colours(2, "red"))
+    history.put(colours(5, "blue"))
+    history.caught_up(0, 8)
+    assert [history(version).version for version in (-1, 0, 2, 4, 5)] == [-1, 2, 2, 5, 5]
+    assert history(7).version == 5, "the end of the topic was a removal that is gone: nothing else is in force"
+    assert history.newest.version == 5
 
 
 def test_a_version_that_is_on_its_way_is_waited_for() -> None:
     """A marker may be read before the control record that it announces."""
-    known = KnownSets()
-    threading.Timer(0.05, known.put, [colours(3, "red")]).start()
-    assert known(3).version == 3
+    history = LabelHistory()
+    threading.Timer(0.05, history.put, [colours(3, "red")]).start()
+    assert history(3).version == 3
 
 
 def test_the_end_of_the_control_topic_decides_not_the_time() -> None:
-    """A version counts as missing only once the topic was read to an end that was looked up after the question.
+    """A version counts as missing only once the topic was read to an end that was looked up after the request.
 
     asked     9?  ......................... 9?  ........ 2      and 9, once it was written
     read to       (out of reach: no answer)      3 = end
     """
-    known = KnownSets(limit_seconds=0.01)
-    known.put(colours(2, "red"))
-    assert known.question is None
+    history = LabelHistory(limit_seconds=0.01)
+    history.put(colours(2, "red"))
+    assert history.catch_up_request is None
     with pytest.raises(BrokerTimeout, match="label set 9 is not known"):
-        known(9)
-    question = known.question
-    assert question is not None
-    answering = KnownSets()
-    answering.put(colours(2, "red"))
+        history(9)
+    request = history.catch_up_request
+    assert request is not None
+    followed = LabelHistory()
+    followed.put(colours(2, "red"))
     found: list[int] = []
-    asking = threading.Thread(target=lambda: found.append(answering(9).version))
-    asking.start()
-    while (question := answering.question) is None:
+    waiting = threading.Thread(target=lambda: found.append(followed(9).version))
+    waiting.start()
+    while (request := followed.catch_up_request) is None:
         time.sleep(0.001)
-    answering.answer(question - 1, 3)  # of an end that was looked up before
-    asking.join(0.05)
-    assert asking.is_alive()
-    answering.answer(question, 3)
-    asking.join(10)
+    followed.caught_up(request - 1, 3)  # of an end that was looked up before
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    followed.caught_up(request, 3)
+    waiting.join(10)
     assert found == [2]
-    assert answering(9).version == 2 and answering.question is None, "a stray is asked for once"
-    answering.put(colours(9, "blue"))
-    assert answering(9).version == 9
+    assert followed(9).version == 2 and followed.catch_up_request is None, "a stray is requested once"
+    followed.put(colours(9, "blue"))
+    assert followed(9).version == 9
 
 
-def test_only_the_newest_views_are_kept() -> None:
-    """Sets that change with day and night would fill the memory in a year; one that is still asked for comes back."""
-    known = KnownSets(complete=True)
+def test_only_the_newest_label_views_are_kept() -> None:
+    """Sets that change with day and night would fill the memory in a year. An old one is embedded again when needed."""
+    history = LabelHistory(complete=True)
     for version in range(100):
-        known.put(colours(version, "red"))
-    views = Views(lambda labels: ColourLabels.of(labels.version, ["red"]), known)
+        history.put(colours(version, "red"))
+    label_views = LabelViews(lambda labels: ColourLabels.of(labels.version, ["red"]), history)
 
-    assert [views(version).version for version in range(100)] == list(range(100))
-    assert len(views._views) == KEPT_VIEWS
-    assert views(3).version == 3
+    assert [label_views(version).version for version in range(100)] == list(range(100))
+    assert len(label_views._embedded) == KEPT_LABEL_VIEWS
+    assert label_views(3).version == 3
 
 
 def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> None:
-    """Two engines share what is known; each has views of its own."""
-    known = KnownSets(complete=True)
-    known.put(colours(0, "red"))
-    known.put(colours(1, "red", "blue"))
+    """Two engines share the history; each has label views of its own."""
+    history = LabelHistory(complete=True)
+    history.put(colours(0, "red"))
+    history.put(colours(1, "red", "blue"))
     embedded: list[tuple[str, int]] = []
 
-    def engine(name: str) -> Views:
+    def engine(name: str) -> LabelViews:
         def embed(labels: LabelSet) -> LabelView:
             embedded.append((name, labels.version))
             return ColourLabels.of(labels.version, [label.id for label in labels.labels])
 
-        return Views(embed, known)
+        return LabelViews(embed, history)
 
     old, new = engine("old"), engine("new")
     assert [old(version).version for version in (0, 0, 1, 0)] == [0, 0, 1, 0]
@@ -103,45 +103,45 @@ def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> 
     assert embedded == [("old", 0), ("old", 1), ("new", 1)]
 
 
-def test_a_question_wakes_who_can_answer() -> None:
-    """The reader of the control topic sleeps between two looks; whoever waits for it ends that at once."""
-    known = KnownSets()
-    known.put(colours(2, "red"))
-    answers: list[int | None] = []
+def test_a_request_wakes_who_can_serve_it() -> None:
+    """The reader of the control topic sleeps between two looks; whoever needs it ends that at once."""
+    history = LabelHistory()
+    history.put(colours(2, "red"))
+    served: list[int | None] = []
 
     def read() -> None:
-        known.wait_for_question(60.0)
-        answers.append(known.question)
-        known.answer(known.question or 0, 3)
+        history.wait_for_request(60.0)
+        served.append(history.catch_up_request)
+        history.caught_up(history.catch_up_request or 0, 3)
 
     reader = threading.Thread(target=read)
     reader.start()
-    assert known(9).version == 2
+    assert history(9).version == 2
     reader.join(10)
-    assert answers == [1]
-    known.wait_for_question(0.0)
+    assert served == [1]
+    history.wait_for_request(0.0)
 
 
 def test_only_so_many_strays_are_remembered() -> None:
-    """Markers of versions that never were may come for ever; one that was forgotten is asked for again."""
-    known = KnownSets()
-    known.put(colours(2, "red"))
-    asked: list[int] = []
+    """Markers of versions that never were may come for ever; one that was forgotten is looked up again."""
+    history = LabelHistory()
+    history.put(colours(2, "red"))
+    requests: list[int] = []
     ended = threading.Event()
 
     def read() -> None:
         while not ended.is_set():
-            known.wait_for_question(0.05)
-            if (question := known.question) is not None:
-                asked.append(question)
-                known.answer(question, 3)
+            history.wait_for_request(0.05)
+            if (request := history.catch_up_request) is not None:
+                requests.append(request)
+                history.caught_up(request, 3)
 
     reader = threading.Thread(target=read)
     reader.start()
-    found = {known(version).version for version in range(3, 3 + KEPT_STRAYS + 10)}
-    questions = len(asked)
-    assert known(KEPT_STRAYS).version == 2 and len(asked) == questions, "still known for a stray"
-    assert known(3).version == 2 and len(asked) == questions + 1
+    found = {history(version).version for version in range(3, 3 + KEPT_STRAYS + 10)}
+    served = len(requests)
+    assert history(KEPT_STRAYS).version == 2 and len(requests) == served, "still known for a stray"
+    assert history(3).version == 2 and len(requests) == served + 1
     ended.set()
     reader.join(10)
-    assert found == {2} and len(known._strays) == KEPT_STRAYS
+    assert found == {2} and len(history._strays) == KEPT_STRAYS

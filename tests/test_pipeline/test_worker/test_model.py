@@ -1,3 +1,4 @@
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ def test_a_label_that_cannot_be_watched_for_stops_no_other(model: Model) -> None
         ),
         4,
     )
-    view = model.embed(labels)
-    assert isinstance(view, BundleLabels) and [label.id for label in view.labels] == ["cyan"] and view.version == 4
-    assert view.rules("door", 4).columns == {"cyan": 0} and view.rules("door", 8).step == 2
+    label_view = model.embed(labels)
+    assert isinstance(label_view, BundleLabels) and label_view.version == 4
+    assert [label.id for label in label_view.labels] == ["cyan"]
+    assert label_view.rules("door", 4).columns == {"cyan": 0} and label_view.rules("door", 8).step == 2
 
 
 def test_a_text_is_embedded_once(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,21 +69,33 @@ def test_a_text_is_embedded_once(bundle: Path, tmp_path: Path, monkeypatch: pyte
             return run(*inputs)
 
         monkeypatch.setattr(model._texts._network, "run", counted)
-        view = model.embed(labels)
-        assert isinstance(view, BundleLabels) and len(view.labels) == 2
+        label_view = model.embed(labels)
+        assert isinstance(label_view, BundleLabels) and len(label_view.labels) == 2
         assert len(runs) == expected
         model.close()
 
 
+def test_the_number_of_threads_holds_for_every_network(bundle: Path) -> None:
+    """With one thread, neither the engine nor the text network starts any of its own, probes included."""
+    before = set(threading.enumerate())
+
+    loaded = load_model(settings(bundle, threads=1))
+    loaded.embed(LabelSet((Label("cyan", "cyan"),), 0))
+    started = set(threading.enumerate()) - before
+    loaded.close()
+
+    assert not started
+
+
 def test_an_empty_set_scores_nothing(model: Model) -> None:
-    """Before the control topic said anything there is nothing to score, and nothing fails."""
-    view = model.embed(LabelSet())
+    """Before the first control record there is nothing to score, and nothing fails."""
+    label_view = model.embed(LabelSet())
     head = np.eye(2, 16, dtype=np.float32)
-    assert view.score(head, head).shape == (2, 0) and view.rules("door", 4).columns == {}
+    assert label_view.score(head, head).shape == (2, 0) and label_view.rules("door", 4).columns == {}
 
 
 def test_a_bundle_that_does_not_fit_the_deployment_is_refused(bundle: Path) -> None:
-    """Its rate must divide the deployment's, and its window must fit what a restart reads again."""
+    """Its rate must divide the deployment's, and its window must fit into what a restart reads again."""
     with pytest.raises(IncompatibleBundle, match="does not divide"):
         load_model(settings(bundle, rate=6))
     with pytest.raises(IncompatibleBundle, match="rewinds 1 s only"):

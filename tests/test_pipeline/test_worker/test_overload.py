@@ -7,7 +7,7 @@ BASE = Geometry(8, 4)
 
 
 def test_a_frame_bundle_spreads_its_items_first() -> None:
-    """Encoding is what costs, so fewer frames come before fewer windows, and cameras are left out last."""
+    """Its cost lies in the encoding, so fewer frames come before fewer windows. Cameras are left out last."""
     found = steps(BASE, (1, 2), (1, 2, 4), "frame")
     assert [(one.geometry.spread, one.geometry.stride, one.share) for one in found] == [
         (1, 1, 0),
@@ -19,7 +19,7 @@ def test_a_frame_bundle_spreads_its_items_first() -> None:
 
 
 def test_a_clip_bundle_stretches_its_stride_first() -> None:
-    """A window is what costs, so fewer windows come before fewer frames."""
+    """Its cost lies in the windows, so fewer windows come before fewer frames."""
     found = steps(BASE, (1, 2), (1, 2), "clip")
     assert [(one.geometry.spread, one.geometry.stride) for one in found[:3]] == [(1, 1), (1, 2), (2, 2)]
 
@@ -45,7 +45,7 @@ def test_a_growing_backlog_raises_the_level_step_by_step() -> None:
 
 
 def test_catching_up_is_no_overload() -> None:
-    """A backlog that shrinks is left alone, however old it is."""
+    """A backlog that shrinks changes nothing, however old it is."""
     pressure = Pressure(highest=2)
     assert all(pressure.observe(second, 600 - second) == 0 for second in range(100))
 
@@ -69,21 +69,21 @@ def test_a_step_is_taken_back_after_a_long_calm() -> None:
 
 @pytest.mark.parametrize("age", [0.0, 1.5])
 def test_a_worker_that_keeps_up_leaves_nothing_out(age: float) -> None:
-    """Latency below the limit is no reason for anything."""
+    """Latency below the limit changes nothing."""
     pressure = Pressure(highest=3)
     assert all(pressure.observe(second / 4, age) == 0 for second in range(1000))
 
 
 @pytest.mark.parametrize("ahead", [-7.0, 6.0])
 def test_a_clock_that_is_wrong_is_no_overload(ahead: float) -> None:
-    """Ages are differences of two machines' clocks; what a worker that keeps up sees is how far these are apart."""
+    """Ages are differences of two machines' clocks. If a worker keeps up, its ages show how far these are apart."""
     pressure = Pressure(highest=3)
     assert all(pressure.observe(second / 4, ahead + second % 3 / 10, idle=True) == 0 for second in range(1000))
 
 
 @pytest.mark.parametrize("ahead", [-7.0, 6.0])
 def test_a_backlog_is_seen_whatever_the_clocks_say(ahead: float) -> None:
-    """Once something always waits, growing ages are a backlog, measured from what they were when nothing did."""
+    """Once work always waits, growing ages are a backlog, measured from the age at which none waited."""
     pressure = Pressure(highest=3)
     for second in range(60):
         pressure.observe(second, ahead, idle=True)
@@ -102,7 +102,7 @@ def test_brokers_whose_clocks_differ_keep_nobody_troubled() -> None:
 
 
 def test_a_moment_without_work_is_no_proof_of_keeping_up() -> None:
-    """While the poll thread is busy elsewhere, a worker that is a minute behind runs out of work too."""
+    """While the poll thread is busy, even a worker that is a minute behind runs out of work."""
     pressure = Pressure(highest=3)
     levels = [pressure.observe(second, 60 + second / 100, idle=second % 10 == 0) for second in range(100)]
     assert levels[-1] >= 2

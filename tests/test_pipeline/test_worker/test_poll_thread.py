@@ -1,4 +1,4 @@
-"""The poll thread's half by itself, turn by turn: what it restores, and what its gauges say of what it owns."""
+"""The poll thread by itself, turn by turn: what it restores, and what its gauges say about its partitions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ from pipeline.metrics import WorkerMetrics
 from pipeline.records.frames import EndMarker, FrameRecord, encode_stream_record
 from pipeline.records.wire import Message, Partition
 from pipeline.testing import ManualClock
-from pipeline.worker import assignment
-from pipeline.worker import poll_thread as module
+from pipeline.worker import assignment, fail_points, poll_thread
 from pipeline.worker.epochs import Epochs
-from pipeline.worker.handover import Mailbox
+from pipeline.worker.handover import Handover, WorkerContext
 from pipeline.worker.lost_cameras import Suspicion
-from pipeline.worker.poll_thread import PROBE_SECONDS, RETRY_SECONDS, Polling
+from pipeline.worker.poll_thread import PROBE_SECONDS, RETRY_SECONDS, PollThread
 from pipeline.worker.positions import encode_position
 
 SETTINGS = Settings(topics=TopicsSettings(namespace="test", partitions=4), worker=WorkerSettings(start="begin"))
@@ -37,36 +36,33 @@ FRAMES, GROUP = SETTINGS.topics.name("frames"), SETTINGS.worker.group
 
 
 class Poller:
-    """A poll thread's half that turns when it is told to, and what lies around it."""
+    """A poll thread that turns when it is told to, and its surroundings."""
 
     def __init__(self) -> None:
         self.broker = InProcessBroker()
         self.broker.ensure_topics([TopicSettings(f"test.{name}", 4) for name in ("frames", "state")], 1.0)
         self.clock, self.registry = ManualClock(), CollectorRegistry()
         self.metrics = WorkerMetrics(self.registry)
-        self.mailbox = Mailbox(8, 0.0, 32, self.clock.monotonic)
+        self.handover = Handover(8, 0.0, 32, self.clock.monotonic)
         self.epochs = Epochs()
         self.consumer = self.join()
         self.bounds = self.consumer.bounds
         self.unreadable = False
         self._pool = ThreadPoolExecutor(1)
-        known = SimpleNamespace(newest=SimpleNamespace(version=-1))
-        views: Any = type("Views", (), {"known": known, "__call__": lambda self, version: None})()
-        equipment: Any = SimpleNamespace(prepare=lambda jpeg: np.zeros((2, 2, 3), np.uint8), views=views)
-        self._polling = Polling(
-            SETTINGS,
-            self.broker,
+        history = SimpleNamespace(newest=SimpleNamespace(version=-1))
+        label_views: Any = type("LabelViews", (), {"history": history, "__call__": lambda self, version: None})()
+        equipment: Any = SimpleNamespace(prepare=lambda jpeg: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
+        self._thread = PollThread(
+            WorkerContext(SETTINGS, self.broker, self.metrics, "a", self.clock.monotonic),
             self.consumer,
             self.broker.producer(),
             equipment=lambda: equipment,
-            mailbox=self.mailbox,
+            handover=self.handover,
             epochs=self.epochs,
-            metrics=self.metrics,
-            monotonic=self.clock.monotonic,
-            fail=self._fail,
         )
 
-    def _fail(self, step: str) -> None:
+    def strike(self, step: str) -> None:
+        """The hook of the fail points."""
         if self.unreadable:
             raise BrokerTimeout(f"{step} fails")
 
@@ -77,12 +73,12 @@ class Poller:
     def turn(self, after_seconds: float = 0.0) -> None:
         """One turn, some time after the one before."""
         self.clock.advance(after_seconds)
-        self._polling.turn(self._pool)
+        self._thread.turn(self._pool)
 
     @property
     def connected(self) -> bool:
         """Whether the broker is said to be there."""
-        return self._polling.connected
+        return self._thread.connected
 
     def publish(self, partition: int = 0) -> None:
         """A frame arrives."""
@@ -109,7 +105,7 @@ class Poller:
 
     def commit(self, partition: Partition, position: Committed) -> None:
         """Commit a position, whatever it says."""
-        token = self.mailbox.membership(0.0)
+        token = self.handover.membership(0.0)
         assert token is not None
         transactions = self.broker.transactions("a", 1.0)
         transactions.begin()
@@ -118,8 +114,8 @@ class Poller:
 
     def process(self) -> None:
         """What the inference thread does with a batch, as far as the gauge sees it: the newest frame is old."""
-        while not self.mailbox.empty:
-            self.mailbox.next(self.clock.seconds)
+        while not self.handover.empty:
+            self.handover.next(self.clock.seconds)
         self.metrics.lag(27.0)
 
     def gauge(self, name: str) -> float | None:
@@ -135,9 +131,10 @@ class Poller:
 @pytest.fixture
 def poller(monkeypatch: pytest.MonkeyPatch) -> Iterator[Poller]:
     """A worker that owns four empty partitions, and whose polls do not wait."""
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(module, "BUSY_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(poll_thread, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(poll_thread, "BUSY_POLL_SECONDS", 0.0)
     made = Poller()
+    monkeypatch.setattr(fail_points, "hook", made.strike)
     made.turn()
     yield made
     made.close()
@@ -164,7 +161,7 @@ def test_partitions_that_cannot_be_restored_are_not_owned(poller: Poller) -> Non
     owned         4      | 0          | 2, 4
     waiting       0      | 4          | 2, 0
     """
-    poller.mailbox.request_reassign()
+    poller.handover.request_reassign()
     poller.unreadable = True
     poller.turn()
     assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (0, 4)
@@ -191,7 +188,7 @@ def test_a_partition_without_a_leader_holds_nobody_up(poller: Poller, monkeypatc
     leader   3 has none                         | it is back
     """
     poller.without_leaders(monkeypatch, 3)
-    poller.mailbox.request_reassign()
+    poller.handover.request_reassign()
     for _ in range(8):
         poller.turn(RETRY_SECONDS)
     assert (poller.gauge("assigned_partitions"), poller.gauge("waiting_partitions")) == (3, 1)
@@ -202,7 +199,7 @@ def test_a_partition_without_a_leader_holds_nobody_up(poller: Poller, monkeypatc
 
 
 def test_a_state_without_a_leader_holds_nobody_up(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same where the partition of the state topic has none; it is asked for no longer than the others may wait."""
+    """The same for a partition of the state topic. A request takes no longer than the others may wait."""
     reader, asked = poller.broker.reader, list[float]()
 
     def some(partitions: Any, seconds: float = 8.0) -> Any:
@@ -215,16 +212,16 @@ def test_a_state_without_a_leader_holds_nobody_up(poller: Poller, monkeypatch: p
     for number in range(4):
         poller.commit(Partition(FRAMES, number), Committed(0, 0, 0, -1))
         poller.broker.producer().send("test.state", Message(b"door", None, partition=number))
-    poller.mailbox.request_reassign()
+    poller.handover.request_reassign()
     for _ in range(8):
         poller.turn(RETRY_SECONDS)
 
     assert poller.gauge("assigned_partitions") == 3
-    assert asked[0] <= assignment.RESTORE_SECONDS and max(asked[1:]) <= module.REPEATED_SECONDS
+    assert asked[0] <= assignment.RESTORE_SECONDS and max(asked[1:]) <= poll_thread.REPEATED_SECONDS
 
 
 def test_a_partition_without_a_leader_is_not_the_broker(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker is away where nobody answers, not where one does not.
+    """The broker is away if no partition answers, not if one does not.
 
     without a leader   | 0     | 0 to 3
     connected     yes  | yes   | no
@@ -243,7 +240,7 @@ def test_a_partition_without_a_leader_is_not_the_broker(poller: Poller, monkeypa
 GONE = EndMarker("gone", 1, 7, "lost")
 
 
-def test_a_silent_camera_is_lost_though_others_go_on(poller: Poller) -> None:
+def test_a_suspected_camera_is_lost_though_others_go_on(poller: Poller) -> None:
     """A log that is written to is never read to its end; what it held at the first suspicion is enough.
 
     log          1 |   2   |   3   |  +end
@@ -251,59 +248,59 @@ def test_a_silent_camera_is_lost_though_others_go_on(poller: Poller) -> None:
     suspected      | first | again |
     """
     poller.publish()
-    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(0, (GONE,))})
+    poller.handover.suspect({Partition(FRAMES, 0): Suspicion(0, (GONE,))})
     poller.turn()
     assert poller.ends() == []
 
     poller.publish()
-    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(1, (GONE,))})
+    poller.handover.suspect({Partition(FRAMES, 0): Suspicion(1, (GONE,))})
     poller.turn()
     assert poller.ends() == [(0, "gone")]
 
-    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(2, (GONE,))})
+    poller.handover.suspect({Partition(FRAMES, 0): Suspicion(2, (GONE,))})
     poller.turn()
     assert poller.ends() == [(0, "gone")]  # not again before it can have been read back
 
 
 def test_a_camera_that_came_back_is_suspected_anew(poller: Poller) -> None:
-    """What an earlier silence waited for says nothing about a later one: the marker's tick differs."""
+    """An earlier suspicion says nothing about a later one: the tick of its marker differs."""
     poller.publish()
-    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(0, (GONE,))})
+    poller.handover.suspect({Partition(FRAMES, 0): Suspicion(0, (GONE,))})
     poller.turn()
     poller.publish()
-    poller.mailbox.suspect({Partition(FRAMES, 0): Suspicion(1, (replace(GONE, last_tick=9),))})
+    poller.handover.suspect({Partition(FRAMES, 0): Suspicion(1, (replace(GONE, last_tick=9),))})
     poller.turn()
 
     assert poller.ends() == []
 
 
-def test_lost_cameras_are_said_beside_a_partition_without_a_leader(
+def test_lost_cameras_are_marked_beside_a_partition_without_a_leader(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing can be appended to that one; the others must not wait for it."""
     poller.without_leaders(monkeypatch, 0)
-    poller.mailbox.suspect({Partition(FRAMES, number): Suspicion(0, (GONE,)) for number in (0, 1)})
+    poller.handover.suspect({Partition(FRAMES, number): Suspicion(0, (GONE,)) for number in (0, 1)})
     poller.turn()
 
     assert poller.ends() == [(1, "gone")]
 
 
 def test_a_partition_whose_state_never_comes_holds_nobody_up(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is left alone for ever longer, with a word each time, and the frames of the others are handed over meanwhile.
+    """Its pauses get longer, each attempt is logged, and the frames of the others are handed over meanwhile.
 
     partition 3   state is missing, ?    | ?   |     ?       | it came
     partition 0   owned             frame|frame|frame        |
     """
     monkeypatch.setattr(assignment, "SETTLE_SECONDS", 0.0)
     poller.commit(Partition(FRAMES, 3), Committed(0, 0, 4, -1))
-    poller.mailbox.request_reassign()
+    poller.handover.request_reassign()
     with structlog.testing.capture_logs() as logs:
         for after in (0.0, 0.1, RETRY_SECONDS, 0.1, RETRY_SECONDS, RETRY_SECONDS, 0.1):
             poller.publish()
             poller.turn(after)
             assert poller.gauge("assigned_partitions") == 3
     waited = [one["sought"] for one in logs if one["log_level"] == "warning"]
-    assert waited == [{3: 4}] * 3 and not poller.mailbox.empty
+    assert waited == [{3: 4}] * 3 and not poller.handover.empty
 
     for _ in range(5):
         poller.broker.producer().send("test.state", Message(b"door", None, partition=3))
@@ -312,15 +309,14 @@ def test_a_partition_whose_state_never_comes_holds_nobody_up(poller: Poller, mon
 
 
 def test_what_cannot_be_decoded_is_no_hole(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing expired, so no longer retention would help: it is counted and said as what it is."""
+    """Nothing expired, so no longer retention would help: it is counted as what it is; the consumer has logged it."""
     strange, poll = Partition(FRAMES, 2), poller.consumer.poll
-    monkeypatch.setattr(poller.consumer, "poll", lambda *wait: replace(poll(*wait), unreadable={strange: (20, 22)}))
+    monkeypatch.setattr(poller.consumer, "poll", lambda *wait: replace(poll(*wait), undecodable={strange: (2, 22)}))
     with structlog.testing.capture_logs() as logs:
         poller.turn()
-    said = [one for one in logs if one["log_level"] == "error"]
-    assert [(one["partition"], one["offset"]) for one in said] == [(2, 20)] and "expired" not in said[0]["event"]
-    counted = {reason: _dropped(poller, reason) for reason in ("hole", "unreadable")}
-    assert counted == {"hole": 0, "unreadable": 2} and strange in poller.epochs.owned()
+    assert not [one for one in logs if one["log_level"] == "error"]
+    counted = {reason: _dropped(poller, reason) for reason in ("hole", "undecodable")}
+    assert counted == {"hole": 0, "undecodable": 2} and strange in poller.epochs.owned()
 
 
 def _dropped(poller: Poller, reason: str) -> float | None:
@@ -328,7 +324,7 @@ def _dropped(poller: Poller, reason: str) -> float | None:
 
 
 def test_a_log_that_lost_its_end_is_no_hole(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing expired unseen; the partition is restored as soon as the inference thread is off the path.
+    """Nothing expired unseen; the partition is restored once the inference thread has closed it.
 
     poll        | goes on from a smaller offset |             | restores
     inference   |                               | leaves, asks |
@@ -342,14 +338,14 @@ def test_a_log_that_lost_its_end_is_no_hole(poller: Poller, monkeypatch: pytest.
     assert poller.registry.get_sample_value("actionwire_dropped_total", {"reason": "hole"}) == 0
     assert end not in poller.epochs.owned()
 
-    assert poller.mailbox.take_leave()
-    poller.mailbox.request_reassign()
+    assert poller.handover.take_leave()
+    poller.handover.request_reassign()
     poller.turn()
     assert len(poller.epochs.owned()) == 4
 
 
 def test_a_lag_is_taken_back_when_everything_was_read(poller: Poller) -> None:
-    """The age of the last frame stands for nothing once no frame waits; while one does it is left alone.
+    """Once no frame waits, the lag of the last frame no longer holds. While one waits, the gauge keeps it.
 
     frames      1 |    | 2 |      |
     waiting     - | -  | 2 | 2  2 | -
@@ -375,7 +371,7 @@ def test_a_lag_is_taken_back_when_everything_was_read(poller: Poller) -> None:
 @pytest.mark.parametrize(
     "leave",
     [
-        pytest.param(lambda poller: poller.mailbox.request_reassign(), id="to be restored"),
+        pytest.param(lambda poller: poller.handover.request_reassign(), id="to be restored"),
         pytest.param(lambda poller: poller.consumer.pause(poller.consumer.owned), id="not read to its end"),
     ],
 )
@@ -392,7 +388,7 @@ def test_a_lag_stays_while_something_is_to_be_read(poller: Poller, leave: Callab
 
 
 def test_a_worker_without_partitions_lags_behind_nothing(poller: Poller) -> None:
-    """Whoever lost everything to others has nothing to catch up with."""
+    """A worker that lost all partitions to others has nothing to catch up with."""
     poller.process()
     others = [poller.join() for _ in range(4)]
     poller.consumer.expire()

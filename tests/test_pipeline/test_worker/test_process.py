@@ -1,5 +1,7 @@
-"""Starting a worker: what must be in order before it takes a place in the group."""
+"""The start of a worker: what must be in order before it joins the group."""
 
+import os
+import socket
 import threading
 from pathlib import Path
 
@@ -15,11 +17,11 @@ from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import ConfigurationError
 from pipeline.health import HealthServer
-from pipeline.worker.process import run_worker
+from pipeline.worker.process import fresh_slot, run_worker
 
 
 def test_a_bundle_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
-    """It is for a person to mend: the error names the setting, the bundle and the reason, and trying again is vain."""
+    """A person must mend it: the error names the setting, the bundle and the reason. Another attempt cannot help."""
     settings = Settings(
         kafka=KafkaSettings(bootstrap="in-process"),
         worker=WorkerSettings(bundle=str(tmp_path)),
@@ -34,7 +36,7 @@ def test_a_bundle_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_said_before_the_bundle_is_loaded(tmp_path: Path) -> None:
-    """A second worker on one machine is told at once how it gets a port of its own, in the words to be typed."""
+    """A second worker on a machine fails at once, with the command that gives it a port of its own."""
     with HealthServer("127.0.0.1", 0, CollectorRegistry(), lambda: None, lambda: None) as first:
         settings = Settings(
             kafka=KafkaSettings(bootstrap="in-process"),
@@ -50,8 +52,8 @@ def test_a_port_that_is_taken_is_said_before_the_bundle_is_loaded(tmp_path: Path
         broker.close()
 
 
-def test_a_worker_does_not_go_on_deaf_to_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody expected ends the thread that follows the labels; the process ends with it, and is started again."""
+def test_a_worker_does_not_go_on_without_new_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error ends the thread that follows the labels. The process ends with it and is started again."""
     settings = Settings(
         kafka=KafkaSettings(bootstrap="in-process"),
         worker=WorkerSettings(bundle=str(tiny_bundle(tmp_path / "tiny"))),
@@ -68,3 +70,15 @@ def test_a_worker_does_not_go_on_deaf_to_labels(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MemoryError, match="no room"):
         run_worker(settings, broker, stop=threading.Event())
     broker.close()
+
+
+def test_two_workers_are_never_called_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two containers on one host network have its name and the same process number; by one name they would end each
+    other for ever.
+    """
+    monkeypatch.setattr(socket, "gethostname", lambda: "camhost")
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+
+    names = {fresh_slot() for _ in range(10)}
+
+    assert len(names) == 10 and all(name.startswith("camhost-1-") for name in names)

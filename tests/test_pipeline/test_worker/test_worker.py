@@ -16,6 +16,8 @@ from pipeline.analysis.ticks import tick_ns
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.control_topic import write
 from pipeline.broker.in_process import InProcessBroker
+from pipeline.broker.in_process.producers import InProcessTransactions
+from pipeline.broker.reading import read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.http import HttpSettings
 from pipeline.config.labels import LabelSettings
@@ -28,7 +30,7 @@ from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label, LiveLabel
 from pipeline.records.wire import Message, Partition, Record
-from pipeline.worker import bundle_swap, label_sync, poll_thread
+from pipeline.worker import bundle_swap, fail_points, label_sync, poll_thread
 from pipeline.worker.process import run_worker
 from pipeline.worker.worker import Worker
 
@@ -38,7 +40,7 @@ JPEGS = {name: encode_jpeg(np.full((32, 32, 3), colour, np.uint8)) for name, col
 
 @pytest.fixture(scope="module", autouse=True)
 def _impatient() -> Iterator[None]:
-    """Threads that have nothing to do look more often: nothing is decided by how often, and no test waits for it."""
+    """Idle threads check more often. No result depends on how often, and no test waits for it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(poll_thread, "POLL_SECONDS", 0.02)
         patch.setattr(label_sync, "FOLLOW_SECONDS", 0.02)
@@ -95,12 +97,7 @@ SCENES = [("grey", 12), ("cyan", 16), ("grey", 12), ("cyan", 12), ("grey", 16)]
 
 def written(broker: InProcessBroker, topic: str, partitions: int = PARTITIONS) -> list[Record]:
     """Committed records of a topic, by partition."""
-    reader = broker.reader([Partition(topic, number) for number in range(partitions)])
-    ends = {one: end for one, (_, end) in reader.bounds(1.0).items()}
-    records: list[Record] = []
-    while any(reader.positions()[one] < end for one, end in ends.items()):
-        records += reader.read(0.1)
-    reader.close()
+    records = read_all(broker, [Partition(topic, number) for number in range(partitions)])
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
@@ -126,32 +123,27 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 def running(
     broker: InProcessBroker,
     settings: Settings,
-    fail: Callable[[str], None] = lambda step: None,
+    strike: Callable[[str], None] | None = None,
 ) -> Iterator[tuple[Worker, list[BaseException]]]:
-    """A worker in a thread; what ended it before its time is in the list."""
+    """A worker in a thread; what ended it before its time is in the list. strike: hook of its fail points."""
     stop, workers, ends = threading.Event(), [], []
 
     def body() -> None:
         try:
-            run_worker(
-                settings,
-                broker,
-                stop=stop,
-                slot="a",
-                started=lambda worker, _: workers.append(worker),
-                fail=fail,
-            )
+            run_worker(settings, broker, stop=stop, slot="a", started=lambda worker, _: workers.append(worker))
         except BaseException as error:
             ends.append(error)
 
     thread = threading.Thread(target=body)
-    thread.start()
-    try:
-        until(lambda: bool(workers or ends))
-        yield (workers or [None])[0], ends
-    finally:
-        stop.set()
-        thread.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fail_points, "hook", strike)
+        thread.start()
+        try:
+            until(lambda: bool(workers or ends))
+            yield (workers or [None])[0], ends
+        finally:
+            stop.set()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +246,28 @@ def test_a_partition_that_cannot_be_restored_holds_nobody_up(
     assert not ends and sorted(events(broker)) == sorted(undisturbed)
 
 
+def test_positions_follow_records_that_are_acknowledged(
+    broker: InProcessBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a commit writes nothing but a dead letter: whatever ends it early, what P has passed is there."""
+    calls: list[str] = []
+    for name in ("begin", "send", "offsets", "commit_positions"):
+        original = getattr(InProcessTransactions, name)
+
+        def noted(*arguments: Any, name: str = name, original: Callable[..., Any] = original) -> Any:
+            calls.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(InProcessTransactions, name, noted)
+    with running(broker, settings):
+        for number in range(3):
+            broker.producer().send("test.frames", Message(b"door", b"no frame", (), 0))
+            until(lambda number=number: len(written(broker, "test.dead", 1)) == number + 1)  # type: ignore[misc]
+    commits = " ".join(calls).split("begin ")[1:]
+    assert sum("send" in one for one in commits) == 3
+    assert all("offsets commit_positions" in one for one in commits)
+
+
 def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings: Settings) -> None:
     """What is not a frame or not a JPEG is kept with its reason, once, and the frames around it count."""
     tick = show(broker, [("grey", 6)])
@@ -291,8 +305,8 @@ def test_a_label_that_is_added_while_running_is_watched_for(broker: InProcessBro
     assert len(found) >= 2 and all(f'"labels_version":{version}'.encode() in value for value in found)
 
 
-def test_a_camera_that_falls_silent_is_ended(broker: InProcessBroker, settings: Settings) -> None:
-    """When nobody says that a camera is gone, the owner of its partition does, and its open event ends as lost."""
+def test_a_camera_that_stops_sending_is_ended(broker: InProcessBroker, settings: Settings) -> None:
+    """If ingest writes no end marker for a camera, the owner of its partition does, and the open event ends as lost."""
     worker = settings.worker.model_copy(update={"lost_seconds": 0.3})
     show(broker, [("grey", 8), ("cyan", 12)])
     with running(broker, settings.model_copy(update={"worker": worker})):
@@ -301,9 +315,9 @@ def test_a_camera_that_falls_silent_is_ended(broker: InProcessBroker, settings: 
     assert kinds.count(b"end") >= 1
 
 
-def test_a_camera_that_falls_silent_among_others_is_ended(broker: InProcessBroker, settings: Settings) -> None:
+def test_a_camera_that_stops_sending_among_others_is_ended(broker: InProcessBroker, settings: Settings) -> None:
     """Others in its partition go on, so the log is never read to its end; its event ends all the same, and what must be
-    read again after a restart does not grow with the time since it was heard.
+    read again after a restart does not grow with the time since its last frame.
 
     door   x x x x
     roof   x x x x x x x x x x x x
@@ -342,10 +356,10 @@ def test_an_engine_is_swapped_without_losing_an_event(
     assert not ends and events(broker) == undisturbed
 
 
-def test_a_swap_that_is_asked_for_before_the_loop_turns_waits_for_it(
+def test_a_swap_that_is_requested_before_the_loop_turns_waits_for_it(
     broker: InProcessBroker, settings: Settings
 ) -> None:
-    """Whoever asked closes the old engine once the swap is over, so it may not seem over while nothing was swapped."""
+    """The old engine is closed once the swap is over, so it must not seem over while nothing was swapped."""
     stop, began = threading.Event(), list[tuple[Worker, bool]]()
 
     def started(worker: Worker, _: HealthServer | None) -> None:
@@ -400,7 +414,7 @@ def test_a_bundle_that_is_published_is_taken_up_while_an_event_is_open(
 
 
 def test_a_fenced_worker_ends(broker: InProcessBroker, settings: Settings) -> None:
-    """Whoever was replaced does not try again: its process ends, and its supervisor starts a fresh one."""
+    """A replaced worker does not try again: its process ends, and the supervisor starts a new one."""
     show(broker, SCENES)
 
     def fence(at: str) -> None:
@@ -412,7 +426,7 @@ def test_a_fenced_worker_ends(broker: InProcessBroker, settings: Settings) -> No
     assert isinstance(ends[0], FencedError) and not events(broker)
 
 
-def test_a_worker_tells_how_it_is(broker: InProcessBroker, settings: Settings) -> None:
+def test_a_worker_answers_probes_and_counts(broker: InProcessBroker, settings: Settings) -> None:
     """Probes answer while it runs, and the metrics count what it did."""
     http = HttpSettings(worker_port=0)
     served: list[HealthServer] = []

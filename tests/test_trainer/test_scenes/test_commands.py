@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from trainer.scenes import commands
 from trainer.scenes.commands import app, camera_seed, parse_size
 from trainer.scenes.script import draw_stream
 from trainer.scenes.vocabulary import split_of
@@ -78,3 +79,17 @@ def test_the_renderers_version_is_printed():
 def test_a_size_is_read():
     """WIDTHxHEIGHT becomes a pair."""
     assert parse_size("320x240") == (320, 240)
+
+
+def test_every_module_of_the_renderer_makes_its_version(tmp_path, monkeypatch):
+    """A changed limb or colour gives another version, wherever below the folder its module lies; a cache stays true."""
+    (tmp_path / "picture").mkdir()
+    for name in ("commands.py", "picture/render.py"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(commands, "__file__", str(tmp_path / "commands.py"))
+    before = commands.renderer_version()
+    assert commands.renderer_version() == before
+    (tmp_path / "picture/render.py").write_text("# thicker")
+    changed = commands.renderer_version()
+    (tmp_path / "picture/render.py").rename(tmp_path / "picture/draw.py")
+    assert len({before, changed, commands.renderer_version()}) == 3

@@ -3,9 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from trainer.scenes.camera import inside
+from trainer.scenes.actors.skeleton import JOINT, joints, perform
+from trainer.scenes.picture.camera import inside
 from trainer.scenes.script import draw_clip, draw_stream, window
-from trainer.scenes.skeleton import JOINT, joints, perform
 from trainer.scenes.vocabulary import BY_KEY, COLOURS, HELD_OUT, KEYS, allowed
 
 STREAMS = [draw_stream(seed, 120.0) for seed in range(20_000, 20_030)]

@@ -23,7 +23,7 @@ from pipeline.broker.contract import Position, TopicSettings
 from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import AuthenticationError, BrokerUnavailable, ConfigurationError
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, NodeSecurity
-from pipeline.local.broker_node.ports import choose
+from pipeline.local.ports import free_port
 from pipeline.records.wire import Message, Partition
 
 pytestmark = pytest.mark.kafka
@@ -160,12 +160,12 @@ def test_a_broker_that_asks_for_more_is_named(secured: Secured) -> None:
 def test_nothing_listens() -> None:
     """Where nothing listens, that is said, with the command that starts a broker."""
     with pytest.raises(BrokerUnavailable, match=r"nothing accepts connections.*actionwire broker start"):
-        connect(KafkaSettings(bootstrap=f"127.0.0.1:{choose().client}")).check(0.3)
+        connect(KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}")).check(0.3)
 
 
 def test_failed_clients_leave_nothing_behind() -> None:
     """An attempt that fails closes its sockets and ends its threads, however often it is repeated."""
-    broker = connect(KafkaSettings(bootstrap=f"127.0.0.1:{choose().client}"))
+    broker = connect(KafkaSettings(bootstrap=f"127.0.0.1:{free_port()}"))
     before = threading.active_count()
     for _ in range(3):
         with pytest.raises(BrokerUnavailable):

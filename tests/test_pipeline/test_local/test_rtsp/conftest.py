@@ -1,11 +1,10 @@
-"""Media and servers for the tests of the RTSP server."""
+"""Media for the tests of the RTSP server."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.local.rtsp import Media, RtspServer, load_media
+from pipeline.local.rtsp import Media, load_media
 from pipeline.local.test_card import write_test_card
 
 
@@ -19,10 +18,3 @@ def card_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def card(card_file: Path) -> Media:
     """The test card in memory."""
     return load_media(card_file)
-
-
-@pytest.fixture
-def server() -> Iterator[RtspServer]:
-    """A server on a free port."""
-    with RtspServer() as server:
-        yield server

@@ -28,12 +28,12 @@ def test_time_runs_on_from_pass_to_pass(card: Media) -> None:
 
 def test_time_zero_is_told_or_set_by_the_first_client(card: Media) -> None:
     """A given time zero stays; otherwise the first start sets it, and later ones change nothing."""
-    told, free = Mount(card, zero=50.0), Mount(card)
-    for mount in (told, free):
+    fixed, free = Mount(card, zero=50.0), Mount(card)
+    for mount in (fixed, free):
         mount.start(70.0)
         mount.start(90.0)
 
-    assert (told.zero, free.zero) == (50.0, 70.0)
+    assert (fixed.zero, free.zero) == (50.0, 70.0)
 
 
 def test_a_time_line_that_has_not_started_says_so(card: Media) -> None:

@@ -367,3 +367,35 @@ def test_a_taken_port_is_named(server: RtspServer) -> None:
     """Listening on a port that is taken names the port and the way out."""
     with pytest.raises(ConfigurationError, match=rf"{server.port}.*another port"):
         RtspServer(port=server.port).start()
+
+
+@pytest.mark.parametrize("length", [str(1 << 40), "64001", "-1", "many"])
+def test_a_body_is_bounded_before_any_login(server: RtspServer, length: str) -> None:
+    """A stranger who announces a huge or endless body is cut off; the server does not collect what he sends."""
+    with socket.create_connection((server.host, server.port), timeout=SECONDS) as client:
+        client.sendall(f"OPTIONS rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\nContent-Length: {length}\r\n\r\nbody".encode())
+
+        assert client.recv(1) == b""
+
+
+def test_a_small_body_is_passed_over(server: RtspServer) -> None:
+    """Some clients send parameters; what comes after them is the next request."""
+    with socket.create_connection((server.host, server.port), timeout=SECONDS) as client:
+        client.sendall(b"OPTIONS rtsp://h/a RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 4\r\n\r\nbody")
+        client.sendall(b"OPTIONS rtsp://h/a RTSP/1.0\r\nCSeq: 2\r\n\r\n")
+        stream = client.makefile("rb")
+
+        assert [line for line in (stream.readline() for _ in range(8)) if line.startswith(b"CSeq")] == [
+            b"CSeq: 1\r\n",
+            b"CSeq: 2\r\n",
+        ]
+
+
+def test_methods_that_do_not_exist_leave_nothing_behind(server: RtspServer, card: Media) -> None:
+    """A stranger who makes up a thousand methods does not make the server grow."""
+    server.add("a", card)
+    with connected(server) as client:
+        assert {client.request(f"MADE-UP-{number}", server.url("a"))[0] for number in range(50)} == {501}
+        client.request("OPTIONS", server.url("a"))
+
+    assert server.requests == {"OPTIONS": 1}

@@ -1,0 +1,24 @@
+"""One form for what is equal: JSON with the same bytes, texts that compare the same. Pure."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+
+def canonical_json(data: object) -> bytes:
+    """Return the one JSON text of `data`: sorted keys, no spaces, UTF-8.
+
+    Raises ValueError for NaN and infinities, which JSON does not know.
+    """
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def spaced(text: str) -> str:
+    """Return the text with one space between two words and none at its ends."""
+    return " ".join(text.split())
+
+
+def folded(text: str) -> str:
+    """Return the form in which texts are compared: spaces, case and the Unicode spelling do not count (NFKC)."""
+    return spaced(unicodedata.normalize("NFKC", text)).casefold()

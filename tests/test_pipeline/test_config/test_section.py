@@ -1,0 +1,26 @@
+"""What every section has in common."""
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.config.section import Section
+
+
+class Example(Section):
+    """One key."""
+
+    size: int = 1
+    """How large."""
+
+
+def test_a_section_is_frozen_and_refuses_unknown_keys() -> None:
+    """A misspelt key is an error, and nobody changes a setting that others read."""
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        Example(sice=2)  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="frozen"):
+        Example().size = 2  # type: ignore[misc]
+
+
+def test_the_string_below_a_field_documents_it() -> None:
+    """So the sentence that a reader of the source sees is the one that `actionwire settings` prints."""
+    assert Example.model_fields["size"].description == "How large."

@@ -1,0 +1,76 @@
+"""The tree of settings: frozen, and the environment wins."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.reading import load
+from pipeline.errors import ConfigurationError
+
+
+def test_settings_are_frozen(file: Path) -> None:
+    """Nobody changes a setting behind another's back."""
+    settings = load()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.kafka.bootstrap = "elsewhere:9092"  # type: ignore[misc]
+
+
+def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nested variable replaces one key and leaves its neighbours alone."""
+    file.write_text("kafka: {bootstrap: 'file:9092', username: me}\n")
+    monkeypatch.setenv("ACTIONWIRE_KAFKA__BOOTSTRAP", "environment:9092")
+
+    kafka = load().kafka
+
+    assert (kafka.bootstrap, kafka.username) == ("environment:9092", "me")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "events: {enter: 0.3, exit: 0.6}\nlabels: [x]",
+            r"events: exit 0\.6 is above enter 0\.3, .*lower exit or raise",
+        ),
+        (
+            "events: {exit: 0.6}\nlabels: [y, {text: x, enter: 0.3}]",
+            r"labels\.1, 'x': exit 0\.6 of events .* of the label",
+        ),
+        (
+            "events: {enter: 0.3}\nlabels: [{text: x, exit: 0.6}]",
+            r"labels\.0, 'x': exit 0\.6 of the label .* of events",
+        ),
+    ],
+)
+def test_exit_above_enter_is_refused_wherever_the_two_stand(file: Path, content: str, message: str) -> None:
+    """An event would end as it starts, so no worker could watch for the label: the file is refused."""
+    file.write_text(content)
+
+    with pytest.raises(ConfigurationError, match=message):
+        load(file)
+
+
+def test_exit_above_enter_is_refused_between_file_and_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The merged tree is checked, so one half may come from the environment."""
+    file.write_text("events: {enter: 0.3}\nlabels: [x]")
+    monkeypatch.setenv("ACTIONWIRE_EVENTS__EXIT", "0.6")
+
+    with pytest.raises(ConfigurationError, match=r"exit 0\.6 is above enter 0\.3"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "events: {enter: 0.5, exit: 0.5}\nlabels: [x]",
+        "events: {exit: 0.6}\nlabels: [x]",
+        "events: {enter: 0.3}\nlabels: [{text: x, enter: 0.7, exit: 0.6}]",
+        "events: {exit: 0.6}\nlabels: [{text: x, enter: 0.3, exit: 0.2}]",
+    ],
+)
+def test_a_label_may_replace_both_thresholds_of_events(file: Path, content: str) -> None:
+    """Only what a label really uses must agree; a threshold that only the bundle knows is not judged here."""
+    file.write_text(content)
+
+    assert load(file).labels[0].text == "x"

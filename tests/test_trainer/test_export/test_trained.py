@@ -1,0 +1,122 @@
+"""A run as a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from engines.backends import open_engine
+from engines.bundle import files as bundles
+from engines.text.text_bank import TextEncoder
+from trainer.demo.phrases import texts
+from trainer.demo.source import SCENES
+from trainer.errors import CheckpointError, ExportError, ParityError
+from trainer.export import onnx
+from trainer.export.draft import new_directory
+from trainer.export.onnx import check_parity, write_networks
+from trainer.export.trained import checkpoint_of, export
+from trainer.models.text import templates
+from trainer.recipe import Recipe
+from trainer.scenes.vocabulary import ACTIONS
+from trainer.training import checkpoint
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_every_backend_computes_what_torch_does(tiny_draft: Path, backend: str) -> None:
+    """The draft loads, passes its golden probe, and its engine says what it holds."""
+    engine = open_engine(bundles.load(tiny_draft, allow_draft=True), backend, "CPU")
+    try:
+        assert (engine.info.frames, engine.info.height, engine.info.width) == (4, 48, 64)
+    finally:
+        engine.close()
+
+
+def test_the_manifest_says_how_the_model_was_trained(tiny_draft: Path, tiny_recipe: Recipe, tiny_run: Path) -> None:
+    """Window, rate, templates, scale and the averaged weights go into the draft; it is not calibrated."""
+    manifest = bundles.load(tiny_draft, allow_draft=True).manifest
+    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME, texts().words)
+    assert (manifest.window.frames, manifest.window.rate) == (4, 4)
+    assert manifest.score.templates == templates.TEMPLATES
+    assert manifest.score.logit_scale == pytest.approx(float(model.scale.detach()))
+    assert not manifest.sealed and not manifest.events.calibrated
+    assert manifest.producer.seed == tiny_recipe.seed
+
+
+def test_trained_names_compete_and_backgrounds_take_no_template(tiny_draft: Path) -> None:
+    """All sixteen names are references; a label leaves out its own name only; a background has one embedding."""
+    opened = bundles.load(tiny_draft, allow_draft=True)
+    references = opened.references()
+    names = [text for text, kind in zip(references.texts, references.kinds, strict=True) if kind == "action"]
+    assert names == [action.label for action in ACTIONS]
+    for kind, embeddings in zip(references.kinds, references.embeddings, strict=True):
+        same = np.allclose(embeddings, embeddings[0], atol=1e-6)
+        assert same == (kind == "background")
+    encoder = TextEncoder(opened)
+    try:
+        left_out = encoder.bank(names).left_out
+    finally:
+        encoder.close()
+    assert np.array_equal(left_out[:, -len(names) :], np.eye(len(names), dtype=bool))
+
+
+def test_a_tower_that_no_file_can_hold_is_refused_before_it_is_exported(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tower is named; nothing was written."""
+    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME, texts().words)
+    golden = onnx.golden_probe(model, 48, 64, ("a person falls",))
+    monkeypatch.setattr(onnx, "LARGEST_BYTES", 1000)
+    with pytest.raises(ExportError, match=r"the image tower takes .* GiB, and one ONNX file holds less than 2 GiB"):
+        write_networks(model, golden, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_large_network_is_one_file(exporter: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exporter would put the weights of more than 1.5 GiB beside the file, where a bundle has no place for them."""
+    from torch.onnx._internal.exporter import _onnx_program
+
+    monkeypatch.setattr(_onnx_program, "_LARGE_MODEL_THRESHOLD", 1)
+    onnx.write_network(nn.Linear(64, 64), torch.ones(2, 64), tmp_path / "x.onnx", given="in", returned=("out",))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+    given = np.ones((3, 64), np.float32)
+    assert onnxruntime.InferenceSession(str(tmp_path / "x.onnx")).run(None, {"in": given})[0].shape == (3, 64)
+
+
+def test_the_batch_is_free(tiny_draft: Path) -> None:
+    """Every network takes one element and many."""
+    for name, shape, kind in (
+        ("image.onnx", (48, 64, 3), np.uint8),
+        ("head.onnx", (4, 64), np.float32),
+        ("text.onnx", (24,), np.int64),
+    ):
+        session = onnxruntime.InferenceSession(str(tiny_draft / name), providers=["CPUExecutionProvider"])
+        for count in (1, 5):
+            given = np.ones((count, *shape), kind)
+            assert all(len(output) == count for output in session.run(None, {session.get_inputs()[0].name: given}))
+
+
+def test_a_network_that_computes_something_else_fails_the_export(tiny_draft: Path) -> None:
+    """Parity is checked: answers that are a little off are refused, naming file, difference and limit."""
+    golden = bundles.load(tiny_draft, allow_draft=True).golden()
+    assert check_parity(tiny_draft / "head.onnx", golden.windows, [golden.head, golden.pooled]) < 1e-4
+    wrong = golden.head.copy()
+    wrong[0, 0] += 0.01
+    with pytest.raises(ParityError, match=r"head\.onnx differs from torch"):
+        check_parity(tiny_draft / "head.onnx", golden.windows, [wrong, golden.pooled])
+
+
+def test_what_cannot_be_exported_is_named(tmp_path: Path, tiny_run: Path) -> None:
+    """No checkpoint, and a place that is taken, are errors; nothing is left behind."""
+    with pytest.raises(CheckpointError, match="train first"):
+        checkpoint_of(tmp_path)
+    with pytest.raises(ExportError, match="exists"):
+        export(tiny_run, tmp_path, SCENES.texts)
+    with pytest.raises(ZeroDivisionError), new_directory(tmp_path / "new") as building:
+        (building / "half").write_text("half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""Calibration: temperature, thresholds and lags, fitted to streams replayed by the serving side."""

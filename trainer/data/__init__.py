@@ -1,0 +1,1 @@
+"""A labelled clip, from its file to a batch."""

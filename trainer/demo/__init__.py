@@ -1,0 +1,1 @@
+"""The demo model, trained on rendered scenes: phrases, footage, targets, batches, task and figures."""

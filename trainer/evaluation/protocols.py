@@ -1,0 +1,54 @@
+"""Evaluation protocols of the papers, over clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from trainer.data.cache import Clips
+from trainer.models.text.templates import TEMPLATES, fill
+from trainer.models.video_text import VideoTextModel
+
+Floats = npt.NDArray[np.float64]
+
+
+@torch.inference_mode()
+def text_embeddings(model: VideoTextModel, texts: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
+    """Embeddings of texts in each template: float32 [P, len(texts), D]."""
+    filled = [fill(template, text) for template in templates for text in texts]
+    embeddings = model.encode_text(model.tokens(filled)).float()
+    return embeddings.view(len(templates), len(texts), embeddings.shape[-1])
+
+
+def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale: float) -> Floats:
+    """Probabilities of the trained names by serving's rule (ARCHITECTURE 3e), averaged over the templates.
+
+    A softmax over names and background texts. embeddings [n, D], labels [P, A, D], backgrounds [R, D] -> [n, A].
+    """
+    background = (embeddings @ backgrounds.t()).expand(len(labels), -1, -1)
+    logits = scale * torch.cat((embeddings @ labels.mT, background), dim=-1)
+    return logits.softmax(dim=-1)[..., : labels.shape[1]].mean(dim=0).double().cpu().numpy()
+
+
+@torch.inference_mode()
+def labelled_report(model: VideoTextModel, clips: Clips, labels: Sequence[str], sampling: str) -> dict[str, float]:
+    """Top-1 among all labels over the validation clips, or over the training clips where there are none.
+
+    ActionCLIP's rule: one view, probabilities averaged over the templates.
+    """
+    device = model.device
+    bank = text_embeddings(model, labels, TEMPLATES)
+    apart = clips.of("validate")
+    chosen = apart or clips.of("train")
+    right = 0
+    for clip in chosen:
+        pictures = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(device)
+        head, _ = model.embed_windows(model.encode_frames(pictures).float()[None])
+        shares = (model.scale * head @ bank.mT).softmax(dim=-1).mean(dim=0)
+        right += int(shares.argmax()) == clips.labels[clip]
+    name = "clips_top1" if apart else "clips_top1_trained"
+    return {name: right / len(chosen), "clips": float(len(chosen))}

@@ -1,0 +1,1 @@
+"""Export: from a model to a bundle."""

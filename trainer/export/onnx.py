@@ -1,0 +1,203 @@
+"""A model as ONNX files, each compared with torch as soon as it is written.
+
+`image.onnx` takes uint8 [n, H, W, 3] and normalises inside; `head.onnx` takes windows of items; `text.onnx` takes token
+ids (the forms are in `engines.bundle.manifest`). The leading dimension is free, from 1 to 256.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engines.bundle.files import Golden
+from trainer.errors import ExportError, ParityError
+from trainer.models.video_text import Clip, VideoTextModel
+
+OPSET = 20
+TOLERANCE = 1e-4
+"""Greatest difference of one component after L2 normalisation (float32 gives about 1e-6)."""
+
+LARGEST_BATCH = 256
+LARGEST_BYTES = 2**31 - 2**24
+"""Weights that one ONNX file may hold: a protobuf message holds 2 GiB, and the graph takes a little of it."""
+
+
+class _Image(nn.Module):
+    def __init__(self, model: VideoTextModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.encode_frames(images)
+
+
+class _Head(nn.Module):
+    def __init__(self, model: VideoTextModel):
+        super().__init__()
+        self.head = model.head
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        return F.normalize(self.head(windows), dim=-1), F.normalize(windows.mean(dim=1), dim=-1)
+
+
+class _Text(nn.Module):
+    def __init__(self, model: VideoTextModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.model.encode_text(tokens)
+
+
+def write_networks(
+    model: VideoTextModel, golden: Golden, directory: Path, *, progress: Callable[[str], None] = lambda step: None
+) -> dict[str, float]:
+    """Write image.onnx, head.onnx and text.onnx and return the greatest difference of each from torch.
+
+    model: in eval mode, on the CPU. golden: the probe of this model; its inputs and answers are what is compared.
+    Raises ExportError before anything is written when a tower is too large for one file, ParityError naming the
+    network, the difference and the limit.
+    """
+    _check_sizes(model)
+    probe = torch.from_numpy(golden.images)
+    networks: tuple[tuple[str, nn.Module, Tensor, str, tuple[str, ...], Sequence[npt.NDArray[np.float32]]], ...] = (
+        ("image.onnx", _Image(model), probe, "images", ("embeddings",), [golden.items.astype(np.float32)]),
+        (
+            "head.onnx",
+            _Head(model),
+            torch.from_numpy(golden.windows),
+            "windows",
+            ("head", "pooled"),
+            [golden.head, golden.pooled],
+        ),
+        ("text.onnx", _Text(model), model.tokens(golden.texts), "tokens", ("embedding",), [golden.text_embeddings]),
+    )
+    differences = {}
+    for name, network, example, given, returned, expected in networks:
+        progress(f"writing {name}")
+        write_network(network.eval(), example, directory / name, given=given, returned=returned)
+        differences[name] = check_parity(directory / name, example.numpy(), expected)
+    return differences
+
+
+def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str, returned: Sequence[str]) -> None:
+    """Write a network of one input as one ONNX file whose first dimension is free."""
+    batch = torch.export.Dim("n", min=1, max=LARGEST_BATCH)
+    # The exporter would take a batch of one for a constant.
+    example = example if len(example) > 1 else example.repeat(2, *(1 for _ in example.shape[1:]))
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[given],
+            output_names=list(returned),
+            dynamic_shapes=({0: batch},),
+            verbose=False,
+        )
+        assert program is not None  # the older exporter returns nothing
+        # The exporter names values after operators, and `embedding` is one; names of values must be unique.
+        outputs = {id(value) for value in program.model.graph.outputs}
+        for node in program.model.graph:
+            for value in node.outputs:
+                if value.name in returned and id(value) not in outputs:
+                    value.name = f"{value.name}_inside"
+        # The program's own `save` would write the weights of a large tower beside the file; a bundle cannot hold that.
+        onnx_ir.save(program.model, path)
+
+
+def _check_sizes(model: VideoTextModel) -> None:
+    image = _bytes(model.clip.visual)
+    for tower, size in (("image", image), ("text", _bytes(model.clip) - image)):
+        if size > LARGEST_BYTES:
+            raise ExportError(
+                f"the {tower} tower takes {size / 2**30:.2f} GiB, and one ONNX file holds less than 2 GiB; choose a "
+                "smaller model"
+            )
+
+
+def _bytes(module: nn.Module | Clip) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+
+
+def check_parity(path: Path, given: npt.NDArray[np.generic], expected: Sequence[npt.NDArray[np.float32]]) -> float:
+    """Run an ONNX file over a batch and over its first element, and return the greatest difference from `expected`.
+
+    Components are compared after L2 normalisation. Raises ParityError above `TOLERANCE`.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    difference = 0.0
+    for count in (len(given), 1):
+        for found, wanted in zip(session.run(None, {name: given[:count]}), expected, strict=True):
+            gap = np.abs(_normalised(found) - _normalised(wanted[:count])).max()
+            difference = max(difference, float(gap) if np.isfinite(gap) else np.inf)
+    if difference > TOLERANCE:
+        raise ParityError(
+            f"{path.name} differs from torch by {difference:.2g} after normalisation, {TOLERANCE:g} is allowed; "
+            f"the exporter does not support this architecture: try another version of torch, or another model"
+        )
+    return difference
+
+
+def golden_probe(
+    model: VideoTextModel, height: int, width: int, texts: Sequence[str], *, seed: int = 0, images: int = 4
+) -> Golden:
+    """The probe of a bundle: seeded pictures, windows of their items and texts, with torch's answers."""
+    rng = np.random.default_rng(seed)
+    pictures = np.stack([_picture(rng, height, width) for _ in range(images)])
+    with torch.no_grad():
+        items = model.encode_frames(torch.from_numpy(pictures))
+        order = np.stack([rng.permutation(np.arange(model.frames) % images) for _ in range(2)])
+        windows = items[torch.from_numpy(order)]
+        head, pooled = model.embed_windows(windows)
+        text_embeddings = model.encode_text(model.tokens(texts))
+    return Golden(
+        images=pictures,
+        items=items.numpy(),
+        windows=windows.numpy(),
+        head=head.numpy(),
+        pooled=pooled.numpy(),
+        texts=tuple(texts),
+        text_embeddings=text_embeddings.numpy(),
+    )
+
+
+def _picture(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """A colour gradient with a rectangle and noise: smooth parts, edges and texture."""
+    down, across = np.linspace(0, 1, height)[:, None, None], np.linspace(0, 1, width)[None, :, None]
+    picture = 255 * (rng.random(3) * down + rng.random(3) * across) / 2
+    top, left = rng.integers(height // 2), rng.integers(width // 2)
+    picture[top : top + height // 3, left : left + width // 3] = 255 * rng.random(3)
+    return np.clip(picture + rng.normal(0, 12, picture.shape), 0, 255).astype(np.uint8)
+
+
+def _normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's chatter about its own internals off the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,131 @@
+"""A trained model as a draft bundle: networks, tokenizer, probe, reference texts and a manifest to be calibrated."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.bundle import files as bundles
+from engines.bundle.files import References
+from trainer.errors import CheckpointError
+from trainer.export.draft import Probe, Progress, embed_references, new_directory, write_parts
+from trainer.models.text.backgrounds import ReferenceText
+from trainer.models.text.templates import BARE, TEMPLATES
+from trainer.models.text.texts import Texts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trainer.models.video_text import VideoTextModel
+    from trainer.recipe import Recipe
+
+TextsOf = Callable[["Recipe"], Texts]
+"""From a recipe to the texts of its source (`Source.texts`)."""
+Floats = npt.NDArray[np.float32]
+
+PROBE_TEXTS = ("a person falls down", "Two people shake hands!", "a person in red waves at a zebra")
+UNCALIBRATED = bundles.EventSettings(
+    enter=0.6, exit=0.3, confirm=2, min_seconds=0.0, merge_seconds=0.75, cooldown_seconds=0.0, max_seconds=60.0
+)
+
+
+def export(
+    run: Path, out: Path, texts: TextsOf, *, progress: Progress = lambda step: None
+) -> tuple[bundles.Manifest, dict[str, float]]:
+    """Write the averaged model of a run folder, or of a checkpoint file, as a draft bundle to the new directory `out`.
+
+    texts: of the source that the model was trained on. Returns the manifest and each network's greatest difference
+    from torch. Nothing is left at `out` when it fails.
+    Raises CheckpointError, ExportError when `out` exists, ParityError when an ONNX file does not compute what torch
+    does.
+    """
+    from trainer.training import checkpoint
+
+    path = checkpoint_of(run)
+    known = texts(checkpoint.load_recipe(path))
+    model, recipe = checkpoint.load_model(path, known.words)
+    with new_directory(out) as building:
+        probe = Probe(recipe.data.height, recipe.data.width, PROBE_TEXTS, recipe.seed)
+        references, differences = write_parts(model, building, probe, known.references, TEMPLATES, progress)
+        synonym = synonym_threshold(model, references, known.wordings)
+        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
+    return manifest, differences
+
+
+def checkpoint_of(run: Path) -> Path:
+    """The checkpoint file of a run folder; a file is taken as it is. Raises CheckpointError when there is none."""
+    from trainer.training.checkpoint import NAME
+
+    path = run / NAME if run.is_dir() else run
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; train first, or name another run folder")
+    return path
+
+
+def synonym_threshold(model: VideoTextModel, references: References, wordings: Sequence[tuple[str, str]] = ()) -> float:
+    """The cosine above which two texts, averaged over the templates, mean the same.
+
+    wordings: names of trained actions, each with other words for it. The threshold lies half-way between the nearest
+    two names of different actions and what nine in ten wordings reach with their name; where those overlap, or there
+    are no wordings, above the nearest names: distinct actions must go on competing.
+    """
+    actions = [text for text, kind in zip(references.texts, references.kinds, strict=True) if kind == "action"]
+    names = _averaged(references)[[kind == "action" for kind in references.kinds]]
+    nearest = float(np.max((names @ names.T)[~np.eye(len(names), dtype=bool)], initial=0.0))
+    if not wordings:
+        return _between(nearest, 1.0)
+    told = embed_references(model, [ReferenceText(text, "action") for _, text in wordings], (TEMPLATES[BARE],))
+    own = names[[actions.index(name) for name, _ in wordings]]
+    same = float(np.quantile(np.sum(_averaged(told) * own, axis=-1), 0.1))
+    return _between(nearest, same if same > nearest else 1.0)
+
+
+def _between(low: float, high: float) -> float:
+    return round(min(0.5 * (low + high), 0.9999), 4)
+
+
+def _averaged(references: References) -> Floats:
+    total = references.embeddings.sum(axis=1)
+    return np.asarray(total / np.linalg.norm(total, axis=-1, keepdims=True))
+
+
+def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.Manifest:
+    from trainer.export.onnx import OPSET
+
+    settings = recipe.model
+    # How far the instant that a verdict is about lies behind the window's last frame. Calibration measures it.
+    lag = recipe.targets.last
+    return bundles.Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        encoder=bundles.Encoder(architecture=settings.tower, parameters=_count(model.clip.visual)),
+        head=bundles.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
+        input=bundles.Input(
+            height=recipe.data.height, width=recipe.data.width, resize="area", crop="squash",
+            mean=settings.mean, std=settings.std,
+        ),
+        # Trained at one rate, so no other is allowed.
+        window=bundles.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
+        space=bundles.Space(dimensions=settings.dimensions),
+        score=bundles.Score(
+            logit_scale=float(model.scale.detach()),
+            synonym=synonym,
+            templates=TEMPLATES,
+        ),
+        text=bundles.Text(context_length=settings.text.context),
+        events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
+        opset=OPSET,
+        producer=bundles.Producer(
+            actionwire=importlib.metadata.version("actionwire"), recipe=recipe.name, seed=recipe.seed
+        ),
+        licence=recipe.licence,
+    )  # fmt: skip
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,1 @@
+"""Text: templates, tokenizers, and the reference texts that labels compete with."""

@@ -1,0 +1,1 @@
+"""Image towers: slim ones trained from scratch, and pretrained CLIP models."""

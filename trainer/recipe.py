@@ -1,0 +1,279 @@
+"""The recipe: one frozen tree that, with a seed, decides everything about a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engines.bundle.manifest import Name, Version
+from trainer.errors import RecipeError
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Base of every part of a recipe: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(Part):
+    """Training data: rendered scenes, or your own clips. Seeds never overlap those of validation."""
+
+    first_seed: int = Field(default=0, ge=0, lt=10_000)
+    streams: int = Field(default=400, gt=0, le=1_000)
+    seconds: float = Field(default=120.0, gt=0)
+    """Length of one stream."""
+    density: float = Field(default=1.5, gt=0)
+    """How close the actions of a stream follow each other; 1 as in the streams that are measured."""
+    rendered_clips: int = Field(default=0, ge=0, le=9_000)
+    """Scenes of one action each beside the streams: more people and places per frame than a stream has."""
+    clip_seconds: float = Field(default=5.0, gt=0)
+    height: Positive = 96
+    width: Positive = 128
+    rate: Positive = 4
+    """Sampled frames per second, as in deployment."""
+    jitter: Fraction = 0.5
+    """Start of the sampling grid within one tick, drawn per stream."""
+    clips: Path | None = None
+    """Your own labelled clips in place of rendered streams: a list, or a folder with one (`trainer.data.manifest`)."""
+    clips_hash: str = ""
+    """Hash of the list and of its files' sizes. Training fills it in; a run resumes only with the same one."""
+    sampling: Literal["segments", "window"] = "segments"
+    """How frames are taken from your clips: one of each equal segment, or consecutive ones as in serving."""
+
+
+class Text(Part):
+    """The text tower: open_clip's transformer."""
+
+    context: Positive = 24
+    width: Positive = 128
+    heads: Positive = 4
+    layers: Positive = 3
+    spread: float = Field(default=0.02, gt=0)
+    """Standard deviation of the word embeddings at the start; larger keeps captions apart from the first step on."""
+
+
+class Head(Part):
+    """The temporal head. `identity` starts with the direction of the mean."""
+
+    architecture: Literal["meanp", "transf"] = "transf"
+    layers: Positive = 3
+    init: Literal["paper", "identity"] = "identity"
+
+
+class Model(Part):
+    """A small CLIP and a head over windows of `frames` items."""
+
+    labels: tuple[str, ...] = ()
+    """Names of your own actions; training fills them in. Empty: those of the scenes."""
+
+    tower: str = "actionwire_resnet"
+    dimensions: Positive = 256
+    frames: Positive = 8
+    text: Text = Text()
+    head: Head = Head()
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Augment(Part):
+    """Random changes of the pictures, drawn once per chunk. Pixels, grey levels of 255, probabilities."""
+
+    flip: Fraction = 0.5
+    shift: float = Field(default=0.06, ge=0)
+    """Largest shift as a fraction of the side."""
+    zoom: float = Field(default=0.12, ge=0)
+    fade: Fraction = 0.3
+    """Largest part of the contrast in lightness, and of that in colour, that is removed."""
+    gain: float = Field(default=0.25, ge=0)
+    offset: float = Field(default=16.0, ge=0)
+    noise: float = Field(default=5.0, ge=0)
+    jpeg: Fraction = 0.35
+    """Share of the chunks that are compressed again, as JPEG."""
+    stutter: Fraction = 0.1
+    """Share of the chunks in which single frames are held, as serving does with missing ticks."""
+
+
+class Targets(Part):
+    """How a window's truth follows from the events it overlaps (share of the shorter of window and event)."""
+
+    positive: Fraction = 0.6
+    negative: Fraction = 0.25
+    edge: Literal["ignore", "soft"] = "soft"
+    first: int = Field(default=0, ge=0)
+    last: int = Field(default=0, ge=0)
+    """Items at the beginning and the end of the window that do not count for the overlap."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Targets:
+        if self.negative >= self.positive:
+            raise ValueError("targets.negative must be below targets.positive")
+        return self
+
+
+class Loss(Part):
+    """Weights of the parts of the loss."""
+
+    contrast: float = Field(default=1.0, ge=0)
+    """ActionCLIP's symmetric KL between windows and captions."""
+    label: float = Field(default=1.0, ge=0)
+    """Cross-entropy over action names and background texts, as serving scores them."""
+    pooled: float = Field(default=0.25, ge=0)
+    """The same two losses on the plain mean of the items."""
+    words: float = Field(default=0.0, ge=0)
+    """Linear readouts of action and colour from every single frame; dropped after training."""
+    leak: bool = True
+    """Softened targets as released; exact ones otherwise."""
+
+
+class Stage(Part):
+    """One stage of training: the size of a batch, and the number of steps."""
+
+    steps: Positive
+    chunks: Positive
+    """Stretches of video per step."""
+    ticks: Positive
+    """Frames per stretch; one below the window's length trains single frames."""
+    texts: bool = True
+    """Whether the captions take part; without them only `loss.words` trains, and only the image tower."""
+    balanced: Fraction = 0.75
+    """Share of the stretches that are drawn around an event of a uniformly drawn action; the others from anywhere."""
+    frozen: bool = False
+    """The image tower is frozen: batches come from items that it computed once, so steps are many times cheaper.
+
+    Such stages come last, and each has a learning-rate curve of its own that starts at `rate`.
+    """
+    rate: float = Field(default=1e-3, gt=0)
+    """Learning rate of a frozen stage; the others share that of the optimiser."""
+    items: Positive = 60_000
+    """Frames of each footage, at most, that are encoded for a frozen stage."""
+
+
+class Optimiser(Part):
+    """AdamW with the paper's groups: text tower, image tower and head each learn at a ratio of `rate`."""
+
+    rate: float = Field(default=1e-3, gt=0)
+    text_ratio: float = Field(default=1.0, ge=0)
+    image_ratio: float = Field(default=1.0, ge=0)
+    head_ratio: float = Field(default=1.0, ge=0)
+    orthogonal: float = Field(default=0.0, ge=0)
+    """Ratio at which the image tower's convolutions learn by Muon, which learns faster from scratch; 0: AdamW
+    trains them with the rest of the tower."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-8
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+    """Largest gradient norm; 0 for none."""
+    average: float = Field(default=0.998, ge=0, lt=1)
+    """Decay of the moving average of the weights, which is what evaluation and export use; 0 for none."""
+
+
+class Validate(Part):
+    """What is measured, on rendered seeds of the validation range."""
+
+    first_seed: int = Field(default=10_000, ge=10_000, lt=20_000)
+    streams: int = Field(default=12, ge=2)
+    """Half of them decide the thresholds for the other half."""
+    seconds: float = Field(default=120.0, gt=0)
+    clips: Positive = 640
+    clip_seconds: float = Field(default=5.0, gt=0)
+    every: Positive = 1000
+    """Steps between two validations."""
+
+
+class Recipe(Part):
+    """Everything a run depends on besides the code."""
+
+    name: Name
+    version: Version = "0.1.0"
+    licence: str = "Apache-2.0"
+    seed: int = 1
+    data: Data = Data()
+    model: Model = Model()
+    augment: Augment = Augment()
+    targets: Targets = Targets()
+    loss: Loss = Loss()
+    optimiser: Optimiser = Optimiser()
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    validate_on: Validate = Validate()
+    checkpoint_every: Positive = 500
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def thawed_steps(self) -> int:
+        """Steps in which the image tower learns; frozen ones follow."""
+        return sum(stage.steps for stage in self.stages if not stage.frozen)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that a step (counted from 0) belongs to, the last one beyond the end, and the steps it is in."""
+        for stage in self.stages[:-1]:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        return self.stages[-1], step
+
+    @model_validator(mode="after")
+    def _frozen_last(self) -> Recipe:
+        frozen = [stage.frozen for stage in self.stages]
+        if frozen != sorted(frozen):
+            raise ValueError("stages: one that is not frozen follows a frozen one; put the frozen stages last")
+        if any(frozen) and self.data.clips is not None:
+            raise ValueError("stages: frozen stages draw from rendered scenes; leave them out for clips of your own")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_show_something(self) -> Recipe:
+        aside = self.targets.first + self.targets.last
+        if aside >= self.model.frames:
+            raise ValueError(
+                f"targets: first and last leave {aside} frames out, a window has {self.model.frames} (model.frames); "
+                "no window would show an action"
+            )
+        return self
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe from YAML; `overrides` are `dotted.key=value` with a YAML value. Raises RecipeError."""
+    try:
+        tree = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"no recipe at {path}; the shipped ones lie in trainer/recipes") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read as a recipe: {error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is no valid YAML: {error}") from error
+    for override in overrides:
+        try:
+            _override(tree, override)
+        except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+            raise RecipeError(
+                f"--set {override!r} fits no place in {path}; write dotted.key=value, and a stage by its number from 0"
+            ) from error
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(f"{path} is no valid recipe: {error}") from error
+
+
+def _override(tree: dict[str, object], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise ValueError("no value")
+    *parents, last = key.split(".")
+    node: object = tree
+    for parent in parents:
+        node = node[int(parent)] if isinstance(node, list) else node.setdefault(parent, {})  # type: ignore[attr-defined]
+    if isinstance(node, list):
+        node[int(last)] = yaml.safe_load(value)
+    else:
+        node[last] = yaml.safe_load(value)  # type: ignore[index]

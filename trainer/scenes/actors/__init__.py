@@ -1,0 +1,1 @@
+"""People: their looks, their motions, and the episodes they act."""

@@ -1,0 +1,1 @@
+"""Drawing: from a scene to pictures, and from pictures to a file."""

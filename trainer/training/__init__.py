@@ -1,0 +1,1 @@
+"""Training: sources, tasks, losses, the optimiser, the loop and its checkpoints."""
