@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engines.canonical import canonical_json, folded, spaced
+from engines.strict_json import short
 from pipeline.errors import ConfigurationError
 from pipeline.records.label_report import LabelReport
 from pipeline.records.labels import (
@@ -30,7 +31,8 @@ from pipeline.records.labels import (
 )
 
 _LONGEST_ID = 64
-_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+MOST_GROUPS = 64
+"""Consumer groups whose reports are remembered: who may write the control topic may not fill anybody's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,14 @@ class LabelSets:
 def apply(sets: LabelSets, record: ControlRecord, offset: int) -> LabelSets:
     """Apply one control record. A record that was applied before changes nothing."""
     if isinstance(record, LabelReport):
-        return replace(sets, reports={**sets.reports, record.group: record})
+        reports = [report for report in sets.reports.values() if report.group != record.group]
+        return replace(sets, reports={report.group: report for report in [*reports, record][-MOST_GROUPS:]})
     if offset <= sets.version:
         return sets
     if isinstance(record, ConfigLabels):
         content = content_of(record.labels)
         before = (*sets.replaced, *record.replaced, *([] if sets.content is None else [sets.content]))
-        replaced = tuple(dict.fromkeys(one for one in before if one != content))
+        replaced = tuple(dict.fromkeys(one for one in before if one != content))[-MOST_REPLACED:]
         return replace(sets, config=record.labels, version=offset, content=content, replaced=replaced)
     others = {label.id: label for label in sets.live if label.id != record.id}
     live = others if record.label is None else {**others, record.id: record.label}
@@ -113,13 +116,7 @@ def make(fields: Mapping[str, Any]) -> Label:
     try:
         label = label_from(given)
     except ValueError as error:
-        raise ConfigurationError(f"label {text!r}: {error}") from None
-    if not _ID.fullmatch(label.id):
-        raise ConfigurationError(
-            f"label {text!r}: id {label.id!r} must be 1 to 64 of a-z, 0-9 and -, not starting with -"
-        )
-    if not label.cameras:
-        raise ConfigurationError(f"label {text!r}: 'cameras' is empty; name ids or globs, or leave it out for all")
+        raise ConfigurationError(f"label {short(text)}: {error}") from None
     if label.enter is not None and label.exit is not None and label.exit > label.enter:
         raise ConfigurationError(f"label {text!r}: exit {label.exit} is above enter {label.enter}; lower exit")
     return label

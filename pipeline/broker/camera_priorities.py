@@ -75,6 +75,6 @@ def _take(newest: Mapping[bytes | None, Record], priorities: CameraPriorities) -
     for key, record in newest.items():
         camera = (key or b"").decode(errors="replace")
         try:
-            priorities.published(camera, decode_status(record.value).priority if record.value else None)
+            priorities.published(camera, decode_status(key, record.value).priority if record.value else None)
         except BadRecordError:  # ingest and `actionwire status` say what is wrong with it
             continue

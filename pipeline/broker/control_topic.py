@@ -12,11 +12,12 @@ from types import TracebackType
 
 import structlog
 
+from engines.strict_json import short
 from pipeline.analysis.label_set import LabelSets, apply, content_of, from_settings
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import read_to_end
 from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout
-from pipeline.records.labels import MOST_REPLACED, ConfigLabels, ControlRecord, Label, decode_control, encode_control
+from pipeline.records.labels import ConfigLabels, ControlRecord, Label, decode_control, encode_control
 from pipeline.records.wire import Partition, Record
 
 log = structlog.get_logger()
@@ -67,7 +68,15 @@ class ControlReader:
         try:
             content = decode_control(record.key, record.value)
         except BadRecordError as error:
-            log.warning("control record ignored", offset=record.offset, reason=error.reason, error=str(error))
+            log.warning(
+                "control record ignored",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                key=short(record.key),
+                reason=error.reason,
+                error=str(error),
+            )
             return
         self.sets = apply(self.sets, content, record.offset)
         if self._seen:
@@ -126,7 +135,6 @@ def apply_config(
             sets = reader.catch_up(seconds)
             # Somebody wrote between our reading and our writing. Compaction would forget theirs, and a process that
             # starts with it would take it for news: so the newest record names it too.
-            known = sets.replaced[-MOST_REPLACED:]
-            forgotten = sets.content == content_of(wanted.labels) and set(known) - set(wanted.replaced)
-            wanted = ConfigLabels(wanted.labels, known) if forgotten else None
+            forgotten = sets.content == content_of(wanted.labels) and set(sets.replaced) - set(wanted.replaced)
+            wanted = ConfigLabels(wanted.labels, sets.replaced) if forgotten else None
         return sets

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.canonical import canonical_json
+from engines.strict_json import short
 from pipeline.errors import BadRecordError
-from pipeline.records.wire import Message, json_object
+from pipeline.records.fields import Count, LabelId, LabelsVersion, Name, Text, checked
+from pipeline.records.wire import Message, json_object_of_schema
 
 REPORT_SCHEMA = 1
 REPORT_PREFIX = "report/"
@@ -23,16 +25,16 @@ MOST_REASONS = 100
 class LabelReport:
     """What the workers of a consumer group can make of a label set."""
 
-    group: str
-    bundle: str
+    group: Name
+    bundle: Name
     """Id of the bundle that they run."""
-    name: str
-    version: str
-    labels_version: int
+    name: Name
+    version: Name
+    labels_version: LabelsVersion
     """The label set that this is about."""
-    refused: tuple[tuple[str, str], ...] = ()
+    refused: tuple[tuple[LabelId, Text], ...] = ()
     """Id of each label that cannot be watched for, and the reason; at most `MOST_REASONS`, ordered by id."""
-    refused_count: int = 0
+    refused_count: Count = 0
     """How many there are."""
 
 
@@ -57,34 +59,21 @@ def decode_report(key: bytes | None, value: bytes | None) -> LabelReport:
     """Read a report. Raises BadRecordError: another schema, a field that is missing or of another type."""
     try:
         group = (key or b"").decode().removeprefix(REPORT_PREFIX)
-    except UnicodeDecodeError as error:
-        raise BadRecordError("key", "report under a key that is not UTF-8") from error
-    document = json_object(value, "label report")
-    if document.get("schema") != REPORT_SCHEMA:
-        raise BadRecordError("schema", f"label report of an unknown schema, expected {REPORT_SCHEMA}")
+    except UnicodeDecodeError:
+        raise BadRecordError("key", f"label report under a key that is not UTF-8: {short(key)}") from None
+    what = f"label report of {short(group)}"
+    document = json_object_of_schema(value, REPORT_SCHEMA, what)
     bundle, refused = document.get("bundle"), document.get("refused")
-    if not isinstance(bundle, dict) or not isinstance(refused, list):
-        raise BadRecordError("fields", "label report without a bundle or a list of what is refused")
-    return LabelReport(
-        group,
-        _text(bundle, "id"),
-        _text(bundle, "name"),
-        _text(bundle, "version"),
-        _whole(document, "labels_version"),
-        tuple((_text(one, "id"), _text(one, "reason")) for one in refused[:MOST_REASONS]),
-        _whole(document, "refused_count"),
-    )
-
-
-def _text(document: Any, name: str) -> str:
-    found = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(found, str):
-        raise BadRecordError("fields", f"label report: {name!r} must be a text")
-    return found
-
-
-def _whole(document: dict[str, Any], name: str) -> int:
-    found = document.get(name)
-    if type(found) is not int or not -1 <= found < 2**62:
-        raise BadRecordError("fields", f"label report: {name!r} must be a whole number, at least -1")
-    return found
+    if not isinstance(bundle, dict):
+        raise BadRecordError("fields", f"{what}: 'bundle' must be an object")
+    if not isinstance(refused, list) or not all(isinstance(one, dict) for one in refused):
+        raise BadRecordError("fields", f"{what}: 'refused' must be a list of objects")
+    fields: dict[str, Any] = {
+        **{name: document[name] for name in ("labels_version", "refused_count") if name in document},
+        "group": group,
+        "bundle": bundle.get("id"),
+        "name": bundle.get("name"),
+        "version": bundle.get("version"),
+        "refused": tuple((one.get("id"), one.get("reason")) for one in refused[:MOST_REASONS]),
+    }
+    return checked(LabelReport, fields, what)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.analysis.label_set import (
+    MOST_GROUPS,
     LabelSets,
     added,
     apply,
@@ -24,7 +25,7 @@ from pipeline.analysis.label_set import (
 from pipeline.config.labels import LabelSettings
 from pipeline.errors import ConfigurationError
 from pipeline.records.label_report import LabelReport
-from pipeline.records.labels import ConfigLabels, Label, LiveLabel
+from pipeline.records.labels import MOST_REPLACED, ConfigLabels, Label, LiveLabel
 
 FALL = make({"text": "a person falls"})
 RUN = make({"text": "a person runs"})
@@ -76,9 +77,11 @@ def test_settings_become_labels() -> None:
         ({"text": "x", "confirm": True}, "'confirm'"),
         ({"text": "x", "max_seconds": float("inf")}, "'max_seconds'"),
         ({"text": "x", "id": "Not An Id"}, "must be 1 to 64"),
-        ({"text": "x", "cameras": ()}, "'cameras' is empty"),
+        ({"text": "x", "cameras": ()}, "'cameras' of label 'x' is empty"),
         ({"text": "x", "cameras": "yard"}, "must be a list"),
         ({"text": "x", "group": 3}, "'group'"),
+        ({"text": "x" * 301}, "at most 300 characters"),
+        ({"text": "x", "id": "x\n"}, "must be 1 to 64"),
     ],
 )
 def test_a_wrong_label_is_refused_with_its_reason(fields: dict[str, Any], words: str) -> None:
@@ -193,3 +196,25 @@ def test_half_a_character_is_no_text(text: str) -> None:
     """What a file escapes in halves cannot be written anywhere: it is refused in one line."""
     with pytest.raises(ConfigurationError, match=r"is not valid Unicode text; write it in UTF-8"):
         make({"text": text})
+
+
+def test_what_strangers_write_fills_no_memory() -> None:
+    """A thousand groups and a thousand contents: the newest are remembered."""
+    sets = LabelSets()
+    for number in range(1000):
+        sets = apply(sets, LabelReport(f"group-{number}", "b", "n", "v", 0), 2 * number)
+        sets = apply(sets, ConfigLabels((replace(FALL, text=f"text {number}"),)), 2 * number + 1)
+
+    assert (len(sets.reports), len(sets.replaced)) == (MOST_GROUPS, MOST_REPLACED)
+    assert "group-999" in sets.reports and sets.replaced[-1] == content_of([replace(FALL, text="text 998")])
+
+
+def test_a_history_longer_than_is_remembered_is_written_once() -> None:
+    """The record that follows a long history names its newest part, and nothing is left to be added to it."""
+    sets = LabelSets()
+    for number in range(MOST_REPLACED + 10):
+        record = from_settings(sets, [replace(FALL, text=f"text {number}")], edited=True)
+        assert record is not None
+        sets = apply(sets, record, number)
+
+        assert sets.replaced == record.replaced

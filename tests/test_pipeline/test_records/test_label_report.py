@@ -37,13 +37,14 @@ def test_a_report_fits_into_a_message_however_much_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 2}, "unknown schema"),
-        ({"bundle": None}, "without a bundle"),
-        ({"bundle": {"id": 7, "name": "n", "version": "v"}}, "'id' must be a text"),
-        ({"refused": [["fence", "why"]]}, "'id' must be a text"),
-        ({"refused": "all"}, "a list of what is refused"),
-        ({"labels_version": True}, "'labels_version' must be a whole number"),
-        ({"refused_count": -2}, "'refused_count' must be a whole number"),
+        ({"schema": 2}, "of schema 2, expected 1"),
+        ({"bundle": None}, "'bundle' must be an object"),
+        ({"bundle": {"id": 7, "name": "n", "version": "v"}}, "bundle: Input should be a valid string"),
+        ({"refused": [["fence", "why"]]}, "'refused' must be a list of objects"),
+        ({"refused": [{"id": "fence"}]}, r"refused\.0\.1: Input should be a valid string"),
+        ({"refused": "all"}, "'refused' must be a list of objects"),
+        ({"labels_version": True}, "labels_version: Input should be a valid integer"),
+        ({"refused_count": -2}, "refused_count: Input should be greater than or equal to 0"),
     ],
 )
 def test_a_malformed_report_is_a_bad_record(change: dict[str, Any], words: str) -> None:
