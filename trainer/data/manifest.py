@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,12 +27,13 @@ from typing import Any, Literal, get_args
 from trainer.data.list_file import Row, is_file, list_file, read_rows, shortened
 from trainer.errors import RecipeError
 from trainer.models.text import templates
+from trainer.models.text.word_tokenizer import normal
 
 Split = Literal["train", "validate", "test"]
 Role = Literal["action", "background"]
 
 SPLITS: tuple[str, ...] = get_args(Split)
-_ALSO_WRITTEN = {
+ALSO_WRITTEN = {
     "training": "train",
     "val": "validate",
     "valid": "validate",
@@ -111,7 +112,7 @@ def scan(source: Path) -> Listed:
     clips, problems, splits = [], [], False
     for row in rows:
         try:
-            clips.append(_clip(row, path.parent))
+            clips.append(clip_of(row, path.parent))
             splits |= bool(_text_of(row.fields, "split"))
         except RecipeError as error:
             problems.append(f"{row.where}: {error}")
@@ -120,35 +121,42 @@ def scan(source: Path) -> Listed:
 
 def checked(listed: Listed) -> Listed:
     """The list, if one can train with it. Raises RecipeError with all that is wrong, in one line."""
-    problems = listed.problems or tuple(problems_of(listed.clips))
+    problems = listed.problems or tuple(message for _, message in problems_of(listed.clips))
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise RecipeError(f"the list of clips {listed.path}, {'; '.join(problems[:_NAMED])}{more}")
     return listed
 
 
-def problems_of(clips: Sequence[Clip]) -> Iterable[str]:
-    """What forbids training on these clips, one line each."""
+def problems_of(clips: Sequence[Clip]) -> Iterable[tuple[str, str]]:
+    """What forbids training on these clips: pairs of a kind (labels, spelling, splits, leaking) and a line."""
     trained = {label for clip in clips if clip.split == "train" for label in clip.labels}
-    labels = dict.fromkeys(label for clip in clips for label in clip.labels)
+    labels = list(dict.fromkeys(label for clip in clips for label in clip.labels))
     if not trained:
-        yield "there is no clip to train on; leave `split` of some empty"
+        yield "splits", "there is no clip to train on; leave `split` of some empty"
         return
-    if same := templates.same_words(labels):
-        yield f"it has {same[0]!r} and {same[1]!r}, one label; write it one way"
+    for one, other in alike(labels, normal):
+        yield "spelling", f"it has {one!r} and {other!r}, one label; write it one way"
     if len(labels) == 1 and not any(clip.background for clip in clips):
         yield (
-            f"it has one label only, {next(iter(labels))!r}, and nothing to tell it from; add clips in which it does "
-            "not happen, under a label of their own or with the role background"
+            "labels",
+            f"it has one label only, {labels[0]!r}, and nothing to tell it from; add clips in which it does not "
+            "happen, under a label of their own or with the role background",
         )
     for label in labels:
         if label not in trained:
             where = " and ".join(sorted({clip.split for clip in clips if label in clip.labels}))
-            yield f"only clips of {where} have the label {label!r}; give some of them to train, or take them out"
-    if both := _on_two_sides(clips):
-        yield (f"it has seconds of {both} in two splits; keep whole recordings apart, or parts that share no second")
+            yield "splits", f"only clips of {where} have the label {label!r}; give some to train, or take them out"
+    for file in _on_two_sides(clips):
+        yield "leaking", f"it has seconds of {file} in two splits; keep recordings apart, or parts that share no second"
     for group, splits in leaking_groups(clips).items():
-        yield f"the group {group!r} is in {' and '.join(splits)}; keep all clips of a group in one split"
+        yield "leaking", f"the group {group!r} is in {' and '.join(splits)}; keep all clips of a group in one split"
+
+
+def alike(labels: Iterable[str], form: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Pairs of labels with one form."""
+    first: dict[str, str] = {}
+    return [(known, label) for label in labels if (known := first.setdefault(form(label), label)) != label]
 
 
 def leaking_groups(clips: Sequence[Clip]) -> dict[str, list[str]]:
@@ -160,18 +168,21 @@ def leaking_groups(clips: Sequence[Clip]) -> dict[str, list[str]]:
     return {group: sorted(splits, key=SPLITS.index) for group, splits in found.items() if len(splits) > 1}
 
 
-def _on_two_sides(clips: Sequence[Clip]) -> str | None:
-    """A file of which some second is in two splits, if there is one."""
+def _on_two_sides(clips: Sequence[Clip]) -> list[str]:
+    """Files of which some second is in two splits."""
     spans: dict[Path, list[Clip]] = {}
     for clip in clips:
         spans.setdefault(Path(clip.path).resolve(), []).append(clip)
-    for file, parts in spans.items():
-        latest: dict[str, float] = {}
-        for part in sorted(parts, key=lambda part: part.start):
-            if any(split != part.split and until > part.start for split, until in latest.items()):
-                return str(file)
-            latest[part.split] = max(part.until, latest.get(part.split, 0.0))
-    return None
+    return [str(file) for file, parts in spans.items() if _share_seconds(parts)]
+
+
+def _share_seconds(parts: Sequence[Clip]) -> bool:
+    latest: dict[str, float] = {}
+    for part in sorted(parts, key=lambda part: part.start):
+        if any(split != part.split and until > part.start for split, until in latest.items()):
+            return True
+        latest[part.split] = max(part.until, latest.get(part.split, 0.0))
+    return False
 
 
 def list_hash(clips: Sequence[Clip]) -> str:
@@ -187,12 +198,13 @@ def list_hash(clips: Sequence[Clip]) -> str:
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
 
 
-def _clip(row: Row, folder: Path) -> Clip:
+def clip_of(row: Row, folder: Path) -> Clip:
+    """The clip of a row, whose path is relative to `folder`. Raises RecipeError with what is wrong with it."""
     if row.problem:
         raise RecipeError(row.problem)
     fields = row.fields
     role = _one_of(fields, "role", get_args(Role), "action")
-    labels = _labels(fields)
+    labels = labels_of(fields)
     path = _text_of(fields, "path")
     if not path or (not labels and role == "action"):
         raise RecipeError("it lacks path or label")
@@ -203,12 +215,13 @@ def _clip(row: Row, folder: Path) -> Clip:
     start, end = _seconds(fields, "start") or 0.0, _seconds(fields, "end")
     if start < 0 or (end is not None and end <= start):
         raise RecipeError(f"end {end} does not lie behind start {start:g}")
-    split = _one_of(fields, "split", SPLITS, "train", _ALSO_WRITTEN)
+    split = _one_of(fields, "split", SPLITS, "train", ALSO_WRITTEN)
     group = " ".join(_text_of(fields, "group").split())
     return Clip(str(folder / path), labels[0] if labels else "", start, end, split, labels[1:], group, role)
 
 
-def _labels(fields: dict[str, Any]) -> tuple[str, ...]:
+def labels_of(fields: dict[str, Any]) -> tuple[str, ...]:
+    """The labels in the columns `label` and `labels`, as words. Raises RecipeError for what is no text."""
     several = fields.get("labels")
     if isinstance(several, str):
         several = several.split("|")

@@ -32,13 +32,14 @@ def open_clips(
     *,
     window: int = 1,
     implied: bool = True,
-    max_skipped: float = 0.0,
+    max_skipped: float | None = 0.0,
 ) -> Clips:
     """The clips, their files decoded into `cache` once, whatever lists name them.
 
     window: frames of a window; that much context around short parts is decoded as well. implied: whether the time
     between labelled parts becomes background. Every file is looked at before the first is decoded. Clips that cannot
-    be read are left out and named in the log; above a share of `max_skipped` that is a RecipeError that names them.
+    be read are left out and named in the log; above a share of `max_skipped` that is a RecipeError that names them;
+    with None nothing is refused for what the files hold.
     Raises RecipeError too for a label that is not among `labels`, for a label that is left without clips to train on,
     and for a file that is there under two names in two splits.
     """
@@ -53,7 +54,8 @@ def open_clips(
     reach = {path: _reach(parts, window / size.rate) for path, parts in files.items()}
     keys, skipped = _look(files, cache, size, reach, report)
     _judge(clips, skipped, max_skipped)
-    _one_side(files, keys)
+    if max_skipped is not None:
+        _one_side(files, keys)
     decoded: dict[str, Decoded] = {}
     there = {path: kept(cache, key, size, reach[path]) for path, key in keys.items()}
     said, missing = counted(report, "decode files"), sum(found is None for found in there.values())
@@ -98,8 +100,10 @@ def _look(
     return keys, skipped
 
 
-def _judge(clips: Sequence[Clip], skipped: Skipped, most: float) -> None:
+def _judge(clips: Sequence[Clip], skipped: Skipped, most: float | None) -> None:
     """Refuse where too much, or all that shows a label, would be left out."""
+    if most is None:
+        return
     named = "; ".join(f"{clip.place}: {reason}" for clip, reason in skipped.items())
     count = sum(clip in skipped for clip in clips)
     if count > most * len(clips):
@@ -126,7 +130,7 @@ def _one_side(files: Mapping[str, Sequence[Clip]], keys: Mapping[str, str]) -> N
 
 
 def _gathered(
-    clips: Sequence[Clip], labels: Sequence[str], decoded: Mapping[str, Decoded], skipped: Skipped, most: float
+    clips: Sequence[Clip], labels: Sequence[str], decoded: Mapping[str, Decoded], skipped: Skipped, most: float | None
 ) -> Clips:
     parts: dict[Path, list[Clip]] = {}
     for clip in clips:
@@ -141,7 +145,7 @@ def _gathered(
         elif not clip.background:
             skipped[clip] = f"the pictures end before it, at {decoded[clip.path].times[-1]:.2f} s"
     _judge([clip for clip in clips if clip in skipped or not clip.background], skipped, most)
-    for clip, reason in skipped.items():
+    for clip, reason in skipped.items() if most is not None else ():
         log.warning("left out: %s: %s", clip.place, reason)
     number = {label: index for index, label in enumerate(labels)}
     return Clips(
