@@ -10,7 +10,6 @@ While the broker is away a worker is not ready, but it is alive: a restart would
 from __future__ import annotations
 
 import errno
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,16 +25,6 @@ Check: TypeAlias = Callable[[], str | None]
 """Returns None while all is well, else the reason in words. Called on the server's threads; must return at once."""
 
 _SLOW_CLIENT_SECONDS = 5.0
-_PROBE_SECONDS = 1.0
-
-
-def accepts_connections(address: tuple[str, int]) -> bool:
-    """True when a server at (host, port) accepts a TCP connection within a second."""
-    try:
-        socket.create_connection(address, _PROBE_SECONDS).close()
-    except OSError:
-        return False
-    return True
 
 
 class Checked(Protocol):

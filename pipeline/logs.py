@@ -17,10 +17,20 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TextIO, cast
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
-
 from pipeline.errors import mask
+
+# structlog loads rich for tracebacks in colour, if it finds it. Ours are text, and rich takes longer to load than all
+# the rest of a small command.
+_RICH = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]
+try:
+    import structlog
+    from structlog.typing import EventDict, Processor, WrappedLogger
+finally:
+    if _RICH is None:
+        del sys.modules["rich"]
+    else:
+        sys.modules["rich"] = _RICH
 
 _SECRET_KEYS = ("password", "passwd", "secret", "token", "credential", "sasl_plain")
 HIDDEN = "***"

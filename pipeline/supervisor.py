@@ -62,17 +62,19 @@ def supervise(
     *,
     start: Callable[[Sequence[str]], subprocess.Popen[bytes]] | None = None,
     cut_off: Callable[[], None] = lambda: None,
+    name: str = "worker",
 ) -> int:
     """Run `command` until `stop` is set or another start cannot help; return the exit code to end with.
 
-    cut_off: called after a child ended without a chance to clean up, before the next one starts.
+    cut_off: called after a child ended without a chance to clean up, before the next one starts. name: what is
+    run, for the log.
     """
     start = start or (lambda what: child_process.start(what))
     failures, worked = 0, False
     while True:
         begun = time.monotonic()
         process = start(command)
-        code = _wait(process, stop)
+        code = _wait(process, stop, name)
         if stop.is_set():
             return _passed_on(code)
         ran = time.monotonic() - begun
@@ -81,7 +83,7 @@ def supervise(
         pause = decide(code, worked, failures)
         if pause is None:
             return code
-        log.warning("the worker ended; starting it again", exit_code=code, after=round(ran, 1), in_seconds=pause)
+        log.warning(f"the {name} ended; starting it again", exit_code=code, after=round(ran, 1), in_seconds=pause)
         failures += 1
         if code < 0 or code == STUCK:
             cut_off()
@@ -96,20 +98,20 @@ def _passed_on(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
+def _wait(process: subprocess.Popen[bytes], stop: threading.Event, name: str) -> int:
     """Wait until the child ends; return its code. Once `stop` is set, tell it to stop."""
     while process.poll() is None:
         if stop.wait(0.1):
-            return _end(process)
+            return _end(process, name)
     return process.wait()
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
+def _end(process: subprocess.Popen[bytes], name: str) -> int:
     """Tell the child to stop, and kill it if it does not; return its code."""
     process.terminate()
     try:
         return process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        log.error("the worker did not stop when asked; killing it", seconds=STOP_SECONDS)
+        log.error(f"the {name} did not stop when asked; killing it", seconds=STOP_SECONDS)
         process.kill()
         return process.wait()

@@ -11,8 +11,8 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engines.bundle.arrays import Golden, References, parse_golden, parse_references, write_golden, write_references
 from engines.bundle.manifest import (
     DRAFT,
     MANIFEST_FILE,
@@ -36,18 +36,19 @@ from engines.bundle.manifest import (
 )
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 
+if TYPE_CHECKING:
+    from engines.bundle.arrays import Golden, References
+
 __all__ = [
     "Bundle",
     "Encoder",
     "EventOverride",
     "EventSettings",
     "Events",
-    "Golden",
     "Head",
     "Input",
     "Manifest",
     "Producer",
-    "References",
     "Score",
     "Space",
     "Text",
@@ -57,8 +58,6 @@ __all__ = [
     "load",
     "seal",
     "write_draft",
-    "write_golden",
-    "write_references",
 ]
 
 
@@ -82,10 +81,14 @@ class Bundle:
 
     def golden(self) -> Golden:
         """Return the golden probe. Raises BundleError when it does not fit the manifest."""
+        from engines.bundle.arrays import parse_golden
+
         return parse_golden(self.read("golden.npz"), self.manifest, self.path / "golden.npz")
 
     def references(self) -> References:
         """Return the reference texts. Raises BundleError when they do not fit the manifest."""
+        from engines.bundle.arrays import parse_references
+
         return parse_references(self.read("references.npz"), self.manifest, self.path / "references.npz")
 
 

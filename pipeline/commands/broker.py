@@ -17,7 +17,9 @@ from pipeline.errors import ConfigurationError
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode, running_on, stop_folder
 
 broker = typer.Typer(
-    help="A real single-node Apache Kafka on this machine, without Java or Docker.", no_args_is_help=True
+    help="A real single-node Apache Kafka on this machine, without Java or Docker.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Data = Annotated[

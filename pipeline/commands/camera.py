@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from pipeline.camera.check import CheckReport
     from pipeline.local.rtsp import Login
 
-app = typer.Typer(name="camera", help="Check a camera before adding it, or play a file as one.", no_args_is_help=True)
+app = typer.Typer(
+    name="camera",
+    help="Check a camera before adding it, or play a file as one.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.command("check")

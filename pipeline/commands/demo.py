@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pipeline.commands.options import writable
 from pipeline.demo import WATCHED
-from pipeline.demo.stage import forget_settings, orderly_exit
+from pipeline.demo.stage import forget_settings
 from pipeline.errors import ConfigurationError
+from pipeline.one_machine.signals import orderly_exit
 
 
 class Labels(StrEnum):

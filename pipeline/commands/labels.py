@@ -6,30 +6,46 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from engines.errors import EngineError
 from pipeline.analysis.label_set import LabelSets, added, in_force, make, removed
 from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
+from pipeline.commands.lazy_group import LazyCommand, group_of
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.commands.try_label import try_label
 from pipeline.config.labels import LabelSettings
 from pipeline.config.reading import load_file
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.labels.check import check_in_force
-from pipeline.labels.in_settings import labels_of
 from pipeline.records.labels import THRESHOLDS, Label, label_document
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LABEL_COMMANDS = {
+    "add": LazyCommand("pipeline.commands.labels", "add", "Watch for an action from now on."),
+    "remove": LazyCommand("pipeline.commands.labels", "remove", "Stop watching for an action that was added."),
+    "list": LazyCommand("pipeline.commands.labels", "list_labels", "Show the labels in force."),
+    "apply": LazyCommand("pipeline.commands.labels", "apply", "Put the labels of a settings file in force."),
+    "try": LazyCommand("pipeline.commands.try_label", "try_label", "Print how a text scores on a camera."),
+}
+
 labels = typer.Typer(
-    help="Which actions are watched for; changes are in force within two seconds.", no_args_is_help=True
+    cls=group_of(LABEL_COMMANDS),
+    help="Which actions are watched for; changes are in force within two seconds.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
+
+
+@labels.callback()
+def _group() -> None:
+    pass
+
 
 SECONDS = 10.0
 """How long a command waits for the broker."""
@@ -40,7 +56,6 @@ def _sentence(name: str) -> str | None:
     return LabelSettings.model_fields[name].description
 
 
-@labels.command()
 def add(
     text: Annotated[str, typer.Argument(help='The action in plain words: "a person falls down".')],
     camera: Annotated[
@@ -87,7 +102,6 @@ def add(
     typer.echo(f"watching for {label.text!r} as {label.id}, label set {version}")
 
 
-@labels.command()
 def remove(
     name: Annotated[str, typer.Argument(help="Text or id of the label.")],
     config: ConfigFile = None,
@@ -105,7 +119,6 @@ def remove(
         typer.echo(f"no longer watching for {name!r}, label set {version}")
 
 
-@labels.command("list")
 def list_labels(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstrap = None) -> None:
     """Show the labels in force, where each comes from, and why some cannot be watched for."""
     with _control(config, bootstrap) as (broker, topic, settings):
@@ -114,10 +127,11 @@ def list_labels(as_json: Json = False, config: ConfigFile = None, bootstrap: Boo
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
+        from rich.console import Console
+
         Console(markup=False).print(table(found))
 
 
-@labels.command()
 def apply(
     file: Annotated[Path, typer.Argument(help="Settings file; only its `labels` count.", exists=True, dir_okay=False)],
     config: ConfigFile = None,
@@ -127,6 +141,8 @@ def apply(
 
     Nothing is applied where the workers' bundle does not know a word of them.
     """
+    from pipeline.labels.in_settings import labels_of
+
     named = load_file(file)
     if not named.names_labels:
         raise ConfigurationError(f"{file} says nothing of labels; write `labels: []` to end those that were applied")
@@ -157,6 +173,8 @@ def require_readable(settings: Settings, sets: LabelSets, labels: Sequence[Label
 
     Raises ConfigurationError with every reason. Where their bundle is not here, a line on stderr says so.
     """
+    from pipeline.labels.check import check_in_force
+
     try:
         check = check_in_force(settings, sets)
     except EngineError as error:
@@ -171,6 +189,10 @@ def refused(settings: Settings, sets: LabelSets) -> dict[str, str]:
     report = sets.reports.get(settings.worker.group)
     if report is not None and report.labels_version == found.version and report.refused_count == len(report.refused):
         return dict(report.refused)
+    if not found.labels:
+        return {}
+    from pipeline.labels.check import check_in_force
+
     try:
         return check_in_force(settings, sets).problems(found.labels)
     except EngineError:
@@ -194,6 +216,8 @@ def listing(sets: LabelSets, refused: Mapping[str, str]) -> dict[str, Any]:
 
 def table(found: Mapping[str, Any]) -> Table:
     """The labels in force for people; why some are refused only where some are."""
+    from rich.table import Table
+
     columns = ["id", "text", "cameras", "group", "settings", "source"]
     if any("refused" in label for label in found["labels"]):
         columns.append("refused")
@@ -213,6 +237,3 @@ def _control(config: Path | None, bootstrap: str | None) -> Iterator[tuple[Broke
     with closing(connect(settings.kafka)) as broker:
         partitions_of(broker, topic, SECONDS)
         yield broker, topic, settings
-
-
-labels.command("try")(try_label)

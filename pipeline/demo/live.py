@@ -14,13 +14,14 @@ from engines.bundle.store import default_store, resolve
 from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.ticks import SECOND
 from pipeline.broker.reading import partitions_of, read_all
-from pipeline.demo.follow import Received, Subscriber
 from pipeline.demo.recordings import Recording
 from pipeline.demo.report import quantile
-from pipeline.demo.screen import Screen
 from pipeline.demo.stage import Stage, set_up
 from pipeline.errors import ActionwireError
 from pipeline.metrics import DROPS
+from pipeline.one_machine.follow import Received, Subscriber
+from pipeline.one_machine.processes import series
+from pipeline.one_machine.screen import Screen
 from pipeline.records.wire import iso
 from pipeline.replay import evaluation
 from pipeline.replay.coverage import Coverage, coverage
@@ -131,10 +132,9 @@ def replay_gives_the_same(stage: Stage, received: Received) -> bool:
     return sorted(output.read_bytes().splitlines()) == sorted(arrival.raw for arrival in received.arrivals)
 
 
-def counter(page: str, series: str) -> float:
+def counter(page: str, name: str) -> float:
     """The value of one series on a /metrics page, named with its labels as they stand there; 0 where it is absent."""
-    values = [line.rpartition(" ")[2] for line in page.splitlines() if line.startswith(f"{series} ")]
-    return float(values[0]) if values else 0.0
+    return series(page, name) or 0.0
 
 
 def dropped(page: str) -> dict[str, int]:

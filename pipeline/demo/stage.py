@@ -1,6 +1,6 @@
 """Everything that a live demo starts, in order, and stops in the opposite order, whatever happens.
 
-SIGTERM stops everything in order, as Ctrl-C does; a second signal changes nothing. From the environment a demo takes
+From the environment a demo takes
 only the user's folders and the login to a cluster.
 """
 
@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import math
 import secrets
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
@@ -37,31 +32,8 @@ from pipeline.local.broker_node import BrokerNode
 from pipeline.local.broker_node.jars import pinned
 from pipeline.local.ports import free_port
 from pipeline.local.rtsp import Login, Mount, RtspServer, load_media
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextmanager
-def orderly_exit() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit in this block, so that whatever has begun is undone. For the main thread only."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def ignore_signals() -> None:
-    """Let nothing interrupt the clean-up, from here to the end of `orderly_exit`."""
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
-
+from pipeline.one_machine.processes import command, fetch, last_lines
+from pipeline.one_machine.signals import ignore_signals
 
 _PREFIX = "ACTIONWIRE_"
 
@@ -127,10 +99,10 @@ class Stage:
     def check_alive(self) -> None:
         """Raise ActionwireError, with the last lines of its log, when a process of the demo has ended."""
         if self.node and not self.node.running:
-            raise ActionwireError(f"the broker ended during the demo:\n{_last_lines(self.node.log_file)}")
+            raise ActionwireError(f"the broker ended during the demo:\n{last_lines(self.node.log_file)}")
         for name, process in self.processes.items():
             if process.poll() is not None:
-                tail = _last_lines(self.folder / f"{name}.log")
+                tail = last_lines(self.folder / f"{name}.log")
                 raise ActionwireError(f"{name} ended with exit code {process.returncode} during the demo:\n{tail}")
 
 
@@ -182,15 +154,6 @@ def write_settings(path: Path, document: Mapping[str, Any]) -> None:
     making.replace(path)
 
 
-def fetch(url: str) -> str | None:
-    """The body of one of our pages; None when it does not answer with 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:
-            return str(answer.read().decode())
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return None
-
-
 def _document(
     urls: Mapping[str, str], labels: tuple[str, ...], bootstrap: str, bundle: str, seconds: float
 ) -> dict[str, Any]:
@@ -208,14 +171,9 @@ def _document(
     }
 
 
-def _last_lines(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-
-
 def _start(name: str, folder: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "pipeline.cli", name, "--config", str(folder / "actionwire.yaml")]
     with (folder / f"{name}.log").open("wb") as log:
-        return child_process.start(command, output=log)
+        return child_process.start(command(name, "--config", str(folder / "actionwire.yaml")), output=log)
 
 
 def _until_ready(stage: Stage) -> None:
@@ -224,7 +182,7 @@ def _until_ready(stage: Stage) -> None:
     while fetch(url) is None:
         stage.check_alive()
         if time.monotonic() > deadline:
-            tail = _last_lines(stage.folder / "worker.log")
+            tail = last_lines(stage.folder / "worker.log")
             raise ActionwireError(f"the worker was not ready within {_READY_SECONDS:.0f} s; its log ends with:\n{tail}")
         time.sleep(0.1)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engines.bundle.files import Bundle, load, write_draft, write_golden
+from engines.bundle.arrays import write_golden
+from engines.bundle.files import Bundle, load, write_draft
 from engines.bundle.store import default_store, resolve
 from engines.cli import app, main
 from engines.testing import tiny_bundle

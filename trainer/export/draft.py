@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from engines.bundle.files import References, write_golden, write_references
+from engines.bundle.arrays import References, write_golden, write_references
 from engines.bundle.manifest import Version
 from trainer.errors import ExportError
 from trainer.models.text.backgrounds import ReferenceText

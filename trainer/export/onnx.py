@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.bundle.files import Golden
+from engines.bundle.arrays import Golden
 from trainer.errors import ExportError, ParityError
 from trainer.models.video_text import Clip, VideoTextModel
 

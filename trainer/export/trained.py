@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.bundle import files as bundles
-from engines.bundle.files import References
+from engines.bundle.arrays import References
 from trainer.errors import CheckpointError
 from trainer.export.draft import Probe, Progress, embed_references, new_directory, write_parts
 from trainer.models.text.backgrounds import ReferenceText

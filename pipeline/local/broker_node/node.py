@@ -16,10 +16,10 @@ from types import TracebackType
 from engines.folders import cache_directory
 from pipeline import child_process
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
-from pipeline.health import accepts_connections
 from pipeline.local.broker_node import jars, state
 from pipeline.local.broker_node.java import Java, prepare, reason
 from pipeline.local.broker_node.properties import NodeSecurity, Ports, server_properties
+from pipeline.reachable import accepts_connections
 
 _CLASH = "Address already in use"
 _ATTEMPTS = 8
@@ -31,6 +31,7 @@ class BrokerNode:
 
     home: folder for data, properties, log and state; None makes a temporary one that `close` removes.
     port: the clients' port; None finds a free one. overrides: broker settings by their Kafka names.
+    log_file: where its output goes; None for `broker.log` in its folder.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class BrokerNode:
         port: int | None = None,
         security: NodeSecurity | None = None,
         overrides: Mapping[str, str] | None = None,
+        log_file: Path | None = None,
     ) -> None:
         self._temporary = home is None
         self.home = (home or Path(tempfile.mkdtemp(prefix="actionwire-broker-"))).resolve()
         self.security = security
         self._overrides = dict(overrides or {})
         self._wanted_port = port
+        self._log_file = log_file
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -59,7 +62,7 @@ class BrokerNode:
     @property
     def log_file(self) -> Path:
         """The output of the broker, over all its starts."""
-        return self.home / "broker.log"
+        return self._log_file or self.home / "broker.log"
 
     @property
     def running(self) -> bool:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.backends import BACKENDS, open_engine
-from engines.bundle.files import Bundle, load, write_draft, write_golden
+from engines.bundle.arrays import write_golden
+from engines.bundle.files import Bundle, load, write_draft
 from engines.bundle.manifest import parse
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError, ProbeFailed

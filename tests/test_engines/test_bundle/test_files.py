@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.bundle.files import Bundle, Events, Score, load, seal, write_draft, write_golden, write_references
+from engines.bundle.arrays import write_golden, write_references
+from engines.bundle.files import Bundle, Events, Score, load, seal, write_draft
 from engines.bundle.manifest import manifest_id
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 from engines.testing import tiny_bundle

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.bundle.files import Bundle, load, write_draft, write_golden
+from engines.bundle.arrays import write_golden
+from engines.bundle.files import Bundle, load, write_draft
 from engines.bundle.manifest import Score
 from engines.errors import BundleError, ProbeFailed, TextError
 from engines.testing import COLOURS, tiny_bundle

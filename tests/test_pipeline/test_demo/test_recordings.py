@@ -68,7 +68,7 @@ def test_what_is_used_is_not_old(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_end_while_rendering_leaves_nothing_behind(tmp_path: Path, sent: signal.Signals) -> None:
     """The renderer works with processes of its own; they must not wait for ever for the one that started them."""
-    code = "import sys; from pathlib import Path; from pipeline.demo.stage import orderly_exit; "
+    code = "import sys; from pathlib import Path; from pipeline.one_machine.signals import orderly_exit; "
     code += "from pipeline.demo.recordings import recording\n"
     code += "with orderly_exit(): recording(20123, 2, 300.0, Path(sys.argv[1]))"
     environment = {**os.environ, "RENDERED_BY": str(tmp_path)}
