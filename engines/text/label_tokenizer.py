@@ -38,6 +38,11 @@ class LabelTokenizer:
             raise BundleError(f"{where} is not a tokenizer ({error}); export the bundle again") from error
         self._unknown = _unknown_token(json.loads(content)["model"])
 
+    @property
+    def words(self) -> int | None:
+        """Size of a closed vocabulary; None where every word is known."""
+        return None if self._unknown is None else int(self._tokenizer.get_vocab_size())
+
     def encode(self, text: str) -> Encoding:
         """Tokens of a text as it is: no template, and what is too long is cut off. Raises TextError."""
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pipeline.errors import MessageTooLarge
 from pipeline.records.wire import Message
 
@@ -32,6 +34,15 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: bytes, partitions: int) -> int:
     """Partition number of a key: murmur2 without its sign bit, modulo the partition count, as in Kafka's default."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers for a person: 0, 1, 2, 5 are `0-2, 5`."""
+    spans: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        first, last = spans.pop() if spans and spans[-1][1] == number - 1 else (number, number)
+        spans.append((first, max(last, number)))
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in spans)
 
 
 def message_bytes(message: Message) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from typing import Any
+from contextlib import ExitStack, closing
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 from engines.bundle.files import load
@@ -25,23 +26,65 @@ from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, TransientError
 from pipeline.records.cameras import FRESH_PERIODS, STOPPED, decode_status
 from pipeline.records.fields import LATEST_SESSION, MAX_CAMERA_ID
-from pipeline.records.wire import Partition, Record, iso, plain
+from pipeline.records.wire import Partition, Record, plain
 
 SECONDS = 10.0
 """How long each request to the broker may take."""
 
+WATCH_SECONDS = 2.0
+"""Pause between two looks of --watch."""
+
 _MILLISECOND = SECOND // 1000
 
 
-def status(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstrap = None) -> None:
-    """Show cameras, lag, labels, and the bundle of these settings."""
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")] = False,
+    as_json: Json = False,
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Show cameras, lag, labels, and the bundle of these settings.
+
+    With --watch a terminal shows the newest state in place, and --json prints one document per line.
+    """
     settings = settings_from(config, bootstrap)
+    console = Console(markup=False)
     with closing(connect(settings.kafka)) as broker:
+        if watch:
+            _watch(broker, settings, console, as_json)
+            return
         found = collect(broker, settings, now := time.time_ns())
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        print_status(found, now, Console(markup=False))
+        console.print(shown(found, now))
+
+
+def _watch(broker: Broker, settings: Settings, console: Console, as_json: bool) -> None:
+    """Look again and again. While the broker is away the last state stays, with the reason below it."""
+    from rich.live import Live
+
+    last: Group | None = None
+    with ExitStack() as stack:
+        live = None
+        if console.is_terminal and not as_json:
+            live = stack.enter_context(Live(console=console, auto_refresh=False, vertical_overflow="visible"))
+        while True:
+            away: str | None = None
+            try:
+                found = collect(broker, settings, now := time.time_ns())
+                if as_json:
+                    typer.echo(json.dumps(found, ensure_ascii=False))
+                last = shown(found, now)
+            except TransientError as error:
+                away = str(error)
+            if live is not None:
+                live.update(Group(*filter(None, (last, away))), refresh=True)
+            elif away:
+                typer.echo(away, err=True)
+            elif last and not as_json:
+                console.print(last)
+            time.sleep(WATCH_SECONDS)
 
 
 def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
@@ -87,17 +130,22 @@ def bundle(reference: str) -> dict[str, Any]:
     }
 
 
-def print_status(found: Mapping[str, Any], now_ns: int, console: Console) -> None:
-    """Print the document for people."""
-    console.print(_camera_table(found["cameras"], now_ns))
-    lag = found["lag"]
-    console.print(f"lag: {lag['records']} records of group {lag['group']}, on {len(lag['partitions'])} partitions")
-    texts = ", ".join(label["text"] for label in found["labels"]["labels"]) or "none"
-    console.print(f"labels (set {found['labels']['version']}): {texts}")
-    for label in found["labels"]["labels"]:
-        if "refused" in label:
-            console.print(f"NOT watched for: {label['text']}: {label['refused']}")
-    console.print(_bundle_line(found["bundle"]))
+def shown(found: Mapping[str, Any], now_ns: int) -> Group:
+    """The document for people; it fits a terminal of 80 columns."""
+    lag, labels_found = found["lag"], found["labels"]
+    parts: list[RenderableType] = [_camera_table(found["cameras"], now_ns)]
+    notes = ((one["camera"], "; ".join(_notes(one, now_ns))) for one in found["cameras"])
+    parts += [f"! {camera}: {note}" for camera, note in notes if note]
+    parts.append(f"lag: {lag['records']} records of group {lag['group']}, on {len(lag['partitions'])} partitions")
+    texts = ", ".join(label["text"] for label in labels_found["labels"]) or "none"
+    parts.append(f"labels (set {labels_found['version']}): {texts}")
+    parts += [
+        f"NOT watched for: {label['text']}: {label['refused']}"
+        for label in labels_found["labels"]
+        if "refused" in label
+    ]
+    parts.append(_bundle_line(found["bundle"]))
+    return Group(*parts)
 
 
 def _lag(broker: Broker, group: str, topic: str) -> Mapping[Partition, int]:
@@ -132,18 +180,18 @@ def _camera(record: Record, fresh_since_ms: int) -> dict[str, Any]:
 
 
 def _camera_table(cameras: list[dict[str, Any]], now_ns: int) -> Table:
-    shown = Table(
-        "camera", "condition", "since", "source", "clock", "dropped", "notes", title=f"{len(cameras)} cameras"
-    )
+    table = Table(title=f"{len(cameras)} cameras", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("camera", overflow="fold", max_width=24)
+    for heading in ("condition", "for", "source", "clock"):
+        table.add_column(heading)
     for one in cameras:
         since = one.get("since_ms")
-        held = "" if since is None else f"{iso(since * _MILLISECOND)} ({_span(now_ns - since * _MILLISECOND)})"
+        held = "" if since is None else _span(now_ns - since * _MILLISECOND)
         source = f"{one['codec']} {one['width']}x{one['height']} {one['fps']:.3g}/s" if one.get("fps") else ""
         offset = one.get("clock_offset_seconds")
         clock = (one.get("clock") or "") + ("" if offset is None else f" {offset:+.2f} s")
-        notes = "; ".join(_notes(one, now_ns))
-        shown.add_row(one["camera"], one["condition"], held, source, clock, str(one.get("dropped", "")), notes)
-    return shown
+        table.add_row(one["camera"], one["condition"], held, source, clock)
+    return table
 
 
 def _notes(one: Mapping[str, Any], now_ns: int) -> Iterator[str]:
@@ -153,17 +201,19 @@ def _notes(one: Mapping[str, Any], now_ns: int) -> Iterator[str]:
         yield f"published by {publisher} and {conflict}"
     if last_error := one.get("last_error"):
         yield last_error
+    if dropped := one.get("dropped"):
+        yield f"{dropped} frames dropped, because the broker did not take them in time"
 
 
 def _bundle_line(found: Mapping[str, Any]) -> str:
     if "problem" in found:
         return f"bundle {found['reference']}: {found['problem']}"
-    calibrated = "calibrated" if found["calibrated"] else "NOT calibrated: thresholds are set by hand"
     window = found["window"]
-    return (
+    line = (
         f"bundle {found['name']}@{found['version']} ({found['id'][:12]}), {found['head']}, "
-        f"{window['frames']} frames at {window['rate']}/s, {calibrated}"
+        f"{window['frames']} frames at {window['rate']}/s"
     )
+    return f"{line}, calibrated" if found["calibrated"] else f"{line}\nNOT calibrated: thresholds are set by hand"
 
 
 def _span(nanoseconds: int) -> str:

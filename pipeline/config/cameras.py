@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr, field_validator
 
+from pipeline.config import secrets
 from pipeline.config.section import Section
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -21,7 +21,7 @@ class CameraSettings(Section):
     """One video source."""
 
     url: SecretStr = Field(examples=["rtsp://viewer:${DOOR_PASSWORD}@10.0.0.7/stream1"])
-    """Where the video comes from: rtsp://..., the path of a file, or /dev/videoN; ${NAME} is read from the environment.
+    """Where the video comes from: rtsp://..., the path of a file, or /dev/videoN; ${NAME} is a secret or a variable.
 
     It is secret, because it may hold a password. Before the `@` a value from the environment is percent-encoded, except
     for a colon, so it may be a password or user:password as a person types them. Elsewhere it goes in unchanged.
@@ -38,13 +38,18 @@ class CameraSettings(Section):
     def _from_environment(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        missing = [name for name in _REFERENCE.findall(value) if name not in os.environ]
+        values = {name: secrets.value_of(name) for name in _REFERENCE.findall(value)}
+        missing = [name for name, found in values.items() if found is None]
         if missing:
-            raise ValueError(f"the url refers to ${{{missing[0]}}}, which is not set in the environment; set it first")
+            where = secrets.folder()
+            also = f", and {where} has no file of that name" if where else ""
+            raise ValueError(
+                f"the url refers to ${{{missing[0]}}}, which is not set in the environment{also}; set it first"
+            )
         login = _LOGIN.match(value)
 
         def filled(found: re.Match[str]) -> str:
-            text = os.environ[found.group(1)]
+            text = values[found.group(1)] or ""
             return quote(text, safe=":") if login and found.end() <= login.end() else text
 
         return _REFERENCE.sub(filled, value)

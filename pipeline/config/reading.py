@@ -5,8 +5,8 @@ The file is YAML: $ACTIONWIRE_CONFIG, or ./actionwire.yaml. Variables of the env
     ACTIONWIRE_KAFKA__BOOTSTRAP=broker:9092       one key: the section, two underscores, the key
     ACTIONWIRE_LABELS='["a person falls down"]'   a whole section, as JSON
 
-Options of a command win over both. Every problem becomes one ConfigurationError that names the key, the reason and the
-remedy. It never shows the value, which may be a secret.
+Secrets may be files: see `secrets`. Options of a command win over all. Every problem becomes one ConfigurationError
+that names the key, the reason and the remedy. It never shows the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
 from engines.strict_json import short
+from pipeline.config import secrets
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.labels import LabelSettings
 from pipeline.config.settings import Settings, SettingsOfFile
@@ -58,7 +59,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     document = _filled_sections(read_document(chosen)) if chosen else {}
     where = str(chosen or "the environment")
     try:
-        settings = Settings(**document)
+        with secrets.reading_from(secrets.folder(document.get("secrets"))):
+            settings = Settings(**document)
     except ValidationError as error:
         raise ConfigurationError(f"{where}: {_explain(error)}") from None
     except SettingsError as error:

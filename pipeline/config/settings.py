@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from pipeline.config import secrets
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.http import HttpSettings
 from pipeline.config.ingest import IngestSettings
@@ -17,6 +19,8 @@ from pipeline.config.section import Unit
 from pipeline.config.topics import TopicsSettings
 from pipeline.config.worker import WorkerSettings
 
+PREFIX = "ACTIONWIRE_"
+
 
 class Settings(BaseSettings):
     """Every setting of the serving side."""
@@ -26,11 +30,13 @@ class Settings(BaseSettings):
         extra="forbid",
         allow_inf_nan=False,
         use_attribute_docstrings=True,
-        env_prefix="ACTIONWIRE_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         nested_model_default_partial_update=True,
     )
 
+    secrets: Path | None = None
+    """Folder in which each file is a secret, named as its variable would be; null takes /run/secrets, if it exists."""
     source: str = "/actionwire"
     """CloudEvents source of the events: a URI reference that names this deployment."""
     rate: Annotated[int, Unit("frames per second")] = Field(default=4, ge=1, le=60)
@@ -72,7 +78,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, whose content arrives as arguments."""
+        """The environment wins over secrets, these over the file, whose content arrives as arguments."""
+        if isinstance(env_settings, EnvSettingsSource):
+            kept = secrets.settings_in(secrets.folder(), PREFIX.lower())
+            env_settings.env_vars = {**kept, **env_settings.env_vars}
         return env_settings, init_settings
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from pipeline.config import secrets
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 
@@ -14,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 class FileWatch:
-    """A call returns the new settings when the file and its settings have changed, else None.
+    """A call returns the new settings when the file, or a secret, and with it the settings have changed, else None.
 
     A change counts once two calls in a row have seen it. A file that is being written is empty for a moment, which
     would take every camera away.
@@ -26,9 +27,12 @@ class FileWatch:
     def __init__(self, path: Path, read: Callable[[], Settings]) -> None:
         self._path = path
         self._read = read
+        self._secrets = secrets.folder()
         self._seen = self._noticed = self._signature()
         self.current = read()  # after the signature, so that an edit between the two is noticed
         """The settings in force."""
+        if self._moved(self.current):
+            self.current = read()
 
     def __call__(self) -> Settings | None:
         """See the class."""
@@ -47,11 +51,20 @@ class FileWatch:
         if settings == self.current and settings.names_labels == self.current.names_labels:
             return None  # without `labels` and with an empty list are equal to the eye only
         self.current = settings
+        self._moved(settings)
         return settings
 
-    def _signature(self) -> tuple[int, int, int] | None:
+    def _moved(self, settings: Settings) -> bool:
+        """Watch the folder of secrets that the settings name; True where that is another one than before."""
+        named = secrets.folder(settings.secrets)
+        moved, self._secrets = named != self._secrets, named
+        if moved:
+            self._seen = self._noticed = self._signature()
+        return moved
+
+    def _signature(self) -> tuple[object, ...] | None:
         try:
             found = self._path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return found.st_mtime_ns, found.st_size, found.st_ino, secrets.signature(self._secrets)

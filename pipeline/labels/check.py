@@ -35,6 +35,11 @@ class LabelCheck:
         self._defaults: Mapping[str, float | None] = settings.events.model_dump()
         self._text_problem = lru_cache(TEXTS)(self._read)
 
+    @property
+    def words(self) -> int | None:
+        """How many words the bundle knows; None where it knows every word."""
+        return self._tokenizer.words
+
     def problem(self, label: Label) -> str | None:
         """Why nobody can watch for this label; None where it is well."""
         try:

@@ -19,6 +19,7 @@ import structlog
 from pipeline.analysis.camera_streams import Decoded
 from pipeline.analysis.partition import Restored
 from pipeline.broker.contract import GroupConsumer, Polled, Producer
+from pipeline.broker.partitioning import ranges
 from pipeline.errors import ContractError, TransientError
 from pipeline.records.frames import EndMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition, Record
@@ -184,23 +185,24 @@ class PollThread:
                 cut=self._cut,
             )
         self._retries.missing(due - restored.keys(), self._monotonic())
-        for found in restored.values():
-            self._begin(found)
+        begun = [found.partition.number for found in restored.values() if self._begin(found)]
+        if begun:
+            log.info("partitions assigned", count=len(begun), partitions=ranges(begun), owned=len(self._current))
         self._report_owned()
 
-    def _begin(self, found: Restored) -> None:
-        """Seek to R and start a new epoch."""
+    def _begin(self, found: Restored) -> bool:
+        """Seek to R and start a new epoch; False where the partition was lost meanwhile, or must be restored again."""
         partition, committed = found.partition, found.committed
         try:
             self._consumer.seek(partition, committed.rewind)
         except ContractError:  # lost a moment ago; the next poll reports it
-            return
+            return False
         fail_points.reached("assign:4")
         self.labels[partition] = committed.labels
         epoch = self._epochs.assign([partition])[partition]
         if not self._handover.assign(found, epoch):  # an abort or a swap happened meanwhile: restore it once more
             self._epochs.revoke([partition])
-            return
+            return False
         self._current[partition] = epoch
         self._read[partition] = committed.position
         self._need.discard(partition)
@@ -215,7 +217,8 @@ class PollThread:
                 end=committed.position,
                 lost=found.cut,
             )
-        log.info("partition assigned", partition=partition.number, position=committed.position, epoch=epoch)
+        log.debug("partition begun", partition=partition.number, position=committed.position, epoch=epoch)
+        return True
 
     def _report_owned(self) -> None:
         """Report worked-on and waiting partitions. An owned one may wait for its restore, or for a producer."""

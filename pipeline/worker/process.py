@@ -98,6 +98,7 @@ def run_worker(
         reader.catch_up(CONTROL_SECONDS)
         history.caught_up(0, reader.position)
         _require_usable(bundle_swap.model, history.newest)
+        _tell(bundle_swap.model, history.newest)
         producer = broker.producer()
         stack.callback(producer.close)
         reporter = LabelReporter(metrics, producer, control, settings.worker.group, lambda: reader.sets.reports)
@@ -142,6 +143,19 @@ def _require_usable(model: Model, labels: LabelSet) -> None:
     """A worker that would watch for nothing does not start: a person must change the labels or the bundle."""
     if reason := none_usable(labels, model.check.problems(labels.labels)):
         raise ConfigurationError(reason)
+
+
+def _tell(model: Model, labels: LabelSet) -> None:
+    """What this worker can and cannot watch for, in one line at its start."""
+    manifest, problems = model.bundle.manifest, model.check.problems(labels.labels)
+    words = model.check.words
+    log.info(
+        "watching",
+        bundle=f"{manifest.name}@{manifest.version}",
+        understands="any words" if words is None else f"a vocabulary of {words} tokens",
+        labels=[label.text for label in labels.labels if label.id not in problems],
+        cannot_watch_for=problems,
+    )
 
 
 def _following_store(

@@ -96,7 +96,7 @@ class WorkerProcess:
     def has_joined(self, seconds: float) -> bool:
         """Wait until it says that it works on a partition, for the first time in its life."""
         deadline = time.monotonic() + seconds
-        while "partition assigned" not in self.log.read_text(errors="replace"):
+        while "partitions assigned" not in self.log.read_text(errors="replace"):
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from kafka.partitioner.default import murmur2 as library_murmur2
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
-from pipeline.broker.partitioning import check_size, message_bytes, murmur2, partition_of
+from pipeline.broker.partitioning import check_size, message_bytes, murmur2, partition_of, ranges
 from pipeline.errors import MessageTooLarge
 from pipeline.records.wire import Message
 
@@ -59,3 +59,11 @@ def test_too_large_says_how_large_and_what_to_do() -> None:
     assert "2,091 bytes for a.frames exceeds the limit of 1,000" in str(caught.value)
     assert "kafka.max_message_bytes" in str(caught.value)
     assert "max.message.bytes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"), [([], ""), ([3], "3"), (range(64), "0-63"), ([5, 1, 0, 2, 5], "0-2, 5"), ([9, 7], "7, 9")]
+)
+def test_numbers_are_written_as_ranges(numbers: list[int], words: str) -> None:
+    """In order, each once, whatever order they come in."""
+    assert ranges(numbers) == words

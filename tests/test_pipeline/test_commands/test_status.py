@@ -17,8 +17,10 @@ from pipeline.broker import control_topic
 from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
-from pipeline.commands.status import bundle, collect, print_status
+from pipeline.commands import status as status_command
+from pipeline.commands.status import bundle, collect, shown
 from pipeline.config.settings import Settings
+from pipeline.errors import TransientError
 from pipeline.records.cameras import STOPPED, CameraStatus, encode_status
 from pipeline.records.labels import ConfigLabels
 from pipeline.records.wire import Message
@@ -95,14 +97,16 @@ def test_people_see_what_matters(broker: Broker, settings: Settings) -> None:
     found = collect(broker, settings, NOW_NS)
     by_hand = {**found, "bundle": {**found["bundle"], "calibrated": False}}
 
-    print_status(by_hand, NOW_NS, Console(file=output, width=200))
+    Console(file=output, width=80).print(shown(by_hand, NOW_NS))
 
-    shown = output.getvalue()
+    printed = output.getvalue()
     for words in (
-        "3 cameras", "online", "(2 min)", "h264 320x240 12.5/s", "rtcp -0.02 s", "published by host-1 and host-2",
+        "3 cameras", "online", "2 min", "h264 320x240 12.5/s", "rtcp -0.02 s", "published by host-1 and host-2",
         "no answer", "lag: 3 records", "labels (set 0): a person falls", "bundle tiny@0.1.0", "NOT calibrated",
     ):  # fmt: skip
-        assert words in shown, words
+        assert words in printed, words
+    assert max(map(len, printed.splitlines())) <= 80
+    assert any(line.split()[:3] == ["yard", "online", "2"] for line in printed.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -126,12 +130,12 @@ def test_an_old_word_says_nothing_of_now(settings: Settings, last: CameraStatus,
 
     (fresh,) = collect(broker, settings, (HEARD_MS + 15_000) * 1_000_000)["cameras"]
     found = collect(broker, settings, hour := (HEARD_MS + 3_600_000) * 1_000_000)
-    print_status(found, hour, Console(file=output, width=240))
+    Console(file=output, width=240).print(shown(found, hour))
 
     (camera,) = found["cameras"]
     assert (fresh["condition"], camera["condition"]) == (last.condition, condition)
     assert camera["since_ms"] == (HEARD_MS if condition == "unknown" else last.since_ms)
-    assert f" {notes} " in output.getvalue()
+    assert f": {notes}" in output.getvalue()
     broker.close()
 
 
@@ -164,7 +168,7 @@ def test_a_status_that_is_none_hides_no_other(settings: Settings, change: dict[s
     producer.send("actionwire.cameras", Message(b"yard", json.dumps({**STATUS, **change}).encode()))
     producer.send("actionwire.cameras", encode_status(GATE))
     found = collect(broker, settings, NOW_NS)
-    print_status(found, NOW_NS, Console(file=io.StringIO(), width=200))
+    Console(file=io.StringIO(), width=200).print(shown(found, NOW_NS))
 
     assert [(one["camera"], one["condition"]) for one in found["cameras"]] == [("gate", "offline"), ("yard", "unknown")]
     json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
@@ -178,7 +182,7 @@ def test_a_record_may_say_that_it_was_sent_at_any_time(settings: Settings, sent_
     apply_topics(broker, settings)
     broker.producer().send("actionwire.cameras", encode_status(YARD))
     found = collect(broker, settings, NOW_NS)
-    print_status(found, NOW_NS, Console(file=io.StringIO(), width=200))
+    Console(file=io.StringIO(), width=200).print(shown(found, NOW_NS))
 
     assert [one["camera"] for one in found["cameras"]] == ["yard"]
     broker.close()
@@ -192,3 +196,37 @@ def test_a_bundle_that_does_not_load_is_said(tmp_path: Path) -> None:
 
     assert "head.onnx" in bundle(str(path))["problem"]
     assert "no bundle" in bundle(str(tmp_path / "none"))["problem"]
+
+
+def test_it_looks_again_until_it_is_interrupted(broker: Broker, settings: Settings) -> None:
+    """--watch --json prints one document per line, each of its own look; a broker that is away is no end."""
+    away = iter([None, TransientError("Kafka does not answer"), None, KeyboardInterrupt()])
+    printed: list[str] = []
+
+    def look(*arguments: object) -> dict[str, object]:
+        if (problem := next(away)) is not None:
+            raise problem
+        return collect(broker, settings, NOW_NS)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(status_command, "WATCH_SECONDS", 0.0)
+        patch.setattr(status_command, "collect", look)
+        patch.setattr(status_command.typer, "echo", lambda text, err=False: printed.append(text))
+        with pytest.raises(KeyboardInterrupt):
+            status_command._watch(broker, settings, Console(file=io.StringIO()), True)
+
+    first, reason, second = printed
+    assert json.loads(first) == json.loads(second) and "\n" not in first
+    assert reason == "Kafka does not answer"
+
+
+def test_a_long_camera_and_its_error_fit_eighty_columns(broker: Broker, settings: Settings) -> None:
+    """The table never spreads beyond the terminal, however long an id is; the id is folded, not cut."""
+    name = "hall-" + "x" * 60
+    broker.producer().send("actionwire.cameras", encode_status(replace(GATE, camera=name, last_error="y " * 200)))
+    output = io.StringIO()
+
+    Console(file=output, width=80).print(shown(collect(broker, settings, NOW_NS), NOW_NS))
+
+    assert max(map(len, output.getvalue().splitlines())) <= 80
+    assert output.getvalue().count("x") >= 60

@@ -408,3 +408,13 @@ def test_decoding_is_measured(poller: Poller) -> None:
     poller.close()
 
     assert poller.registry.get_sample_value("actionwire_stage_duration_seconds_count", {"stage": "decode"}) == 1
+
+
+def test_an_assignment_is_one_line(poller: Poller) -> None:
+    """However many partitions come together: a person reads how many and which."""
+    poller.handover.request_reassign()
+    with structlog.testing.capture_logs() as logs:
+        poller.turn()
+    said = [one for one in logs if one["event"] == "partitions assigned"]
+    assert [(one["count"], one["partitions"], one["owned"]) for one in said] == [(4, "0-3", 4)]
+    assert [one["log_level"] for one in logs if one["event"] == "partition begun"] == ["debug"] * 4

@@ -141,6 +141,9 @@ def test_a_refused_label_is_marked_and_stops_no_other(
             assert counted[-1] == (0, 1)
             control_topic.write(broker, TOPIC, [LiveLabel("blue", Label("blue", "blue"))], 5)
             until(lambda: worker.ready() is None and counted[-1] == (1, 1))
+    (begin,) = (line for line in logs if line["event"] == "watching")
+    assert begin["labels"] == ["red"] and "человек" in begin["cannot_watch_for"]["x"]
+    assert begin["bundle"].startswith("tiny@") and "vocabulary" in begin["understands"]
     said = [line for line in logs if line["event"] == "a label cannot be watched for"]
     assert said and all("человек" in line["reason"] and line["log_level"] == "error" for line in said)
 
