@@ -55,6 +55,7 @@ format: $(VENV)/dev.stamp  ## Put the code into shape
 
 bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run
 	@$(BIN)/actionwire-engines bench demo
+	@$(BIN)/python -m pipeline.bench
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
 	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)

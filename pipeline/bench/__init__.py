@@ -1,0 +1,1 @@
+"""What `make bench` measures of the serving side."""
