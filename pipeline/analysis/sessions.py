@@ -61,11 +61,12 @@ def judge(stream: Stream | None, session: int, tick: int, rate: int) -> Verdict:
 def ends(stream: Stream | None, marker: EndMarker) -> bool:
     """True if an end marker applies: session and last tick are still the camera's, and the session is open.
 
-    A `removed` marker also applies to a session that has ended: the camera must be forgotten.
+    A `removed` marker applies by session alone, also to one that has ended: the camera must be forgotten. Whoever
+    writes it may not know the last tick, and the newest session that it knows may have had no frames. A session that is
+    newer still is another publisher's, and stays.
     """
-    return (
-        stream is not None
-        and (not stream.ended or marker.reason == "removed")
-        and stream.session == marker.session
-        and stream.last_tick == marker.last_tick
-    )
+    if stream is None:
+        return False
+    if marker.reason == "removed":
+        return stream.session <= marker.session
+    return not stream.ended and stream.session == marker.session and stream.last_tick == marker.last_tick
