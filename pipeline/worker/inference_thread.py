@@ -203,7 +203,10 @@ class InferenceThread:
             self._metrics.keep(self._present())
 
     def _recover(self, error: TransientError) -> None:
-        """Nothing of the transaction is visible: close every partition, get a new producer, request a new assignment.
+        """Close every partition, get a new producer, request a new assignment: in this order.
+
+        Nothing of the transaction is visible, or all of it. Once the new producer is initialised, nothing of the old
+        one can be late any more, so the positions that the assignment reads say which of the two it was.
 
         The old producer is never used again, even if it could abort. kafka-python 3.0.12 keeps the positions of a
         transaction whose `send_offsets` failed and commits them with the next transaction, beside other events.

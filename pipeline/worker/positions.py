@@ -21,9 +21,12 @@ def encode_position(committed: Committed) -> Position:
 
 
 def decode_position(position: Position) -> Committed | None:
-    """Read a committed position. None if no worker wrote it, for example if a tool moved the group."""
+    """Read a committed position. None if no worker wrote it, for example if a tool moved the group.
+
+    A tool that copies positions may end their metadata with NUL, as C strings end.
+    """
     try:
-        found = json.loads(position.metadata)
+        found = json.loads(position.metadata.rstrip("\0"))
         committed = Committed(position.offset, int(found["r"]), int(found["s"]), int(found["v"]))
     except (ValueError, KeyError, TypeError):
         return None
