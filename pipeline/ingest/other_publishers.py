@@ -18,6 +18,11 @@ log = structlog.get_logger(__name__)
 
 _MOST_PUBLISHERS = 16
 """Publishers of one camera that are remembered, the latest first; one too many is what there can be by mistake."""
+_SHOWN = 100
+"""Characters of a stranger's text in a log line."""
+AHEAD_MS = 24 * 3600 * 1000
+"""A session further ahead of our clock is forged, or its clock is wrong. Sessions of ours that are newer still would
+silence the camera, since workers take none that is no time."""
 
 
 @dataclass(slots=True)
@@ -75,18 +80,29 @@ class OtherPublishers:
             if record.value is None:
                 self._cameras.pop(camera, None)
                 continue
+            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
             try:
-                status = decode_status(record.value)
+                status = decode_status(record.key, record.value)
             except BadRecordError as error:
-                log.warning("unusable camera status", camera=camera, reason=str(error))
+                log.warning("unusable camera status", camera=camera[:_SHOWN], reason=str(error), **where)
                 continue
             now = _now_ms()
-            self._note(
-                self._cameras.setdefault(camera, _Heard()), status, min(record.timestamp_ms, now) if old else now
+            at_ms = min(record.timestamp_ms, now) if old else now
+            heard = self._cameras.setdefault(camera, _Heard())
+            self._note_publisher(heard, status, at_ms)
+            if status.session is None or status.session <= now + AHEAD_MS:
+                heard.session = max(heard.session, status.session or 0)
+                continue
+            log.error(
+                "a camera status names a session of the future; ours do not follow it",
+                camera=camera,
+                session=status.session,
+                publisher=status.publisher[:_SHOWN],
+                remedy="set the clocks right, or find out who writes to this topic",
+                **where,
             )
 
-    def _note(self, heard: _Heard, status: CameraStatus, at_ms: int) -> None:
-        heard.session = max(heard.session, status.session or 0)
+    def _note_publisher(self, heard: _Heard, status: CameraStatus, at_ms: int) -> None:
         if status.publisher == self._publisher:
             return
         heard.publishers.pop(status.publisher, None)
@@ -107,7 +123,7 @@ class OtherPublishers:
         return _now_ms() - round(self.fresh_seconds * 1000)
 
     def last_session(self, camera: str) -> int:
-        """The newest session that any publisher has named; 0 where there is none."""
+        """The newest session that any publisher has named and that can be; 0 where there is none."""
         heard = self._cameras.get(camera)
         return heard.session if heard else 0
 
@@ -119,10 +135,9 @@ class OtherPublishers:
     def rival(self, camera: str) -> str | None:
         """Another process that publishes this camera now; None when there is none. Of several the first by name."""
         heard = self._cameras.get(camera)
-        since = _now_ms() - round(self.fresh_seconds * 1000)
-        return (
-            min((name for name, at_ms in heard.publishers.items() if at_ms >= since), default=None) if heard else None
-        )
+        publishers = heard.publishers if heard else {}
+        since = self._fresh_since_ms()
+        return min((name for name, at_ms in publishers.items() if at_ms >= since), default=None)
 
     def close(self) -> None:
         """Stop reading."""
