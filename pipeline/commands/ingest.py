@@ -70,9 +70,10 @@ def share_one_heap() -> None:
 
     By default each thread that allocates gets a heap of its own, up to eight per processor. A camera's thread takes its
     pictures from its heap; when the camera connects again, another thread takes other heaps, and what the first one
-    freed stays in parts. So the process grew with every reconnect.
+    freed stays in parts. So the process grew with every reconnect. Large blocks, such as pictures, are mapped by
+    themselves and go back to the kernel; by default the limit above which that happens grows with what is freed.
     """
-    configure({Option.ARENA_MAX: 1})
+    configure({Option.ARENA_MAX: 1, Option.MMAP_THRESHOLD: 128 * 1024, Option.TRIM_THRESHOLD: 128 * 1024})
 
 
 def stop_on_signals() -> threading.Event:
