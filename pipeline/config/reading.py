@@ -177,8 +177,12 @@ def _is_text(value: str) -> bool:
 
 
 def _filled_sections(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave out sections that hold nothing: `cameras:` stays behind when somebody deletes the last camera."""
-    return {key: value for key, value in document.items() if value is not None or key not in Settings.model_fields}
+    """Leave out sections that hold nothing: `cameras:` stays behind when somebody deletes the last camera.
+
+    `labels:` stays behind when somebody deletes the last label: an empty list, unlike a file that says nothing of them.
+    """
+    named = {key: [] if key == "labels" and value is None else value for key, value in document.items()}
+    return {key: value for key, value in named.items() if value is not None or key not in Settings.model_fields}
 
 
 def _not_json(error: SettingsError) -> str:

@@ -4,7 +4,6 @@ service.py           the loop: send what waits; once a second check cameras, sta
 feed.py              one camera: its reader, its JPEGs, and which of them have reached the broker
 other_publishers.py  the statuses that other processes publish on the cameras topic
 removed.py           cameras that left the settings: what the topics must say of them
-settings_file.py     the settings file, checked once a second
 outbox.py*           frames that wait for the broker, bounded per camera; the oldest go first
 shard.py*            which cameras belong to this process
 status.py*           the statuses that this process publishes: what they say, when one is due

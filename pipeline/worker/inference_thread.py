@@ -195,8 +195,7 @@ class InferenceThread:
         self._committer.pending.fired += self._committer.analyser.shed(self._left_out())
 
     def _left_out(self) -> frozenset[str]:
-        known = self._context.settings.cameras
-        return left_out({one: known[one].priority if one in known else 0 for one in self._present()}, self._shed)
+        return left_out({one: self._context.priorities.of(one) for one in self._present()}, self._shed)
 
     def _present(self) -> set[str]:
         """Cameras whose session goes on."""

@@ -5,7 +5,7 @@ import structlog
 
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
-from pipeline.ingest.settings_file import FileWatch
+from pipeline.config.settings_file import FileWatch
 
 
 @pytest.fixture
