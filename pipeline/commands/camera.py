@@ -44,7 +44,12 @@ def check_command(
     chosen = _camera(settings, camera, transport)
     ingest = settings.ingest
     source = SourceSettings(
-        chosen.url.get_secret_value(), chosen.transport, ingest.open_seconds, ingest.stall_seconds, ingest.short_side
+        chosen.url.get_secret_value(),
+        chosen.transport,
+        ingest.open_seconds,
+        ingest.stall_seconds,
+        ingest.short_side,
+        ingest.key_picture_seconds,
     )
     if not as_json:
         typer.echo(f"watching {source.where} for {seconds:g} s ...", err=True)

@@ -22,6 +22,8 @@ class IngestSettings(Section):
     """How long a camera may take to answer when it is opened."""
     stall_seconds: Seconds = Field(default=5.0, gt=0)
     """A camera that delivers no frame for this long is reconnected."""
+    key_picture_seconds: Seconds = Field(default=60.0, gt=0)
+    """A new connection on which video comes is given so long for its first key picture, before which nothing shows."""
     backoff_seconds: Seconds = Field(default=0.5, gt=0)
     """Wait before the first attempt to reconnect; it grows with every attempt that fails."""
     backoff_max_seconds: Seconds = Field(default=30.0, gt=0)

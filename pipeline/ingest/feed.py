@@ -70,6 +70,7 @@ class Feed:
                 ingest.open_seconds,
                 ingest.stall_seconds,
                 ingest.short_side,
+                ingest.key_picture_seconds,
             ),
             rate=settings.rate,
             deliver=self._compress,

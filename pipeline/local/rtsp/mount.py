@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -36,6 +37,11 @@ class Faults:
     """Share of RTP packets that swap places with their successor."""
     ssrc_changes: int = 0
     """How often the synchronisation source has changed."""
+    restamp: Callable[[int, float], float] | None = None
+    """Gives a picture, by its number in the connection and its seconds since time zero, the stamp of another instant:
+    stray stamps, stamps that stand still, another pace."""
+    joined: float | None = None
+    """Seconds after a key picture at which every client joins the stream; None: at the next key picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,12 @@ class Segment:
         number, rest = divmod(elapsed, self.media.duration)
         later = [index for index, unit in enumerate(self.media.units) if unit.key and unit.time >= rest]
         return (int(number), later[0]) if later else (int(number) + 1, 0)
+
+    def joined(self, instant: float, seconds: float) -> tuple[Segment, int]:
+        """The same file, shifted so that an instant is `seconds` after its first key picture; the index of what is sent
+        next."""
+        later = [index for index, unit in enumerate(self.media.units) if unit.time >= seconds * CLOCK]
+        return Segment(self.media, instant - seconds), later[0] if later else 0
 
     def capture(self, number: int, unit: AccessUnit) -> float:
         """Wall-clock instant (seconds) at which a picture of a pass was captured."""

@@ -86,5 +86,5 @@ def test_the_document_has_stable_names() -> None:
     assert set(report.document()) == {
         *("source", "seconds", "opened_after", "first_picture_after", "codec", "width", "height", "fps"),
         *("key_interval", "pictures", "clock", "clock_offset", "latency", "jitter", "longest_gap", "corrupt"),
-        *("untimed", "sessions", "fault", "remarks"),
+        *("untimed", "sessions", "fault", "remarks", "stamped_fps", "stamp_fault", "counted_fps", "unkeyed_seconds"),
     }

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.backoff import Backoff
 from pipeline.camera.condition import Condition
+from pipeline.camera.picture import Picture
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import Picture, SourceSettings, open_source
+from pipeline.camera.source import SourceSettings, open_source
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
 
@@ -174,10 +175,11 @@ class Useless:
     """A camera that opens at once and gives `what`, fifty times a second; None is a packet of another track."""
 
     codec = "h264"
-    undecodable = 0
+    undecodable = packets = 0
 
-    def __init__(self, what: Picture | None) -> None:
+    def __init__(self, what: Picture | None, *, video: bool = True) -> None:
         self.what = what
+        self.video = video
 
     @contextmanager
     def open(self, _settings: SourceSettings, _now: Callable[[], int]) -> Iterator["Useless"]:
@@ -188,24 +190,47 @@ class Useless:
         """Without end."""
         while True:
             time.sleep(0.02)
+            self.packets += self.video
             yield self.what
 
 
-@pytest.mark.parametrize(("pts", "corrupt", "counted"), [(0, True, "corrupt"), (None, False, "untimed")])
-def test_pictures_of_no_use_are_a_stall(
-    monkeypatch: pytest.MonkeyPatch, pts: int | None, corrupt: bool, counted: str
-) -> None:
-    """A camera all of whose pictures are damaged, or carry no time stamp, gives workers nothing: it is connected to
-    again, which brings a key picture, and says why."""
-    picture = Shown(pts, None, 0, 320, 240, False, corrupt, None)  # type: ignore[arg-type]
+def test_pictures_of_no_use_are_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera all of whose pictures are damaged gives workers nothing: it is connected to again, which brings a key
+    picture, and says why."""
+    picture = Shown(0, None, 0, 320, 240, True, True, None)  # type: ignore[arg-type]
     monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(picture).open)
     with reading("rtsp://camera/door", stall_seconds=0.3) as door:
         assert door.until(lambda: door.condition.stalls >= 2)
         condition = door.condition
 
     assert "all pictures of 0.3 s were damaged or had no time stamp; " in (condition.last_error or "")
-    assert getattr(condition, counted) > 0
+    assert condition.corrupt > 0
     assert door.frames == []
+
+
+def test_a_live_stream_without_time_stamps_is_timed_by_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no picture carries a time stamp, times of arrival count, after six pictures, which are counted."""
+    clock = Reordered(before=4.0, after=0.0, step=0.0, stamped=False)
+    monkeypatch.setattr("pipeline.camera.reader.open_source", clock.open)
+    monkeypatch.setattr("pipeline.camera.reader.time", clock)
+    with reading("rtsp://camera/door") as door:
+        assert door.until(lambda: door.condition.ended, watched=False)
+
+    assert len(door.sessions) == 1
+    assert len(door.frames) >= 4 * 8 - 3
+    assert door.condition.untimed in (5, 6)
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_connection_without_a_key_picture_is_given_time(monkeypatch: pytest.MonkeyPatch, damaged: bool) -> None:
+    """While video comes, a connection waits for its first key picture, says so, and is given up only after a while."""
+    picture = Shown(0, None, 0, 320, 240, False, True, None) if damaged else None  # type: ignore[arg-type]
+    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(picture).open)
+    with reading("rtsp://camera/door", stall_seconds=0.2, key_picture_seconds=1.5) as door:
+        assert door.until(lambda: "no key picture for" in (door.condition.last_error or ""))
+        assert door.condition.reconnects == 0
+        assert door.until(lambda: door.condition.stalls >= 1)
+        assert "set one every 1 to 2 s on the camera" in (door.condition.last_error or "")
 
 
 def test_connecting_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +240,7 @@ def test_connecting_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) ->
     stalled         |       |       |
     silent     0 ..................... 1.5 s
     """
-    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(None).open)
+    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(None, video=False).open)
     with reading("rtsp://camera/door", stall_seconds=0.3) as door:
         assert door.until(lambda: door.condition.silent_seconds >= 1.5)
         assert door.condition.state != "online"
@@ -260,8 +285,10 @@ class Reordered:
     """
 
     codec = "h264"
+    undecodable = 0
 
-    def __init__(self, before: float, after: float, step: float) -> None:
+    def __init__(self, before: float, after: float, step: float, *, stamped: bool = True) -> None:
+        self.stamped = stamped
         self.packets = round((before + after) * 25)
         self.before, self.step = before, round(step * SECOND)
         self.at = 0.0
@@ -291,7 +318,16 @@ class Reordered:
             self.at = packet / 25
             stamps[packet + (2 if packet % 3 == 0 else -1)] = self.now()
             if (shown := packet - 2) in stamps:
-                yield Shown(shown * SECOND // 25, None, stamps.pop(shown), 320, 240, False, False, None)  # type: ignore[arg-type]
+                yield Shown(
+                    shown * SECOND // 25 if self.stamped else None,
+                    None,
+                    stamps.pop(shown),
+                    320,
+                    240,
+                    False,
+                    False,
+                    None,
+                )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("step", [-600.0, 600.0])

@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.camera.source import SourceSettings, open_source, scaled
+from pipeline.camera.picture import scaled
+from pipeline.camera.source import SourceSettings, open_source
 from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import draw, number_of, write_test_card
@@ -310,7 +311,8 @@ def test_real_clips_give_every_picture() -> None:
             continue  # large or long ones only take longer
         with open_source(SourceSettings(str(FOOTAGE / path))) as source:
             pictures = [picture for picture in source.pictures() if picture]
-        assert (pictures[0].width, pictures[0].height) == (int(width), int(height))
+        stored = pictures[0].frame
+        assert (stored.width, stored.height) == (int(width), int(height))
         assert abs(len(pictures) - int(frames)) <= 1, path
 
 
