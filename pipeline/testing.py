@@ -22,7 +22,7 @@ from pipeline.records.wire import Partition, Record
 
 if TYPE_CHECKING:
     from pipeline.camera.picture import Picture
-    from pipeline.camera.source import SourceSettings
+    from pipeline.camera.source_settings import SourceSettings
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "red": (255, 0, 0),

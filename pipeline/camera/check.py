@@ -13,7 +13,8 @@ from pipeline.camera.capture_time import CaptureTimes
 from pipeline.camera.evidence import PACE_FAULT, delivered_rate
 from pipeline.camera.picture import Picture
 from pipeline.camera.sampling import stamps
-from pipeline.camera.source import Source, SourceSettings, open_source
+from pipeline.camera.source import Source, open_source
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.camera.waiting import Waiting, no_key_picture
 from pipeline.errors import ActionwireError, CameraUnavailable
 from pipeline.records.frames import Clock
@@ -91,7 +92,7 @@ def _remarks(report: CheckReport) -> list[tuple[bool, str]]:
             f"its clock is off by {offset or 0:+.1f} s and is not used; set NTP on the camera",
         ),
         (
-            by_arrival and offset is None,
+            by_arrival and offset is None and report.stamp_fault != "there are none",
             "it sends no RTCP sender reports: capture times are times of arrival",
         ),
         (
@@ -103,7 +104,7 @@ def _remarks(report: CheckReport) -> list[tuple[bool, str]]:
         (
             report.stamp_fault not in (None, PACE_FAULT),
             f"its time stamps are not used, since {report.stamp_fault}: capture times are times of arrival; "
-            "look for an update of its firmware",
+            "look for an update of its firmware, or another stream of it (rtsp rather than http)",
         ),
         (
             report.counted_fps is not None,
@@ -214,7 +215,8 @@ def _report(
     fault: ActionwireError | None,
 ) -> CheckReport:
     width, height = tally.size or (None, None)
-    span = tally.times[-1][0] - tally.times[0][0] if tally.times else 0
+    stamped = tally.times and tally.capture_times.fault != "there are none"
+    span = tally.times[-1][0] - tally.times[0][0] if stamped else 0
     delays = sorted(tally.delays)
     spread = delays[len(delays) * 95 // 100] - delays[0] if delays and source.live else None
     seconds = time.monotonic() - begun

@@ -119,7 +119,7 @@ class Evidence:
         """Judge the next picture. by_arrival: capture times come from the line, not from the camera's clock."""
         if pts is None:
             self._untimed += 1
-            if self._untimed >= _RECENT:
+            if self._untimed >= _AGREE:
                 self.distrust("there are none")
             return None
         self._untimed = 0

@@ -15,7 +15,8 @@ from dataclasses import replace
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.picture import Picture
 
-_BACK = SECOND
+_BACK = 3
+"""Stamps that step back by more pictures than these are of another part; fewer are squeezed together."""
 _HOLE = 10 * SECOND
 """Stamps that are further ahead than this, in a format whose stamps may begin anew anywhere, are of another part."""
 _AGREE = 3
@@ -64,7 +65,7 @@ class _Line:
             yield from self._strays()
             yield self._follow(picture, stamp)
             return
-        if self._held and not -_BACK <= picture.pts - (self._held[-1].pts or 0) <= _HOLE:
+        if self._held and not -_BACK * self._step <= picture.pts - (self._held[-1].pts or 0) <= _HOLE:
             yield from self._strays()
         self._held.append(picture)
         if len(self._held) >= _AGREE:
@@ -85,7 +86,7 @@ class _Line:
     def _astray(self, stamp: int) -> bool:
         if self._last is None:
             return False
-        return stamp < self._last - _BACK or (self._joins and stamp > self._last + _HOLE)
+        return stamp < self._last - _BACK * self._step or (self._joins and stamp > self._last + _HOLE)
 
     def _next(self) -> int:
         return 0 if self._last is None else self._last + self._step

@@ -23,7 +23,8 @@ from pipeline.camera.condition import Condition
 from pipeline.camera.evidence import Fault, delivered_rate
 from pipeline.camera.picture import Picture
 from pipeline.camera.sampling import SampledFrame, sampled, stamps
-from pipeline.camera.source import SourceSettings, open_source
+from pipeline.camera.source import open_source
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.camera.waiting import Waiting
 from pipeline.errors import ActionwireError, AuthenticationError, CameraUnavailable, ConfigurationError, mask
 from pipeline.records.cameras import CameraCondition

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.capture_time import CaptureTime, CaptureTimes, Stamps
 from pipeline.camera.picture import Picture
-from pipeline.camera.source import SourceSettings, open_source
+from pipeline.camera.source import open_source
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.records.frames import Clock, FrameRecord
 
 

@@ -13,75 +13,53 @@ Measured habits of FFmpeg 8 shape this file:
 
 from __future__ import annotations
 
-import re
 import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import av
 import av.error
 import structlog
 from av.codec.context import ThreadType
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.analysis.ticks import SECOND
-from pipeline.camera.errors import ENDED, place_of, translate
+from pipeline.camera.errors import ENDED, translate
 from pipeline.camera.file_time import running_on
+from pipeline.camera.opening import opened
 from pipeline.camera.picture import Picture, shown_size, turn_of
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import ActionwireError, CameraRefused, CameraUnavailable
-
-av.logging.set_level(None)  # FFmpeg's own log lines would show URLs
 
 log = structlog.get_logger(__name__)
 
 _NO_TIMESTAMPS, _JOINS = 0x80, 0x200
 """AVFMT_NOTIMESTAMPS and AVFMT_TS_DISCONT of libavformat/avformat.h: FFmpeg invents the stamps of such a format, or
 they may begin anew anywhere in it."""
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _USUAL_RATE = 25
 _RATES = range(1, 241)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """Where a source is and how to read it."""
-
-    url: str = field(repr=False)
-    """rtsp://..., the path of a file, or /dev/videoN. Not in the repr: it may hold a password."""
-    transport: Literal["tcp", "udp"] = "tcp"
-    open_seconds: float = 5.0
-    stall_seconds: float = 5.0
-    short_side: int = 256
-    """Sampled pictures are scaled down to this many pixels on the shorter side, never up."""
-    key_picture_seconds: float = 60.0
-    """How long a connection on which video comes may wait for its first key picture."""
-
-    @property
-    def where(self) -> str:
-        """The source for messages, without credentials."""
-        return place_of(self.url)
-
-    @property
-    def live(self) -> bool:
-        """False for a file, which may end and has no clock."""
-        scheme, separator, _ = self.url.partition("://")
-        return bool(separator and _SCHEME.fullmatch(scheme)) or self.url.startswith("/dev/")
 
 
 class Source:
     """An open source. Use `open_source`."""
 
-    def __init__(self, settings: SourceSettings, container: InputContainer, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: SourceSettings,
+        container: InputContainer,
+        now: Callable[[], int],
+        packets: Iterator[Packet[Any]],
+    ) -> None:
         if not container.streams.video:
             raise CameraRefused(f"{settings.where}: it sends no video; choose a stream with video")
         self._settings = settings
-        self._container = container
+        self._packets = packets
         self._now = now
         self._stream: VideoStream = container.streams.video[0]
         context = self._stream.codec_context
@@ -122,14 +100,14 @@ class Source:
             raise fault
 
     def _pictures(self) -> Iterator[Picture | None]:
-        for packet in self._container.demux():
+        for packet in self._packets:
             if packet.stream is not self._stream:  # the empty packets at a file's end all say index 0
                 yield None
                 continue
             self.packets += packet.size > 0
             cast(Any, packet).opaque = (self._now(), _reference(packet), packet.is_corrupt)
             try:
-                frames = cast(list[VideoFrame], packet.decode())
+                frames = packet.decode()
             except av.error.InvalidDataError:
                 self.undecodable += 1
                 frames = []
@@ -203,33 +181,5 @@ def open_source(settings: SourceSettings, now: Callable[[], int] = time.time_ns)
     now: the clock that stamps packets, in nanoseconds. Raises CameraUnavailable, CameraRefused or AuthenticationError,
     none of which holds credentials.
     """
-    options, kind = _options(settings)
-    fault: ActionwireError | None = None
-    container: InputContainer | None = None
-    try:
-        timeout = (settings.open_seconds, settings.stall_seconds) if settings.live else None
-        container = av.open(address(settings.url), format=kind, options=options, timeout=timeout)
-    except av.error.FFmpegError as error:
-        fault = translate(error, settings.where, live=settings.live)
-    if fault or container is None:  # not raised in the handler: the foreign exception and its URL would come along
-        raise fault or CameraUnavailable(f"{settings.where}: it could not be opened")
-    try:
-        yield Source(settings, container, now)
-    finally:
-        container.close()
-
-
-def address(url: str) -> str:
-    """A source as FFmpeg takes it: schemes in small letters, and a path as a path, whatever colons are in its name."""
-    scheme, separator, rest = url.partition("://")
-    if separator and _SCHEME.fullmatch(scheme):
-        return f"{scheme.lower()}://{rest}"
-    return url if url.startswith("/dev/") else f"file:{url}"
-
-
-def _options(settings: SourceSettings) -> tuple[dict[str, str], str | None]:
-    if settings.url.lower().startswith(("rtsp://", "rtsps://")):
-        return {"rtsp_transport": settings.transport, "analyzeduration": "100000"}, None
-    if settings.url.startswith("/dev/"):
-        return {}, "v4l2"
-    return {}, None
+    with opened(settings) as (container, packets):
+        yield Source(settings, container, now, packets)

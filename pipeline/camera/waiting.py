@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from pipeline.camera.source import SourceSettings
+from pipeline.camera.source_settings import SourceSettings
 
 Verdict: TypeAlias = Literal["key picture", "no key picture", "unusable", "nothing"]
 

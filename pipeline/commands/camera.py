@@ -38,7 +38,7 @@ def check_command(
     3: it does not answer. A password may stand in the url as ${NAME} in single quotes; it is read from the environment.
     """
     from pipeline.camera.check import check
-    from pipeline.camera.source import SourceSettings
+    from pipeline.camera.source_settings import SourceSettings
 
     settings = settings_from(config)
     chosen = _camera(settings, camera, transport)

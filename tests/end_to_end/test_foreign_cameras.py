@@ -17,7 +17,7 @@ from pipeline.camera.check import check
 from pipeline.camera.picture import Picture
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import SourceSettings
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import AuthenticationError, CameraRefused
 from pipeline.health import accepts_connections
 from pipeline.local.ports import free_port

@@ -178,7 +178,7 @@ def test_doubled_stamps_are_used() -> None:
 
 
 def test_pictures_without_stamps_are_placed_by_arrival() -> None:
-    """A live stream that knows no time stamps: after six pictures times of arrival count."""
+    """A live stream that knows no time stamps: from the third picture on times of arrival count."""
     found = watch(lambda number, at: None, fps=5)
 
     assert found.sessions == 1

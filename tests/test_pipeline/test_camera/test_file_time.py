@@ -24,7 +24,7 @@ def placed(stamps: list[int | None], *, joins: bool = False) -> list[int | None]
 
 
 @pytest.mark.parametrize("joins", [True, False])
-@pytest.mark.parametrize("begins", [0, 1400, -5000])
+@pytest.mark.parametrize("begins", [0, 1400, -5000, 12_400])
 def test_joined_parts_follow_each_other(begins: int, joins: bool) -> None:
     """Stamps that begin anew go on where the part before them ended, as often as they do.
 

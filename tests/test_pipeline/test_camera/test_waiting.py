@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.camera.source import SourceSettings
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.camera.waiting import Waiting, no_key_picture
 
 SOURCE = SourceSettings("rtsp://camera/door", stall_seconds=5.0, key_picture_seconds=60.0)
