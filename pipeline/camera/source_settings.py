@@ -18,7 +18,7 @@ class SourceSettings:
     url: str = field(repr=False)
     """rtsp://..., the path of a file, or /dev/videoN. Not in the repr: it may hold a password."""
     transport: Literal["tcp", "udp"] = "tcp"
-    open_seconds: float = 5.0
+    open_seconds: float = 15.0
     stall_seconds: float = 5.0
     short_side: int = 256
     """Sampled pictures are scaled down to this many pixels on the shorter side, never up."""

@@ -63,8 +63,9 @@ def _camera(settings: Settings, camera: str, transport: Literal["tcp", "udp"] | 
     """The camera of this id, or one made from a url. Raises ConfigurationError."""
     found = settings.cameras.get(camera)
     if found is None:
+        url = f"./{camera}" if Path(camera).is_file() and not Path(camera).is_absolute() else camera
         try:
-            found = CameraSettings.model_validate({"url": camera})
+            found = CameraSettings.model_validate({"url": url})
         except ValueError as error:  # the text of the error would show the url
             reason = str(error).split("Value error, ")[-1].split(" [type=")[0]
             raise ConfigurationError(f"cannot check this camera: {reason}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,8 +21,14 @@ class Faults:
     """Send nothing. Afterwards everything that is due goes out at once, as after a stall of the network."""
     status: int | None = None
     """Answer every request but OPTIONS with this status."""
+    status_of: str | None = None
+    """The only request that `status` answers; None for all."""
+    slow: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that a request takes, by its name."""
     silent: bool = False
     """Accept connections and never answer."""
+    locked_after: int | None = None
+    """After so many wrong logins every request is answered with 401, whatever login it brings."""
     reports: bool = True
     """Send RTCP sender reports."""
     report_delay: float = 0.0
@@ -99,6 +105,8 @@ class Mount:
         self.then = then
         self.login = login
         self.faults = Faults()
+        self.wrong_logins = 0
+        """How many requests brought a login that was wrong."""
         self.random = random.Random(seed)
         self._first = random.Random().randrange(WRAP) if first_timestamp is None else first_timestamp
         self._lock = threading.Lock()
