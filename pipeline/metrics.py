@@ -32,7 +32,7 @@ DROPS = (
     "undecodable",
 )
 """Why a frame was not analysed. The first five are the verdicts of `pipeline.analysis.sessions`. `queue`: the broker
-did not take it in time. `hole`: it expired before it was read. `undecodable`: nobody can decode the batch it is in."""
+did not take it in time. `hole`: it expired before it was read. `undecodable`: nobody can decode it, or its batch."""
 OUTCOMES = ("committed", "aborted", "fenced")
 SWAPS = ("taken", "refused")
 CONDITIONS = ("online", "offline", "stalled")
@@ -148,7 +148,10 @@ class WorkerMetrics(_Stages):
         self._refused = Gauge(
             "actionwire_bundle_refused", "1 while the bundle that is current cannot be used.", registry=registry
         )
-        self._labels = Gauge("actionwire_labels", "Labels in force.", registry=registry)
+        self._labels = Gauge("actionwire_labels", "Labels watched for.", registry=registry)
+        self._labels_refused = Gauge(
+            "actionwire_labels_refused", "Labels in force that cannot be watched for.", registry=registry
+        )
         self._engine = Info("actionwire_engine", "The engine in use.", registry=registry)
         self._swaps = _counter(registry, "actionwire_swaps", "Bundles that became current.", "outcome", SWAPS)
         self._camera_frames = Counter(
@@ -206,9 +209,10 @@ class WorkerMetrics(_Stages):
         """Call `check` at every scrape; it returns None while the worker is alive."""
         self._alive.set_function(lambda: float(check() is None))
 
-    def labels(self, count: int) -> None:
-        """This many labels are in force now."""
-        self._labels.set(count)
+    def labels(self, watched: int, refused: int = 0) -> None:
+        """So many labels are watched for now; `refused` more are in force and cannot be."""
+        self._labels.set(watched)
+        self._labels_refused.set(refused)
 
     def engine(self, labels: EngineLabels) -> None:
         """This engine is in use from now on."""

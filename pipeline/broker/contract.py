@@ -73,8 +73,9 @@ class Polled:
     skipped: for each partition that could not be read on, the offset that was due and the offset where reading resumes.
     It is larger where retention deleted records before they were read, smaller where the log lost its end.
 
-    undecodable: for each partition with batches that nobody can decode, how many offsets were passed over for that, and
-    the one behind the last of them. Records may lie before, between and behind.
+    undecodable: for each partition with a batch or a record that nobody can decode, as one with a header name that is
+    no text, how many offsets were passed over for that, and the one behind the last of them. Records may lie before,
+    between and behind.
     """
 
     records: Mapping[Partition, Sequence[Record]]

@@ -30,9 +30,9 @@ def ingest(
     """
     from pipeline import logs
     from pipeline.broker import connect
+    from pipeline.config.settings_file import FileWatch
     from pipeline.health import HealthServer, checks
     from pipeline.ingest.service import Ingest, run_ingest
-    from pipeline.ingest.settings_file import FileWatch
     from pipeline.ingest.shard import Shard
     from pipeline.metrics import IngestMetrics, new_registry
 

@@ -24,6 +24,7 @@ from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, TransientError
 from pipeline.records.cameras import FRESH_PERIODS, STOPPED, decode_status
+from pipeline.records.fields import LATEST_SESSION, MAX_CAMERA_ID
 from pipeline.records.wire import Partition, Record, iso, plain
 
 SECONDS = 10.0
@@ -51,8 +52,9 @@ def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
     """
     topics = settings.topics
     fresh_since_ms = now_ns // _MILLISECOND - round(settings.ingest.status_seconds * FRESH_PERIODS * 1000)
-    lag = _lag(broker, settings.worker.group, topics.name("frames"))
     partitions_of(broker, topics.name("control"), SECONDS)
+    sets = control_topic.read(broker, topics.name("control"), SECONDS)
+    lag = _lag(broker, settings.worker.group, topics.name("frames"))
     return {
         "cameras": _cameras(broker, topics.name("cameras"), fresh_since_ms),
         "lag": {
@@ -60,7 +62,7 @@ def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
             "records": sum(lag.values()),
             "partitions": {str(partition.number): count for partition, count in sorted(lag.items()) if count},
         },
-        "labels": labels.listing(control_topic.read(broker, topics.name("control"), SECONDS)),
+        "labels": labels.listing(sets, labels.refused(settings, sets)),
         "bundle": bundle(settings.worker.bundle),
     }
 
@@ -92,6 +94,9 @@ def print_status(found: Mapping[str, Any], now_ns: int, console: Console) -> Non
     console.print(f"lag: {lag['records']} records of group {lag['group']}, on {len(lag['partitions'])} partitions")
     texts = ", ".join(label["text"] for label in found["labels"]["labels"]) or "none"
     console.print(f"labels (set {found['labels']['version']}): {texts}")
+    for label in found["labels"]["labels"]:
+        if "refused" in label:
+            console.print(f"NOT watched for: {label['text']}: {label['refused']}")
     console.print(_bundle_line(found["bundle"]))
 
 
@@ -113,12 +118,12 @@ def _cameras(broker: Broker, topic: str, fresh_since_ms: int) -> list[dict[str, 
 
 
 def _camera(record: Record, fresh_since_ms: int) -> dict[str, Any]:
-    heard_ms = record.timestamp_ms
+    heard_ms = min(max(record.timestamp_ms, 0), LATEST_SESSION - 1)  # a stranger's record says when it was sent
     try:
-        found = {**plain(decode_status(record.value)), "heard_ms": heard_ms}
+        found = {**plain(decode_status(record.key, record.value)), "heard_ms": heard_ms}
     except BadRecordError as error:
         name = (record.key or b"").decode(errors="replace")
-        return {"camera": name, "condition": "unknown", "heard_ms": heard_ms, "last_error": str(error)}
+        return {"camera": name[:MAX_CAMERA_ID], "condition": "unknown", "heard_ms": heard_ms, "last_error": str(error)}
     if (
         heard_ms < fresh_since_ms and found["last_error"] != STOPPED
     ):  # a publisher that stopped on purpose sends no more: its cameras are offline

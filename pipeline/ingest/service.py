@@ -29,6 +29,7 @@ from pipeline.ingest.other_publishers import OtherPublishers
 from pipeline.ingest.outbox import Outbox
 from pipeline.ingest.shard import Shard
 from pipeline.ingest.status import farewell, is_due, status_of
+from pipeline.labels.in_settings import LabelsInSettings
 from pipeline.metrics import IngestMetrics, new_registry
 from pipeline.records.cameras import FRESH_PERIODS, encode_status
 from pipeline.records.frames import Departure, EndMarker, FrameRecord, encode_stream_record
@@ -258,7 +259,15 @@ class Ingest:
         """Publish the status of a camera when it is due, and bring its metrics up to date."""
         condition = feed.camera.condition()
         period = self._settings.ingest.status_seconds
-        status = status_of(feed.name, condition, publisher=self.publisher, dropped=feed.dropped, conflict=conflict)
+        named = self._settings.cameras.get(feed.name)  # an edited priority starts no camera anew
+        status = status_of(
+            feed.name,
+            condition,
+            publisher=self.publisher,
+            dropped=feed.dropped,
+            conflict=conflict,
+            priority=0 if named is None else named.priority,
+        )
         if is_due(feed.last_status, status, time.monotonic() - feed.last_status_at, period):
             if conflict and not (feed.last_status and feed.last_status.conflict):
                 log.warning("another process publishes this camera too", camera=feed.name, publisher=conflict)
@@ -290,18 +299,28 @@ def run_ingest(
     reload: Callable[[], Settings | None] | None = None,
     started: Callable[[Ingest], None] | None = None,
 ) -> None:
-    """Publish the cameras until `stop` is set.
+    """Publish the cameras until `stop` is set, and keep the labels of the settings in force.
 
     reload: returns new settings when there are some (see `settings_file.FileWatch`). started: called with the running
     ingest. Raises ConfigurationError, AuthenticationError, BrokerUnavailable at the start. Later, a broker that is away
     costs frames only, and they are counted.
     """
     broker.check(10.0)
-    ingest = Ingest(settings, broker, shard=shard, metrics=metrics, reload=reload)
+    labels = LabelsInSettings(broker, settings, warn=True)
+
+    def changed() -> Settings | None:
+        found = reload() if reload else None
+        if found is not None:
+            labels.edited(found)
+        return found
+
+    labels.start()
+    ingest = Ingest(settings, broker, shard=shard, metrics=metrics, reload=changed)
     try:
         if started:
             started(ingest)
         while not stop.is_set():
             ingest.step()
     finally:
+        labels.close()
         ingest.close()

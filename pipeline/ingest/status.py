@@ -9,7 +9,9 @@ from pipeline.camera.condition import Condition
 from pipeline.records.cameras import STOPPED, CameraStatus
 
 
-def status_of(camera: str, condition: Condition, *, publisher: str, dropped: int, conflict: str | None) -> CameraStatus:
+def status_of(
+    camera: str, condition: Condition, *, publisher: str, dropped: int, conflict: str | None, priority: int = 0
+) -> CameraStatus:
     """The status that a camera's condition makes."""
     offset = condition.clock_offset_seconds
     return CameraStatus(
@@ -27,6 +29,7 @@ def status_of(camera: str, condition: Condition, *, publisher: str, dropped: int
         publisher=publisher,
         conflict=conflict,
         last_error=condition.last_error,
+        priority=priority,
     )
 
 

@@ -53,8 +53,8 @@ class Progress:
             self._of, self._dropped, self._live = tally, Counter(), 0.0
         self._metrics.batch(outcome.frames, outcome.windows)
         self._metrics.covered(tally.live_seconds - self._live, outcome.seconds)
-        if outcome.newest_ns:
-            self._metrics.lag((self._now_ns() - min(outcome.newest_ns.values())) / SECOND)
+        if outcome.captured_ns:
+            self._metrics.lag(_lag(outcome.captured_ns, self._now_ns()))
         for reason, count in (tally.dropped - self._dropped).items():
             self._metrics.dropped(reason, count)
         self._dropped, self._live = Counter(tally.dropped), tally.live_seconds
@@ -70,6 +70,18 @@ class Progress:
         for _ in range(dead):
             self._metrics.dead_letter()
             self._metrics.dropped("bad_record")
+
+
+def _lag(captured_ns: Sequence[tuple[Partition, int]], now_ns: int) -> float:
+    """Age in seconds of the newest frame of the partition that is furthest behind.
+
+    A camera whose clock runs ahead must not hide that the others of its partition are late: its frames count only where
+    there are no others, and then as new.
+    """
+    newest: dict[Partition, int] = {}
+    for partition, at in captured_ns:
+        newest[partition] = max(newest.get(partition, at if at <= now_ns else 0), at if at <= now_ns else 0)
+    return max((now_ns - at) / SECOND if at else 0.0 for at in newest.values())
 
 
 class InferenceThread:
@@ -183,8 +195,7 @@ class InferenceThread:
         self._committer.pending.fired += self._committer.analyser.shed(self._left_out())
 
     def _left_out(self) -> frozenset[str]:
-        known = self._context.settings.cameras
-        return left_out({one: known[one].priority if one in known else 0 for one in self._present()}, self._shed)
+        return left_out({one: self._context.priorities.of(one) for one in self._present()}, self._shed)
 
     def _present(self) -> set[str]:
         """Cameras whose session goes on."""

@@ -5,28 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.data.batches import ClipBatches
-from trainer.data.cache import open_clips
-from trainer.data.manifest import with_labels
-from trainer.errors import RecipeError
+from trainer.data.decoded import Size
+from trainer.data.opening import open_clips
+from trainer.data.recipe_clips import clips_of, with_labels
 from trainer.evaluation.protocols import labelled_report
 from trainer.models.text.texts import texts_of
-from trainer.progress import Report, counted
+from trainer.progress import Report
 from trainer.recipe import Recipe
 from trainer.training.source import Opened, Source, rounded
 from trainer.training.tasks import ClipTask
 
 
 def _open(recipe: Recipe, cache: Path, report: Report, training: bool) -> Opened:
-    data, labels = recipe.data, recipe.model.labels
-    if data.clips is None:
-        raise RecipeError(f"recipe {recipe.name!r} names no list of clips; set data.clips")
+    data, model = recipe.data, recipe.model
+    size = Size(data.rate, data.height, data.width)
     clips = open_clips(
-        data.clips, labels, cache, data.rate, data.height, data.width,
-        counted(report, "decode clips"),
+        clips_of(recipe), model.labels, cache, size, report,
+        window=model.frames, implied=data.between, max_skipped=data.max_skipped,
     )  # fmt: skip
     return Opened(
         batches=lambda tokenizer: ClipBatches(recipe, clips, tokenizer).batch,
-        validate=lambda model: rounded(labelled_report(model, clips, labels, data.sampling)),
+        validate=lambda model: rounded(
+            labelled_report(model, clips, recipe.model.labels, data.sampling)
+            | clips.figures(recipe.model.frames, data.sampling)
+        ),
     )
 
 

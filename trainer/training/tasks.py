@@ -43,7 +43,8 @@ class ClipTask(Task):
         else:
             embeddings = self.model.embed_windows(items)[0]
         logits = scaled_cosines(self.model.scale, embeddings, texts)
-        rows, columns = multi_positive_kl(logits, labels[:, None] == labels, leak=self.weights.leak)
+        matches = torch.from_numpy(batch.matches).to(device, non_blocking=True)
+        rows, columns = multi_positive_kl(logits, matches, leak=self.weights.leak)
         right = labels[logits.argmax(dim=-1)] == labels
         losses = {"contrast": self.weights.contrast * 0.5 * (rows + columns)}
         return losses, {"accuracy": right.float().mean(), "scale": self.model.scale.detach()}

@@ -105,7 +105,7 @@ class KafkaBroker:
 
     def reader(self, partitions: Sequence[Partition], seconds: float = READ_SECONDS) -> consumer.KafkaReader:
         """See the contract."""
-        made = self._open(KafkaConsumer, "reader", **consumer.COMMON)
+        made = self._open(KafkaConsumer, "reader", **consumer.READER)
         try:
             return self._keep(consumer.KafkaReader(made, partitions, seconds))
         except BaseException:

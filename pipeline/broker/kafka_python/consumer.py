@@ -37,6 +37,10 @@ COMMON: dict[str, Any] = {
     "metrics_enabled": False,
 }
 
+READER: dict[str, Any] = COMMON | {"fetch_max_wait_ms": 25}
+"""Options of a reader. A broker answers the requests of a connection in order: the end of a topic is told only when the
+fetch before is answered, and a worker that meets a marker of an unknown label set waits for that end."""
+
 log = structlog.get_logger(__name__)
 
 Found = TypeVar("Found")

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from pipeline.analysis.ticks import tick_ns
-from pipeline.broker import connect
+from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker, Delivered, Producer, Reader
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
@@ -92,7 +92,7 @@ class Run:
             if isinstance(found, FrameRecord):
                 self.frames.append(found)
         for record in self._statuses.read(0.0):
-            self.statuses.append(None if record.value is None else decode_status(record.value))
+            self.statuses.append(None if record.value is None else decode_status(record.key, record.value))
 
     def until(self, condition: Callable[[], bool]) -> bool:
         """Let ingest run until a condition holds, up to a deadline."""
@@ -666,3 +666,53 @@ def test_ingest_runs_until_it_is_stopped(server: RtspServer, card: Media) -> Non
     assert not thread.is_alive()
     assert started[0].cameras == ["door"]
     assert not [one for one in threading.enumerate() if one.name == "camera-door"]
+
+
+def test_labels_of_the_settings_are_in_force_and_follow_edits(card: Media, tmp_path: Path) -> None:
+    """Ingest applies them when it starts and when the file is edited; cameras go on meanwhile.
+
+    file       falls           falls, runs    (no section)    []
+    in force   falls           falls, runs    falls, runs     -
+    """
+    settings = settings_for({})
+    broker, stop, edits = InProcessBroker(), threading.Event(), list[Settings]()
+    apply_topics(broker, settings)
+
+    def with_labels(**labels: Any) -> Settings:
+        return Settings.model_validate({**settings.model_dump(exclude_unset=True), **labels})
+
+    def until(texts: list[str]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while [label.text for label in control_topic.read(broker, "test.control", 5).config] != texts:
+            assert time.monotonic() < deadline, texts
+            time.sleep(0.02)
+
+    def body() -> None:
+        first = with_labels(labels=["a person falls down"])
+        run_ingest(first, broker, stop=stop, reload=lambda: edits.pop(0) if edits else None)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    until(["a person falls down"])
+    edits.append(with_labels(labels=["a person falls down", "a person runs"]))
+    until(["a person falls down", "a person runs"])
+    edits += [with_labels(), with_labels(labels=[])]
+    until([])
+    stop.set()
+    thread.join()
+    broker.close()
+
+
+def test_an_edited_priority_reaches_the_status_and_starts_no_camera_anew(card: Media, server: RtspServer) -> None:
+    """Workers read it there; the camera's session goes on."""
+    server.add("door", card)
+    settings = settings_for({"door": (url := server.url("door"))})
+    edits: list[Settings] = []
+    with running(settings, reload=lambda: edits.pop(0) if edits else None) as run:
+        assert run.until(lambda: bool((found := run.status("door")) and found.session and found.priority == 0))
+        session = run.status("door").session  # type: ignore[union-attr]
+        cameras = {"door": {"url": url, "priority": 9}}
+        edits.append(Settings.model_validate({**settings.model_dump(exclude_unset=True), "cameras": cameras}))
+
+        assert run.until(lambda: bool((found := run.status("door")) and found.priority == 9))
+        assert run.status("door").session == session  # type: ignore[union-attr]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from pipeline.worker import fail_points, inference_thread, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
 from pipeline.worker.inference_thread import InferenceThread, Progress
+from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, SwapRequest
 from pipeline.worker.poll_thread import PollThread
 
@@ -65,8 +65,8 @@ LONG = sum(count for _, count in SCENES)
 def equipment(size: int) -> Equipment:
     """An engine of an input size, and a `prepare` that fits."""
     labels = ColourLabels.of(-1, ["red"])
-    history = SimpleNamespace(newest=SimpleNamespace(version=-1))
-    label_views: Any = type("LabelViews", (), {"history": history, "__call__": lambda self, version: labels})()
+    label_views = LabelViews(lambda _: labels, LabelHistory(complete=True))
+    label_views(EMPTY)
 
     def prepare(jpeg: bytes) -> Images:
         return np.full((size, size, 3), COLOURS[jpeg.decode()], np.uint8)
@@ -405,6 +405,12 @@ def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) 
     worker.poll()
     worker.inference._shed = 0.5
     assert worker.inference._left_out() == {"door"}
+    others = worker.inference._present() - {"door"}
+    for camera in others:  # as ingest says, since the settings of this worker name no cameras
+        worker.inference._context.priorities.published(camera, -1)
+    assert worker.inference._left_out() == others
+    for camera in others:
+        worker.inference._context.priorities.published(camera, None)
 
     marker = encode_stream_record(EndMarker("door", 1, LONG - 1, "lost"))
     worker.broker.producer().send(FRAMES, Message(marker.key, marker.value, marker.headers, 0))
@@ -428,14 +434,21 @@ def test_the_series_of_a_camera_that_is_gone_are_freed(halves: Callable[[], Halv
 
 @pytest.mark.parametrize(
     ("ages", "lag"),
-    [({0: 0.1, 1: 900.0}, 900.0), ({0: 0.1}, 0.1)],
+    [
+        ([(0, 0.1), (1, 900.0)], 900.0),
+        ([(0, 0.1)], 0.1),
+        ([(0, 9.0), (0, 0.1), (0, 5.0)], 0.1),
+        ([(0, -2.8e9), (0, 900.0)], 900.0),
+        ([(0, -2.8e9), (1, 3.0)], 3.0),
+        ([(0, -0.5)], 0.0),
+    ],
 )
-def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: Mapping[int, float], lag: float) -> None:
-    """Fresh frames of the others must not hide a partition that is a quarter of an hour late."""
+def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: list[tuple[int, float]], lag: float) -> None:
+    """Neither fresh frames of the others nor a camera whose clock runs ahead hide a partition that is late."""
     registry = CollectorRegistry()
     progress = Progress(WorkerMetrics(registry), lambda: 1000 * SECOND)
-    newest = {Partition("frames", number): round((1000 - age) * SECOND) for number, age in ages.items()}
+    captured = [(Partition("frames", number), round((1000 - age) * SECOND)) for number, age in ages]
 
-    progress.batch(Outcome(newest_ns=newest), Tally())
+    progress.batch(Outcome(captured_ns=captured), Tally())
 
     assert registry.get_sample_value("actionwire_lag_seconds") == pytest.approx(lag)

@@ -23,10 +23,11 @@ from pipeline.errors import BrokerTimeout, BrokerUnavailable
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.frames import EndMarker, FrameRecord, encode_stream_record
 from pipeline.records.wire import Message, Partition
-from pipeline.testing import ManualClock
+from pipeline.testing import ColourLabels, ManualClock
 from pipeline.worker import assignment, fail_points, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.lost_cameras import Suspicion
 from pipeline.worker.poll_thread import PROBE_SECONDS, RETRY_SECONDS, PollThread
 from pipeline.worker.positions import encode_position
@@ -49,8 +50,8 @@ class Poller:
         self.bounds = self.consumer.bounds
         self.unreadable = False
         self._pool = ThreadPoolExecutor(1)
-        history = SimpleNamespace(newest=SimpleNamespace(version=-1))
-        label_views: Any = type("LabelViews", (), {"history": history, "__call__": lambda self, version: None})()
+        label_views = LabelViews(lambda labels: ColourLabels.of(labels.version, []), LabelHistory(complete=True))
+        label_views(EMPTY)
         equipment: Any = SimpleNamespace(prepare=lambda jpeg: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
         self._thread = PollThread(
             WorkerContext(SETTINGS, self.broker, self.metrics, "a", self.clock.monotonic),
@@ -306,6 +307,21 @@ def test_a_partition_whose_state_never_comes_holds_nobody_up(poller: Poller, mon
         poller.broker.producer().send("test.state", Message(b"door", None, partition=3))
     poller.turn(4 * RETRY_SECONDS)
     assert poller.gauge("assigned_partitions") == 4
+
+
+def test_what_cannot_be_decoded_is_no_hole(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing expired, so no longer retention would help: it is counted as what it is; the consumer has logged it."""
+    strange, poll = Partition(FRAMES, 2), poller.consumer.poll
+    monkeypatch.setattr(poller.consumer, "poll", lambda *wait: replace(poll(*wait), undecodable={strange: (2, 22)}))
+    with structlog.testing.capture_logs() as logs:
+        poller.turn()
+    assert not [one for one in logs if one["log_level"] == "error"]
+    counted = {reason: _dropped(poller, reason) for reason in ("hole", "undecodable")}
+    assert counted == {"hole": 0, "undecodable": 2} and strange in poller.epochs.owned()
+
+
+def _dropped(poller: Poller, reason: str) -> float | None:
+    return poller.registry.get_sample_value("actionwire_dropped_total", {"reason": reason})
 
 
 def test_a_log_that_lost_its_end_is_no_hole(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
