@@ -89,7 +89,7 @@ def test_basic_login() -> None:
     assert not authorised(login, Request("PLAY", URL, {"authorization": right[:-2]}), "n")
     assert not authorised(login, Request("PLAY", URL, {}), "n")
     assert challenge(login, "n") == ['Basic realm="actionwire"']
-    assert challenge(Login("ann", "s3cret"), "n") == 'Digest realm="actionwire", nonce="n"'
+    assert challenge(Login("ann", "s3cret"), "n") == ['Digest realm="actionwire", nonce="n"']
 
 
 def test_a_login_does_not_show_itself() -> None:
