@@ -21,7 +21,8 @@ from pipeline.records.labels import THRESHOLDS, Label
 from pipeline.records.wire import Partition, Record
 
 if TYPE_CHECKING:
-    from pipeline.camera.source import Picture, SourceSettings
+    from pipeline.camera.picture import Picture
+    from pipeline.camera.source_settings import SourceSettings
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "red": (255, 0, 0),

@@ -11,7 +11,7 @@ from pipeline.camera.backoff import Backoff
 from pipeline.camera.condition import Condition
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import SourceSettings
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.settings import Settings
 from pipeline.metrics import IngestMetrics
@@ -70,6 +70,7 @@ class Feed:
                 ingest.open_seconds,
                 ingest.stall_seconds,
                 ingest.short_side,
+                ingest.key_picture_seconds,
             ),
             rate=settings.rate,
             deliver=self._compress,

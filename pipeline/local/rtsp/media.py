@@ -20,7 +20,7 @@ from pipeline.local.rtsp.rtp import CLOCK
 
 _START_CODE = re.compile(b"\x00\x00\x00?\x01")
 _SPS, _PPS, _DELIMITER = 7, 8, 9
-_LONGEST_GOP = 4 * CLOCK
+_LONGEST_GOP = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,20 @@ class Media:
     pps: bytes = field(repr=False)
 
 
-def load_media(file: Path) -> Media:
+def load_media(file: Path, *, longest_gop: float = _LONGEST_GOP) -> Media:
     """Read a video file. H.264 is taken as it is; anything else is encoded to H.264 once.
 
-    So is H.264 with more than four seconds from one key picture to the next. Whoever joins a camera waits for the next
-    key picture, and cameras send one every second or two.
+    So is H.264 with more than `longest_gop` seconds from one key picture to the next. Whoever joins a camera waits for
+    the next key picture, and cameras send one every second or two.
     Raises ConfigurationError when the file cannot be read or holds no video.
     """
     try:
-        with av.open(str(file)) as container:
+        with av.open(f"file:{file}") as container:
             if not container.streams.video:
                 raise ConfigurationError(f"{file} holds no video; name a file with a video track")
             pictures = _copied(container)
-        if pictures is None or _longest_gop(pictures) > _LONGEST_GOP:
-            with av.open(str(file)) as container, av.open(_encoded(container), "r") as encoded:
+        if pictures is None or _longest_gop(pictures) > longest_gop * CLOCK:
+            with av.open(f"file:{file}") as container, av.open(_encoded(container), "r") as encoded:
                 pictures = _copied(encoded)
     except (av.error.FFmpegError, OSError) as error:
         raise ConfigurationError(f"cannot play {file}: {error.strerror or error}; try another file") from error
