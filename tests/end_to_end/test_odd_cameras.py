@@ -25,12 +25,12 @@ from pipeline.broker.topics import apply_topics
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
 from pipeline.local.broker_node import BrokerNode
-from pipeline.local.mjpeg import mjpeg_camera
 from pipeline.local.ports import free_port
 from pipeline.local.rtsp import RtspServer, load_media
 from pipeline.local.test_card import draw, write_test_card
 from pipeline.records.frames import FrameRecord, decode_stream_record
 from pipeline.records.jpeg import encode_jpeg
+from pipeline.testing import mjpeg_camera
 
 pytestmark = pytest.mark.kafka
 

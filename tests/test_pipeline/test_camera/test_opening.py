@@ -10,11 +10,10 @@ from pipeline.camera.check import check
 from pipeline.camera.source import open_source
 from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import CameraRefused
-from pipeline.local.mjpeg import mjpeg_camera
 from pipeline.local.rtsp import Login, Media, RtspServer
 from pipeline.local.test_card import draw, number_of, write_test_card
 from pipeline.records.jpeg import encode_jpeg
-from pipeline.testing import first_pictures
+from pipeline.testing import first_pictures, mjpeg_camera
 
 
 @pytest.mark.parametrize(
