@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from engines.bundle.manifest import Input
 from engines.preprocess import prepare
@@ -27,26 +28,36 @@ class Clips:
     bounds: tuple[tuple[int, int], ...]
     labels: tuple[int, ...]
     splits: tuple[str, ...]
+    names: tuple[str, ...]
+    """File and part of each clip, in words."""
 
     def of(self, split: str) -> list[int]:
         """Indices of the clips of a split."""
         return [number for number, name in enumerate(self.splits) if name == split]
 
+    def pictures(self, clip: int) -> Pictures:
+        """All frames of a clip, in their order."""
+        first, length = self.bounds[clip]
+        return self.frames[first : first + length]
+
+    def indices(
+        self, clip: int, count: int, sampling: str = "segments", rng: np.random.Generator | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Which `count` frames of a clip are taken, one per segment or consecutive; with `rng` by the training rule."""
+        length = self.bounds[clip][1]
+        if sampling == "window" and length >= count:
+            return window_start(length, count, rng) + np.arange(count)
+        return segment_indices(length, count, rng)
+
     def sample(
         self, clip: int, count: int, sampling: str = "segments", rng: np.random.Generator | None = None
     ) -> Pictures:
-        """`count` frames of a clip (a copy), one per segment or consecutive; with `rng` by the training rule."""
-        first, length = self.bounds[clip]
-        if sampling == "window" and length >= count:
-            at = first + window_start(length, count, rng)
-            return np.array(self.frames[at : at + count])
-        return np.array(self.frames[first + segment_indices(length, count, rng)])
+        """`count` frames of a clip (a copy), by `indices`."""
+        return np.array(self.frames[self.bounds[clip][0] + self.indices(clip, count, sampling, rng)])
 
 
-def open_clips(
-    source: Path, labels: Sequence[str], cache: Path, rate: int, height: int, width: int, progress: Count
-) -> Clips:
-    """The clips of a list, sampled at `rate` frames/s and scaled to height x width; decoded into `cache` once.
+def open_clips(source: Path, labels: Sequence[str], cache: Path, rate: int, form: Input, progress: Count) -> Clips:
+    """The clips of a list, sampled at `rate` frames/s and brought to a form; decoded into `cache` once.
 
     Raises RecipeError for a list or a video that cannot be read, and for a label that is not among `labels`.
     """
@@ -56,19 +67,29 @@ def open_clips(
             f"the list of clips {source} has the label {unknown[0]!r}, which this model was not trained on; take its "
             "clips out, or train anew"
         )
-    home = cache / f"clips-{list_hash(clips)}-{rate}-{width}x{height}"
+    shape = f"{form.width}x{form.height}-{form.resize}-{form.crop}"
+    home = cache / f"clips-{list_hash(clips)}-{rate}-{shape}"
     if not (home / "index.json").exists():
-        _decode(clips, home, rate, height, width, progress)
+        _decode(clips, home, rate, form, progress)
     bounds = tuple((int(first), int(count)) for first, count in json.loads((home / "index.json").read_text("utf-8")))
     total = max(first + count for first, count in bounds)
-    frames = np.memmap(home / "frames.rgb", np.uint8, "r", shape=(total, height, width, 3))
-    return Clips(frames, bounds, tuple(labels.index(clip.label) for clip in clips), tuple(clip.split for clip in clips))
+    frames = np.memmap(home / "frames.rgb", np.uint8, "r", shape=(total, form.height, form.width, 3))
+    return Clips(
+        frames,
+        bounds,
+        tuple(labels.index(clip.label) for clip in clips),
+        tuple(clip.split for clip in clips),
+        tuple(_name(clip) for clip in clips),
+    )
 
 
-def _decode(clips: Sequence[Clip], home: Path, rate: int, height: int, width: int, progress: Count) -> None:
+def _name(clip: Clip) -> str:
+    return clip.path if not clip.start and clip.end is None else f"{clip.path} [{clip.start:g}-{clip.until:g} s]"
+
+
+def _decode(clips: Sequence[Clip], home: Path, rate: int, form: Input, progress: Count) -> None:
+    # Frames are resized as the exported bundle will do it; the network normalises them.
     home.mkdir(parents=True, exist_ok=True)
-    # Frames are resized as the exported bundle will do it (`trainer.export.trained`); the network normalises them.
-    form = Input(height=height, width=width, resize="area", crop="squash", mean=(0, 0, 0), std=(1, 1, 1))
     files: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
         files.setdefault(clip.path, []).append(number)

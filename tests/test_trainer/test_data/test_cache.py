@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engines.bundle.manifest import Input
 from trainer.data import cache
 from trainer.data.cache import open_clips
 from trainer.data.decode import read_clip
 from trainer.errors import RecipeError
 from trainer.scenes.picture.encode import encode_mp4
+
+FORM = Input(height=32, width=32, resize="area", crop="squash", mean=(0, 0, 0), std=(1, 1, 1))
 
 
 def test_clips_are_decoded_once_and_sampled_both_ways(listed: Path) -> None:
@@ -25,8 +28,7 @@ def test_clips_are_decoded_once_and_sampled_both_ways(listed: Path) -> None:
             ("gets brighter", "gets darker"),
             listed / "cache",
             10,
-            32,
-            32,
+            FORM,
             lambda done, of: told.append(done),
         )
 
@@ -64,7 +66,7 @@ def test_a_file_is_read_once_and_only_as_far_as_its_parts_go(listed: Path, monke
             yield seconds, picture
 
     monkeypatch.setattr(cache, "read_clip", counted)
-    clips = open_clips(listed / "labels.json", ("x", "y"), listed / "cache", 10, 32, 32, lambda done, of: None)
+    clips = open_clips(listed / "labels.json", ("x", "y"), listed / "cache", 10, FORM, lambda done, of: None)
     assert clips.bounds == ((0, 1), (1, 10), (6, 10), (16, 5)) and len(told) == 2 + 21
     assert clips.sample(2, 1).mean() == pytest.approx(clips.frames[11].mean())
 
@@ -74,7 +76,7 @@ def test_a_video_that_was_replaced_is_decoded_again(listed: Path) -> None:
 
     def opened() -> np.ndarray:
         names = ("gets brighter", "gets darker")
-        return open_clips(listed, names, listed / "cache", 10, 32, 32, lambda done, of: None).frames
+        return open_clips(listed, names, listed / "cache", 10, FORM, lambda done, of: None).frames
 
     before = np.array(opened())
     encode_mp4((np.full((64, 64, 3), 90, np.uint8) for _ in range(30)), listed / "up.mp4", 10, 100_000)
@@ -84,11 +86,11 @@ def test_a_video_that_was_replaced_is_decoded_again(listed: Path) -> None:
 def test_a_label_that_a_model_does_not_know_is_named(listed: Path) -> None:
     """A list that got a new label after training cannot be measured with that model."""
     with pytest.raises(RecipeError, match="'gets darker', which this model was not trained on"):
-        open_clips(listed, ("gets brighter",), listed / "cache", 10, 32, 32, lambda done, of: None)
+        open_clips(listed, ("gets brighter",), listed / "cache", 10, FORM, lambda done, of: None)
 
 
 def test_what_is_no_video_is_named(listed: Path) -> None:
     """A text file in the list is an error about that file."""
     (listed / "up.mp4").write_text("not a video")
     with pytest.raises(RecipeError, match=r"up\.mp4 cannot be decoded"):
-        open_clips(listed, ("gets brighter", "gets darker"), listed / "cache", 10, 32, 32, lambda done, of: None)
+        open_clips(listed, ("gets brighter", "gets darker"), listed / "cache", 10, FORM, lambda done, of: None)
