@@ -13,6 +13,7 @@ A command imports slow modules when it runs, so that `--help` answers at once.
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import sys
 from typing import Annotated
 
@@ -81,6 +82,9 @@ def main() -> None:
     """Run the command line; errors become one line on stderr and an exit code."""
     # Whatever is logged before a command has read its settings must not end up in its output.
     logs.configure()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows few characters must not end a command
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (ActionwireError, EngineError) as error:

@@ -5,7 +5,7 @@
     |   |-- BrokerUnavailable (ConnectionError)
     |   |-- BrokerTimeout (TimeoutError)
     |   |-- CameraUnavailable (ConnectionError)
-    |   `-- TransactionAborted             nothing of the transaction is visible: restore, rewind, go on
+    |   `-- TransactionAborted             nothing of the transaction is visible, or all: restore, rewind, go on
     |-- FencedError                        another member has taken this worker's place: end the process
     |-- BadRecordError (ValueError)        one record is wrong: dead-letter it and go on
     |-- MessageTooLarge (ValueError)       refused before it was sent
@@ -55,7 +55,10 @@ class CameraUnavailable(TransientError, ConnectionError):
 
 
 class TransactionAborted(TransientError):
-    """A transaction did not commit. Nothing of it is visible; restore the state, rewind and go on."""
+    """A transaction failed, or its commit is in doubt: nothing of it is visible, or all of it.
+
+    Only the committed positions say which: restore the state from there, rewind and go on.
+    """
 
 
 class FencedError(ActionwireError):

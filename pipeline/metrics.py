@@ -29,9 +29,10 @@ DROPS = (
     "bad_record",
     "shed",
     "hole",
+    "undecodable",
 )
 """Why a frame was not analysed. The first five are the verdicts of `pipeline.analysis.sessions`. `queue`: the broker
-did not take it in time. `hole`: it expired before it was read."""
+did not take it in time. `hole`: it expired before it was read. `undecodable`: nobody can decode it, or its batch."""
 OUTCOMES = ("committed", "aborted", "fenced")
 SWAPS = ("taken", "refused")
 CONDITIONS = ("online", "offline", "stalled")

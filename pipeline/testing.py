@@ -172,6 +172,10 @@ class ColourLabels:
     version: int
     labels: tuple[Label, ...]
     calibrated: Calibration
+    multiple: int = 1
+    """Ticks of the deployment for each tick of the bundle."""
+    stride: int = 1
+    """Bundle ticks from one window to the next."""
 
     @classmethod
     def of(cls, version: int, colours: Iterable[str], **defaults: float) -> ColourLabels:
@@ -197,5 +201,5 @@ class ColourLabels:
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds as given to `of`."""
-        resolved = resolve(self.labels, self.calibrated, {}, rate=rate)
+        resolved = resolve(self.labels, self.calibrated, {}, rate=rate, multiple=self.multiple, stride=self.stride)
         return for_camera(resolved, camera)

@@ -12,6 +12,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How large the run with hostile records is; a tenth of what is run by hand is enough for every day."""
+    parser.addoption("--hostile", type=int, default=1000, metavar="N", help="hostile records among 0.3 N valid frames")
+
+
 @pytest.fixture(scope="session")
 def broker_node() -> Iterator[BrokerNode]:
     """A running broker, shared by all tests: use topics and groups of your own, and never stop or pause it.

@@ -14,7 +14,10 @@ _SCENES = (
     "validate_on.clips", "validate_on.clip_seconds",
 )  # fmt: skip
 _SCENE_STAGES = ("texts", "balanced", "items")
-_CLIPS = ("data.sampling", "loss.background", "items.copies")
+_CLIPS = (
+    "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
+    "items.copies",
+)  # fmt: skip
 
 
 def without_effect(recipe: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 TrainerError
 |-- RecipeError (ValueError)      a recipe that cannot be read, or does not fit the model
+|-- VideoError (ValueError)       a video file that cannot be decoded
 |-- CheckpointError (ValueError)  a checkpoint that is damaged or belongs to another run
 |-- ParityError (RuntimeError)    the exported network does not compute what the trained one does
 |-- ExportError (ValueError)      a bundle that cannot be written there, or from that
@@ -13,6 +14,8 @@ TrainerError
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class TrainerError(Exception):
     """Root of all errors raised by `trainer`."""
@@ -20,6 +23,15 @@ class TrainerError(Exception):
 
 class RecipeError(TrainerError, ValueError):
     """A recipe that cannot be read, or does not fit the model."""
+
+
+class VideoError(TrainerError, ValueError):
+    """A video file that cannot be decoded: `path`, and the `reason` in a few words."""
+
+    def __init__(self, path: Path, reason: str):
+        super().__init__(f"{path} cannot be decoded: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 class CheckpointError(TrainerError, ValueError):

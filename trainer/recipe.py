@@ -37,7 +37,19 @@ class Data(Part):
     clips_hash: str = ""
     """Hash of the list and of its files' sizes. Training fills it in; a run resumes only with the same one."""
     sampling: Literal["segments", "window"] = "segments"
-    """How frames are taken from your clips: one of each equal segment, or consecutive ones as in serving."""
+    """How frames are taken from your clips: one of each equal segment, or consecutive ones as in serving.
+
+    A clip that is shorter than a window takes what its recording shows around it, or holds its last frame; it is never
+    stretched in time.
+    """
+    validate_share: float = Field(default=0.2, ge=0, le=0.5)
+    """Share of your clips that is kept apart by group to validate, where the list names no split; 0 for none."""
+    max_skipped: Fraction = 0.05
+    """Share of your clips that may be left out because they cannot be read; beyond it training does not begin."""
+    background: Fraction = 0.25
+    """Share of the clips of a batch that show background, where the list has any."""
+    between: bool = True
+    """Whether the time between the labelled parts of a recording counts as background."""
 
 
 class Augment(Part):

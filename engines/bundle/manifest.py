@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.canonical import canonical_json
 from engines.errors import BundleError, IncompatibleBundle
+from engines.strict_json import parse_json, short
 
 SCHEMA = 1
 DRAFT = "draft"
@@ -232,21 +233,32 @@ def parse(text: str | bytes, where: str) -> tuple[Manifest, dict[str, Any]]:
     Raises BundleError naming each wrong field, IncompatibleBundle for another schema version.
     """
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         raise BundleError(f"{where} is not JSON ({error}); export the bundle again") from error
     if not isinstance(data, dict):
         raise BundleError(f"{where} is not a JSON object; export the bundle again")
     if data.get("schema") != SCHEMA:
         found = data.get("schema")
-        raise IncompatibleBundle(f"{where} has schema {found!r}, this version reads {SCHEMA}; export the bundle again")
+        raise IncompatibleBundle(
+            f"{where} has schema {short(found)}, this version reads {SCHEMA}; export the bundle again"
+        )
     try:
         return Manifest.model_validate(data), data
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(step) for step in fault['loc']) or 'manifest'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise BundleError(f"{where} is not a valid manifest: {faults}") from error
+        faults = [f"{_place(fault['loc'])}: {fault['msg'][:_SHOWN]}" for fault in error.errors(include_input=False)]
+        more = f"; and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
+        raise BundleError(f"{where} is not a valid manifest: {'; '.join(faults[:_FAULTS])}{more}") from error
+
+
+_FAULTS = 5
+_SHOWN = 200
+"""How many faults of a manifest are named, and how much of each is shown."""
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    steps = (step if re.fullmatch(r"[\w.-]{1,60}", step, re.ASCII) else short(step) for step in map(str, location))
+    return ".".join(steps) or "manifest"
 
 
 def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) -> None:

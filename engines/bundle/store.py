@@ -21,6 +21,7 @@ from engines.bundle.files import Bundle, load
 from engines.bundle.manifest import MANIFEST_FILE
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle
 from engines.folders import data_directory
+from engines.strict_json import parse_json
 
 DEMO = "demo"
 """The name of the bundle that is shipped with the package."""
@@ -179,7 +180,7 @@ def _sync(path: Path) -> None:
 
 def _pointer(store: Path, name: str) -> _Pointer | None:
     try:
-        pointer = json.loads((store / name / _POINTER).read_bytes())
+        pointer = parse_json((store / name / _POINTER).read_bytes())
         return _Pointer(str(pointer["version"]), tuple(str(version) for version in pointer["history"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -42,8 +42,8 @@ class Outcome:
     """Windows scored."""
     seconds: float = 0.0
     """Stream time that the windows cover: each counts from the due tick before its own."""
-    newest_ns: dict[Partition, int] = field(default_factory=dict)
-    """Capture time of the newest frame of each partition."""
+    captured_ns: list[tuple[Partition, int]] = field(default_factory=list)
+    """Partition and capture time of every frame."""
     active: dict[Partition, set[str]] = field(default_factory=dict)
     """Cameras whose frames counted, shed cameras included."""
 
@@ -90,12 +90,12 @@ class Analyser:
         self.tally = Tally()
 
     def open(self, restored: Restored) -> list[Fired]:
-        """Begin with a partition where it was left; return the events that a fresh start ends as `lost`."""
+        """Begin with a partition where it was left; return the events that end as `lost` there."""
         info = self._engine.info
         model = ModelReference(info.bundle, info.name, info.version, info.space)
         analysis = PartitionAnalysis(restored, self.geometry, self._rewind_seconds, model, self.tally)
         self.partitions[restored.partition] = analysis
-        return analysis.end_leftovers(self._label_views(analysis.streams.labels)) if restored.fresh else []
+        return self._end_leftovers([analysis])
 
     def close(self, partition: Partition) -> None:
         """Forget everything about a partition."""
@@ -115,8 +115,7 @@ class Analyser:
         ]
         windows = [(one, window) for _, one in taken for window in one.windows]
         arrived = [(analysis.partition, one.step) for analysis, one in taken if isinstance(one.step, Arrived)]
-        # Sorted by capture time, so the newest of each partition comes last and stays.
-        outcome.newest_ns = dict(sorted((partition, step.capture_ns) for partition, step in arrived))
+        outcome.captured_ns = [(partition, step.capture_ns) for partition, step in arrived]
         behind = [slot.item for _, window in windows for slot in window.slots]
         outcome.frames = self._encode([*(step.frame for _, step in arrived if step.frame), *behind])
         outcome.windows = len(windows)
@@ -126,7 +125,8 @@ class Analyser:
                 outcome.active[analysis.partition], analysis.streams.active = analysis.streams.active, set()
         self._score(windows)
         with self._stage("decide"):
-            outcome.fired = [fired for analysis, one in taken for fired in analysis.decide(one)]
+            outcome.fired = self._end_leftovers(batched)  # before their cameras begin anew
+            outcome.fired += [fired for analysis, one in taken for fired in analysis.decide(one)]
             outcome.fired += self._shed_in(one for one in batched if one.streams.shed != self._shed)
         return outcome
 
@@ -142,6 +142,10 @@ class Analyser:
         """What a commit must say about those of the partitions that moved since their last snapshot."""
         found = ((one, self.partitions.get(one)) for one in partitions)
         return {one: taken for one, analysis in found if analysis is not None and (taken := analysis.snapshot())}
+
+    def _end_leftovers(self, partitions: Iterable[PartitionAnalysis]) -> list[Fired]:
+        due = [one for one in partitions if one.has_leftovers]
+        return [fired for one in due for fired in one.end_leftovers(self._label_views(one.streams.labels))]
 
     def _shed_in(self, partitions: Iterable[PartitionAnalysis]) -> list[Fired]:
         warm = [one for one in partitions if not one.streams.restored]

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.canonical import folded, spaced
+from engines.strict_json import short
 from pipeline.errors import ConfigurationError
 from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, label_from
 
 _LONGEST_ID = 64
-_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,7 @@ def make(fields: Mapping[str, Any]) -> Label:
     try:
         label = label_from(given)
     except ValueError as error:
-        raise ConfigurationError(f"label {text!r}: {error}") from None
-    if not _ID.fullmatch(label.id):
-        raise ConfigurationError(
-            f"label {text!r}: id {label.id!r} must be 1 to 64 of a-z, 0-9 and -, not starting with -"
-        )
-    if not label.cameras:
-        raise ConfigurationError(f"label {text!r}: 'cameras' is empty; name ids or globs, or leave it out for all")
+        raise ConfigurationError(f"label {short(text)}: {error}") from None
     if label.enter is not None and label.exit is not None and label.exit > label.enter:
         raise ConfigurationError(f"label {text!r}: exit {label.exit} is above enter {label.enter}; lower exit")
     return label

@@ -47,6 +47,9 @@ class Restored:
     committed: Committed
     """P, R, s and v, with P and R inside the log."""
     cameras: Mapping[str, CameraState] = field(default_factory=dict)
+    spoilt: Mapping[str, CameraState | None] = field(default_factory=dict)
+    """Cameras whose newest state cannot be read, and the newest before it that can. They begin anew; events found open
+    in that older one end as `lost`."""
     fresh: bool = False
     """Nothing was committed before. `committed` must be written before the first record, and events that are open in
     the state end as `lost`."""
@@ -143,20 +146,32 @@ class PartitionAnalysis:
         self.state_offset = at.state
         self._geometry = geometry
         self._model = model
+        stale = restored.cameras if restored.fresh else {}
+        self._leftovers: dict[str, CameraState | None] = {**stale, **restored.spoilt}
+        self._written = {} if restored.fresh else dict(restored.cameras)
         self._labels: dict[str, LabelStates] = {
-            name: machine.by_label(state.labels) for name, state in restored.cameras.items()
+            name: machine.by_label(state.labels) for name, state in self._written.items()
         }
-        self._written = dict(restored.cameras)
-        self._touched: set[str] = set(self._written) if restored.fresh else set()
+        self._touched: set[str] = set()
         self._moved = restored.fresh
 
+    @property
+    def has_leftovers(self) -> bool:
+        """True while cameras wait to be forgotten; what was rewound must be read first, so that R is right."""
+        return bool(self._leftovers) and not self.streams.restored
+
     def end_leftovers(self, label_view: LabelView) -> list[Fired]:
-        """End the events that a fresh start finds open, as `lost`, and forget their cameras."""
+        """End as `lost` what is open of cameras that nobody knows enough about, and forget these cameras."""
         fired: list[Fired] = []
-        for name, state in sorted(self._written.items()):
-            messages = self._finish(name, _stream(state), "lost", label_view)
-            fired += [Fired(self.partition, self.streams.position, message) for message in messages]
-        self._labels.clear()
+        for name, state in sorted(self._leftovers.items()):
+            if state is not None:
+                self._labels[name] = machine.by_label(state.labels)
+                messages = self._finish(name, _stream(state), "lost", label_view)
+                fired += [Fired(self.partition, self.streams.position, message) for message in messages]
+            self._labels.pop(name, None)
+            self._touched.add(name)
+        self._leftovers.clear()
+        self._moved = True
         return fired
 
     def take(

@@ -72,6 +72,10 @@ class Polled:
 
     skipped: for each partition that could not be read on, the offset that was due and the offset where reading resumes.
     It is larger where retention deleted records before they were read, smaller where the log lost its end.
+
+    undecodable: for each partition with a batch or a record that nobody can decode, as one with a header name that is
+    no text, how many offsets were passed over for that, and the one behind the last of them. Records may lie before,
+    between and behind.
     """
 
     records: Mapping[Partition, Sequence[Record]]
@@ -79,6 +83,7 @@ class Polled:
     revoked: frozenset[Partition]
     token: GroupToken | None
     skipped: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
+    undecodable: Mapping[Partition, tuple[int, int]] = field(default_factory=dict)
 
 
 class GroupConsumer(Protocol):
@@ -124,7 +129,10 @@ class Reader(Protocol):
     """Reads named partitions without a group, committed records only: state, control, events."""
 
     def read(self, seconds: float, max_records: int = 500) -> list[Record]:
-        """Wait up to `seconds` for records, in offset order within each partition; empty when none come."""
+        """Wait up to `seconds` for records, in offset order within each partition; empty when none come.
+
+        Batches that nobody can decode are passed over, and logged.
+        """
         ...
 
     def positions(self) -> dict[Partition, int]:
@@ -168,8 +176,10 @@ class Producer(Protocol):
 class Transactions(Protocol):
     """A transactional producer. One transaction at a time, on one thread.
 
-    Any error means that nothing of the transaction is visible. Call `abort`. If that raises, `close` this one, get a
-    new one from the broker, and go through the assignment again.
+    An error of `commit` means that nothing of the transaction is visible, or all of it: the committed positions say
+    which, once a new producer of the same id was made. An error of any other call means that nothing is visible, nor
+    will be. Call `abort`. If that raises, `close` this one, get a new one from the broker, and go through the
+    assignment again.
     """
 
     def begin(self) -> None:
@@ -189,7 +199,7 @@ class Transactions(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make everything visible at once. Raises TransactionAborted, FencedError."""
+        """Make everything visible at once. Raises TransactionAborted, FencedError, though it may have happened."""
         ...
 
     def abort(self) -> None:
@@ -209,7 +219,8 @@ class Broker(Protocol):
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
         """Create the missing topics and return their names; the settings of existing ones are brought in line.
 
-        Raises ConfigurationError when an existing topic has another partition count: that is never changed.
+        Raises ConfigurationError when an existing topic has another partition count or fewer replicas: neither is ever
+        changed. One that has more replicas keeps its own `min.insync.replicas`.
         """
         ...
 
@@ -219,6 +230,10 @@ class Broker(Protocol):
 
     def partition_counts(self, topics: Sequence[str], seconds: float) -> dict[str, int]:
         """Partition count of each topic that exists."""
+        ...
+
+    def describe_topics(self, topics: Sequence[str], seconds: float) -> dict[str, TopicSettings]:
+        """How each topic that exists is kept, with every setting that is in force, defaults of the cluster included."""
         ...
 
     def lag(self, group: str, topic: str, seconds: float) -> dict[Partition, int]:

@@ -12,6 +12,7 @@ from types import TracebackType
 
 import structlog
 
+from engines.strict_json import short
 from pipeline.analysis.label_set import LabelSets, apply
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import read_to_end
@@ -67,7 +68,15 @@ class ControlReader:
         try:
             content = decode_control(record.key, record.value)
         except BadRecordError as error:
-            log.warning("control record ignored", offset=record.offset, reason=error.reason, error=str(error))
+            log.warning(
+                "control record ignored",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                key=short(record.key),
+                reason=error.reason,
+                error=str(error),
+            )
             return
         self.sets = apply(self.sets, content, record.offset)
         if self._seen:

@@ -10,8 +10,6 @@ dead     delete    1 partition    records that could not be used; a week
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
@@ -22,6 +20,12 @@ _BATCH_OVERHEAD = 4096
 _CHANGE_SECONDS = 30.0
 _LOOK_UP_SECONDS = 10.0
 
+_KEPT_AS_WRITTEN = {
+    # The broker unpacks what others compress: every client can read it, and nothing small unpacks to a gigabyte.
+    # JPEGs do not shrink.
+    "compression.type": "uncompressed",
+    "unclean.leader.election.enable": "false",
+}
 _SMALL_SEGMENTS = {"segment.bytes": str(16 << 20), "segment.ms": str(_MINUTE_MS), "min.cleanable.dirty.ratio": "0.1"}
 """Kafka never compacts the segment that is being written, and a reader reads whatever is not compacted yet. Small
 segments keep that little."""
@@ -52,7 +56,7 @@ def topic_settings(settings: Settings) -> list[TopicSettings]:
     }
     week = {"cleanup.policy": "delete", "retention.ms": str(events_ms)}
     compacted = {"cleanup.policy": "compact", **_SMALL_SEGMENTS}
-    kept: list[tuple[str, int, Mapping[str, str]]] = [
+    kept: list[tuple[str, int, dict[str, str]]] = [
         (topics.name("frames"), topics.partitions, frames | largest),
         (topics.name("events"), topics.partitions, week | largest),
         (topics.name("state"), topics.partitions, compacted | largest),
@@ -60,7 +64,17 @@ def topic_settings(settings: Settings) -> list[TopicSettings]:
         (topics.name("control"), 1, compacted | largest | _LABEL_SETS_KEPT),
         (topics.name("dead"), 1, week | largest),
     ]
-    return [TopicSettings(name, partitions, rules, topics.replication) for name, partitions, rules in kept]
+    replication = {topics.name("frames"): topics.frames_replication or topics.replication}
+    return [
+        TopicSettings(name, partitions, rules | _protection(copies), copies)
+        for name, partitions, rules in kept
+        for copies in [replication.get(name, topics.replication)]
+    ]
+
+
+def _protection(replication: int) -> dict[str, str]:
+    """A record is acknowledged once the majority has it: so it outlives any broker of a minority."""
+    return {**_KEPT_AS_WRITTEN, "min.insync.replicas": str(replication // 2 + 1)}
 
 
 def apply_topics(broker: Broker, settings: Settings) -> list[str]:
@@ -90,3 +104,28 @@ def check_topics(broker: Broker, settings: Settings) -> None:
             f"partition counts differ: {found}; state partition i belongs to frames partition i, so they must be "
             "equal: use another topics.namespace and let `actionwire topics` create them"
         )
+
+
+def compare_topics(broker: Broker, settings: Settings) -> list[str]:
+    """What differs from `topic_settings` on the cluster, a line for each setting; missing topics are left out.
+
+    Somebody may have changed them by hand, or made the topics by other means.
+    """
+    wanted = topic_settings(settings)
+    found = broker.describe_topics([topic.name for topic in wanted], _LOOK_UP_SECONDS)
+    return [line for topic in wanted if topic.name in found for line in _differences(topic, found[topic.name])]
+
+
+def _differences(wanted: TopicSettings, found: TopicSettings) -> list[str]:
+    lines = []
+    if found.replication != wanted.replication:
+        lines.append(
+            f"{wanted.name} has a replication of {found.replication}, not {wanted.replication}: change it with "
+            "kafka-reassign-partitions.sh, or topics.replication (topics.frames_replication) to what it has"
+        )
+    lines += [
+        f"{wanted.name}: {name} is {found.settings.get(name, 'not known')}, not {value}"
+        for name, value in sorted(wanted.settings.items())
+        if found.settings.get(name) != value
+    ]
+    return lines

@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from engines.strict_json import parse_json
 from pipeline.commands.options import Json
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.records.events import ActionEvent, decode_event
-from pipeline.replay.evaluation import compare, read_truth, report
+from pipeline.replay.evaluation import Truth, compare, read_truth, report
 
 STDIN = Path("-")
 
@@ -45,10 +46,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare events with the truth: F1, precision, recall, false alarms, delays."""
-    comparison = compare(read_truth(_document(truth)), _events(events), labels or None)
+    comparison = compare(_truth(truth), _events(events), labels or None)
     found = report(comparison)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
         print_report(found, Console(markup=False))
 
@@ -72,9 +73,16 @@ def _cells(figures: Mapping[str, Any]) -> list[str]:
     return ["-" if figures[name] is None else form.format(figures[name]) for _, name, form in _COLUMNS]
 
 
+def _truth(path: Path) -> Truth:
+    try:
+        return read_truth(_document(path))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_text(path))
+        document = parse_json(_text(path))
     except ValueError as error:
         raise ConfigurationError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -86,7 +94,7 @@ def _events(path: Path) -> Iterator[ActionEvent]:
     for number, line in enumerate(_text(path).splitlines(), 1):
         if line.strip():
             try:
-                yield decode_event(line.encode())
+                yield decode_event(line.encode(errors="replace"))
             except BadRecordError as error:
                 raise ConfigurationError(f"{path}, line {number}: {error}") from error
 

@@ -24,6 +24,7 @@ from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, TransientError
 from pipeline.records.cameras import FRESH_PERIODS, STOPPED, decode_status
+from pipeline.records.fields import LATEST_SESSION, MAX_CAMERA_ID
 from pipeline.records.wire import Partition, Record, iso, plain
 
 SECONDS = 10.0
@@ -113,12 +114,12 @@ def _cameras(broker: Broker, topic: str, fresh_since_ms: int) -> list[dict[str, 
 
 
 def _camera(record: Record, fresh_since_ms: int) -> dict[str, Any]:
-    heard_ms = record.timestamp_ms
+    heard_ms = min(max(record.timestamp_ms, 0), LATEST_SESSION - 1)  # a stranger's record says when it was sent
     try:
-        found = {**plain(decode_status(record.value)), "heard_ms": heard_ms}
+        found = {**plain(decode_status(record.key, record.value)), "heard_ms": heard_ms}
     except BadRecordError as error:
         name = (record.key or b"").decode(errors="replace")
-        return {"camera": name, "condition": "unknown", "heard_ms": heard_ms, "last_error": str(error)}
+        return {"camera": name[:MAX_CAMERA_ID], "condition": "unknown", "heard_ms": heard_ms, "last_error": str(error)}
     if (
         heard_ms < fresh_since_ms and found["last_error"] != STOPPED
     ):  # a publisher that stopped on purpose sends no more: its cameras are offline

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
+from engines.strict_json import short
 from pipeline.config.section import Section, Unit
 
 IN_PROCESS = "in-process"
@@ -36,3 +38,20 @@ class KafkaSettings(Section):
     """Refuse a broker whose certificate names another host."""
     max_message_bytes: Annotated[int, Unit("bytes")] = Field(default=1_000_000, ge=10_000)
     """Largest message that the cluster takes; ingest refuses and counts larger frames."""
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        """Hold it to a list of host:port; clients of Kafka take anything, and fail where they connect."""
+        wrong = [part for part in value.split(",") if part.strip() and not _is_address(part.strip())]
+        if value != IN_PROCESS and wrong:
+            raise ValueError(f"{short(wrong[0].strip())} is no host:port; write one or more, such as 127.0.0.1:9092")
+        return value
+
+
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.%A-Za-z]+\]):([0-9]{1,5})")
+
+
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and 1 <= int(found[1]) <= 65_535

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from pipeline.config.section import Score, Seconds, Section, Unit
-from pipeline.records.labels import LONGEST_SECONDS, MOST_WINDOWS
+from pipeline.records.fields import LABEL_ID, LONGEST_SECONDS, LONGEST_TEXT, MOST_WINDOWS
 
 
 class EventSettings(Section):
@@ -42,9 +42,9 @@ class EventSettings(Section):
 class LabelSettings(EventSettings):
     """An action to watch for: its text, and where its events differ from section `events`."""
 
-    text: str = Field(min_length=1, max_length=300, examples=["a person falls down"])
+    text: str = Field(min_length=1, max_length=LONGEST_TEXT, examples=["a person falls down"])
     """The action in plain words. A label that is only a text may be written as that text."""
-    id: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    id: str | None = Field(default=None, pattern=LABEL_ID)
     """Stable name of the label in events; null makes one from the text."""
     group: str | None = None
     """Labels of one group compete with each other; the same group on every label is ActionCLIP's softmax."""

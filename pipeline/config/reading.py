@@ -22,11 +22,19 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError
 
+from engines.strict_json import short
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.labels import LabelSettings
 from pipeline.config.settings import Settings, SettingsOfFile
 from pipeline.errors import ConfigurationError
 
+_PREFIX = "ACTIONWIRE_"
+_DEEPEST = 30
+"""Levels of a settings file; the settings have five."""
+_MOST_VALUES = 100_000
+"""Values of a settings file; a thousand cameras have some thousands."""
+_MOST_PROBLEMS = 10
+"""How many problems one message names."""
 DEFAULT_FILE = Path("actionwire.yaml")
 
 
@@ -43,20 +51,31 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     overrides: values of command-line options by section, for example {"kafka": {"bootstrap": "in-process"}}; they win.
     Raises ConfigurationError that names the key, the reason and, for a misspelt key, the nearest correct one.
     """
+    for name, value in os.environ.items():
+        if _is_setting(name) and not _is_text(value):
+            raise ConfigurationError(f"the environment: {_one_line(name)} holds characters that are not text")
     chosen = source_file(path)
     document = _filled_sections(read_document(chosen)) if chosen else {}
     where = str(chosen or "the environment")
     try:
         settings = Settings(**document)
-        for section, values in (overrides or {}).items():
-            if values:
-                current = getattr(settings, section)
-                merged = type(current).model_validate({**current.model_dump(), **values})
-                settings = settings.model_copy(update={section: merged})
     except ValidationError as error:
         raise ConfigurationError(f"{where}: {_explain(error)}") from None
     except SettingsError as error:
         raise ConfigurationError(f"the environment: {_not_json(error)}") from None
+    except RecursionError:  # the file was looked at: what is left is the JSON of a variable
+        raise ConfigurationError("the environment: an ACTIONWIRE_ variable is nested too deep to be settings") from None
+    return _overridden(settings, overrides or {})
+
+
+def _overridden(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) -> Settings:
+    for section, values in overrides.items():
+        current = getattr(settings, section)
+        try:
+            merged = type(current).model_validate({**current.model_dump(), **values}) if values else current
+        except ValidationError as error:
+            raise ConfigurationError(f"the command line: {_explain(error, (section,))}") from None
+        settings = settings.model_copy(update={section: merged})
     return settings
 
 
@@ -68,8 +87,44 @@ def load_file(path: Path) -> Settings:
         raise ConfigurationError(f"{path}: {_explain(error)}") from None
 
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a key that occurs twice in a mapping: the second would silently replace the first."""
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that occurs twice in a mapping: the second would silently replace the first.
+
+    It refuses as well what YAML allows and settings never need: deep nesting, values that are no text, and aliases of
+    aliases, which unfold into more than any memory holds.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._level = 0
+        self._unfolded: dict[yaml.Node, tuple[int, int]] = {}
+        """Values and levels of every node that is complete, with what its aliases stand for."""
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        """Measure each node as soon as it is complete; one that is met before that holds itself."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._level += 1
+        if self._level > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEEPEST} levels", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self._level -= 1
+        if node is not None and not is_alias:
+            self._unfolded[node] = self._measured(node)
+        if node is None or node not in self._unfolded:
+            raise yaml.MarkedYAMLError(problem="an alias stands inside of what it names", problem_mark=mark)
+        size, levels = self._unfolded[node]
+        if size > _MOST_VALUES or levels > _DEEPEST:
+            raise yaml.MarkedYAMLError(problem="aliases unfold into too much to be settings", problem_mark=mark)
+        if isinstance(node, yaml.ScalarNode) and not _is_text(node.value):
+            raise yaml.MarkedYAMLError(problem="a value holds half of a character", problem_mark=mark)
+        return node
+
+    def _measured(self, node: yaml.Node) -> tuple[int, int]:
+        inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = [part for pair in inner for part in (pair if isinstance(pair, tuple) else (pair,))]
+        found = [self._unfolded[part] for part in parts]
+        return 1 + sum(size for size, _ in found), 1 + max((levels for _, levels in found), default=0)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Check the keys as they are written, before `<<` merges others in."""
@@ -78,7 +133,7 @@ class _EachKeyOnce(yaml.SafeLoader):
         seen: set[tuple[str, str]] = set()
         for key in scalars:
             if (key.tag, key.value) in seen:
-                problem, remedy = f"the key {key.value!r} stands twice", "rename one of them, or take it out"
+                problem, remedy = f"the key {short(key.value)} stands twice", "rename one of them, or take it out"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark, note=remedy)
             seen.add((key.tag, key.value))
         return node
@@ -87,7 +142,7 @@ class _EachKeyOnce(yaml.SafeLoader):
 def read_document(path: Path) -> dict[str, Any]:
     """Parse a YAML file that holds a mapping. Raises ConfigurationError with line and column."""
     try:
-        document = yaml.load(path.read_text(), _EachKeyOnce)
+        document = yaml.load(path.read_text(), _Strict)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}; name another file with --config") from error
     except yaml.MarkedYAMLError as error:
@@ -95,10 +150,10 @@ def read_document(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         remedy = f"; {error.note}" if error.note else ""
-        raise ConfigurationError(f"{path} is not YAML: {error.problem}{where}{remedy}") from None
+        raise ConfigurationError(f"{path} is not YAML: {_one_line(error.problem or '')}{where}{remedy}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} is not YAML: it holds characters that are not text") from None
-    except ValueError:
+    except (ValueError, AttributeError):  # the latter of a value that is marked as a date
         remedy = "put it in quotes"
         raise ConfigurationError(f"{path}: a value looks like a date or a number and is none; {remedy}") from None
     if document is None:
@@ -107,8 +162,24 @@ def read_document(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} must hold a mapping such as 'cameras:', not a {type(document).__name__}")
     odd = [key for key in document if not isinstance(key, str)]
     if odd:
-        raise ConfigurationError(f"{path}: {odd[0]} is no section such as 'cameras'; is its line indented too little?")
+        raise ConfigurationError(
+            f"{path}: {short(odd[0])} is no section such as 'cameras'; is its line indented too little?"
+        )
     return document
+
+
+def _is_setting(variable: str) -> bool:
+    name = variable.upper()
+    return name.startswith(_PREFIX) and name.removeprefix(_PREFIX).split("__")[0].lower() in Settings.model_fields
+
+
+def _is_text(value: str) -> bool:
+    """False for what cannot be written in UTF-8: bytes of another encoding, or half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _filled_sections(document: dict[str, Any]) -> dict[str, Any]:
@@ -127,17 +198,26 @@ def _not_json(error: SettingsError) -> str:
     return f"{name} holds no JSON; write the section as JSON, or one of its keys as {name}__KEY"
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, section: tuple[str, ...] = ()) -> str:
     """Every problem in words; input values are left out, because they may be secrets."""
-    return "; ".join(_problem(found["loc"], found["type"], found["msg"]) for found in error.errors(include_input=False))
+    found = error.errors(include_input=False)
+    words = [_problem((*section, *one["loc"]), one["type"], one["msg"]) for one in found[:_MOST_PROBLEMS]]
+    more = [f"and {len(found) - len(words)} more"] if len(found) > len(words) else []
+    return "; ".join([*words, *more])
+
+
+def _one_line(text: str, longest: int = 300) -> str:
+    """A message without line breaks and other marks that a terminal would act on, cut where it is long."""
+    plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: longest + 1])
+    return plain if len(plain) <= longest else plain[:longest] + "..."
 
 
 def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    name = ".".join(str(part) for part in location if part != "[key]")
+    name = ".".join(_one_line(str(part), 60) for part in location if part != "[key]")
     if kind != "extra_forbidden":
-        reason = message.removeprefix("Value error, ")
+        reason = _one_line(message.removeprefix("Value error, "))
         return f"{name}: {reason}" if name else reason  # what is wrong between two sections has no one name
-    near = difflib.get_close_matches(str(location[-1]), _keys(location[:-1]), n=1)
+    near = difflib.get_close_matches(str(location[-1])[:60], _keys(location[:-1]), n=1)
     return f"{name}: unknown key" + (
         f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(_keys(location[:-1]))}"
     )

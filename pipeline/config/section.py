@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 class Section(BaseModel):
     """A frozen group of settings; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True, slots=True)

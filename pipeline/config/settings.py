@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
+        allow_inf_nan=False,
         use_attribute_docstrings=True,
         env_prefix="ACTIONWIRE_",
         env_nested_delimiter="__",

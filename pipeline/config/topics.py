@@ -18,6 +18,8 @@ class TopicsSettings(Section):
     """Partitions of the frames topic, the most workers that can share the load; never changed after creation."""
     replication: Annotated[int, Unit("replicas")] = Field(default=1, ge=1)
     """Brokers that keep a copy of every record."""
+    frames_replication: Annotated[int | None, Unit("replicas")] = Field(default=None, ge=1)
+    """Brokers that keep a copy of every frame; as `replication` where it is not given."""
     frames_retention_minutes: Annotated[int, Unit("minutes")] = Field(default=30, ge=1)
     """How long frames are kept."""
     events_retention_days: Annotated[int, Unit("days")] = Field(default=7, ge=1)

@@ -72,7 +72,7 @@ class Subscriber:
             latency = (time.time_ns() - event.time_ns) / SECOND
             self.received.arrivals.append(Arrival(event, record.value or b"", latency))
         elif record.value:
-            status = decode_status(record.value)
+            status = decode_status(record.key, record.value)
             self.received.statuses[status.camera] = status
         else:
             self.received.statuses.pop((record.key or b"").decode(), None)

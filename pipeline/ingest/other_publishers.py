@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 import structlog
 
@@ -15,6 +16,12 @@ from pipeline.records.cameras import decode_status
 from pipeline.records.wire import Record
 
 log = structlog.get_logger(__name__)
+
+_SHOWN = 100
+"""Characters of a stranger's text in a log line."""
+AHEAD_MS = 24 * 3600 * 1000
+"""A session further ahead of our clock is forged, or its clock is wrong. Sessions of ours that are newer still would
+silence the camera, since workers take none that is no time."""
 
 
 class OtherPublishers:
@@ -51,17 +58,28 @@ class OtherPublishers:
             if record.value is None:
                 self._statuses.pop(camera, None)
                 continue
+            where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
             try:
-                status = decode_status(record.value)
+                status = decode_status(record.key, record.value)
             except BadRecordError as error:
-                log.warning("unusable camera status", camera=camera, reason=str(error))
+                log.warning("unusable camera status", camera=camera[:_SHOWN], reason=str(error), **where)
                 continue
             now = _now_ms()
+            if status.session is not None and status.session > now + AHEAD_MS:
+                log.error(
+                    "a camera status names a session of the future; ours do not follow it",
+                    camera=camera,
+                    session=status.session,
+                    publisher=status.publisher[:_SHOWN],
+                    remedy="set the clocks right, or find out who writes to this topic",
+                    **where,
+                )
+                status = replace(status, session=None)
             at_ms = min(record.timestamp_ms, now) if old else now
             self._statuses.setdefault(camera, {})[status.publisher] = ReceivedStatus(status, at_ms)
 
     def last_session(self, camera: str) -> int:
-        """The newest session that any publisher has named; 0 where there is none."""
+        """The newest session that any publisher has named and that can be; 0 where there is none."""
         sessions = [one.status.session or 0 for one in self._statuses.get(camera, {}).values()]
         return max(sessions, default=0)
 

@@ -6,17 +6,30 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from engines.canonical import canonical_json
+from engines.strict_json import short
 from pipeline.errors import BadRecordError
-from pipeline.records.frames import LATEST_SESSION, Clock
-from pipeline.records.wire import Message, json_object, plain
+from pipeline.records.fields import (
+    AtLeastOne,
+    CameraId,
+    Count,
+    Finite,
+    Milliseconds,
+    Name,
+    NotNegative,
+    Session,
+    Text,
+    checked,
+)
+from pipeline.records.frames import Clock
+from pipeline.records.wire import Message, camera_of, json_object_of_schema, plain
 
 STATUS_SCHEMA = 1
 
 STOPPED = "ingest has stopped"
-"""`last_error` of the last status that an ingest process writes before it ends: it reads the camera no more."""
+"""`last_error` of the last status that an ingest process writes before it ends."""
 
 FRESH_PERIODS = 3
-"""A process that was not heard of for so many periods (`ingest.status_seconds`) is not there any more."""
+"""A process counts as gone when it has said nothing for this many periods (`ingest.status_seconds`)."""
 
 CameraCondition: TypeAlias = Literal["online", "offline", "stalled"]
 
@@ -25,27 +38,27 @@ CameraCondition: TypeAlias = Literal["online", "offline", "stalled"]
 class CameraStatus:
     """What ingest knows of a camera. Compacted by camera id; a camera that was removed gets a tombstone."""
 
-    camera: str
+    camera: CameraId
     condition: CameraCondition
-    since_ms: int
+    since_ms: Milliseconds
     """Wall time at which this condition began."""
-    session: int | None
-    """The newest session that is known, so that a successor's are newer still; None before the first."""
-    fps: float | None
+    session: Session | None
+    """The newest session that is known. A successor's sessions must be newer. None before the first."""
+    fps: NotNegative | None
     """Frames per second that the source delivers."""
-    width: int | None
-    height: int | None
-    codec: str | None
+    width: AtLeastOne | None
+    height: AtLeastOne | None
+    codec: Text | None
     clock: Clock | None
-    clock_offset_seconds: float | None
-    """Camera's clock less ingest's clock."""
-    dropped: int
-    """Frames dropped because the broker did not take them in time, since the process started."""
-    publisher: str
+    clock_offset_seconds: Finite | None
+    """The camera's clock less that of ingest."""
+    dropped: Count
+    """Frames that were dropped since the process started, because the broker did not take them in time."""
+    publisher: Name
     """Id of the ingest process that wrote this."""
-    conflict: str | None
+    conflict: Text | None
     """Id of another process that publishes the same camera, where one was noticed."""
-    last_error: str | None
+    last_error: Text | None
     """Credentials masked."""
 
 
@@ -54,17 +67,11 @@ def encode_status(status: CameraStatus) -> Message:
     return Message(status.camera.encode(), canonical_json({"schema": STATUS_SCHEMA, **plain(status)}))
 
 
-def decode_status(value: bytes | None) -> CameraStatus:
-    """Read a camera status. Raises BadRecordError."""
-    document = json_object(value, "camera status")
-    if document.pop("schema", None) != STATUS_SCHEMA:
-        raise BadRecordError("schema", f"camera status of an unknown schema, expected {STATUS_SCHEMA}")
-    try:
-        status = CameraStatus(**document)
-    except TypeError as error:
-        raise BadRecordError("fields", f"camera status with a missing or unknown field: {error}") from error
-    if status.session is not None and not (type(status.session) is int and 0 <= status.session < LATEST_SESSION):
-        raise BadRecordError("fields", f"session {status.session!r} of a camera status is no wall time in milliseconds")
-    if not isinstance(status.publisher, str):
-        raise BadRecordError("fields", f"publisher {status.publisher!r} of a camera status is no name")
+def decode_status(key: bytes | None, value: bytes | None) -> CameraStatus:
+    """Read a camera status. Raises BadRecordError, also where the key names another camera."""
+    camera = camera_of(key)
+    document = json_object_of_schema(value, STATUS_SCHEMA, "camera status")
+    status = checked(CameraStatus, document, "camera status")
+    if status.camera != camera:
+        raise BadRecordError("key", f"status of camera {short(status.camera)} under the key {short(camera)}")
     return status

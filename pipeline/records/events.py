@@ -7,7 +7,26 @@ from typing import Any, Literal, TypeAlias
 
 from engines.canonical import canonical_json
 from pipeline.errors import BadRecordError
-from pipeline.records.wire import Message, iso, json_object, nanoseconds, plain
+from pipeline.records.fields import (
+    AtLeastOne,
+    CameraId,
+    Count,
+    EventId,
+    Instant,
+    LabelId,
+    LabelsVersion,
+    LabelText,
+    Name,
+    Offset,
+    PartitionNumber,
+    Positive,
+    Probability,
+    Session,
+    Text,
+    Tick,
+    checked,
+)
+from pipeline.records.wire import Message, iso, json_object_of_schema, nanoseconds, plain
 
 EVENT_SCHEMA = 1
 
@@ -19,49 +38,49 @@ EndReason: TypeAlias = Literal["score", "session", "label", "max_length", "shed"
 class Evidence:
     """Where the peak window's frames are: partition and offsets of its first and last accepted frame."""
 
-    topic: str
-    partition: int
-    first_offset: int
-    last_offset: int
+    topic: Name
+    partition: PartitionNumber
+    first_offset: Offset
+    last_offset: Offset
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
     """What produced a score."""
 
-    bundle: str
-    name: str
-    version: str
-    space: str
+    bundle: Text
+    name: Text
+    version: Text
+    space: Text
 
 
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
     """One message about one action of one camera. Times are nanoseconds since 1970; all of them are stream time."""
 
-    id: str
-    sequence: int
+    id: EventId
+    sequence: Count
     phase: Phase
-    camera: str
-    session: int
-    label_id: str
-    label: str
-    time_ns: int
+    camera: CameraId
+    session: Session
+    label_id: LabelId
+    label: LabelText
+    time_ns: Instant
     """Instant of the window that decided this message (its last tick)."""
-    start_ns: int
-    start_tick: int
-    end_ns: int | None
-    end_tick: int | None
-    score: float
-    peak: float
-    peak_ns: int
+    start_ns: Instant
+    start_tick: Tick
+    end_ns: Instant | None
+    end_tick: Tick | None
+    score: Probability
+    peak: Probability
+    peak_ns: Instant
     reason: EndReason | None
     model: ModelReference
     started_by: ModelReference
     """The model that started the event; differs from `model` when the engine was swapped while it was open."""
-    labels_version: int
-    window_frames: int
-    window_rate: float
+    labels_version: LabelsVersion
+    window_frames: AtLeastOne
+    window_rate: Positive
     """Frames per second inside the window."""
     evidence: Evidence
 
@@ -118,35 +137,37 @@ def encode_event(event: ActionEvent, source: str) -> Message:
 
 def decode_event(value: bytes | None) -> ActionEvent:
     """Read an event from its JSON value. Raises BadRecordError."""
-    document = json_object(value, "event")
+    document = json_object_of_schema(value, EVENT_SCHEMA, "event")
+    label, window = _part(document, "label"), _part(document, "window")
+    times = {f"{field}_ns": _instant(document, name) for field, name in _INSTANTS.items()}
+    nested = {
+        "label_id": label.get("id"),
+        "label": label.get("text"),
+        "window_frames": window.get("frames"),
+        "window_rate": window.get("rate"),
+    }
+    event = checked(ActionEvent, {**document, **times, **nested}, "event")
+    ended = event.phase == "ended"
+    if any((found is not None) != ended for found in (event.end_ns, event.end_tick, event.reason)):
+        raise BadRecordError("fields", f"event in phase {event.phase}: only one that ended has an end and a reason")
+    return event
+
+
+_INSTANTS = {"time": "time", "start": "start", "end": "end", "peak": "peak_time"}
+
+
+def _part(document: dict[str, Any], name: str) -> dict[str, Any]:
+    part = document.get(name)
+    if not isinstance(part, dict):
+        raise BadRecordError("fields", f"event: {name}: must be an object")
+    return part
+
+
+def _instant(document: dict[str, Any], name: str) -> int | None:
+    text = document.get(name)
+    if text is None:
+        return None
     try:
-        if document["schema"] != EVENT_SCHEMA:
-            raise BadRecordError("schema", f"event of schema {document['schema']!r}, expected {EVENT_SCHEMA}")
-        return ActionEvent(
-            id=document["id"],
-            sequence=document["sequence"],
-            phase=document["phase"],
-            camera=document["camera"],
-            session=document["session"],
-            label_id=document["label"]["id"],
-            label=document["label"]["text"],
-            time_ns=nanoseconds(document["time"]),
-            start_ns=nanoseconds(document["start"]),
-            start_tick=document["start_tick"],
-            end_ns=None if document["end"] is None else nanoseconds(document["end"]),
-            end_tick=document["end_tick"],
-            score=document["score"],
-            peak=document["peak"],
-            peak_ns=nanoseconds(document["peak_time"]),
-            reason=document["reason"],
-            model=ModelReference(**document["model"]),
-            started_by=ModelReference(**document["started_by"]),
-            labels_version=document["labels_version"],
-            window_frames=document["window"]["frames"],
-            window_rate=document["window"]["rate"],
-            evidence=Evidence(**document["evidence"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, BadRecordError):
-            raise
-        raise BadRecordError("fields", f"event with a missing or malformed field: {error}") from error
+        return nanoseconds(text)
+    except (TypeError, ValueError) as error:
+        raise BadRecordError("fields", f"event: {name}: {error}") from error

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
+from engines.strict_json import short
 from pipeline.errors import BadRecordError
-from pipeline.records.wire import Headers, Message
+from pipeline.records.fields import LATEST_NS, LATEST_SECONDS, LATEST_SESSION, MAX_RATE
+from pipeline.records.wire import Headers, Message, camera_of
 
 FRAME_SCHEMA = 1
 
 Clock: TypeAlias = Literal["rtcp", "arrival"]
 Departure: TypeAlias = Literal["lost", "removed", "replaced"]
 """Why a session ended."""
-
-LATEST_NS = 2**62
-"""Instants end in the year 2116: what lies beyond is forged, and arithmetic on it would overflow."""
-LATEST_SESSION = LATEST_NS // 1_000_000
-"""Sessions are named by wall time in ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndMarker:
-    """A camera is gone: it applies only if session and last tick are still the camera's."""
+    """A camera is gone. The marker applies only if session and last tick are still the camera's."""
 
     camera: str
     session: int
@@ -60,13 +58,37 @@ class LabelsMarker:
 StreamRecord: TypeAlias = FrameRecord | EndMarker | LabelsMarker
 
 
-def _int(headers: Mapping[str, bytes], name: str) -> int:
-    try:
-        return int(headers[name])
-    except KeyError:
-        raise BadRecordError("missing_header", f"frame record without header {name!r}") from None
-    except ValueError:
-        raise BadRecordError("bad_header", f"header {name!r} is not an integer: {headers[name][:40]!r}") from None
+_HEADERS = frozenset(
+    ("schema", "kind", "session", "seq", "tick", "rate", "capture_ns", "clock", "width", "height", "reason", "version")
+)
+_NUMBER = re.compile(rb"-?[0-9]{1,19}")
+_RANGES: Mapping[str, tuple[int, int, str]] = {
+    "session": (0, LATEST_SESSION - 1, "no wall time in milliseconds"),
+    "seq": (0, 2**62, "no count"),
+    "tick": (-(2**63), LATEST_SECONDS * MAX_RATE, "no instant before 2116"),
+    "rate": (1, MAX_RATE, f"at least 1 and at most {MAX_RATE} are taken"),
+    "capture_ns": (0, LATEST_NS - 1, "no instant between 1970 and 2116"),
+    "width": (1, 65_535, "no side of a JPEG"),
+    "height": (1, 65_535, "no side of a JPEG"),
+    "version": (0, 2**62 - 1, "no offset"),
+}
+"""Least and greatest value of each header that is a number, and what one beyond them is."""
+
+
+def _integer(headers: Mapping[str, bytes], name: str) -> int:
+    """A header's number. One out of range would fail further on, where it looks like a fault of our own."""
+    text = headers.get(name)
+    if text is None:
+        raise BadRecordError("missing_header", f"frame record without header {name!r}")
+    least, greatest, otherwise = _RANGES[name]
+    if not _NUMBER.fullmatch(text):
+        if re.fullmatch(rb"-?[0-9]+", text):
+            raise BadRecordError("range", f"header {name!r} is {short(text)}: {otherwise}")
+        raise BadRecordError("bad_header", f"header {name!r} is not an integer: {short(text)}")
+    number = int(text)
+    if not least <= number <= greatest:
+        raise BadRecordError("range", f"header {name!r} is {number}: {otherwise}")
+    return number
 
 
 def encode_stream_record(record: StreamRecord) -> Message:
@@ -99,52 +121,58 @@ def _parts(record: StreamRecord) -> tuple[str, bytes | None, bytes, dict[str, in
 
 
 def decode_stream_record(key: bytes | None, value: bytes | None, headers: Headers) -> StreamRecord:
-    """Read a frame or a marker from wire form.
+    """Read a frame or a marker from wire form; headers of other programs are ignored.
 
-    Raises BadRecordError: unknown schema or kind, missing or malformed header, missing key, empty value of a frame.
-    Whether the value is a JPEG is seen only when it is decoded.
+    Raises BadRecordError: unknown schema or kind; a header that is missing, malformed, out of range or there twice; a
+    key that is no camera id; a frame without a value. Whether the value is a JPEG shows when it is decoded.
     """
-    found = dict(headers)
+    found = _ours(headers)
     if found.get("schema") != str(FRAME_SCHEMA).encode():
-        raise BadRecordError("schema", f"frame record of schema {found.get('schema')!r}, expected {FRAME_SCHEMA}")
+        raise BadRecordError("schema", f"frame record of schema {short(found.get('schema'))}, expected {FRAME_SCHEMA}")
     kind = found.get("kind")
     if kind == b"labels":
-        return LabelsMarker(version=_int(found, "version"))
-    if kind not in (b"frame", b"end"):
-        raise BadRecordError("kind", f"frame record of unknown kind {kind!r}")
-    camera = _camera(key)
+        return LabelsMarker(version=_integer(found, "version"))
     if kind == b"end":
-        reason = found.get("reason", b"").decode(errors="replace")
-        if reason not in ("lost", "removed", "replaced"):
-            raise BadRecordError("bad_header", f"end marker with unknown reason {reason!r}")
-        return EndMarker(camera, _int(found, "session"), _int(found, "tick"), cast(Any, reason))
+        reason = _word(found, "reason", ("lost", "removed", "replaced"))
+        return EndMarker(camera_of(key), _integer(found, "session"), _integer(found, "tick"), cast(Departure, reason))
+    if kind != b"frame":
+        raise BadRecordError("kind", f"frame record of unknown kind {short(kind)}")
+    return _frame(camera_of(key), value, found)
+
+
+def _frame(camera: str, value: bytes | None, headers: Mapping[str, bytes]) -> FrameRecord:
     if not value:
-        raise BadRecordError("empty", f"frame record of camera {camera!r} with an empty value")
-    clock = found.get("clock", b"").decode(errors="replace")
-    if clock not in ("rtcp", "arrival"):
-        raise BadRecordError("bad_header", f"header 'clock' is neither rtcp nor arrival: {clock!r}")
-    rate = _int(found, "rate")
-    if rate < 1:
-        raise BadRecordError("bad_header", f"header 'rate' must be at least 1, not {rate}")
+        raise BadRecordError("empty", f"frame record of camera {short(camera)} with an empty value")
+    tick, rate = _integer(headers, "tick"), _integer(headers, "rate")
+    if not 0 <= tick < LATEST_SECONDS * rate:
+        raise BadRecordError("range", f"tick {tick} is no instant between 1970 and 2116 at {rate} per second")
     return FrameRecord(
         camera=camera,
-        session=_int(found, "session"),
-        sequence=_int(found, "seq"),
-        tick=_int(found, "tick"),
+        session=_integer(headers, "session"),
+        sequence=_integer(headers, "seq"),
+        tick=tick,
         rate=rate,
-        capture_ns=_int(found, "capture_ns"),
-        clock=cast(Clock, clock),
-        width=_int(found, "width"),
-        height=_int(found, "height"),
+        capture_ns=_integer(headers, "capture_ns"),
+        clock=cast(Clock, _word(headers, "clock", ("rtcp", "arrival"))),
+        width=_integer(headers, "width"),
+        height=_integer(headers, "height"),
         jpeg=value,
     )
 
 
-def _camera(key: bytes | None) -> str:
-    try:
-        camera = (key or b"").decode()
-    except UnicodeDecodeError:
-        raise BadRecordError("key", f"camera id is not UTF-8: {(key or b'')[:40]!r}") from None
-    if not camera:
-        raise BadRecordError("key", "record without a camera id as its key")
-    return camera
+def _ours(headers: Headers) -> Mapping[str, bytes]:
+    found = dict(headers)
+    if len(found) < len(headers):
+        names = [name for name, _ in headers]
+        if twice := [name for name in names if name in _HEADERS and names.count(name) > 1]:
+            raise BadRecordError("bad_header", f"header {twice[0]!r} stands twice")
+    return found
+
+
+def _word(headers: Mapping[str, bytes], name: str, words: tuple[str, ...]) -> str:
+    text = headers.get(name)
+    if text is None:
+        raise BadRecordError("missing_header", f"frame record without header {name!r}")
+    if (word := text.decode(errors="replace")) not in words:
+        raise BadRecordError("bad_header", f"header {name!r} is none of {', '.join(words)}: {short(text)}")
+    return word

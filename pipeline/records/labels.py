@@ -9,14 +9,17 @@ A live label is a record of its own, so people who edit different labels at the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 from engines.canonical import canonical_json
+from engines.strict_json import short
 from pipeline.errors import BadRecordError
-from pipeline.records.wire import Message, json_object, plain
+from pipeline.records.fields import LABEL_ID, LONGEST_SECONDS, LONGEST_TEXT, MOST_WINDOWS
+from pipeline.records.wire import Message, json_object_of_schema, plain
 
 LABELS_SCHEMA = 1
 
@@ -74,31 +77,45 @@ def encode_control(record: ControlRecord) -> Message:
 
 
 def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
-    """Read a control record.
+    """Read a control record; unknown fields are ignored.
 
-    Raises BadRecordError: unknown key, schema or field, a value out of range, an id that occurs twice or is not that of
-    the key.
+    Raises BadRecordError: unknown key or schema, a field of another type or out of range, an id that occurs twice or
+    differs from the key.
     """
     name = (key or b"").decode(errors="replace")
-    if not value and name.startswith(LIVE_PREFIX):
-        return LiveLabel(name.removeprefix(LIVE_PREFIX), None)
-    document = json_object(value, f"control record {name!r}")
-    if document.get("schema") != LABELS_SCHEMA:
-        raise BadRecordError("schema", f"control record of schema {document.get('schema')!r}, expected {LABELS_SCHEMA}")
+    what = f"control record {short(name)}"
+    if name != CONFIG_KEY and not name.startswith(LIVE_PREFIX):
+        raise BadRecordError("key", f"control record of unknown key {short(name)}, expected config or live/<id>")
+    if not value and name != CONFIG_KEY:
+        if not _ID.fullmatch(removed := name.removeprefix(LIVE_PREFIX)):
+            raise BadRecordError("key", f"{what} names no label: an id is 1 to 64 of a-z, 0-9 and -")
+        return LiveLabel(removed, None)
+    document = json_object_of_schema(value, LABELS_SCHEMA, what)
     try:
         if name == CONFIG_KEY:
-            labels = sorted((label_from(part) for part in document["labels"]), key=lambda label: label.id)
-            if len({label.id for label in labels}) < len(labels):
-                raise ValueError("two labels have the same id")
-            return ConfigLabels(tuple(labels))
-        if name.startswith(LIVE_PREFIX):
-            label = label_from(document["label"])
-            if LIVE_PREFIX + label.id != name:
-                raise ValueError(f"the label's id is {label.id!r}")
-            return LiveLabel(label.id, label)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadRecordError("fields", f"control record {name!r} is malformed: {error}") from error
-    raise BadRecordError("key", f"control record of unknown key {name!r}, expected config or live/<id>")
+            return _config_labels(document.get("labels"))
+        label = _known_fields(document.get("label"))
+        if LIVE_PREFIX + label.id != name:
+            raise ValueError(f"the label's id is {label.id!r}")
+        return LiveLabel(label.id, label)
+    except ValueError as error:
+        raise BadRecordError("fields", f"{what} is malformed: {error}") from error
+
+
+def _config_labels(documents: Any) -> ConfigLabels:
+    if not isinstance(documents, list):
+        raise ValueError("'labels' must be a list")
+    labels = sorted((_known_fields(document) for document in documents), key=lambda label: label.id)
+    if len({label.id for label in labels}) < len(labels):
+        raise ValueError("two labels have the same id")
+    return ConfigLabels(tuple(labels))
+
+
+def _known_fields(document: Any) -> Label:
+    """Read a label; what a newer version adds to it is ignored."""
+    if not isinstance(document, dict):
+        raise ValueError("a label must be an object")
+    return label_from({name: value for name, value in document.items() if name in _FIELDS})
 
 
 def names_camera(patterns: Iterable[str], camera: str) -> bool:
@@ -114,31 +131,37 @@ def label_document(label: Label) -> dict[str, Any]:
 
 def label_from(document: Mapping[str, Any]) -> Label:
     """Read a label from its JSON document. Raises ValueError that names the key and the reason."""
-    unknown = sorted(set(document) - {part.name for part in fields(Label)})
-    if unknown:
-        raise ValueError(f"unknown key {unknown[0]!r}; known: {', '.join(part.name for part in fields(Label))}")
+    if unknown := sorted(set(document) - set(_FIELDS)):
+        raise ValueError(f"unknown key {short(unknown[0])}; known: {', '.join(_FIELDS)}")
     for name in ("id", "text"):
         if not isinstance(document.get(name), str) or not document[name].strip():
             raise ValueError(f"{name!r} must be a text that is not empty")
+    whose = f"of label {short(document['text'])}"
+    if not _ID.fullmatch(document["id"]):
+        raise ValueError(f"id {short(document['id'])} {whose} must be 1 to 64 of a-z, 0-9 and -, not starting with -")
     for name, (holds, words) in _RANGES.items():
         value = document.get(name)
         if value is not None and not (_is_number(value) and holds(value)):
-            raise ValueError(f"{name!r} of label {document['text']!r} must be {words}, not {value!r}")
+            raise ValueError(f"{name!r} {whose} must be {words}, not {short(value)}")
     if not isinstance(document.get("group"), str | None):
-        raise ValueError(f"'group' of label {document['text']!r} must be a name")
+        raise ValueError(f"'group' {whose} must be a name")
     cameras = document.get("cameras", ("*",))
-    if isinstance(cameras, str) or not all(isinstance(pattern, str) for pattern in cameras):
-        raise ValueError(f"'cameras' of label {document['text']!r} must be a list of ids or globs")
+    if not isinstance(cameras, list | tuple) or not all(isinstance(pattern, str) for pattern in cameras):
+        raise ValueError(f"'cameras' {whose} must be a list of ids or globs")
+    if not cameras:
+        raise ValueError(f"'cameras' {whose} is empty; name ids or globs, or leave it out for all")
+    if max(map(len, (document["text"], document.get("group") or "", *cameras))) > LONGEST_TEXT:
+        raise ValueError(f"text, group, ids and globs {whose} have at most {LONGEST_TEXT} characters each")
     return Label(**{**document, "cameras": tuple(cameras)})
+
+
+_ID = re.compile(LABEL_ID)
+_FIELDS = tuple(part.name for part in fields(Label))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
-
-LONGEST_SECONDS = 1e9
-"""Thirty years: as good as no limit, and still a number of ticks that can be calculated with."""
-MOST_WINDOWS = 1_000_000
 
 _DURATION = (lambda value: 0 <= value <= LONGEST_SECONDS, "at least 0 and at most 1e9")
 _RANGES: Mapping[str, tuple[Callable[[float], bool], str]] = {

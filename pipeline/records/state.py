@@ -14,9 +14,25 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from engines.canonical import canonical_json
+from engines.strict_json import short
 from pipeline.errors import BadRecordError
 from pipeline.records.events import Evidence, ModelReference
-from pipeline.records.wire import Message, json_object, plain
+from pipeline.records.fields import (
+    LATEST_SECONDS,
+    CameraId,
+    Count,
+    EventId,
+    Flag,
+    LabelId,
+    LabelText,
+    Offset,
+    Rate,
+    Score,
+    Session,
+    Tick,
+    checked,
+)
+from pipeline.records.wire import Message, camera_of, json_object_of_schema, plain
 
 STATE_SCHEMA = 1
 
@@ -25,8 +41,8 @@ STATE_SCHEMA = 1
 class Peak:
     """The window with the highest score so far."""
 
-    score: float
-    tick: int
+    score: Score
+    tick: Tick
     evidence: Evidence
 
 
@@ -34,54 +50,54 @@ class Peak:
 class Streak:
     """Windows in a row at or above `exit` that may become an event."""
 
-    label_id: str
-    label: str
-    count: int
-    """The last of them that reached `enter`, in a row; stops mattering once it has reached `confirm`."""
-    rise_tick: int
+    label_id: LabelId
+    label: LabelText
+    count: Count
+    """How many of the last ones reached `enter` in a row; it stops mattering once it has reached `confirm`."""
+    rise_tick: Tick
     """First of them; the event may begin there (`backtrack_seconds`)."""
-    first_tick: int
+    first_tick: Tick
     """First of those that are counted."""
-    tick: int
+    tick: Tick
     """Last window that was considered."""
     peak: Peak
-    floor_tick: int | None
-    """End of the label's previous event, where it is recent enough to matter: the next one does not start before."""
+    floor_tick: Tick | None
+    """End of the label's previous event where that is recent enough to matter: the next event starts no earlier."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenEvent:
     """An event that was started and must be ended."""
 
-    label_id: str
-    label: str
+    label_id: LabelId
+    label: LabelText
     """Text of the label when the event started."""
-    id: str
-    sequence: int
+    id: EventId
+    sequence: Count
     """Of the last message that was sent."""
-    start_tick: int
-    tick: int
+    start_tick: Tick
+    tick: Tick
     """Last window that was considered."""
-    above_tick: int
+    above_tick: Tick
     """Last window at or above `exit`."""
-    score: float
+    score: Score
     """Of the last window."""
     peak: Peak
-    told_peak: float
+    told_peak: Score
     """Peak of the last message that was sent."""
-    told_tick: int
+    told_tick: Tick
     """Tick of the last message that was sent."""
     started_by: ModelReference
 
 
 @dataclass(frozen=True, slots=True)
 class CoolDown:
-    """At rest by order, after an event."""
+    """Resting after an event, because `cooldown_seconds` says so."""
 
-    label_id: str
-    until_tick: int
+    label_id: LabelId
+    until_tick: Tick
     """First tick at which a new streak may begin."""
-    floor_tick: int
+    floor_tick: Tick
     """End of the event."""
 
 
@@ -94,16 +110,16 @@ LabelStates: TypeAlias = Mapping[str, LabelState]
 class CameraState:
     """Everything a worker must remember of a camera to go on where another one stopped."""
 
-    camera: str
-    session: int
-    rate: int
+    camera: CameraId
+    session: Session
+    rate: Rate
     """Frames per second of the session's tick grid."""
-    last_tick: int
-    ended: bool
+    last_tick: Tick
+    ended: Flag
     """The session is over; only a newer one brings the camera back."""
     labels: tuple[LabelState, ...]
     """Labels that are not at rest, ordered by id."""
-    opened: int = 0
+    opened: Offset = 0
     """Offset of the record that opened the session."""
 
 
@@ -117,16 +133,41 @@ def encode_state(state: CameraState) -> Message:
     return Message(state.camera.encode(), canonical_json(document))
 
 
-def decode_state(value: bytes | None) -> CameraState:
-    """Read a camera's state. Raises BadRecordError."""
-    document = json_object(value, "camera state")
-    if document.pop("schema", None) != STATE_SCHEMA:
-        raise BadRecordError("schema", f"camera state of an unknown schema, expected {STATE_SCHEMA}")
-    try:
-        labels = tuple(_label_state(part) for part in document.pop("labels"))
-        return CameraState(**document, labels=labels)
-    except (KeyError, TypeError) as error:
-        raise BadRecordError("fields", f"camera state with a missing or unknown field: {error}") from error
+def decode_state(key: bytes | None, value: bytes | None) -> CameraState:
+    """Read a camera's state. Raises BadRecordError, also where the key names another camera."""
+    camera = camera_of(key)
+    document = json_object_of_schema(value, STATE_SCHEMA, "camera state")
+    labels = document.get("labels")
+    if not isinstance(labels, list):
+        raise BadRecordError("fields", "camera state: labels: must be a list")
+    read = tuple(_label_state(part) for part in labels)
+    state = checked(CameraState, {**document, "labels": read}, "camera state")
+    if state.camera != camera:
+        raise BadRecordError("key", f"state of camera {short(state.camera)} under the key {short(camera)}")
+    if len({label.label_id for label in read}) < len(read):
+        raise BadRecordError("fields", "camera state: labels: two have the same id")
+    _check_ticks(state)
+    return state
+
+
+def _check_ticks(state: CameraState) -> None:
+    """Hold ticks to what is an instant at this camera's rate; only the end of a cool-down may lie later."""
+    latest = state.rate * LATEST_SECONDS
+    for label in state.labels:
+        if not all(-latest < tick < latest for tick in _ticks(label)):
+            raise BadRecordError("fields", f"camera state: label {label.label_id!r} has a tick beyond the year 2116")
+    if state.last_tick >= latest:
+        raise BadRecordError("fields", f"camera state: last_tick: {state.last_tick} lies beyond the year 2116")
+
+
+def _ticks(label: LabelState) -> tuple[int, ...]:
+    match label:
+        case Streak():
+            return label.rise_tick, label.first_tick, label.tick, label.peak.tick
+        case OpenEvent():
+            return label.start_tick, label.tick, label.above_tick, label.told_tick, label.peak.tick
+        case CoolDown():
+            return (label.floor_tick,)
 
 
 def _label_document(state: LabelState) -> dict[str, Any]:
@@ -144,15 +185,13 @@ def _peak_document(peak: Peak) -> dict[str, Any]:
     return {**plain(peak), "evidence": plain(peak.evidence)}
 
 
-def _label_state(document: Mapping[str, Any]) -> LabelState:
-    fields = dict(document)
-    phase = fields.pop("phase")
-    if phase == "cooldown":
-        return CoolDown(**fields)
-    peak = fields.pop("peak")
-    fields["peak"] = Peak(peak["score"], peak["tick"], Evidence(**peak["evidence"]))
-    if phase == "streak":
-        return Streak(**fields)
-    if phase == "open":
-        return OpenEvent(**{**fields, "started_by": ModelReference(**fields["started_by"])})
-    raise BadRecordError("fields", f"camera state with a label in unknown phase {phase!r}")
+_PHASES: Mapping[str, type[LabelState]] = {"streak": Streak, "open": OpenEvent, "cooldown": CoolDown}
+
+
+def _label_state(document: Any) -> LabelState:
+    if not isinstance(document, dict):
+        raise BadRecordError("fields", "camera state: labels: each must be an object")
+    phase = document.get("phase")
+    if not isinstance(phase, str) or phase not in _PHASES:
+        raise BadRecordError("fields", f"camera state with a label in unknown phase {short(phase)}")
+    return checked(_PHASES[phase], document, "camera state: label")

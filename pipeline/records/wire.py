@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias
 
+from engines.strict_json import parse_json, short
 from pipeline.errors import BadRecordError
+from pipeline.records.fields import MAX_CAMERA_ID
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
 
@@ -55,9 +56,12 @@ def iso(instant_ns: int) -> str:
 
 def nanoseconds(text: str) -> int:
     """Nanoseconds since 1970 of an RFC 3339 instant as written by `iso`. Raises ValueError."""
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"no instant such as 2026-11-21T03:41:00Z: {short(text)}") from None
     if moment.tzinfo is None:
-        raise ValueError(f"instant without a time zone: {text!r}")
+        raise ValueError(f"instant without a time zone: {short(text)}")
     whole = moment.replace(microsecond=0)
     return int(whole.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
@@ -68,11 +72,33 @@ def plain(value: Any) -> dict[str, Any]:
 
 
 def json_object(value: bytes | None, what: str) -> dict[str, Any]:
-    """Parse a JSON object. Raises BadRecordError that names `what`."""
+    """Parse a JSON object as `engines.strict_json` does. Raises BadRecordError that names `what`."""
     try:
-        document = json.loads(value or b"")
+        document = parse_json(value or b"")
     except ValueError as error:
         raise BadRecordError("json", f"{what} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise BadRecordError("json", f"{what} is not a JSON object")
     return document
+
+
+def json_object_of_schema(value: bytes | None, schema: int, what: str) -> dict[str, Any]:
+    """Parse a JSON object that must say that it is of this schema. Raises BadRecordError that names `what`."""
+    document = json_object(value, what)
+    found = document.get("schema")
+    if type(found) is not int or found != schema:
+        raise BadRecordError("schema", f"{what} of schema {short(found)}, expected {schema}")
+    return document
+
+
+def camera_of(key: bytes | None) -> str:
+    """The camera id that a record has as its key. Raises BadRecordError."""
+    try:
+        camera = (key or b"").decode()
+    except UnicodeDecodeError:
+        raise BadRecordError("key", f"camera id is not UTF-8: {short(key)}") from None
+    if not camera:
+        raise BadRecordError("key", "record without a camera id as its key")
+    if len(camera) > MAX_CAMERA_ID:
+        raise BadRecordError("range", f"camera id of {len(camera)} characters, at most {MAX_CAMERA_ID} are taken")
+    return camera

@@ -20,7 +20,7 @@ from pipeline.records.wire import Partition, Record
 
 UNPUBLISHED = ("queue", "oversized")
 """Reasons for which ingest drops a tick that it has captured."""
-UNENCODED = ("shed", "hole", "bad_record")
+UNENCODED = ("shed", "hole", "undecodable", "bad_record")
 """Reasons for which a worker leaves out a tick that, by the records, counts."""
 
 

@@ -18,13 +18,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 from statistics import median, quantiles
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field
 
 from engines.canonical import folded
+from engines.strict_json import short
 from pipeline.analysis.label_set import slug
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND
 from pipeline.errors import ConfigurationError
 from pipeline.records.events import ActionEvent
+from pipeline.records.fields import LATEST_SECONDS, Name, Text, checked
 from pipeline.records.wire import nanoseconds
 
 TRUTH_SCHEMA = 1
@@ -109,20 +113,54 @@ def read_truth(document: Mapping[str, Any]) -> Truth:
     Raises ConfigurationError that names what is missing.
     """
     if document.get("schema") != TRUTH_SCHEMA:
-        raise ConfigurationError(f"truth of schema {document.get('schema')!r}, expected {TRUTH_SCHEMA}")
+        raise ConfigurationError(f"truth of schema {short(document.get('schema'))}, expected {TRUTH_SCHEMA}")
     try:
-        cameras = document["cameras"]
+        found = checked(_TruthDocument, document, "truth")
         return Truth(
             actions=tuple(
-                Action(camera["id"], action["label"], float(action["start"]), float(action["end"]))
-                for camera in cameras
-                for action in camera["actions"]
+                Action(camera.id, action.label, action.start, action.end)
+                for camera in found.cameras
+                for action in camera.actions
             ),
-            seconds={camera["id"]: float({**document, **camera}["seconds"]) for camera in cameras},
-            epochs_ns={camera["id"]: _epoch(camera.get("epoch", document.get("epoch"))) for camera in cameras},
+            seconds={camera.id: _given(camera, camera.seconds, found.seconds) for camera in found.cameras},
+            epochs_ns={camera.id: _epoch(camera.epoch or found.epoch) for camera in found.cameras},
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"truth with a missing or malformed field: {error!r}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"truth with a missing or malformed field: {error}") from error
+
+
+_Moment: TypeAlias = Annotated[float, Field(strict=True, ge=-LATEST_SECONDS, le=LATEST_SECONDS, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class _ActionDocument:
+    label: Text
+    start: _Moment
+    end: _Moment
+
+
+@dataclass(frozen=True, slots=True)
+class _CameraDocument:
+    id: Name
+    actions: tuple[_ActionDocument, ...]
+    seconds: _Moment | None = None
+    epoch: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _TruthDocument:
+    """What a truth document holds; more is passed over."""
+
+    cameras: tuple[_CameraDocument, ...]
+    seconds: _Moment | None = None
+    epoch: Text | None = None
+
+
+def _given(camera: _CameraDocument, own: float | None, common: float | None) -> float:
+    seconds = common if own is None else own
+    if seconds is None:
+        raise ValueError(f"truth: cameras: {short(camera.id)} has no 'seconds'")
+    return seconds
 
 
 def detections(messages: Iterable[ActionEvent], truth: Truth) -> tuple[list[Detection], int]:
@@ -227,20 +265,31 @@ def matching(actions: Sequence[Action], events: Sequence[Detection], fit: Fit) -
         fits = [(value, position) for position, event in enumerate(events) if (value := fit(action, event)) is not None]
         choices.append([position for _, position in sorted(fits, key=lambda one: (-one[0], one[1]))])
     taken: dict[int, int] = {}
-
-    def place(row: int, tried: set[int]) -> bool:
-        for column in choices[row]:
-            if column in tried:
-                continue
-            tried.add(column)
-            if column not in taken or place(taken[column], tried):
-                taken[column] = row
-                return True
-        return False
-
     for row in range(len(actions)):
-        place(row, set())
+        taken.update(_augmenting_path(row, choices, taken))
     return sorted((row, column) for column, row in taken.items())
+
+
+def _augmenting_path(row: int, choices: Sequence[Sequence[int]], taken: Mapping[int, int]) -> dict[int, int]:
+    """Who takes which column so that `row` has one too, found depth first; nothing where there is no way.
+
+    A loop, because a path may be as long as there are actions.
+    """
+    tried: set[int] = set()
+    path = [(row, iter(choices[row]))]
+    columns: list[int] = []
+    while path:
+        column = next((one for one in path[-1][1] if one not in tried), None)
+        if column is None:
+            path.pop()
+            del columns[-1:]
+            continue
+        tried.add(column)
+        columns.append(column)
+        if column not in taken:
+            return {column: taker for column, (taker, _) in zip(columns, path, strict=True)}
+        path.append((taken[column], iter(choices[taken[column]])))
+    return {}
 
 
 def _tally(actions: Sequence[Action], events: Sequence[Detection]) -> Tally:

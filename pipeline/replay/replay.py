@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of, read_all
 from pipeline.camera.sampling import SampledFrame, sample_file
 from pipeline.config.settings import Settings
+from pipeline.errors import BadRecordError
 from pipeline.records.events import ActionEvent
 from pipeline.records.frames import EndMarker, FrameRecord
 from pipeline.records.jpeg import encode_jpeg
@@ -148,11 +150,12 @@ def replay_topic(
 
 
 def label_history(control: Iterable[Record]) -> LabelHistory:
-    """Every label set that the control topic ever held. Raises BadRecordError."""
+    """Every label set that the control topic ever held; what is no control record is passed over, as workers do."""
     history, sets = LabelHistory(complete=True), LabelSets()
     for record in control:
-        sets = apply(sets, decode_control(record.key, record.value), record.offset)
-        history.add(sets)
+        with suppress(BadRecordError):
+            sets = apply(sets, decode_control(record.key, record.value), record.offset)
+            history.add(sets)
     return history
 
 

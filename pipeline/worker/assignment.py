@@ -9,8 +9,9 @@ A rebalance, a restart, an aborted transaction and a new engine all go through `
     4  (poll thread) seek to R and hand the result to the inference thread
 
 Nothing is decided without the state. A partition whose state cannot be read in time is left out, and the poll thread
-tries again. A log that lost its end puts no event id at risk: the state contains every event that the lost records
-led to, and the analysis continues from it.
+tries again. A record that is no state costs its camera what is open there, and no other: see `_fold`. A log that lost
+its end puts no event id at risk: the state contains every event that the lost records led to, and the analysis
+continues from it.
 
 `Retries` decides when a partition is tried again, for each partition separately. A partition whose state is missing
 delays no other. If the broker does not answer a request for several partitions, its error does not name the ones that
@@ -25,12 +26,13 @@ from typing import Literal
 
 import structlog
 
+from engines.strict_json import short
 from pipeline.analysis.partition import Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.broker.contract import Broker, GroupConsumer
 from pipeline.errors import BadRecordError, BrokerTimeout
 from pipeline.records.state import CameraState, decode_state
-from pipeline.records.wire import Partition, Record
+from pipeline.records.wire import Partition, Record, camera_of
 from pipeline.worker import fail_points
 from pipeline.worker.handover import WorkerContext
 from pipeline.worker.positions import decode_position
@@ -93,10 +95,18 @@ def restore(
     }
 
 
+@dataclass(slots=True)
+class _States:
+    """What a state partition says: the states of its cameras, and of those whose newest is no state the one before."""
+
+    cameras: dict[str, CameraState] = field(default_factory=dict)
+    spoilt: dict[str, CameraState | None] = field(default_factory=dict)
+
+
 def _place(
     partition: Partition,
     committed: Committed | None,
-    cameras: Mapping[str, CameraState],
+    states: _States,
     bounds: tuple[int, int],
     labels: int,
     start: Literal["live", "begin"],
@@ -104,12 +114,13 @@ def _place(
     begin, end = bounds
     if committed is None:
         position = end if start == "live" else begin
-        return Restored(partition, Committed(position, position, NO_STATE, labels), cameras, fresh=True)
+        at = Committed(position, position, NO_STATE, labels)
+        return Restored(partition, at, states.cameras, states.spoilt, fresh=True)
     position = min(max(committed.position, begin), end)
     rewind = min(max(committed.rewind, begin), end)
     kept = Committed(position, rewind, committed.state, committed.labels)
     hole, cut = max(0, begin - committed.position), max(0, committed.position - end)
-    return Restored(partition, kept, cameras, hole=hole, cut=cut)
+    return Restored(partition, kept, states.cameras, states.spoilt, hole=hole, cut=cut)
 
 
 def _read_states(
@@ -118,13 +129,13 @@ def _read_states(
     until: Mapping[int, int | None],
     deadline: float,
     monotonic: Callable[[], float],
-) -> dict[int, dict[str, CameraState]]:
+) -> dict[int, _States]:
     """Camera states of each state partition, by its number, up to and including offset `until`; None: up to its end.
 
     A partition that cannot be read that far is absent.
     """
     sought = {Partition(topic, number): last for number, last in until.items() if last != NO_STATE}
-    states: dict[int, dict[str, CameraState]] = {number: {} for number, last in until.items() if last == NO_STATE}
+    states = {number: _States() for number, last in until.items() if last == NO_STATE}
     if not sought:
         return states
     reader = broker.reader(sorted(sought), max(0.1, deadline - monotonic()))
@@ -132,17 +143,16 @@ def _read_states(
         bounds = reader.bounds(max(0.1, deadline - monotonic()))
         upto = {one: bounds[one][1] if last is None else last + 1 for one, last in sought.items()}
         there = {one: min(offset, bounds[one][1]) for one, offset in upto.items()}
-        read: dict[Partition, dict[str, CameraState]] = {one: {} for one in sought}
-        unreadable: set[Partition] = set()
+        read = {one: _States() for one in sought}
         settled = monotonic() + SETTLE_SECONDS
         while missing := _missing(positions := reader.positions(), upto):
             left = (deadline if _missing(positions, there) else min(deadline, settled)) - monotonic()
             if left <= 0:
                 break
             for record in reader.read(min(0.5, max(0.01, left))):
-                if record.offset < upto[record.source] and not _fold(read[record.source], record):
-                    unreadable.add(record.source)
-        return states | {one.number: read[one] for one in sought if one not in missing and one not in unreadable}
+                if record.offset < upto[record.source]:
+                    _fold(read[record.source], record)
+        return states | {one.number: read[one] for one in sought if one not in missing}
     except BrokerTimeout:
         return states
     finally:
@@ -153,24 +163,31 @@ def _missing(positions: Mapping[Partition, int], upto: Mapping[Partition, int]) 
     return {one for one, offset in upto.items() if positions.get(one, 0) < offset}
 
 
-def _fold(states: dict[str, CameraState], record: Record) -> bool:
+def _fold(states: _States, record: Record) -> None:
     """Apply one record of the compacted topic: the newest of each key counts, an empty value removes the key.
 
-    False if the record is not a state: without it nobody knows which events are open.
+    One that is no state spoils what is known of the camera of its key: the record before it is out of date, and nobody
+    can read what took its place. The next one of that key heals it.
     """
+    camera: str | None = None
     try:
-        camera = (record.key or b"").decode()
+        camera = camera_of(record.key)
         if record.value:
-            states[camera] = decode_state(record.value)
+            states.cameras[camera] = decode_state(record.key, record.value)
         else:
-            states.pop(camera, None)
-    except (BadRecordError, UnicodeDecodeError) as error:
+            states.cameras.pop(camera, None)
+        states.spoilt.pop(camera, None)
+    except BadRecordError as error:
+        if camera is not None:
+            states.spoilt[camera] = states.cameras.pop(camera, states.spoilt.get(camera))
         log.error(
-            "a record of the state topic cannot be read", partition=record.partition, offset=record.offset,
+            "a record of the state topic cannot be read; its camera begins anew",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=short(record.key),
             reason=str(error),
-        )  # fmt: skip
-        return False
-    return True
+        )
 
 
 _ALL = 1 << 12

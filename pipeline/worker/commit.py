@@ -4,7 +4,7 @@
     2  per partition: P, the offset of the next record, and R
     3  begin a transaction
     4  send events and dead letters (the analyser makes them only of offsets at or above P of the last commit)
-    5  send the state snapshots and wait for their offsets
+    5  send the state snapshots, and wait until all that was sent is acknowledged
     6  send {P, metadata {r: R, s: offset of the last state record, v: label version}} with the group membership
     7  commit
 
@@ -79,7 +79,8 @@ class Committer:
     def commit(self, transactions: Transactions, token: GroupToken | None) -> list[Fired] | None:
         """Commit everything pending; return the events that are visible now, None if there was nothing to commit.
 
-        Raises TransactionAborted or FencedError. Then nothing of it is visible, and `leave` must follow.
+        Raises TransactionAborted or FencedError. Then nothing of it is visible, or all of it, and `leave` must follow:
+        only the positions that the next assignment reads say which.
         """
         fail_points.reached("commit:1")
         self._leave_ended_epochs()
@@ -140,17 +141,19 @@ class Committer:
         self.pending.dead = [one for one in self.pending.dead if one.record.source in self.opened]
 
     def _write_states(self, transactions: Transactions, snapshots: Mapping[Partition, Snapshot], skip: int) -> None:
-        """Step 5: one record per changed camera, empty if the camera was removed. skip: records sent before them."""
+        """Step 5: one record per changed camera, empty if the camera was removed. skip: records sent before them.
+
+        Positions never precede what they stand for: whatever ends this transaction early, no record is lost by it.
+        """
         senders: list[Partition] = []
         for partition, snapshot in snapshots.items():
             for camera, state in snapshot.changed.items():
                 message = Message(camera.encode(), None) if state is None else encode_state(state)
                 transactions.send(self.to.state, _at(message, partition.number))
                 senders.append(partition)
-        if senders:
-            offsets = transactions.offsets(OFFSETS_SECONDS)[skip:]
-            for partition, (_, offset) in zip(senders, offsets, strict=True):
-                self.analyser.partitions[partition].state_offset = offset
+        offsets = transactions.offsets(OFFSETS_SECONDS)[skip:]
+        for partition, (_, offset) in zip(senders, offsets, strict=True):
+            self.analyser.partitions[partition].state_offset = offset
 
 
 def _at(message: Message, partition: int) -> Message:

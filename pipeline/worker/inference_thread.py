@@ -53,8 +53,8 @@ class Progress:
             self._of, self._dropped, self._live = tally, Counter(), 0.0
         self._metrics.batch(outcome.frames, outcome.windows)
         self._metrics.covered(tally.live_seconds - self._live, outcome.seconds)
-        if outcome.newest_ns:
-            self._metrics.lag((self._now_ns() - min(outcome.newest_ns.values())) / SECOND)
+        if outcome.captured_ns:
+            self._metrics.lag(_lag(outcome.captured_ns, self._now_ns()))
         for reason, count in (tally.dropped - self._dropped).items():
             self._metrics.dropped(reason, count)
         self._dropped, self._live = Counter(tally.dropped), tally.live_seconds
@@ -70,6 +70,18 @@ class Progress:
         for _ in range(dead):
             self._metrics.dead_letter()
             self._metrics.dropped("bad_record")
+
+
+def _lag(captured_ns: Sequence[tuple[Partition, int]], now_ns: int) -> float:
+    """Age in seconds of the newest frame of the partition that is furthest behind.
+
+    A camera whose clock runs ahead must not hide that the others of its partition are late: its frames count only where
+    there are no others, and then as new.
+    """
+    newest: dict[Partition, int] = {}
+    for partition, at in captured_ns:
+        newest[partition] = max(newest.get(partition, at if at <= now_ns else 0), at if at <= now_ns else 0)
+    return max((now_ns - at) / SECOND if at else 0.0 for at in newest.values())
 
 
 class InferenceThread:
@@ -203,7 +215,10 @@ class InferenceThread:
             self._metrics.keep(self._present())
 
     def _recover(self, error: TransientError) -> None:
-        """Nothing of the transaction is visible: close every partition, get a new producer, request a new assignment.
+        """Close every partition, get a new producer, request a new assignment: in this order.
+
+        Nothing of the transaction is visible, or all of it. Once the new producer is initialised, nothing of the old
+        one can be late any more, so the positions that the assignment reads say which of the two it was.
 
         The old producer is never used again, even if it could abort. kafka-python 3.0.12 keeps the positions of a
         transaction whose `send_offsets` failed and commits them with the next transaction, beside other events.

@@ -22,7 +22,12 @@ from pipeline.records.frames import LabelsMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition
 from pipeline.worker.label_views import EMPTY, LabelHistory
 
-FOLLOW_SECONDS = 0.25
+FOLLOW_SECONDS = 0.2
+"""Pause between two looks at the control topic; a catch-up request ends it."""
+LOOK_SECONDS = 0.02
+SHOWN_LABELS = 20
+SHOWN_TEXT = 100
+"""How much of a set is logged: its texts are strangers'."""
 CATCH_UP_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -78,14 +83,15 @@ def follow(
             if (request := history.catch_up_request) is not None:
                 control.catch_up(CATCH_UP_SECONDS)
                 history.caught_up(request, control.position)
-            else:
-                control.poll(FOLLOW_SECONDS)
+            elif not control.poll(LOOK_SECONDS):
+                history.wait_for_request(FOLLOW_SECONDS)
             newest = history.newest
             if newest.version > embedded:
                 embed(newest.version)
                 embedded = newest.version
                 ready(newest)
-                log.info("labels ready", version=embedded, labels=[label.text for label in newest.labels])
+                texts = [label.text[:SHOWN_TEXT] for label in newest.labels[:SHOWN_LABELS]]
+                log.info("labels ready", version=embedded, count=len(newest.labels), labels=texts)
             if embedded > EMPTY:
                 markers.append(embedded)
         except (ActionwireError, EngineError) as error:

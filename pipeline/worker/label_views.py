@@ -18,6 +18,8 @@ from pipeline.errors import BrokerTimeout
 
 EMPTY = -1
 """Version of the empty set, which is in force before the first control record."""
+KEPT_STRAYS = 1000
+"""Versions that were never written and are remembered as such. An older one that comes again is looked up again."""
 KEPT_LABEL_VIEWS = 16
 """Embedded sets that are kept. An older one is embedded again when it is needed."""
 
@@ -41,7 +43,7 @@ class LabelHistory:
         self._versions = [EMPTY]
         self._read: float = math.inf if complete else 0
         """Every existing version below this offset is known."""
-        self._strays: set[int] = set()
+        self._strays: dict[int, None] = {}
         self._requested = self._served = 0
         self._changed = threading.Condition()
 
@@ -83,6 +85,11 @@ class LabelHistory:
         with self._changed:
             return self._requested if self._requested > self._served else None
 
+    def wait_for_request(self, seconds: float) -> None:
+        """Wait for a catch-up request, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._requested > self._served, seconds)
+
     def caught_up(self, request: int, read: int) -> None:
         """Note that the control topic was read to offset `read`, its end as looked up after this request.
 
@@ -95,6 +102,7 @@ class LabelHistory:
 
     def _wait_for(self, version: int) -> None:
         self._requested += 1
+        self._changed.notify_all()
         request = self._requested
         if not self._changed.wait_for(lambda: version in self._sets or self._served >= request, self._limit):
             raise BrokerTimeout(
@@ -102,7 +110,9 @@ class LabelHistory:
                 f"{self._limit:g} s; it is tried again"
             )
         if version not in self._sets and version >= self._read:
-            self._strays.add(version)
+            self._strays[version] = None
+            if len(self._strays) > KEPT_STRAYS:
+                del self._strays[next(iter(self._strays))]
             log.error("a marker names a label set that does not exist", version=version, newest=self._versions[-1])
 
 

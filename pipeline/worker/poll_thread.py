@@ -143,6 +143,10 @@ class PollThread:
                 self._lose_end(partition, due, found)
             else:
                 self._report_hole(partition, found - due)
+        for partition, (count, found) in polled.undecodable.items():
+            if partition in self._current:  # else they come again, from R on
+                self._metrics.dropped("undecodable", count)
+                self._read[partition] = max(self._read[partition], found)
 
     def _lose_end(self, partition: Partition, due: int, found: int) -> None:
         """Have a partition restored whose log lost records that were already read.

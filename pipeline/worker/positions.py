@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 from engines.canonical import canonical_json
+from engines.strict_json import parse_json
 from pipeline.analysis.rewind import Committed
 from pipeline.broker.contract import Position
 
 METADATA_LIMIT = 4096
 """Bytes of metadata that a broker stores with a committed offset (`offset.metadata.max.bytes`)."""
+
+_LARGEST = 2**63
 
 
 def encode_position(committed: Committed) -> Position:
@@ -21,10 +22,15 @@ def encode_position(committed: Committed) -> Position:
 
 
 def decode_position(position: Position) -> Committed | None:
-    """Read a committed position. None if no worker wrote it, for example if a tool moved the group."""
+    """Read a committed position. None if no worker wrote it, for example if a tool moved the group.
+
+    A tool that copies positions may end their metadata with NUL, as C strings end.
+    """
     try:
-        found = json.loads(position.metadata)
-        committed = Committed(position.offset, int(found["r"]), int(found["s"]), int(found["v"]))
+        found = parse_json(position.metadata.rstrip("\0"))
+        rewind, state, labels = found["r"], found["s"], found["v"]
     except (ValueError, KeyError, TypeError):
         return None
-    return committed if 0 <= committed.rewind <= committed.position else None
+    if not all(type(number) is int and -1 <= number < _LARGEST for number in (rewind, state, labels)):
+        return None
+    return Committed(position.offset, rewind, state, labels) if 0 <= rewind <= position.offset else None

@@ -78,6 +78,7 @@ def test_a_stall_is_time_without_progress_while_frames_wait_and_the_broker_is_th
 def test_every_step_is_killed_at_and_every_fault_is_planned() -> None:
     """A full plan holds what the project promises to survive; equal seeds give equal plans."""
     from faults import ACTS, ASSIGN_STEPS, COMMIT_STEPS, Fault, plan
+    from late import LOSSES
 
     faults = plan(3, "full", 6.0)
     every = [*faults, *(one.meanwhile for one in faults if one.meanwhile)]
@@ -88,6 +89,17 @@ def test_every_step_is_killed_at_and_every_fault_is_planned() -> None:
     stops: list[Fault] = [one for one in every if one.kind == "stop"]
     assert len(stops) == 10 and all(one.seconds > 6.0 for one in stops)
     assert sum(one.idle for one in every if one.kind == "broker") >= 2
+    assert {one.step for one in every if one.kind == "late"} == set(LOSSES)
+
+
+def test_a_position_that_becomes_a_smaller_one_is_counted() -> None:
+    """One that is not known for a moment has not moved."""
+    from stalls import StallClock
+
+    clock = StallClock()
+    for now, position in enumerate([{0: 5, 1: 5}, {0: 6}, {0: 4, 1: 5}, {0: 6, 1: 6}]):
+        clock.observe(now, position, {0: 9, 1: 9})
+    assert clock.moved_back == 1
 
 
 @pytest.mark.chaos
@@ -99,9 +111,10 @@ def test_workers_and_a_broker_are_killed_and_subscribers_do_not_notice(tmp_path:
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     report = json.loads(done.stdout or "{}")
     assert report, done.stderr[-3000:]
-    kinds = {"kill", "kill_at", "stop", "broker", "abort", "fence"}
+    kinds = {"kill", "kill_at", "stop", "broker", "abort", "fence", "late"}
     carried_out = {key: report[key] for key in ("drained", "missed", "gave_up")}
     assert carried_out == {"drained": True, "missed": [], "gave_up": 0} and kinds <= report["done"].keys(), report
     assert report["due"] == report["got"] > 20, report
     assert (report["lost"], report["doubled"], report["differing"]) == (0, 0, 0), report
+    assert report["moved_back"] == 0 and report["late"]["fenced"] == report["late"]["requests"] > 4, report
     assert report["dead_letters"]["lost"] + report["dead_letters"]["doubled"] + report["dead_letters"]["differing"] == 0

@@ -62,8 +62,8 @@ class Task(nn.Module):
 class ClipTask(Task):
     """ActionCLIP's training: clips against captions, where clips and captions of one label are positives.
 
-    Clips of the background have no caption: a part of the loss of its own pushes them towards the background texts and
-    away from the labels, and the labels' clips away from the background texts.
+    Background is one more such label. Where a batch has some, a second part of the loss scores all of its clips as
+    serving does: over the labels, and over all background texts together.
     """
 
     def __init__(self, model: VideoTextModel, weights: Loss):
@@ -78,22 +78,24 @@ class ClipTask(Task):
             embeddings = nn.functional.normalize(items[:, 0], dim=-1)
         else:
             embeddings = self.model.embed_windows(items)[0]
-        shown = ~batch.background
-        labels = torch.from_numpy(batch.labels[shown]).to(device, non_blocking=True)
-        texts = self.texts(batch.tokens[shown])
-        logits = scaled_cosines(self.model.scale, embeddings[torch.from_numpy(shown)], texts)
-        rows, columns = multi_positive_kl(logits, labels[:, None] == labels, leak=self.weights.leak)
+        texts = self.texts(batch.tokens)
+        labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
+        matches = torch.from_numpy(batch.matches).to(device, non_blocking=True)
+        logits = scaled_cosines(self.model.scale, embeddings, texts)
+        rows, columns = multi_positive_kl(logits, matches, leak=self.weights.leak)
         losses = {"contrast": self.weights.contrast * 0.5 * (rows + columns)}
         if batch.background.any():
             losses["background"] = self.weights.background * self._background_loss(batch, embeddings, texts)
-        right = labels[logits.argmax(dim=-1)] == labels if len(labels) else labels.float()
-        return losses, {"accuracy": right.float().sum() / max(1, len(labels)), "scale": self.model.scale.detach()}
+        right = labels[logits.argmax(dim=-1)] == labels
+        return losses, {"accuracy": right.float().mean(), "scale": self.model.scale.detach()}
 
     def _background_loss(self, batch: ClipBatch, embeddings: Tensor, texts: Tensor) -> Tensor:
         """Cross-entropy of every clip over the labels of the batch and, together, the background texts."""
-        names, first = np.unique(batch.labels[~batch.background], return_index=True)
+        _, first = np.unique(np.where(batch.background, -1, batch.labels), return_index=True)
+        first = first[~batch.background[first]]
         known = torch.cat((texts[torch.from_numpy(first)], self.texts(self._backgrounds)))
         logits = scaled_cosines(self.model.scale, embeddings, known)
-        mass = torch.from_numpy((batch.labels[:, None] == names).astype(np.float32)).to(logits.device)
+        shown = batch.matches[:, first].astype(np.float32)
+        mass = torch.from_numpy(shown / shown.sum(axis=1, keepdims=True).clip(min=1)).to(logits.device)
         quiet = torch.from_numpy(batch.background.astype(np.float32)).to(logits.device)
-        return label_cross_entropy(logits[:, : len(names)], logits[:, len(names) :], mass, quiet)
+        return label_cross_entropy(logits[:, : len(first)], logits[:, len(first) :], mass, quiet)

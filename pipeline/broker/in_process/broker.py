@@ -30,6 +30,7 @@ class InProcessBroker:
         self._limit = max_message_bytes
         self._changed = threading.Condition(threading.RLock())
         self._logs = Logs(now_ms)
+        self._kept: dict[str, TopicSettings] = {}
         self._groups: dict[tuple[str, str], Group] = {}
         self._transactions: dict[str, InProcessTransactions] = {}
         self._consumers: list[InProcessConsumer] = []
@@ -45,9 +46,16 @@ class InProcessBroker:
                         f"topic {topic.name} has {count} partitions, not {topic.partitions}; a partition count is "
                         "never changed: set topics.partitions to what it has, or use another topics.namespace"
                     )
+                kept = self._kept.get(topic.name, topic)
+                if count is not None and kept.replication < topic.replication:
+                    raise ConfigurationError(
+                        f"topic {topic.name} has a replication of {kept.replication}, not {topic.replication}; set "
+                        "topics.replication to what it has"
+                    )
             missing = [topic for topic in topics if self._logs.count(topic.name) is None]
             for topic in missing:
                 self._logs.create(topic.name, topic.partitions)
+            self._kept |= {topic.name: topic for topic in topics}
             return [topic.name for topic in missing]
 
     def delete_topics(self, topics: Sequence[str], seconds: float) -> None:
@@ -60,6 +68,11 @@ class InProcessBroker:
         """See the contract."""
         with self._changed:
             return {topic: count for topic in topics if (count := self._logs.count(topic)) is not None}
+
+    def describe_topics(self, topics: Sequence[str], seconds: float) -> dict[str, TopicSettings]:
+        """See the contract."""
+        with self._changed:
+            return {topic: self._kept[topic] for topic in self.partition_counts(topics, seconds)}
 
     def lag(self, group: str, topic: str, seconds: float) -> dict[Partition, int]:
         """See the contract."""

@@ -1,4 +1,4 @@
-"""Apache Kafka as a `contract.Broker`: makes the clients, looks after topics and knows whether the cluster answers."""
+"""Apache Kafka as a `contract.Broker`: it makes the clients, and asks the cluster about topics and groups."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition, errors
-from kafka.admin import ConfigResource, ConfigResourceType, MemberToRemove
-from kafka.protocol.consumer import IsolationLevel, OffsetSpec
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, errors
+from kafka.admin import MemberToRemove
 
 from pipeline.broker.contract import READ_SECONDS, Capability, TopicSettings
-from pipeline.broker.kafka_python import consumer, producer, transactions
+from pipeline.broker.kafka_python import administration, consumer, producer, transactions
 from pipeline.broker.kafka_python.connection import (
     BOOTSTRAP_SECONDS,
     addresses,
@@ -27,7 +26,7 @@ from pipeline.broker.kafka_python.connection import (
 from pipeline.broker.kafka_python.translate import Meaning, meaning_of, translated, translating
 from pipeline.broker.watchdog import WatchdogThread
 from pipeline.config.kafka import KafkaSettings
-from pipeline.errors import BrokerTimeout, ConfigurationError, TransientError
+from pipeline.errors import BrokerTimeout, TransientError
 from pipeline.records.wire import Partition
 
 _HEADROOM = 65_536
@@ -51,26 +50,30 @@ class KafkaBroker:
         self._settings = settings
         self._watchdog = watchdog or WatchdogThread(addresses(settings))
         self._clients: list[Any] = []
-        """Open clients. Each keeps a thread and connections, whether or not anybody still holds it."""
+        """Open clients. Each has a thread and connections until it is closed, even when nobody holds it any more."""
         self._lock = threading.Lock()
 
     def ensure_topics(self, topics: Sequence[TopicSettings], seconds: float) -> list[str]:
         """See the contract. A cluster that has just started is given time to register its brokers."""
-        return self._patiently("creating topics", seconds, lambda admin: _ensure(admin, topics))
+        return self._patiently("creating topics", seconds, lambda admin: administration.ensure(admin, topics))
 
     def delete_topics(self, topics: Sequence[str], seconds: float) -> None:
         """See the contract."""
-        self._patiently("deleting topics", seconds, lambda admin: _delete(admin, topics))
+        self._patiently("deleting topics", seconds, lambda admin: administration.delete(admin, topics))
 
     def partition_counts(self, topics: Sequence[str], seconds: float) -> dict[str, int]:
         """See the contract."""
         with self._admin(seconds) as admin, translating("describing topics"):
-            return _partition_counts(admin, topics)
+            return administration.partition_counts(admin, topics)
+
+    def describe_topics(self, topics: Sequence[str], seconds: float) -> dict[str, TopicSettings]:
+        """See the contract."""
+        return self._patiently("describing topics", seconds, lambda admin: administration.describe(admin, topics))
 
     def lag(self, group: str, topic: str, seconds: float) -> dict[Partition, int]:
         """See the contract. A cluster that has just started is given time to make the topic of its groups."""
         doing = f"looking up the lag of group {group}"
-        return self._patiently(doing, seconds, lambda admin: _lag(admin, group, topic))
+        return self._patiently(doing, seconds, lambda admin: administration.lag(admin, group, topic))
 
     def group_consumer(
         self, topic: str, group: str, session_seconds: float = 10.0, slot: str | None = None
@@ -96,11 +99,13 @@ class KafkaBroker:
                 if holders:
                     admin.remove_group_members(group, holders)
         except (errors.KafkaError, TransientError) as error:
-            log.info("a place stays taken until its session ends", group=group, slot=slot, reason=str(error))
+            log.info(
+                "the place of a member is not freed before its session ends", group=group, slot=slot, reason=str(error)
+            )
 
     def reader(self, partitions: Sequence[Partition], seconds: float = READ_SECONDS) -> consumer.KafkaReader:
         """See the contract."""
-        made = self._open(KafkaConsumer, "reader", **consumer.COMMON)
+        made = self._open(KafkaConsumer, "reader", **consumer.READER)
         try:
             return self._keep(consumer.KafkaReader(made, partitions, seconds))
         except BaseException:
@@ -153,7 +158,7 @@ class KafkaBroker:
         return max(1 << 20, self._settings.max_message_bytes + _HEADROOM)
 
     def _patiently(self, doing: str, seconds: float, ask: Callable[[KafkaAdminClient], Answer]) -> Answer:
-        """Ask until there is an answer, for as long as another attempt may help."""
+        """Ask again until there is an answer, as long as another attempt may help and `seconds` have not passed."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -167,7 +172,7 @@ class KafkaBroker:
 
     @contextmanager
     def _admin(self, seconds: float) -> Iterator[KafkaAdminClient]:
-        """A short-lived client: these calls are rare, and a fresh one honours the limit of each."""
+        """A client for one call. Such calls are rare, and the limits of a client are fixed when it is made."""
         limits: dict[str, Any] = {
             "bootstrap_timeout_ms": int(min(seconds, BOOTSTRAP_SECONDS) * 1000),
             "request_timeout_ms": int(max(0.5, seconds) * 1000),
@@ -184,61 +189,5 @@ class KafkaBroker:
 
 
 def _client_id(slot: str) -> str:
-    """By which a member is known in every life."""
+    """Client id of a member; the same after every restart."""
     return f"actionwire-worker-{slot}"
-
-
-def _partition_counts(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
-    described = admin.describe_topics(list(topics)) if topics else []
-    return {topic["name"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
-
-
-def _delete(admin: KafkaAdminClient, topics: Sequence[str]) -> None:
-    if there := [*_partition_counts(admin, topics)]:
-        admin.delete_topics(there)
-
-
-def _lag(admin: KafkaAdminClient, group: str, topic: str) -> dict[Partition, int]:
-    count = _partition_counts(admin, [topic]).get(topic)
-    if count is None:
-        raise ConfigurationError(f"topic {topic} does not exist; create the topics with `actionwire topics`")
-    asked = [TopicPartition(topic, number) for number in range(count)]
-    committed = admin.list_group_offsets({group: asked})[group]
-    first, end = (
-        admin.list_partition_offsets(dict.fromkeys(asked, spec), IsolationLevel.READ_COMMITTED)
-        for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
-    )
-    position = {at: found.offset for at, found in committed.items() if found.offset >= 0}
-    return {Partition(*at): max(0, end[at].offset - max(first[at].offset, position.get(at, 0))) for at in asked}
-
-
-def _ensure(admin: KafkaAdminClient, topics: Sequence[TopicSettings]) -> list[str]:
-    counts = _partition_counts(admin, [topic.name for topic in topics])
-    for topic in topics:
-        count = counts.get(topic.name, topic.partitions)
-        if count != topic.partitions:
-            raise ConfigurationError(
-                f"topic {topic.name} has {count} partitions, not {topic.partitions}; a partition count is never "
-                "changed: set topics.partitions to what it has, or use another topics.namespace"
-            )
-    existing = [topic for topic in topics if topic.name in counts and topic.settings]
-    if existing:
-        admin.alter_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, topic.name, dict(topic.settings)) for topic in existing]
-        )
-    missing = [topic for topic in topics if topic.name not in counts]
-    if missing:
-        wanted = {
-            topic.name: {
-                "num_partitions": topic.partitions,
-                "replication_factor": topic.replication,
-                "configs": dict(topic.settings),
-            }
-            for topic in missing
-        }
-        try:
-            admin.create_topics(wanted)
-        except errors.TopicAlreadyExistsError:
-            return _ensure(admin, topics)  # somebody else has created it meanwhile
-        admin.wait_for_topics(list(wanted))
-    return [topic.name for topic in missing]

@@ -1,8 +1,9 @@
 """Connections of kafka-python 3.0.12, with what `KafkaBroker` needs on top; every client is made here.
 
-`kafka_client` is an option of the library's clients. Ours mends two defects in it: a transactional request that starts
-while the coordinator refuses connections hangs for ever (`await_ready`), and a sender whose one request is in flight
-polls without pause (`connection_delay`). Its manager keeps the reason for which a bootstrap was refused.
+`kafka_client` is an option of the library's clients. Ours mends three defects in it: a transactional request that
+starts while the coordinator refuses connections hangs for ever (`await_ready`), one whose connection breaks is sent
+again (`send`), and a sender whose one request is in flight polls without pause (`connection_delay`). Its manager
+remembers why a bootstrap was refused.
 """
 
 from __future__ import annotations
@@ -14,9 +15,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from kafka import errors
+from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
+from kafka.protocol.producer import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    TxnOffsetCommitRequest,
+)
 from kafka.record import util
 
 from pipeline.broker.kafka_python.translate import translated
@@ -33,12 +41,14 @@ _REFUSALS = (
     errors.IllegalSaslStateError,
     errors.AuthorizationError,
 )
+_SENT_ONCE = (AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, TxnOffsetCommitRequest)
+"""None of them names its transaction: one that is late counts in whatever transaction of its epoch is open by then."""
 
 Client = TypeVar("Client")
 
 
 class _Manager(KafkaConnectionManager):  # type: ignore[misc]
-    """Remembers why a connection was refused, and stops a bootstrap that cannot succeed."""
+    """Remembers why a connection was refused, and ends a bootstrap that cannot succeed."""
 
     def __init__(self, net: Any, **configs: Any) -> None:
         super().__init__(net, **configs)
@@ -70,23 +80,33 @@ class NetClient(KafkaNetClient):  # type: ignore[misc]
         super().__init__(net=net, manager=_Manager(net, **configs))
 
     def await_ready(self, node_id: Any, timeout_ms: float = 30000) -> bool:
-        """False, not an error, when the node cannot be reached: the sender then looks for another coordinator."""
+        """False instead of an error when the node cannot be reached; the sender then looks the coordinator up again."""
         try:
             return bool(super().await_ready(node_id, timeout_ms=timeout_ms))
         except errors.KafkaConnectionError:
             time.sleep(0.05)
             return False
 
+    def send(self, node_id: Any, request: Any, **options: Any) -> Any:
+        """The library's future of an answer; a request of a transaction is never sent again when its connection breaks.
+
+        The broken connection may still deliver it. Until EndTxn v5 raises the epoch with every transaction (KIP-890),
+        which the library cannot send, a second copy would end or move a later transaction. So it is in doubt, as one
+        that timed out: the producer is beyond use, and initialising the next one settles the transaction.
+        """
+        answer = super().send(node_id, request, **options)
+        return _doubted(answer) if isinstance(request, _SENT_ONCE) else answer
+
     def connection_delay(self, node_id: Any) -> float:
-        """Seconds until it is worth looking at this node again; never 0 while it cannot take a request."""
+        """Seconds until this node may take a request; above 0 while it cannot, or the sender would never rest."""
         delay = float(super().connection_delay(node_id))
         return delay if delay > 0 or self.is_ready(node_id) else _BUSY_DELAY
 
     def learn_topic(self, topic: str, seconds: float) -> None:
-        """Ask until the topic's partitions are known, at most for `seconds`.
+        """Ask for the topic's partitions until they are known, at most for `seconds`.
 
-        A member that joins before it knows its topic is given nothing, and may ask again only seconds later. Raises
-        KafkaError, of what was last answered: that nobody answers says nothing of the topic.
+        A member that joins before it knows its topic is given nothing, and may ask again only seconds later. Raises the
+        KafkaError that was answered last; a time-out only where nothing was answered, for silence is not an answer.
         """
         cluster, deadline = self._manager.cluster, time.monotonic() + seconds
         cluster.add_topic(topic)
@@ -99,21 +119,34 @@ class NetClient(KafkaNetClient):  # type: ignore[misc]
                 self._net.run(self._manager.wait_for, cluster.request_update(), left * 1000)
                 last = errors.UnknownTopicOrPartitionError(topic)
             except errors.KafkaTimeoutError:
-                pass  # our own wait ran out, which takes nothing back of what was answered before
+                pass  # our own wait is over; what was answered before still holds
             except errors.KafkaError as error:
                 last = error
             time.sleep(0.02)
 
     def discard(self) -> None:
-        """Release sockets and thread of a client whose construction failed."""
+        """Release the sockets and the thread of a client that could not be made."""
         with contextlib.suppress(Exception):
             self.close()
         with contextlib.suppress(Exception):
             self._net.stop()
 
 
+def _doubted(answer: Future) -> Future:
+    """The same answer, but a lost connection becomes a time-out, after which the library gives up."""
+    own = Future()
+
+    def fail(error: Exception) -> None:
+        lost = isinstance(error, errors.KafkaConnectionError)
+        own.failure(errors.RequestTimedOutError(f"{error}; whether it was done is not known") if lost else error)
+
+    answer.add_callback(own.success)
+    answer.add_errback(fail)
+    return own
+
+
 def check_library() -> None:
-    """Raise ConfigurationError without the C checksum; keep the library's log from printing whole frames."""
+    """Raise ConfigurationError without the C checksum; keep whole frames and noise out of the library's log."""
     if util.crc32c_c is None:
         raise ConfigurationError(
             "the package crc32c is missing, without which every message costs twenty times as much; "
@@ -122,10 +155,20 @@ def check_library() -> None:
     logger = logging.getLogger("kafka")
     if logger.level < logging.INFO:
         logger.setLevel(logging.WARNING)
+    logging.getLogger("kafka.cluster").addFilter(_is_news)  # the same filter is added once
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what the library warns of when metadata are due while the only broker has a request to answer.
+
+    A producer of ours has one request in flight at most. It asks again a moment later; that a broker is away is said
+    elsewhere.
+    """
+    return not str(record.msg).startswith("No node available for metadata refresh")
 
 
 def common_settings(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
-    """What every client is made with. Raises ConfigurationError when the settings cannot be used together."""
+    """Options that all clients share. Raises ConfigurationError for settings that cannot be used together."""
     common: dict[str, Any] = {
         "bootstrap_servers": [part.strip() for part in settings.bootstrap.split(",") if part.strip()],
         "client_id": client_id,
@@ -165,7 +208,7 @@ def _file(path: Any, name: str) -> str | None:
 
 
 def open_client(make: Callable[..., Client], settings: KafkaSettings, client_id: str, **options: Any) -> Client:
-    """Make one of the library's clients. Raises BrokerUnavailable or AuthenticationError with the likely cause."""
+    """Make one of the library's clients. Raises BrokerUnavailable or AuthenticationError, naming the likely cause."""
     made: list[NetClient] = []
 
     def client(**configs: Any) -> NetClient:
@@ -189,7 +232,7 @@ def addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
 
 
 def likely_cause(error: Exception, settings: KafkaSettings) -> ActionwireError:
-    """Why a cluster could not be used, in words, with the remedy."""
+    """The error for a cluster that cannot be used: why, and what to do."""
     where = f"Kafka at {settings.bootstrap}"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return AuthenticationError(

@@ -1,7 +1,7 @@
-"""Member of a consumer group, and reader of named partitions. Both read committed records only.
+"""The member of a consumer group, and the reader of named partitions. Both read committed records only.
 
-The rebalance listener runs on the library's own thread, where no call may block: it notes what changed and parks new
-partitions (paused, at offset 0) until `seek`. Parking also means that the library never asks where to start.
+The rebalance listener runs on the library's own thread, where no call may block. It notes what changed and parks new
+partitions until `seek`: paused, at offset 0, so that the library never has to ask where to start.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition, errors
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
 from pipeline.broker.contract import GroupToken, Polled, Position
+from pipeline.broker.kafka_python.batches import UndecodableBatches
 from pipeline.broker.kafka_python.membership import Membership
 from pipeline.broker.kafka_python.translate import translating
 from pipeline.errors import BrokerTimeout, BrokerUnavailable, ContractError
 from pipeline.records.wire import Partition, Record
 
 _SLICE_SECONDS = 0.1
-"""How often a poll that waits for records looks whether the assignment has changed."""
+"""How often a poll that waits for records checks whether the assignment has changed."""
 _LOOKUP_SECONDS = 5.0
 
 COMMON: dict[str, Any] = {
@@ -36,11 +37,17 @@ COMMON: dict[str, Any] = {
     "metrics_enabled": False,
 }
 
+READER: dict[str, Any] = COMMON | {"fetch_max_wait_ms": 25}
+"""Options of a reader. A broker answers the requests of a connection in order: the end of a topic is told only when the
+fetch before is answered, and a worker that meets a marker of an unknown label set waits for that end."""
+
 log = structlog.get_logger(__name__)
+
+Found = TypeVar("Found")
 
 
 def group_options(group: str, session_seconds: float) -> dict[str, Any]:
-    """Options of a group member. Dynamic: a fenced static member is not told, and leaves its place only late."""
+    """Options of a group member. It is dynamic: a static one is not told that it is fenced, and leaves late."""
     return COMMON | {
         "group_id": group,
         "partition_assignment_strategy": [CooperativeStickyAssignor()],
@@ -96,14 +103,15 @@ class KafkaGroupConsumer:
         self._group = group
         self._assignment = _Assignment(consumer)
         self._membership = Membership(consumer)
+        self._undecodable = UndecodableBatches(consumer)
         self._reported: set[Partition] = set()
-        """What the caller knows that it owns."""
+        """The partitions that the caller knows to be its own."""
         self._parked: set[Partition] = set()
         self._paused: set[Partition] = set()
         self.closed = False
         with translating(f"joining group {group}"):
             consumer.subscribe([topic], listener=self._assignment)
-            # before the first poll joins: a member that learns of its topic later joins a second time
+            # Before the first poll, which joins: a member that learns of its topic later has to join twice.
             consumer._client.learn_topic(topic, _LOOKUP_SECONDS)
 
     def poll(self, seconds: float, max_records: int) -> Polled:
@@ -114,31 +122,28 @@ class KafkaGroupConsumer:
         while True:
             wait = max(0.0, min(_SLICE_SECONDS, deadline - time.monotonic()))
             fetched, skipped = self._fetch(wait, max_records)
+            undecodable = self._undecodable.take()
             self._membership.note()
             gained, lost, owned = self._assignment.take()
             self._reported = (self._reported - lost) | gained
             self._parked = (self._parked - lost) | gained
             self._paused -= gained | lost
-            if fetched or skipped or gained or lost or time.monotonic() >= deadline:
+            if fetched or skipped or undecodable or gained or lost or time.monotonic() >= deadline:
                 break
         readable = owned - self._parked
-        records = {partition: found for partition, found in fetched.items() if partition in readable}
-        holes = {partition: hole for partition, hole in skipped.items() if partition in readable}
-        return Polled(records, gained, lost, self._token(), holes)
+        records, holes = _only(fetched, readable), _only(skipped, readable)
+        return Polled(records, gained, lost, self._token(), holes, _only(undecodable, readable))
 
     def _fetch(
         self, seconds: float, max_records: int
     ) -> tuple[dict[Partition, Sequence[Record]], dict[Partition, tuple[int, int]]]:
         with translating(f"reading as a member of group {self._group}"):
             try:
-                _raise_held_back(self._consumer)
                 found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=max_records)
             except errors.NoOffsetForPartitionError:
                 return {}, {}  # assigned a moment ago: the listener is about to park it
             except (errors.OffsetOutOfRangeError, errors.LogTruncationError) as error:
                 return {}, _go_on(self._consumer, error)
-            except errors.CorruptRecordError as error:
-                return {}, _pass_over(self._consumer, error)
         return {Partition(*at): [_record(record) for record in records] for at, records in found.items()}, {}
 
     def committed(self, partitions: Iterable[Partition], seconds: float) -> dict[Partition, Position | None]:
@@ -206,6 +211,7 @@ class KafkaReader:
 
     def __init__(self, consumer: KafkaConsumer, partitions: Sequence[Partition], seconds: float) -> None:
         self._consumer = consumer
+        self._undecodable = UndecodableBatches(consumer)
         self._partitions = [TopicPartition(*partition) for partition in partitions]
         self._what = ", ".join(sorted({partition.topic for partition in partitions}))
         self.closed = False
@@ -225,9 +231,7 @@ class KafkaReader:
                 for partition, hole in _go_on(self._consumer, error).items():
                     log.warning("records were deleted before they were read", partition=partition, hole=hole)
                 return []
-            except errors.CorruptRecordError as error:
-                _pass_over(self._consumer, error)
-                return []
+        self._undecodable.take()  # nobody asks a reader; the log has them
         return [_record(record) for records in found.values() for record in records]
 
     def positions(self) -> dict[Partition, int]:
@@ -267,13 +271,13 @@ def _bounds(
         try:
             first = consumer.beginning_offsets(asked, timeout_ms=int(seconds * 1000))
             end = consumer.end_offsets(asked, timeout_ms=int(seconds * 1000))
-        except KeyError as error:  # the library asks nobody for a partition without a leader, and misses the answer
+        except KeyError as error:  # the library does not ask for a partition without a leader, and looks for its answer
             raise BrokerUnavailable(f"{error.args[0]} has no leader at the moment; it is tried again") from error
     return {Partition(*at): (first[at], end[at]) for at in asked}
 
 
 def _due(consumer: KafkaConsumer, error: errors.KafkaError) -> tuple[dict[Partition, int], dict[Partition, int]]:
-    """Positions that cannot be read from, and where the broker knows up to which offset its log is still the same."""
+    """Positions that cannot be read from; where the broker knows it, the offset up to which the log is unchanged."""
     if not isinstance(error, errors.LogTruncationError):
         return {Partition(*at): offset for at, offset in error.args[0].items()}, {}
     states = {at: consumer._subscription.assignment.get(at) for at in error.divergent_offsets}
@@ -282,7 +286,7 @@ def _due(consumer: KafkaConsumer, error: errors.KafkaError) -> tuple[dict[Partit
 
 
 def _go_on(consumer: KafkaConsumer, error: errors.KafkaError) -> dict[Partition, tuple[int, int]]:
-    """Seek to the nearest offset that exists and holds no other record than it did; (due, found) of each partition."""
+    """Seek to the nearest offset that exists and still holds the same record; (due, found) of each partition."""
     due, kept = _due(consumer, error)
     holes: dict[Partition, tuple[int, int]] = {}
     for partition, (first, end) in _bounds(consumer, due, 5.0).items():
@@ -292,36 +296,8 @@ def _go_on(consumer: KafkaConsumer, error: errors.KafkaError) -> dict[Partition,
     return holes
 
 
-def _raise_held_back(consumer: KafkaConsumer) -> None:
-    """Raise an error that waits for a partition that was paused meanwhile.
-
-    The library would forget it, and go round in what is left of that partition once it is resumed.
-    """
-    held = consumer._fetcher._next_in_line_exception_metadata
-    if held is not None and consumer._subscription.is_paused(held.partition):
-        consumer._fetcher._next_in_line_exception_metadata = None
-        raise held.exception
-
-
-def _pass_over(consumer: KafkaConsumer, error: errors.CorruptRecordError) -> dict[Partition, tuple[int, int]]:
-    """Go on behind a record that the library cannot decode, as one with a header name that is no text; (due, found).
-
-    A batch is decoded from its beginning, so what follows in the same batch, of the same producer, is passed over too,
-    one after the other. Raises the error again where the bytes are not those that were written: they may be, the next
-    time.
-    """
-    part = consumer._fetcher._next_partition_records
-    if part is not None:
-        part.drain()  # the library would go round in what is left of it
-    if not isinstance(error.__context__, ValueError | IndexError):
-        raise error
-    at = None if part is None else part.topic_partition
-    if at is None or at not in consumer.assignment():
-        return {}
-    due = max(consumer.position(at), part.next_fetch_offset)
-    consumer.seek(at, due + 1)
-    log.error("a record cannot be read", topic=at.topic, partition=at.partition, offset=due, reason=str(error))
-    return {Partition(*at): (due, due + 1)}
+def _only(found: Mapping[Partition, Found], partitions: Collection[Partition]) -> dict[Partition, Found]:
+    return {partition: one for partition, one in found.items() if partition in partitions}
 
 
 def _own(partitions: Iterable[TopicPartition]) -> set[Partition]:

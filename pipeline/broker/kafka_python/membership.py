@@ -1,4 +1,4 @@
-"""Membership of a consumer group in kafka-python 3.0.12: three defects mended, and which membership to commit with.
+"""Membership of a consumer group in kafka-python 3.0.12: which one to commit with, and three defects mended.
 
 The library puts a new generation in force when it has joined, before it knows what the generation assigns to it. A
 commit in between would be taken by the broker (KIP-447 compares generations only), also for partitions that another
@@ -9,9 +9,9 @@ member has been working on. So the membership to commit with is that of the newe
     settled       |-- 4 ------------------------------------------|-- 5 -----
                                                  the broker refuses 4 from here on
 
-A member that the group has expelled goes on believing in its partitions where it learns so from a join rather than
-from a heartbeat, and claims them when it joins again: `_forget_when_expelled`. A join that ends between two polls is
-thrown away: `_keep_joins`.
+A member that learns from a join, rather than from a heartbeat, that the group has expelled it keeps its partitions and
+claims them when it joins again: `_forget_when_expelled`. A join that ends between two polls is thrown away:
+`_keep_joins`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Membership:
         _keep_joins(consumer._coordinator)
 
     def note(self) -> None:
-        """Look after a poll of the library, which applies an assignment before it returns."""
+        """To be called after each poll of the library, which applies an assignment before it returns."""
         now = self._consumer.group_metadata()
         if now.state == MemberState.STABLE and now.generation_id >= 0:
             self.settled = now
@@ -54,7 +54,7 @@ def _forget_when_expelled(coordinator: Any) -> None:
 
     def forget(*arguments: Any, **named: Any) -> None:
         reset(*arguments, **named)
-        coordinator.rejoining = False  # the library tells of lost partitions only when it prepares a join
+        coordinator.rejoining = False  # else the library would not report them as lost when it prepares the join
         for assignor in coordinator._assignors.values():
             assignor.member_assignment = None
 
@@ -62,7 +62,7 @@ def _forget_when_expelled(coordinator: Any) -> None:
 
 
 class _Joined:
-    """A join that has succeeded and that no poll has seen; for the library it is still under way."""
+    """A join that has succeeded but that no poll has seen yet; the library is told that it is still under way."""
 
     is_done = False
 
@@ -79,8 +79,8 @@ class _Joined:
 def _keep_joins(coordinator: Any) -> None:
     """Let a poll find the join that succeeded since the one before.
 
-    The library throws it away and joins anew, so that the whole group is rebalanced once more, and again while its
-    members poll in turns. A join that the group has overtaken since is harmless: its generation is refused.
+    The library throws it away and joins anew, so the whole group is rebalanced once more, and again as long as its
+    members poll in turns. A join that the group has overtaken meanwhile is harmless: its generation is refused.
     """
     join = coordinator.join_group_async
 

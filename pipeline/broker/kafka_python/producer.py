@@ -1,8 +1,8 @@
 """Producer for frames, markers, statuses and label sets.
 
-Not idempotent: an idempotent producer of this library stops for good after an outage longer than the delivery limit, or
-after one refused record. Order is kept by having one request in flight. A record carries no time of its own: a camera's
-clock may be wrong, and one more than an hour ahead would be refused.
+It is not idempotent: an idempotent producer of this library stops for good after an outage longer than the delivery
+limit, or after one refused record. One request in flight keeps the order. A record carries no time of its own: a
+camera's clock may be wrong, and a time more than an hour ahead would be refused.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class KafkaFrameProducer:
         close_producer(self._producer, 0.2)
 
     def _learn(self, topic: str) -> None:
-        """Ask the cluster about a topic, then hand over what waits for it, in order."""
+        """Ask the cluster about a topic, then hand over the messages that wait for it, in order."""
         failure: ActionwireError | None = None
         try:
             self._producer.partitions_for(topic)
@@ -105,7 +105,7 @@ class KafkaFrameProducer:
                 report()
 
     def _hand_over(self, topic: str, message: Message, delivered: Delivered | None) -> Callable[[], None] | None:
-        """Give one message to the library; returns how to report a failure, to be called without the lock."""
+        """Give one message to the library; on failure returns its report, which the caller makes without the lock."""
         try:
             future = send_with(self._producer, topic, message)
         except (ActionwireError, errors.KafkaError) as error:
@@ -134,11 +134,11 @@ def send_with(producer: KafkaProducer, topic: str, message: Message) -> Any:
 
 
 def close_producer(producer: KafkaProducer, seconds: float) -> None:
-    """Close, and where the library gives up half way, end its thread all the same. Never raises."""
+    """Close, and end the thread even where the library gives up half way. Never raises."""
     try:
         producer.close(timeout=seconds)
     except Exception:
-        # close() raises before it has stopped its sender when something could not be flushed
+        # where something could not be flushed, close() raises before it has stopped its sender
         producer._sender.force_close()
         producer._sender.join(0.5)
         producer._closed = True

@@ -1,7 +1,7 @@
-"""Transactional producer. Its calls have no limits of their own in the library, so a watchdog guards each of them.
+"""Transactional producer. The library sets no limit to its calls, so a watchdog guards each of them.
 
-A transaction's records are idempotent by nature, with the defects that go with it: after any failure the producer may
-be beyond use. So `abort` raises when the library cannot, and the caller makes a new one.
+A transactional producer is always idempotent, with the defects of that: after any failure it may be beyond use. Then
+`abort` raises, and the caller makes a new one.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class KafkaTransactions:
             if size > MAX_METADATA_BYTES:
                 raise ContractError(f"metadata of {partition} takes {size} bytes, more than {MAX_METADATA_BYTES}")
         offsets = {
-            # -1 is the library's word for no leader epoch; None makes this call retry for ever
+            # -1 stands for "no leader epoch"; with None the library would retry this call for ever.
             TopicPartition(*partition): OffsetAndMetadata(position.offset, position.metadata, -1)
             for partition, position in positions.items()
         }
@@ -108,7 +108,7 @@ class KafkaTransactions:
         """See the contract."""
         self._check_open("commit")
         with self._step("committing a transaction"):
-            # The library commits without a record that has expired, and says nothing.
+            # Else the library commits without a record that has expired, and does not say so.
             for future in self._sent:
                 future.get(timeout=_DELIVERED_SECONDS)
             self._producer.commit_transaction()
@@ -119,7 +119,7 @@ class KafkaTransactions:
         self._check_open("abort")
         with self._step("aborting a transaction"):
             self._producer.abort_transaction()
-        # what a failed send_offsets leaves here would be committed with the next transaction
+        # What a failed send_offsets left here would be committed with the next transaction.
         self._producer._transaction_manager._pending_txn_offset_commits.clear()
         self._open = False
 

@@ -106,7 +106,10 @@ _REMEDIES: dict[Meaning, tuple[type[ActionwireError], str]] = {
     Meaning.AWAY: (BrokerUnavailable, "it is tried again"),
     Meaning.LATE: (BrokerTimeout, "it is tried again"),
     Meaning.ABORTED: (TransactionAborted, "restore, rewind and go on"),
-    Meaning.FENCED: (FencedError, "another member has this one's place: end this process"),
+    Meaning.FENCED: (
+        FencedError,
+        "another member has taken this one's place, or a request that came late has: end this process",
+    ),
     Meaning.REFUSED: (AuthenticationError, "check kafka.username, kafka.password and kafka.sasl_mechanism"),
     Meaning.FORBIDDEN: (AuthenticationError, "this user is known but not allowed to: ask for access to it"),
     Meaning.MISSING: (ConfigurationError, "create the topics with `actionwire topics`"),
@@ -117,19 +120,19 @@ _REMEDIES: dict[Meaning, tuple[type[ActionwireError], str]] = {
 
 
 def meaning_of(error: errors.KafkaError) -> Meaning:
-    """What an error means; for a class that a newer library adds, what its nearest known parent means."""
+    """What an error means. A class that a newer library adds means what its nearest known parent does."""
     return next(MEANINGS[parent] for parent in type(error).__mro__ if parent in MEANINGS)
 
 
 def translated(error: errors.KafkaError, doing: str) -> ActionwireError:
-    """Our error for one of kafka-python's; `doing` names the step and the thing: "reading actionwire.state"."""
+    """Our error for one of kafka-python's; `doing` names the step and the thing, as in "reading actionwire.state"."""
     kind, remedy = _REMEDIES[meaning_of(error)]
     return kind(f"{doing}: {error}; {remedy}")
 
 
 @contextmanager
 def translating(doing: str) -> Iterator[None]:
-    """Raise our error instead of kafka-python's from the body of a `with` statement."""
+    """Inside this `with` statement kafka-python's errors become ours."""
     try:
         yield
     except errors.KafkaError as error:
@@ -138,12 +141,12 @@ def translating(doing: str) -> Iterator[None]:
 
 @contextmanager
 def translating_transaction(doing: str) -> Iterator[None]:
-    """As `translating`, but whatever a later attempt may mend has aborted the transaction."""
+    """As `translating`, but every error that a later attempt may mend becomes TransactionAborted."""
     try:
         yield
     except errors.KafkaError as error:
         own = translated(error, doing)
         if isinstance(own, TransientError) or type(own) is ConfigurationError or isinstance(own, ContractError):
-            # "Invalid transition" and the like come as plain errors of the library's own state.
+            # An error of the library's own state, such as "Invalid transition", has no class of its own.
             raise TransactionAborted(f"{doing}: {error}; restore, rewind and go on") from error
         raise own from error

@@ -15,11 +15,11 @@ from kafka.net.inet import KafkaNetSocket, create_connection
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 PROXY_URL = "direct://"
-"""Chooses `_Socket`, by the library's registry of proxies; there is no proxy."""
+"""Selects `_Socket` in the library's registry of proxies; there is no proxy."""
 
 
 class _Socket(KafkaNetSocket):  # type: ignore[misc]
-    """Closes a socket whose connection failed; the library leaves it to the garbage collector, outage or not."""
+    """Closes a socket that could not connect; the library leaves that to the garbage collector."""
 
     SCHEMES = ("direct",)
 
@@ -37,7 +37,7 @@ class _Socket(KafkaNetSocket):  # type: ignore[misc]
 
 
 class _ToTheEnd:
-    """Hands over what came before the end of the stream, however late it is read; the connection is lost after that."""
+    """Hands over what came before the end of the stream, even where both are read at once; then the end."""
 
     _net: Any
     abort: Any
@@ -45,7 +45,7 @@ class _ToTheEnd:
     def _sock_recv(self) -> tuple[bytes, Exception | None]:
         received, error = super()._sock_recv()  # type: ignore[misc]
         if received and error is not None:
-            # behind the tasks that this data wakes: a refusal is the reason for a loss, not the loss itself
+            # After the tasks that this data wakes: the reason to report is the refusal, not the loss that follows.
             self._net.call_later(0, lambda: self.abort(error))
             return received, None
         return received, error
@@ -56,7 +56,7 @@ class _Plain(_ToTheEnd, KafkaTCPTransport):  # type: ignore[misc]
 
 
 class _TLS(_ToTheEnd, KafkaSSLTransport):  # type: ignore[misc]
-    """TLS whose handshake ends in time: where a broker hangs, its port still accepts connections."""
+    """TLS with a limit for the handshake: the port of a broker that hangs still accepts connections."""
 
     timeout_at: float | None = None
 

@@ -3,10 +3,12 @@
     python tests/end_to_end/chaos --seed 1 [--scale small|full] [--json FILE] [--keep FOLDER]
 
 Over an Apache Kafka of its own, two supervised workers turn the frames of eight cameras into events while faults drawn
-from the seed happen. Afterwards one undisturbed worker reads the same frames, offsets included, under another
-namespace. Events and dead letters must be the same to the byte, but for the name of the frames topic in them.
+from the seed happen. They reach it through a proxy that loses requests and delivers them late. Afterwards one
+undisturbed worker reads the same frames, offsets included, under another namespace. Events and dead letters must be the
+same to the byte, but for the name of the frames topic in them.
 
-Prints JSON to stdout. Exit code 0: nothing lost, doubled or differing, every fault carried out, no stall above 20 s.
+Prints JSON to stdout. Exit code 0: nothing lost, doubled or differing, no position moved back, every late request
+refused, every fault carried out, no stall above 20 s.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from deployment import Deployment
 from faults import EXTRA_SLOTS, SLOTS, Faults, plan
 from feeder import Feeder
 from footage import RATE, SHOWN, cameras
+from late import FENCED, LateProxy
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from stalls import Stall, StallWatch
@@ -82,8 +85,11 @@ def run(seed: int, scale: str, folder: Path, progress: Progress) -> dict[str, An
         node = stack.enter_context(BrokerNode(folder / "broker", overrides=TEST_OVERRIDES))
         broker = connect(KafkaSettings(bootstrap=node.bootstrap))
         stack.callback(broker.close)
-        chaos = Deployment.create(broker, folder, "chaos", node.bootstrap, bundle, LOST_SECONDS)
-        disturbed = disturb(chaos, node, seed, scale, folder, progress, stack)
+        proxy = LateProxy(node.bootstrap)
+        proxy.start()
+        stack.callback(proxy.stop)
+        chaos = Deployment.create(broker, folder, "chaos", proxy.address, bundle, LOST_SECONDS)
+        disturbed = disturb(chaos, node, proxy, seed, scale, folder, progress, stack)
         got, dead, frames = chaos.read("events"), chaos.read("dead"), chaos.read("frames")
         reference = Deployment.create(broker, folder, "calm", node.bootstrap, bundle, 3600.0)
         calm(reference, frames, chaos.read("control"), folder, progress, stack)
@@ -104,12 +110,20 @@ def run(seed: int, scale: str, folder: Path, progress: Progress) -> dict[str, An
         **disturbed,
     }
     good = events.clean and events.due > 0 and letters.clean and report["longest_stall_s"] <= STALL_LIMIT
+    good = good and not (report["moved_back"] or report["late"]["taken"])
     report["passed"] = bool(good and report["drained"] and not report["missed"] and not report["gave_up"])
     return report
 
 
 def disturb(
-    chaos: Deployment, node: BrokerNode, seed: int, scale: str, folder: Path, progress: Progress, stack: ExitStack
+    chaos: Deployment,
+    node: BrokerNode,
+    proxy: LateProxy,
+    seed: int,
+    scale: str,
+    folder: Path,
+    progress: Progress,
+    stack: ExitStack,
 ) -> dict[str, Any]:
     """Feed the workers and let everything go wrong; ends with workers stopped and all frames processed."""
     workers = {slot: WorkerProcess(slot, folder, chaos.config) for slot in (*SLOTS, *EXTRA_SLOTS)}
@@ -124,7 +138,7 @@ def disturb(
     watch.start()
     wait_for_positions(watch, settings.topics.partitions)
     feeder.start()
-    faults = Faults(node, chaos.broker, workers, feeder, f"{chaos.namespace}.{chaos.group}.{{}}")
+    faults = Faults(node, proxy, chaos.broker, workers, feeder, f"{chaos.namespace}.{chaos.group}.{{}}")
     planned = plan(seed, scale, settings.worker.session_seconds)
     changes = {len(planned) // 4: (SHOWN[4], True), len(planned) // 2: (SHOWN[5], True)}
     changes[3 * len(planned) // 4] = (SHOWN[4], False)
@@ -148,6 +162,8 @@ def disturb(
     longest = max(watch.clock.longest.values(), default=None)
     return {
         "longest_stall_s": round(longest.seconds, 1) if longest else 0.0,
+        "moved_back": watch.clock.moved_back,
+        "late": lateness(proxy),
         "stalls_s": [told(one, faults) for one in sorted(watch.clock.stalls, reverse=True)[:12]],
         "drained": drained,
         "sent": feeder.sent,
@@ -157,6 +173,17 @@ def disturb(
         "gave_up": faults.gave_up,
         "worker_exits": exits([worker.log for worker in workers.values()]),
         "faults": faults.record,
+    }
+
+
+def lateness(proxy: LateProxy) -> dict[str, Any]:
+    """How many requests came late, and what became of them."""
+    fenced = sum(proxy.answers[name] for name in FENCED)
+    return {
+        "requests": proxy.answers.total(),
+        "fenced": fenced,
+        "taken": proxy.answers["NoError"],
+        "answers": dict(proxy.answers),
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from crew import WorkerProcess
 from feeder import Feeder
+from late import LOSSES, LateProxy
 
 from pipeline.broker.contract import Broker
 from pipeline.errors import ActionwireError
@@ -35,7 +36,7 @@ class Fault:
     slot: str = ""
     """The worker it happens to."""
     step: str = ""
-    """The numbered step it happens at; empty: at any moment."""
+    """The numbered step it happens at; empty: at any moment. Late: the request that is."""
     seconds: float = 0.0
     """How long what was taken away stays away."""
     idle: bool = False
@@ -57,6 +58,7 @@ def plan(seed: int, scale: str, session_seconds: float) -> list[Fault]:
             Fault("fence", "a"),
             Fault("kill_at", draw.choice(SLOTS), draw.choice(ASSIGN_STEPS)),
             Fault("kill", draw.choice(SLOTS)),
+            *(Fault("late", draw.choice(SLOTS), request) for request in (*LOSSES, "end", "positions")),
         ]
         return [replace(one, gap=draw.uniform(0.2, 1.0)) for one in faults]
 
@@ -78,6 +80,7 @@ def plan(seed: int, scale: str, session_seconds: float) -> list[Fault]:
     faults += [Fault("fence", draw.choice(SLOTS)) for _ in range(4)]
     faults += [Fault("leave", draw.choice(SLOTS), seconds=draw.uniform(1.0, 4.0)) for _ in range(2)]
     faults += [Fault("join", slot, seconds=draw.uniform(2.0, 6.0)) for slot in EXTRA_SLOTS]
+    faults += [Fault("late", draw.choice(SLOTS), request) for request in LOSSES for _ in range(3)]
     draw.shuffle(faults)
     return [replace(one, gap=draw.uniform(1.0, 7.0)) for one in faults]
 
@@ -86,10 +89,16 @@ class Faults:
     """Carries faults out, and keeps a record of them."""
 
     def __init__(
-        self, node: BrokerNode, broker: Broker, workers: Mapping[str, WorkerProcess], feeder: Feeder, transactions: str
+        self,
+        node: BrokerNode,
+        proxy: LateProxy,
+        broker: Broker,
+        workers: Mapping[str, WorkerProcess],
+        feeder: Feeder,
+        transactions: str,
     ) -> None:
         """Workers by slot; `transactions` is the transactional id of a worker with `{}` for its slot."""
-        self._node, self._broker, self._workers, self._feeder = node, broker, workers, feeder
+        self._node, self._proxy, self._broker, self._workers, self._feeder = node, proxy, broker, workers, feeder
         self._transactions = transactions
         self.began = time.monotonic()
         self.record: list[dict[str, Any]] = []
@@ -179,6 +188,10 @@ class Faults:
             return False
         return True
 
+    def _late(self, fault: Fault) -> bool:
+        """A request of a transaction is lost with its connection, and arrives in a later one."""
+        return self._proxy.lose(fault.step, f"{self._transactions.format(fault.slot)}-", ORDER_SECONDS)
+
     def _broker_away(self, fault: Fault) -> bool:
         if fault.idle:
             self._feeder.pause()
@@ -226,5 +239,6 @@ ACTS: Mapping[str, Callable[[Faults, Fault], bool]] = {
     "broker": Faults._broker_away,
     "leave": Faults._leave,
     "join": Faults._join,
+    "late": Faults._late,
 }
 """How each kind of fault is carried out; the answer is whether it was."""

@@ -36,6 +36,8 @@ class StallClock:
     """The longest of each partition."""
     stalls: list[Stall] = field(default_factory=list)
     """All that have ended and took more than five seconds."""
+    moved_back: int = 0
+    """How often a committed position became a smaller one."""
     _since: dict[int, float] = field(default_factory=dict)
     _position: dict[int, int] = field(default_factory=dict)
 
@@ -47,7 +49,9 @@ class StallClock:
         """Take a sample: committed position and end of each partition."""
         for partition, end in ends.items():
             position = positions.get(partition, -1)
-            moved = position != self._position.get(partition, position)
+            before = self._position.get(partition, position)
+            moved = position != before
+            self.moved_back += 0 <= position < before
             self._position[partition] = position
             began = self._since.setdefault(partition, now)
             stall = Stall(now - began, partition, now)

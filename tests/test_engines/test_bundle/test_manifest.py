@@ -65,6 +65,24 @@ def test_a_wrong_field_is_named(tiny: Bundle, change: dict[str, Any], named: str
     assert "here/bundle.json" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "report", ['{"f1": NaN}', '{"f1": -Infinity}', '{"f1": 1e999}', '"\\ud800"', "[" * 50_000, "[" * 99 + "]" * 99]
+)
+def test_a_forged_report_is_refused(tiny: Bundle, report: str) -> None:
+    """`events.report` may hold anything that JSON can: what it cannot is no bundle, and has no id."""
+    text = json.dumps(_merged(tiny.manifest.data(), {"events": {"report": 12345}})).replace("12345", report)
+    with pytest.raises(BundleError, match=r"is not JSON .*export the bundle again"):
+        parse(text, "bundle.json")
+
+
+def test_a_message_stays_short_and_on_one_line(tiny: Bundle) -> None:
+    """Names of a thousand unknown keys, with line breaks in them, are not repeated."""
+    text = json.dumps({**tiny.manifest.data(), **{f"a\n{number}": 1 for number in range(1000)}})
+    with pytest.raises(BundleError, match="and 995 more") as caught:
+        parse(text, "bundle.json")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '"bundle"'])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     """Broken JSON, and JSON that is no object, are bundle errors."""

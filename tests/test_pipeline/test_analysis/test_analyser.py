@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,3 +161,40 @@ def test_an_event_ends_though_its_camera_sends_only_what_is_not_used() -> None:
 
     assert phases(fired)[-1] == ("ended", "score")
     assert sum(engine.calls) == encoded
+
+
+@pytest.mark.parametrize("rewind", [0, 8])
+def test_a_camera_whose_state_is_spoilt_begins_anew_alone(rewind: int) -> None:
+    """What was open ends as `lost` once the partition is warm; the other camera goes on as if nothing had been.
+
+    offset   0 ............. 8            16 ........... 24
+    door     started         | lost       |  started            its state cannot be read
+    yard     started         |            |                     its event is open all the while
+    """
+    analyser, _ = make_analyser()
+    analyser.open(fresh())
+    first, second = shown(["red"] * 8), shown(["red"] * 8, begin=8, camera="yard")
+    assert phases(analyser.advance({P: [*first, *second]}).fired) == [("started", None)] * 2
+    door, yard = (analyser.partitions[P].state(camera) for camera in ("door", "yard"))
+    assert door is not None and yard is not None
+    analyser.snapshot([P])
+    analyser.close(P)
+
+    found = analyser.open(replace(fresh(16, rewind, [yard]), spoilt={"door": door, "gate": None}))
+    assert analyser.snapshot([P]) == {}, "R is known once everything was read that was rewound"
+    batch = [*([*first, *second][rewind:]), *shown(["grey"] * 2, begin=16), *shown(["red"] * 8, begin=18)]
+    found += analyser.advance({P: batch}).fired
+    assert [(one.event.camera, *phases([one])[0]) for one in found] == [
+        ("door", "ended", "lost"),
+        ("door", "started", None),
+    ]
+    assert found[0].event.id != found[1].event.id
+    changed = analyser.snapshot([P])[P].changed
+    assert changed["gate"] is None and changed["door"] is not None and "yard" not in changed
+
+
+def test_a_state_that_is_spoilt_is_written_over_though_nothing_was_open() -> None:
+    """Else every later start would come upon it again."""
+    analyser, _ = make_analyser()
+    assert analyser.open(replace(fresh(8, 8), spoilt={"door": None})) == []
+    assert analyser.snapshot([P])[P].changed == {"door": None}

@@ -400,7 +400,7 @@ def play(run: Run, route: list[Any], cut: int | None = None, passes: bool = True
     for position, (gap, kind, scores) in enumerate(route):
         if position == cut:
             state = CameraState("door", CONTEXT.session, RATE, tick, False, ordered(run.states))
-            run.states = by_label(decode_state(encode_state(state).value).labels)
+            run.states = by_label(decode_state(b"door", encode_state(state).value).labels)
         tick += gap if kind == "pass" else max(gap - 2, 1)
         if kind == "window" and tick % run.rules.step == 0:
             run.window(tick, *scores[: len(run.rules.labels)])

@@ -63,9 +63,11 @@ def test_settings_become_labels() -> None:
         ({"text": "x", "confirm": True}, "'confirm'"),
         ({"text": "x", "max_seconds": float("inf")}, "'max_seconds'"),
         ({"text": "x", "id": "Not An Id"}, "must be 1 to 64"),
-        ({"text": "x", "cameras": ()}, "'cameras' is empty"),
+        ({"text": "x", "cameras": ()}, "'cameras' of label 'x' is empty"),
         ({"text": "x", "cameras": "yard"}, "must be a list"),
         ({"text": "x", "group": 3}, "'group'"),
+        ({"text": "x" * 301}, "at most 300 characters"),
+        ({"text": "x", "id": "x\n"}, "must be 1 to 64"),
     ],
 )
 def test_a_wrong_label_is_refused_with_its_reason(fields: dict[str, Any], words: str) -> None:

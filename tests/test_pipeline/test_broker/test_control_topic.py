@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from pipeline.analysis.label_set import make
 from pipeline.broker import control_topic
@@ -79,3 +80,20 @@ def test_a_record_that_makes_no_sense_is_passed_over(broker: Broker) -> None:
     sets = control_topic.read(broker, TOPIC, 5)
 
     assert (sets.config, sets.version) == ((FALL,), 0)
+
+
+NO_LABELS = [b"[" * 100_000, b'{"schema":1,"labels":[[]]}', b'{"schema":1,"labels":[""]}', b"\xff"]
+
+
+@pytest.mark.parametrize("value", NO_LABELS)
+def test_a_record_that_is_none_is_said_and_passed_over(broker: Broker, value: bytes) -> None:
+    """Every worker reads it for a week; a good record of the same key counts, before it and after it."""
+    control_topic.write(broker, TOPIC, [ConfigLabels((FALL,))], 5)
+    broker.producer().send(TOPIC, Message(b"config", value, partition=0))
+    with structlog.testing.capture_logs() as logs:
+        assert control_topic.read(broker, TOPIC, 5).config == (FALL,)
+    assert [(one["topic"], one["partition"], one["offset"], one["key"]) for one in logs] == [(TOPIC, 0, 1, "b'config'")]
+    assert len(logs[0]["error"]) < 300
+    version = control_topic.write(broker, TOPIC, [ConfigLabels((RUN,))], 5)
+    sets = control_topic.read(broker, TOPIC, 5)
+    assert (sets.config, sets.version) == ((RUN,), version)

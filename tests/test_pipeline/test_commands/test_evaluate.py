@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,9 @@ def messages(label: str, start: float, end: float) -> list[dict[str, Any]]:
     def at(seconds: float) -> int:
         return REPLAY_EPOCH_NS + round(seconds * SECOND)
 
+    name = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{label}-{start}"))
     return [
-        event_document(
-            sample_event(phase, id=f"{label}-{start}", camera="camera-1", label=label, start_ns=at(start), **changes)
-        )
+        event_document(sample_event(phase, id=name, camera="camera-1", label=label, start_ns=at(start), **changes))
         for phase, changes in (
             ("started", {"time_ns": at(start + 1.5)}),
             ("ended", {"time_ns": at(end + 1), "end_ns": at(end)}),
@@ -103,13 +103,27 @@ def test_events_come_from_a_pipe_too(files: list[str]) -> None:
     assert json.loads(found)["events"] == 2
 
 
+EVENT = messages("a person runs", 3.5, 7.0)[0]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("truth", "{", "truth.json is not JSON"),
         ("truth", "[]", "does not hold a truth document"),
         ("truth", '{"schema": 7}', "expected 1"),
-        ("events", '{"schema":1}', r"events.jsonl, line 1: event with a missing"),
+        ("events", '{"schema":1}', r"events.jsonl, line 1: event: label: must be an object"),
+        ("truth", "[" * 100_000, "truth.json is not JSON: .*nested deeper"),
+        ("truth", '{"schema":1,"seconds":NaN,"cameras":[]}', "truth.json is not JSON: NaN"),
+        ("truth", '{"schema":1,"seconds":1e999,"cameras":[]}', "truth.json is not JSON: .*too large"),
+        ("truth", '{"schema":1,"seconds":"\\ud800","cameras":[]}', "truth.json is not JSON: .*surrogate"),
+        ("truth", json.dumps({**TRUTH, "cameras": [{"id": "a", "actions": [{"label": 7}]}]}), "actions.0.label"),
+        ("truth", json.dumps({**TRUTH, "seconds": 10**400}), "truth.json: .*seconds"),
+        ("truth", json.dumps({**TRUTH, "epoch": "x" * 20_000}), r"no instant such as .*: 'x{59}\.\.\.$"),
+        ("events", json.dumps({**EVENT, "id": [1]}), r"events\.jsonl, line 1: event: id"),
+        ("events", json.dumps({**EVENT, "camera": {}}), r"events\.jsonl, line 1: event: camera"),
+        ("events", json.dumps({**EVENT, "sequence": "0"}), r"events\.jsonl, line 1: event: sequence"),
+        ("events", "{" * 100_000, "events.jsonl, line 1: event is not JSON"),
         ("events", None, "cannot read .*events.jsonl"),
     ],
 )

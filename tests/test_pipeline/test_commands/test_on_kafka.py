@@ -15,6 +15,7 @@ from pipeline.broker import connect
 from pipeline.broker.topics import apply_topics
 from pipeline.cli import app
 from pipeline.config.settings import Settings
+from pipeline.errors import ConfigurationError
 from pipeline.local.broker_node import BrokerNode
 from pipeline.records.cameras import CameraStatus, encode_status
 from pipeline.records.events import encode_event
@@ -80,6 +81,19 @@ def test_topics_are_shown_as_they_are(run: Callable[..., str]) -> None:
     counts = json.loads(run("topics", "--check", "--json"))["topics"]
 
     assert {count for name, count in counts.items() if name.endswith((".frames", ".events", ".state"))} == {4}
+
+
+def test_topics_that_differ_are_named(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check fails and says which setting of which topic; a listing says how many copies protect a topic."""
+    assert run("topics", "--check").count("one copy") == 6
+
+    monkeypatch.setenv("ACTIONWIRE_TOPICS__FRAMES_REPLICATION", "3")
+    monkeypatch.setenv("ACTIONWIRE_TOPICS__EVENTS_RETENTION_DAYS", "8")
+    different = (
+        r"frames has a replication of 1, not 3: .*; .*frames: min.insync.replicas is 1, not 2; .*events: retention"
+    )
+    with pytest.raises(ConfigurationError, match=different):
+        run("topics", "--check")
 
 
 def test_status_answers_about_a_cluster(run: Callable[..., str]) -> None:

@@ -135,6 +135,55 @@ def test_an_old_word_says_nothing_of_now(settings: Settings, last: CameraStatus,
     broker.close()
 
 
+STATUS = json.loads(encode_status(YARD).value or b"")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"camera": 7},
+        {"condition": 7},
+        {"condition": "tired"},
+        *({"since_ms": value} for value in ("soon", 1e300, float("nan"), -1e20, 10**18)),
+        {"fps": "fast"},
+        {"fps": float("inf")},
+        {"clock": ["rtcp"]},
+        {"clock_offset_seconds": "0.1"},
+        {"last_error": 7},
+        {"last_error": ["x"]},
+        {"last_error": "\ud800"},
+        {"codec": {}},
+        {"width": 0},
+    ],
+)
+def test_a_status_that_is_none_hides_no_other(settings: Settings, change: dict[str, object]) -> None:
+    """Its camera is unknown, and why is said; everything can be printed, to a file in any encoding too."""
+    broker = InProcessBroker(now_ms=lambda: HEARD_MS)
+    apply_topics(broker, settings)
+    producer = broker.producer()
+    producer.send("actionwire.cameras", Message(b"yard", json.dumps({**STATUS, **change}).encode()))
+    producer.send("actionwire.cameras", encode_status(GATE))
+    found = collect(broker, settings, NOW_NS)
+    print_status(found, NOW_NS, Console(file=io.StringIO(), width=200))
+
+    assert [(one["camera"], one["condition"]) for one in found["cameras"]] == [("gate", "offline"), ("yard", "unknown")]
+    json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    broker.close()
+
+
+@pytest.mark.parametrize("sent_ms", [-1, -(10**20), 2**62, 10**18])
+def test_a_record_may_say_that_it_was_sent_at_any_time(settings: Settings, sent_ms: int) -> None:
+    """A producer gives the time of a record; one that is no time ends no command."""
+    broker = InProcessBroker(now_ms=lambda: sent_ms)
+    apply_topics(broker, settings)
+    broker.producer().send("actionwire.cameras", encode_status(YARD))
+    found = collect(broker, settings, NOW_NS)
+    print_status(found, NOW_NS, Console(file=io.StringIO(), width=200))
+
+    assert [one["camera"] for one in found["cameras"]] == ["yard"]
+    broker.close()
+
+
 def test_a_bundle_that_does_not_load_is_said(tmp_path: Path) -> None:
     """A missing or damaged bundle does not hide the rest."""
     path = tmp_path / "tiny"

@@ -12,7 +12,7 @@ import pytest
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.commands.watch import Choice, follow, line
-from pipeline.records.events import ActionEvent, encode_event
+from pipeline.records.events import ActionEvent, encode_event, event_document
 from pipeline.records.wire import Message
 from pipeline.testing import sample_event
 
@@ -103,3 +103,41 @@ def test_a_line_says_when_where_what_and_how_it_ended() -> None:
         "2023-11-14T22:13:32.250Z  front-door       started  a person falls  peak 0.93  since 2023-11-14T22:13:31.000Z"
     )
     assert line(ENDED).plain.endswith("for 3.5 s  (score)")
+
+
+DOCUMENT = event_document(ENDED)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phase": "asleep"},
+        {"peak": None},
+        {"peak": {}},
+        {"peak": 2},
+        {"label": {"id": None, "text": "x"}},
+        {"label": {"id": "Not An Id!", "text": "x"}},
+        {"label": []},
+        {"label": {"id": "x", "text": "\ud800"}},
+        {"start": 5},
+        {"start": "9999-12-31T23:59:59Z"},
+        {"camera": ["a"]},
+        {"end": None},
+        {"evidence": {**DOCUMENT["evidence"], "partition": -1}},
+    ],
+)
+def test_what_is_no_event_is_passed_over(broker: Broker, change: dict[str, object]) -> None:
+    """It stays in the topic for a week, and must end no `watch` meanwhile; what follows it is shown."""
+    send(broker, Message(b"door", json.dumps({**DOCUMENT, **change}).encode()), encode_event(STARTED, "/a"))
+
+    found = [event for _, event in follow(broker, TOPIC, begin=True, until_end=True)]
+
+    assert found == [STARTED] and line(found[0]).plain
+
+
+def test_what_a_newer_version_says_is_passed_over(broker: Broker) -> None:
+    """Fields that this version does not know, at any depth, change nothing."""
+    more = {**DOCUMENT, "mood": 1, "model": {**DOCUMENT["model"], "mood": 1}, "label": {**DOCUMENT["label"], "mood": 1}}
+    send(broker, Message(b"door", json.dumps(more).encode()))
+
+    assert [event for _, event in follow(broker, TOPIC, begin=True, until_end=True)] == [ENDED]

@@ -10,9 +10,10 @@ import structlog
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.errors import ConfigurationError
-from pipeline.ingest.other_publishers import OtherPublishers
+from pipeline.ingest.other_publishers import AHEAD_MS, OtherPublishers
 from pipeline.ingest.status import farewell
 from pipeline.records.cameras import CameraStatus, encode_status
+from pipeline.records.fields import LATEST_SESSION
 from pipeline.records.wire import Message
 
 TOPIC = "test.cameras"
@@ -108,6 +109,38 @@ def test_an_unusable_status_is_logged_and_left_out(broker: InProcessBroker) -> N
 
     assert [line["camera"] for line in logs] == ["door"]
     assert others.last_session("door") == 5
+
+
+@pytest.mark.parametrize(
+    "session", [round(time.time() * 1000) + 2 * AHEAD_MS, LATEST_SESSION - 1], ids=["near", "last"]
+)
+def test_a_session_of_the_future_is_reported_and_not_outranked(broker: InProcessBroker, session: int) -> None:
+    """One forged status would silence its camera for ever: sessions that are newer than it would be no times."""
+    now = round(time.time() * 1000)
+    producer = broker.producer()
+    producer.send(TOPIC, encode_status(replace(STATUS, session=session, publisher="forger")))
+    producer.send(TOPIC, encode_status(replace(STATUS, session=now + AHEAD_MS // 2)))
+    with structlog.testing.capture_logs() as logs:
+        others = OtherPublishers(broker, TOPIC, "me")
+
+    assert others.last_session("door") == now + AHEAD_MS // 2
+    assert [(one["topic"], one["partition"], one["offset"], one["camera"], one["publisher"]) for one in logs] == [
+        (TOPIC, 0, 0, "door", "forger")
+    ]
+
+
+@pytest.mark.parametrize("value", [b"[" * 100_000, b'{"a":' * 100_000, b'{"schema":1,"schema":1}', b"\xff"])
+def test_no_status_stops_the_reading(broker: InProcessBroker, value: bytes) -> None:
+    """Neither deep nesting nor bytes that are no text; the next status counts."""
+    producer = broker.producer()
+    producer.send(TOPIC, Message(b"door", value))
+    producer.send(TOPIC, Message(b"yard", encode_status(STATUS).value))
+    producer.send(TOPIC, encode_status(STATUS))
+    with structlog.testing.capture_logs() as logs:
+        others = OtherPublishers(broker, TOPIC, "me")
+
+    assert [(line["camera"], line["offset"]) for line in logs] == [("door", 0), ("yard", 1)]
+    assert (others.last_session("door"), others.last_session("yard")) == (5, 0)
 
 
 def test_a_missing_topic_is_named() -> None:

@@ -92,7 +92,7 @@ class Run:
             if isinstance(found, FrameRecord):
                 self.frames.append(found)
         for record in self._statuses.read(0.0):
-            self.statuses.append(None if record.value is None else decode_status(record.value))
+            self.statuses.append(None if record.value is None else decode_status(record.key, record.value))
 
     def until(self, condition: Callable[[], bool]) -> bool:
         """Let ingest run until a condition holds, up to a deadline."""

@@ -131,3 +131,13 @@ def test_a_file_that_is_being_written_takes_no_camera_away(file: Path) -> None:
 
     assert found is not None
     assert set(found.cameras) == {"door", "yard"}
+
+
+@pytest.mark.parametrize("text", ["cameras: " + "[" * 5000, "cameras: !!timestamp x", '"a\\nb": 1', "\x00"])
+def test_no_edit_ends_ingest(file: Path, text: str) -> None:
+    """Whatever is saved, the old settings stay, in one line of the log."""
+    look = watch(file)
+    file.write_text(text)
+    with structlog.testing.capture_logs() as logs:
+        assert second(look) is None
+    assert [line["event"] for line in logs] == ["settings not taken over, the old ones stay"]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadRecordError
+from pipeline.records.fields import LATEST_NS, LATEST_SESSION
 from pipeline.records.frames import (
     EndMarker,
     FrameRecord,
@@ -14,26 +15,29 @@ from pipeline.records.frames import (
     encode_stream_record,
 )
 
-NUMBERS = st.integers(-(2**62), 2**62)
+SESSIONS = st.integers(0, LATEST_SESSION - 1)
+TICKS = st.integers(0, 2**32)
+SIDES = st.integers(1, 65_535)
+VERSIONS = st.integers(0, 2**62 - 1)
 CAMERAS = st.text(min_size=1, max_size=30)
 FRAMES = st.builds(
     FrameRecord,
     camera=CAMERAS,
-    session=NUMBERS,
-    sequence=NUMBERS,
-    tick=NUMBERS,
+    session=SESSIONS,
+    sequence=st.integers(0, 2**62),
+    tick=TICKS,
     rate=st.integers(1, 60),
-    capture_ns=NUMBERS,
+    capture_ns=st.integers(0, LATEST_NS - 1),
     clock=st.sampled_from(["rtcp", "arrival"]),
-    width=NUMBERS,
-    height=NUMBERS,
+    width=SIDES,
+    height=SIDES,
     jpeg=st.binary(min_size=1, max_size=50),
 )
-ENDS = st.builds(EndMarker, CAMERAS, NUMBERS, NUMBERS, st.sampled_from(["lost", "removed", "replaced"]))
+ENDS = st.builds(EndMarker, CAMERAS, SESSIONS, TICKS, st.sampled_from(["lost", "removed", "replaced"]))
 FRAME = FrameRecord("a", 1, 0, 2, 4, 5, "rtcp", 6, 7, b"jpeg")
 
 
-@given(FRAMES | ENDS | st.builds(LabelsMarker, NUMBERS))
+@given(FRAMES | ENDS | st.builds(LabelsMarker, VERSIONS))
 def test_what_is_sent_is_what_is_read(record: StreamRecord) -> None:
     """Encoding and decoding loses nothing, for frames and both markers."""
     message = encode_stream_record(record)
@@ -53,7 +57,16 @@ def test_what_is_sent_is_what_is_read(record: StreamRecord) -> None:
         ("empty", b"a", None, {}),
         ("bad_header", b"a", b"jpeg", {"tick": b"soon"}),
         ("bad_header", b"a", b"jpeg", {"clock": b"sundial"}),
-        ("bad_header", b"a", b"jpeg", {"rate": b"0"}),
+        ("bad_header", b"a", b"jpeg", {"session": b"+5"}),
+        ("bad_header", b"a", b"jpeg", {"session": b" 5 "}),
+        ("bad_header", b"a", b"jpeg", {"session": b"1_0"}),
+        ("bad_header", b"a", b"jpeg", {"session": "\u0661".encode()}),
+        ("range", b"a", b"jpeg", {"rate": b"0"}),
+        ("range", b"a", b"jpeg", {"width": b"0"}),
+        ("range", b"a", b"jpeg", {"height": b"-3"}),
+        ("range", b"a", b"jpeg", {"seq": b"-1"}),
+        ("range", b"a", b"jpeg", {"tick": b"9" * 5000}),
+        ("range", b"a" * 201, b"jpeg", {}),
     ],
 )
 def test_a_bad_frame_has_a_reason(
@@ -77,3 +90,12 @@ def test_a_missing_header_is_named(name: str) -> None:
         decode_stream_record(b"a", b"jpeg", headers)
 
     assert caught.value.reason == "missing_header"
+
+
+def test_headers_of_others_are_passed_over() -> None:
+    """A tracing library adds its own, also twice; one of ours that stands twice says nothing."""
+    message = encode_stream_record(FRAME)
+
+    assert decode_stream_record(b"a", b"jpeg", (*message.headers, ("trace", b"1"), ("trace", b"2"))) == FRAME
+    with pytest.raises(BadRecordError, match="'tick' stands twice"):
+        decode_stream_record(b"a", b"jpeg", (*message.headers, ("tick", b"2")))

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -5,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadRecordError
+from pipeline.records import jpeg
 from pipeline.records.jpeg import decode_jpeg, encode_jpeg
 
 
@@ -83,3 +87,50 @@ def test_any_bytes_decode_or_are_a_bad_record(value: bytes, marked: bool) -> Non
 def test_opencv_starts_no_threads_of_its_own() -> None:
     """Frames are decoded side by side by threads of ours; more of them would only take CPUs from inference."""
     assert cv2.getNumThreads() == 1
+
+
+def with_size(value: bytes, width: int, height: int) -> bytes:
+    """The same JPEG with another size in its frame header."""
+    at = value.index(b"\xff\xc0")
+    return value[: at + 5] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + value[at + 9 :]
+
+
+GOOD = encode_jpeg(picture())
+COMMENT = b"\xff\xfe\x00\x06abcd"
+TEM = b"\xff\x01"
+HIDDEN = b"\xff\xfe\xff\xff" + bytes(65_276) + b"\xff\xc0\x00\x11\x08\x00\x10\x00\x10" + bytes(248)
+"""A comment of 64 KiB with a small frame header where one who takes a fill byte for a marker lands."""
+FILLINGS = [b"\xff", b"\xff" * 9, COMMENT, COMMENT + b"\xff\xff" + COMMENT, TEM, TEM + b"\xff"]
+HIDING = [*(b"\xff" * number + HIDDEN for number in range(4)), TEM + HIDDEN, COMMENT + HIDDEN]
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+def test_fill_bytes_and_markers_without_a_length_are_skipped(filling: bytes) -> None:
+    """Any marker may have fill bytes before it (ITU T.81, B.1.1.2): such a picture is as good as another."""
+    assert (decode_jpeg(GOOD[:2] + filling + GOOD[2:]) == decode_jpeg(GOOD)).all()
+
+
+@pytest.mark.parametrize("filling", HIDING)
+def test_the_size_is_read_where_the_decoder_reads_it(filling: bytes) -> None:
+    """A frame header inside a comment is none, wherever fill bytes would have a careless reader land."""
+    with pytest.raises(BadRecordError, match="16000 x 16000"):
+        decode_jpeg(GOOD[:2] + filling + with_size(GOOD, 16_000, 16_000)[2:])
+
+
+def test_a_picture_has_the_size_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else a decoder may be made to see, what it gives is held against the header."""
+    monkeypatch.setattr(jpeg, "_size", lambda value: (16, 16))
+    with pytest.raises(BadRecordError, match="64 x 48 pixels that claims 16 x 16"):
+        decode_jpeg(GOOD)
+
+
+@pytest.mark.parametrize("module", ["pipeline.records.jpeg", "engines.preprocess"])
+def test_opencv_itself_refuses_what_is_too_large(module: str) -> None:
+    """Its own limit is set before it is loaded, whichever module loads it."""
+    code = (
+        f"import {module}, cv2, numpy, sys; value = numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8)\n"
+        "try: print(cv2.imdecode(value, cv2.IMREAD_COLOR) is None)\n"
+        "except cv2.error as error: print('CV_IO_MAX_IMAGE_PIXELS' in str(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=with_size(GOOD, 9000, 9000), capture_output=True)
+    assert done.stdout.strip() == b"True", done

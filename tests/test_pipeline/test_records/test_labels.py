@@ -51,7 +51,17 @@ def test_equal_sets_have_equal_bytes() -> None:
         (b"nonsense", {"schema": 1}, "key", "unknown key 'nonsense'"),
         (b"\xff", {"schema": 1}, "key", "unknown key"),
         (b"config", {"schema": 1}, "fields", "labels"),
-        (b"config", {"schema": 1, "labels": [{"id": "x", "text": "x", "tresh": 1}]}, "fields", "unknown key 'tresh'"),
+        (b"config", {"schema": True, "labels": []}, "schema", "expected 1"),
+        (b"config", {"schema": 1, "labels": [[]]}, "fields", "must be an object"),
+        (b"config", {"schema": 1, "labels": [""]}, "fields", "must be an object"),
+        (b"config", {"schema": 1, "labels": {"": 1}}, "fields", "must be a list"),
+        (b"live/x", {"schema": 1, "label": []}, "fields", "must be an object"),
+        (b"live/x", {"schema": 1, "label": ""}, "fields", "must be an object"),
+        (b"live/Not An Id!", {"schema": 1, "label": {"id": "Not An Id!", "text": "x"}}, "fields", "must be 1 to 64"),
+        (b"live/x\n", {"schema": 1, "label": {"id": "x\n", "text": "x"}}, "fields", "must be 1 to 64"),
+        (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x" * 301}}, "fields", "at most 300"),
+        (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "cameras": {"a": 1}}}, "fields", "must be a list"),
+        (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "cameras": []}}, "fields", "is empty"),
         (b"config", {"schema": 1, "labels": [{"id": "x", "text": "x"}] * 2}, "fields", "same id"),
         (b"config", {"schema": 1, "labels": [{"id": "x"}]}, "fields", "'text'"),
         (b"live/x", {"schema": 1, "label": {"id": "y", "text": "y"}}, "fields", "the label's id is 'y'"),
@@ -83,3 +93,25 @@ def test_globs_name_cameras() -> None:
     assert names_camera(("front-*", "yard"), "front-door")
     assert names_camera(("*",), "anything")
     assert not names_camera(("front-*",), "Front-door")
+
+
+@pytest.mark.parametrize(
+    "value", [b"[" * 100_000, b'{"labels":' * 100_000, b'{"schema":1,"labels":' + b"[" * 99 + b"]" * 99 + b"}"]
+)
+def test_deep_nesting_is_one_bad_record(value: bytes) -> None:
+    """Brackets by the thousand cost their own record, however deep the reader's stack is."""
+    with pytest.raises(BadRecordError, match="deeper than 64 levels"):
+        decode_control(b"config", value)
+
+
+def test_what_a_newer_version_says_of_a_label_is_passed_over() -> None:
+    """A field that this version does not know changes nothing, so that workers can be updated one by one."""
+    value = json.dumps({"schema": 1, "label": {"id": "run", "text": "a person runs", "hue": 3}, "author": "x"}).encode()
+
+    assert decode_control(b"live/run", value) == LiveLabel("run", RUN)
+
+
+def test_what_was_removed_has_an_id() -> None:
+    """An empty value under the key of no label is refused: no record can be removed by it."""
+    with pytest.raises(BadRecordError, match="names no label"):
+        decode_control(b"live/Not An Id!", b"")

@@ -45,7 +45,7 @@ def test_a_tick_encoded_again_after_a_restart_counts_once() -> None:
     assert count(records, 6 + 4) == (6, 6)
 
 
-@pytest.mark.parametrize("reason", ["shed", "hole", "bad_record"])
+@pytest.mark.parametrize("reason", ["shed", "hole", "undecodable", "bad_record"])
 def test_what_the_worker_leaves_out_is_missing(reason: str) -> None:
     """Shed, expired and undecodable frames lower the share, even where a restart encoded others twice."""
     records = topic(*(frame("a", tick) for tick in range(8)))

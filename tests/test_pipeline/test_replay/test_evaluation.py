@@ -281,3 +281,42 @@ def test_a_malformed_truth_is_refused(document: dict[str, Any]) -> None:
     """What is missing is named."""
     with pytest.raises(ConfigurationError, match="truth"):
         read_truth(document)
+
+
+@pytest.mark.parametrize("count", [50, 3000])
+def test_a_matching_may_take_a_long_way(count: int) -> None:
+    """The last action fits one event only, which has all others move by one: as many steps as there are actions.
+
+    action   0     1     2    ...   n
+    fits     0 1   1 2   2 3        0
+    """
+    actions = [Action("a", "f", float(row), float(row + 1)) for row in range(count + 1)]
+    events = [Detection("a", "f", "f", float(column), float(column + 1), None, None) for column in range(count + 1)]
+
+    def fit(action: Action, event: Detection) -> float | None:
+        row, column = int(action.start), int(event.start)
+        if row == count:
+            return 1.0 if column == 0 else None
+        return {0: 1.0, 1: 0.5}.get(column - row)
+
+    assert matching(actions, events, fit) == [*((row, row + 1) for row in range(count)), (count, 0)]
+
+
+@given(st.lists(st.sets(st.integers(0, 5)), max_size=6))
+def test_a_matching_is_as_large_as_can_be(fits: list[set[int]]) -> None:
+    """Held against every way of pairing them."""
+    actions = [Action("a", "f", float(row), 9.0) for row in range(len(fits))]
+    events = [Detection("a", "f", "f", float(column), 9.0, None, None) for column in range(6)]
+
+    def fit(action: Action, event: Detection) -> float | None:
+        return 1.0 if int(event.start) in fits[int(action.start)] else None
+
+    def most(row: int, left: frozenset[int]) -> int:
+        if row == len(fits):
+            return 0
+        return max([most(row + 1, left), *(1 + most(row + 1, left - {one}) for one in fits[row] & left)])
+
+    pairs = matching(actions, events, fit)
+    assert len(pairs) == most(0, frozenset(range(6)))
+    assert all(column in fits[row] for row, column in pairs)
+    assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs)

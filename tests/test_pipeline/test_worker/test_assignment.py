@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from pipeline.metrics import WorkerMetrics
 from pipeline.records.state import CameraState, CoolDown, encode_state
 from pipeline.records.wire import Message, Partition
 from pipeline.testing import ManualClock
-from pipeline.worker.assignment import RESTORE_SECONDS, Retries, _place, restore
+from pipeline.worker.assignment import RESTORE_SECONDS, Retries, _place, _States, restore
 from pipeline.worker.handover import WorkerContext
 from pipeline.worker.positions import encode_position
 
@@ -123,23 +124,82 @@ def test_a_position_that_a_tool_moved_is_a_fresh_start_there(broker: InProcessBr
     assert found.cameras == {"door": state("door", 1)}
 
 
-@pytest.mark.parametrize(("key", "value"), [(b"door", b'{"schema":99}'), (b"\xff", None)])
-def test_a_state_that_cannot_be_read_leaves_the_partition_out(
-    broker: InProcessBroker, key: bytes, value: bytes | None
-) -> None:
-    """To continue without it would double or lose events. The other partitions are not affected."""
-    broker.producer().send("test.state", Message(key, value, partition=0))
-    commit(broker, encode_position(Committed(3, 0, 0, 2)), {})
+GOOD = json.loads(encode_state(CameraState("door", 1, 4, 9, False, (CoolDown("run", 4, 9),))).value or b"")
+NO_STATES = [
+    b"\xff\x00garbage",
+    b"null",
+    b"{}",
+    b"[" * 100_000,
+    *(
+        json.dumps({**GOOD, **change}).encode()
+        for change in (
+            {"schema": 99},
+            {"labels": 7},
+            {"labels": ["ab"]},
+            {"labels": [{"phase": "asleep"}]},
+            {"rate": 0},
+            {"rate": "4"},
+            {"rate": 10**30},
+            {"last_tick": "z"},
+            {"session": None},
+            {"ended": "yes"},
+            {"camera": "yard"},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("value", NO_STATES)
+def test_a_record_that_is_no_state_costs_its_camera_alone(broker: InProcessBroker, value: bytes) -> None:
+    """What was known of its camera is put aside, to end what is open there; another camera of the partition goes on.
+
+    state   door   yard   door: no state        door
+    now            yard   (door)                door, healed
+    """
+    producer = broker.producer()
+    commit(broker, encode_position(Committed(3, 0, 1, 2)), {"door": state("door", 1), "yard": state("yard", 1)})
+    producer.send("test.state", Message(b"door", value, partition=0))
+    last = commit(broker, encode_position(Committed(4, 0, 1, 2)), {"yard": state("yard", 9)})
+    commit(broker, encode_position(Committed(4, 0, last, 2)), {})
     with structlog.testing.capture_logs() as logs:
-        assert restored(broker).keys() == {P1}
-    assert [(line["partition"], line["offset"]) for line in logs if line["log_level"] == "error"] == [(0, 0)]
+        found = restored(broker)[P0]
+    assert found.cameras == {"yard": state("yard", 9)} and found.spoilt == {"door": state("door", 1)}
+    said = [one for one in logs if one["log_level"] == "error"]
+    assert [(one["topic"], one["partition"], one["offset"], one["key"]) for one in said] == [
+        ("test.state", 0, last - 1, "b'door'")
+    ], logs
+
+    last = commit(broker, encode_position(Committed(5, 0, last, 2)), {"door": state("door", 12)})
+    commit(broker, encode_position(Committed(5, 0, last, 2)), {})
+    found = restored(broker)[P0]
+    assert found.cameras == {"yard": state("yard", 9), "door": state("door", 12)} and not found.spoilt
+
+
+@pytest.mark.parametrize("value", [None, encode_state(state("door", 1)).value])
+def test_a_key_that_is_no_camera_costs_nobody(broker: InProcessBroker, value: bytes | None) -> None:
+    """It is said, and all cameras of the partition go on."""
+    producer = broker.producer()
+    producer.send("test.state", Message(b"\xff", value, partition=0))
+    producer.send("test.state", Message(None, value, partition=0))
+    commit(broker, encode_position(Committed(3, 0, 2, 2)), {"yard": state("yard", 1)})
+    with structlog.testing.capture_logs() as logs:
+        found = restored(broker)[P0]
+    assert found.cameras == {"yard": state("yard", 1)} and not found.spoilt
+    assert [one["offset"] for one in logs if one["log_level"] == "error"] == [0, 1]
+
+
+def test_a_camera_of_which_nothing_older_is_left_begins_anew(broker: InProcessBroker) -> None:
+    """Compaction may have taken the last good record: then nothing is known to be open."""
+    broker.producer().send("test.state", Message(b"door", b"garbage", partition=0))
+    commit(broker, encode_position(Committed(3, 0, 1, 2)), {"yard": state("yard", 1)})
+    assert restored(broker)[P0].spoilt == {"door": None}
 
 
 def test_expired_records_are_a_hole() -> None:
     """R below the log's start becomes the log's start; P below it too, and the difference is reported."""
-    kept = _place(P0, Committed(50, 20, 3, 2), {}, (40, 90), 7, "live")
+    kept = _place(P0, Committed(50, 20, 3, 2), _States(), (40, 90), 7, "live")
     assert kept.committed == Committed(50, 40, 3, 2) and kept.hole == 0
-    lost = _place(P0, Committed(50, 20, 3, 2), {}, (60, 90), 7, "live")
+    lost = _place(P0, Committed(50, 20, 3, 2), _States(), (60, 90), 7, "live")
     assert lost.committed == Committed(60, 60, 3, 2) and lost.hole == 10
 
 
@@ -148,7 +208,7 @@ def test_expired_records_are_a_hole() -> None:
 )
 def test_a_log_that_lost_its_end_goes_on_where_it_ends(end: int, position: int, rewind: int, cut: int) -> None:
     """Records that take the place of lost ones are new: none of them lies below P and passes for processed."""
-    found = _place(P0, Committed(50, 20, 3, 2), {}, (0, end), 7, "live")
+    found = _place(P0, Committed(50, 20, 3, 2), _States(), (0, end), 7, "live")
     assert found == Restored(P0, Committed(position, rewind, 3, 2), {}, cut=cut)
 
 

@@ -21,7 +21,7 @@ from pipeline.records.frames import EndMarker, LabelsMarker, StreamRecord
 from pipeline.records.state import CameraState, decode_state, encode_state
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, as_record, frame, picture
-from pipeline.worker.assignment import _place
+from pipeline.worker.assignment import _place, _States
 from pipeline.worker.positions import decode_position, encode_position
 
 P = Partition("actionwire.frames", 3)
@@ -105,7 +105,7 @@ class Broker:
         for camera, value in self.states[: committed.state + 1]:
             cameras.pop(camera, None)
             if value is not None:
-                cameras[camera] = decode_state(value)
+                cameras[camera] = decode_state(camera.encode(), value)
         return Restored(P, committed, cameras)
 
 
@@ -179,7 +179,7 @@ def test_a_log_that_lost_its_end_sends_no_message_twice(end: int, again: bool) -
     run(Log(first, colours), broker, len(first), [4])
 
     found = broker.restored()
-    broker.position = _place(P, found.committed, found.cameras, (0, end), 0, "live").committed
+    broker.position = _place(P, found.committed, _States(dict(found.cameras)), (0, end), 0, "live").committed
     before, tick = len(broker.events), end if again else len(first)
     shown = ["blue"] * 10 + ["red"] * 10 + ["blue"] * 40 + ["red"] * 12 + ["blue"] * 12
     frames = [*first[:end], *(frame("door", tick + more, rate=RATE) for more in range(len(shown)))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -428,14 +428,21 @@ def test_the_series_of_a_camera_that_is_gone_are_freed(halves: Callable[[], Halv
 
 @pytest.mark.parametrize(
     ("ages", "lag"),
-    [({0: 0.1, 1: 900.0}, 900.0), ({0: 0.1}, 0.1)],
+    [
+        ([(0, 0.1), (1, 900.0)], 900.0),
+        ([(0, 0.1)], 0.1),
+        ([(0, 9.0), (0, 0.1), (0, 5.0)], 0.1),
+        ([(0, -2.8e9), (0, 900.0)], 900.0),
+        ([(0, -2.8e9), (1, 3.0)], 3.0),
+        ([(0, -0.5)], 0.0),
+    ],
 )
-def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: Mapping[int, float], lag: float) -> None:
-    """Fresh frames of the others must not hide a partition that is a quarter of an hour late."""
+def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: list[tuple[int, float]], lag: float) -> None:
+    """Neither fresh frames of the others nor a camera whose clock runs ahead hide a partition that is late."""
     registry = CollectorRegistry()
     progress = Progress(WorkerMetrics(registry), lambda: 1000 * SECOND)
-    newest = {Partition("frames", number): round((1000 - age) * SECOND) for number, age in ages.items()}
+    captured = [(Partition("frames", number), round((1000 - age) * SECOND)) for number, age in ages]
 
-    progress.batch(Outcome(newest_ns=newest), Tally())
+    progress.batch(Outcome(captured_ns=captured), Tally())
 
     assert registry.get_sample_value("actionwire_lag_seconds") == pytest.approx(lag)

@@ -10,7 +10,7 @@ from pipeline.analysis.partition import LabelView
 from pipeline.errors import BrokerTimeout
 from pipeline.records.labels import Label
 from pipeline.testing import ColourLabels
-from pipeline.worker.label_views import KEPT_LABEL_VIEWS, LabelHistory, LabelViews
+from pipeline.worker.label_views import KEPT_LABEL_VIEWS, KEPT_STRAYS, LabelHistory, LabelViews
 
 
 def colours(version: int, *names: str) -> LabelSet:
@@ -101,3 +101,47 @@ def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> 
     assert [old(version).version for version in (0, 0, 1, 0)] == [0, 0, 1, 0]
     assert new(7).version == 1
     assert embedded == [("old", 0), ("old", 1), ("new", 1)]
+
+
+def test_a_request_wakes_who_can_serve_it() -> None:
+    """The reader of the control topic sleeps between two looks; whoever needs it ends that at once."""
+    history = LabelHistory()
+    history.put(colours(2, "red"))
+    served: list[int | None] = []
+
+    def read() -> None:
+        history.wait_for_request(60.0)
+        served.append(history.catch_up_request)
+        history.caught_up(history.catch_up_request or 0, 3)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert history(9).version == 2
+    reader.join(10)
+    assert served == [1]
+    history.wait_for_request(0.0)
+
+
+def test_only_so_many_strays_are_remembered() -> None:
+    """Markers of versions that never were may come for ever; one that was forgotten is looked up again."""
+    history = LabelHistory()
+    history.put(colours(2, "red"))
+    requests: list[int] = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            history.wait_for_request(0.05)
+            if (request := history.catch_up_request) is not None:
+                requests.append(request)
+                history.caught_up(request, 3)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    found = {history(version).version for version in range(3, 3 + KEPT_STRAYS + 10)}
+    served = len(requests)
+    assert history(KEPT_STRAYS).version == 2 and len(requests) == served, "still known for a stray"
+    assert history(3).version == 2 and len(requests) == served + 1
+    ended.set()
+    reader.join(10)
+    assert found == {2} and len(history._strays) == KEPT_STRAYS

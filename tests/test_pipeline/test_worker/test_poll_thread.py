@@ -308,6 +308,21 @@ def test_a_partition_whose_state_never_comes_holds_nobody_up(poller: Poller, mon
     assert poller.gauge("assigned_partitions") == 4
 
 
+def test_what_cannot_be_decoded_is_no_hole(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing expired, so no longer retention would help: it is counted as what it is; the consumer has logged it."""
+    strange, poll = Partition(FRAMES, 2), poller.consumer.poll
+    monkeypatch.setattr(poller.consumer, "poll", lambda *wait: replace(poll(*wait), undecodable={strange: (2, 22)}))
+    with structlog.testing.capture_logs() as logs:
+        poller.turn()
+    assert not [one for one in logs if one["log_level"] == "error"]
+    counted = {reason: _dropped(poller, reason) for reason in ("hole", "undecodable")}
+    assert counted == {"hole": 0, "undecodable": 2} and strange in poller.epochs.owned()
+
+
+def _dropped(poller: Poller, reason: str) -> float | None:
+    return poller.registry.get_sample_value("actionwire_dropped_total", {"reason": reason})
+
+
 def test_a_log_that_lost_its_end_is_no_hole(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing expired unseen; the partition is restored once the inference thread has closed it.
 

@@ -13,8 +13,17 @@ def test_a_position_survives_the_broker() -> None:
     assert len(position.metadata) < METADATA_LIMIT / 10
 
 
+@pytest.mark.parametrize("ending", ["\0", "\0\0"])
+def test_a_position_that_another_client_has_copied_is_read(ending: str) -> None:
+    """Clients in C count the NUL at the end of a text among its bytes."""
+    committed = Committed(position=9, rewind=4, state=2, labels=1)
+    position = encode_position(committed)
+    assert decode_position(Position(position.offset, position.metadata + ending)) == committed
+
+
 @pytest.mark.parametrize(
-    "metadata", ["", "{}", "[]", "no json", '{"r":8,"s":0,"v":0}', '{"r":-1,"s":0,"v":0}', '{"r":null,"s":0,"v":0}']
+    "metadata",
+    ["", "\0", "{}", "[]", "no json", '{"r":8,"s":0,"v":0}', '{"r":-1,"s":0,"v":0}', '{"r":null,"s":0,"v":0}'],
 )
 def test_a_position_of_another_program_is_recognised(metadata: str) -> None:
     """Offsets that a tool moved carry no metadata of ours, or a rewind that lies behind them."""

@@ -16,6 +16,7 @@ from pipeline.analysis.ticks import tick_ns
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.control_topic import write
 from pipeline.broker.in_process import InProcessBroker
+from pipeline.broker.in_process.producers import InProcessTransactions
 from pipeline.broker.reading import read_all
 from pipeline.broker.topics import apply_topics
 from pipeline.config.http import HttpSettings
@@ -243,6 +244,28 @@ def test_a_partition_that_cannot_be_restored_holds_nobody_up(
         broken.clear()
         until(lambda: caught_up(broker))
     assert not ends and sorted(events(broker)) == sorted(undisturbed)
+
+
+def test_positions_follow_records_that_are_acknowledged(
+    broker: InProcessBroker, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a commit writes nothing but a dead letter: whatever ends it early, what P has passed is there."""
+    calls: list[str] = []
+    for name in ("begin", "send", "offsets", "commit_positions"):
+        original = getattr(InProcessTransactions, name)
+
+        def noted(*arguments: Any, name: str = name, original: Callable[..., Any] = original) -> Any:
+            calls.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(InProcessTransactions, name, noted)
+    with running(broker, settings):
+        for number in range(3):
+            broker.producer().send("test.frames", Message(b"door", b"no frame", (), 0))
+            until(lambda number=number: len(written(broker, "test.dead", 1)) == number + 1)  # type: ignore[misc]
+    commits = " ".join(calls).split("begin ")[1:]
+    assert sum("send" in one for one in commits) == 3
+    assert all("offsets commit_positions" in one for one in commits)
 
 
 def test_a_bad_record_goes_to_the_dead_letters(broker: InProcessBroker, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.manifest import with_labels
+from trainer.data.recipe_clips import with_labels
 from trainer.errors import CheckpointError, RecipeError
 from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop

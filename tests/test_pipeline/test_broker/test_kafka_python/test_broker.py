@@ -2,11 +2,13 @@
 
 import contextlib
 import gc
+import logging
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
+from kafka import errors
 
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, TopicSettings
@@ -48,3 +50,22 @@ def test_closing_ends_the_clients_that_nobody_holds(kafka: Callable[..., Broker]
     while left := client_threads() - before:
         assert time.monotonic() < deadline, [thread.name for thread in left]
         time.sleep(0.02)
+
+
+def test_the_library_does_not_warn_of_a_broker_that_is_busy_for_a_moment(
+    kafka: Callable[..., Broker], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would, a few times a minute for as long as a process runs; what else it says of the cluster is kept."""
+    broker = kafka()
+    broker.ensure_topics([TopicSettings(name, 1)], 20)
+    client = broker.reader([Partition(name, 0)])._consumer._client  # type: ignore[attr-defined]
+    caplog.clear()
+    for node in client.cluster.brokers():
+        client._manager.close(node_id=node.node_id)
+        client._manager.update_backoff(node.node_id)
+    assert client.least_loaded_node() is None
+    with contextlib.suppress(errors.KafkaError):
+        client._net.run(client.cluster.refresh_metadata)
+    logging.getLogger("kafka.cluster").warning("another one")
+
+    assert [record.message for record in caplog.records if record.name == "kafka.cluster"] == ["another one"]

@@ -512,7 +512,7 @@ def test_a_record_that_the_library_cannot_decode_is_passed_over(
     """The library goes round in it for ever, also after a pause just before it. What lies behind it is read.
 
     offset   0      1 (no text)   2
-    member   read   hole          read
+    member   read   undecodable   read
     """
     with contextlib.closing(KafkaProducer(bootstrap_servers=node.bootstrap)) as foreign:
         for headers in ([], [(Bytes("odd"), b"")], []):
@@ -526,10 +526,10 @@ def test_a_record_that_the_library_cannot_decode_is_passed_over(
     def read() -> bool:
         polled = member.poll(0.1, 10)
         values.extend(record.offset for records in polled.records.values() for record in records)
-        holes.update(polled.skipped)
+        holes.update(polled.undecodable)
         if paused and values == [0]:
             member.pause(owned)
-            holes.update(member.poll(0.1, 10).skipped)
+            holes.update(member.poll(0.1, 10).undecodable)
             member.resume(owned)
         return len(values) == 2
 
