@@ -85,16 +85,17 @@ class RemovedCameras:
         for camera, removal in self._removals.items():
             if removal.in_flight:
                 continue
-            if unmarked := self._unmarked(camera, removal):
+            is_published = self._others.rival(camera) is not None  # once: a moment later it may be silent
+            if unmarked := self._unmarked(camera, removal, is_published):
                 self._send(self._frames_topic, unmarked[0], removal)
-            elif self._others.rival(camera) is None:
+            elif not is_published:
                 self._send(self._cameras_topic, camera, removal)
         return complete
 
-    def _unmarked(self, camera: str, removal: _Removal) -> list[EndMarker]:
-        """The markers that the broker does not have yet: of our session, and of all where nobody publishes it now."""
+    def _unmarked(self, camera: str, removal: _Removal, is_published: bool) -> list[EndMarker]:
+        """The markers that the broker does not have yet: of our session, and of all unless another publishes it now."""
         known = dict([removal.published] if removal.published else [])
-        if self._others.rival(camera) is None:
+        if not is_published:
             newest = max(known, default=0)  # what is older has ended with the first frame of this one
             known |= {session: 0 for session in self._others.sessions(camera) if session > newest}
         return [EndMarker(camera, one, known[one], "removed") for one in sorted(known.keys() - removal.marked)]
