@@ -61,12 +61,9 @@ def judge(stream: Stream | None, session: int, tick: int, rate: int) -> Verdict:
 def ends(stream: Stream | None, marker: EndMarker) -> bool:
     """True if an end marker applies: session and last tick are still the camera's, and the session is open.
 
-    A `removed` marker applies by session alone, also to one that has ended: the camera must be forgotten. Whoever
-    writes it may not know the last tick, and the newest session that it knows may have had no frames. A session that is
-    newer still is another publisher's, and stays.
+    A `removed` marker applies by session alone, also to one that has ended: the camera must be forgotten, and whoever
+    writes it may not know the last tick.
     """
-    if stream is None:
+    if stream is None or stream.session != marker.session:
         return False
-    if marker.reason == "removed":
-        return stream.session <= marker.session
-    return not stream.ended and stream.session == marker.session and stream.last_tick == marker.last_tick
+    return marker.reason == "removed" or (not stream.ended and stream.last_tick == marker.last_tick)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ log = structlog.get_logger(__name__)
 
 _MOST_PUBLISHERS = 16
 """Publishers of one camera that are remembered, the latest first; one too many is what there can be by mistake."""
+_MOST_SESSIONS = 4
+"""Sessions of one camera that are remembered. The newest may have had no frame yet, so workers know an older one."""
 _SHOWN = 100
 """Characters of a stranger's text in a log line."""
 AHEAD_MS = 24 * 3600 * 1000
@@ -29,8 +32,8 @@ silence the camera, since workers take none that is no time."""
 class _Heard:
     """What is known of one camera: as much as its publishers may need, however many there have been."""
 
-    session: int = 0
-    """The newest session that any publisher has named."""
+    sessions: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_SESSIONS))
+    """The newest sessions that any publisher has named, the newest last."""
     other_ms: int | None = None
     """When another process last published the camera; its last status, which says that it ends, does not count."""
     publishers: dict[str, int] = field(default_factory=dict)
@@ -91,7 +94,8 @@ class OtherPublishers:
             heard = self._cameras.setdefault(camera, _Heard())
             self._note_publisher(heard, status, at_ms)
             if status.session is None or status.session <= now + AHEAD_MS:
-                heard.session = max(heard.session, status.session or 0)
+                if status.session and (not heard.sessions or status.session > heard.sessions[-1]):
+                    heard.sessions.append(status.session)
                 continue
             log.error(
                 "a camera status names a session of the future; ours do not follow it",
@@ -124,8 +128,12 @@ class OtherPublishers:
 
     def last_session(self, camera: str) -> int:
         """The newest session that any publisher has named and that can be; 0 where there is none."""
+        return max(self.sessions(camera), default=0)
+
+    def sessions(self, camera: str) -> list[int]:
+        """The newest few sessions that any publisher has named, in order."""
         heard = self._cameras.get(camera)
-        return heard.session if heard else 0
+        return list(heard.sessions) if heard else []
 
     def last_heard_ms(self, camera: str) -> int | None:
         """When another process last published this camera, by our clock; None where none did."""

@@ -1,6 +1,6 @@
 """Cameras that the settings name no more, until the topics say so.
 
-    frames topic    end marker `removed` of the newest session that any process has named: workers forget the camera
+    frames topic    end markers `removed` of the newest sessions that any process has named: workers forget the camera
     cameras topic   tombstone: no command shows it any more
 
 Who published the camera does not matter: this process, or an earlier one. What another process publishes now stays,
@@ -15,7 +15,7 @@ earlier life of this one, which is about to end:
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -32,12 +32,12 @@ log = structlog.get_logger(__name__)
 class _Removal:
     since_ms: int
     """When it began, by our clock."""
-    published: tuple[int, int]
-    """(session, tick) of the newest frame that this process has published; zeros where it has published none."""
+    published: tuple[int, int] | None
+    """(session, tick) of the newest frame that this process has published; None where it has published none."""
     in_flight: bool = False
     """A marker or the tombstone is on its way to the broker."""
-    marked: int = 0
-    """The session whose marker the broker has."""
+    marked: set[int] = field(default_factory=set)
+    """The sessions whose marker the broker has."""
     done: bool = False
     """The broker has the tombstone."""
 
@@ -63,7 +63,7 @@ class RemovedCameras:
 
         Every frame of it must have been acknowledged or given up.
         """
-        self._removals[camera] = _Removal(_now_ms(), published or (0, 0))
+        self._removals[camera] = _Removal(_now_ms(), published)
 
     def begin(self, camera: str) -> bool:
         """Let a camera be read again; False while a record of its removal is on its way and must come first."""
@@ -83,41 +83,46 @@ class RemovedCameras:
         for camera in complete:
             del self._removals[camera]
         for camera, removal in self._removals.items():
-            newest = removal.published
-            is_published = self._others.rival(camera) is not None
-            if not is_published:
-                newest = max(newest, (self._others.last_session(camera), 0))
-            if not removal.in_flight and not (is_published and newest[0] == removal.marked):
-                self._write(camera, removal, *newest)
+            if removal.in_flight:
+                continue
+            if unmarked := self._unmarked(camera, removal):
+                self._send(self._frames_topic, unmarked[0], removal)
+            elif self._others.rival(camera) is None:
+                self._send(self._cameras_topic, camera, removal)
         return complete
+
+    def _unmarked(self, camera: str, removal: _Removal) -> list[EndMarker]:
+        """The markers that the broker does not have yet: of our session, and of all where nobody publishes it now."""
+        known = dict([removal.published] if removal.published else [])
+        if self._others.rival(camera) is None:
+            newest = max(known, default=0)  # what is older has ended with the first frame of this one
+            known |= {session: 0 for session in self._others.sessions(camera) if session > newest}
+        return [EndMarker(camera, one, known[one], "removed") for one in sorted(known.keys() - removal.marked)]
 
     def _is_anothers(self, camera: str, removal: _Removal) -> bool:
         heard_ms = self._others.last_heard_ms(camera)
-        if removal.in_flight or removal.published[0] > removal.marked or heard_ms is None:
+        is_ours_open = removal.published is not None and removal.published[0] not in removal.marked
+        if removal.in_flight or is_ours_open or heard_ms is None:
             return False
         if heard_ms <= removal.since_ms + round(self._others.fresh_seconds * 1000):
             return False
         log.info("camera not removed: another process publishes it", camera=camera)
         return True
 
-    def _write(self, camera: str, removal: _Removal, session: int, tick: int) -> None:
-        """Send the marker of a session, or the tombstone once the broker has the marker."""
-        is_last = session == removal.marked
+    def _send(self, topic: str, record: EndMarker | str, removal: _Removal) -> None:
+        """Send a marker, or the tombstone of a camera."""
 
         def delivered(_partition: Partition | None, _offset: int, error: ActionwireError | None) -> None:
-            if error is None and is_last:
-                removal.done = True
+            if error is None and isinstance(record, EndMarker):
+                removal.marked.add(record.session)
+                log.info("camera ended", camera=record.camera, session=record.session, reason="removed")
             elif error is None:
-                removal.marked = session
-                log.info("camera ended", camera=camera, session=session, reason="removed")
+                removal.done = True
             removal.in_flight = False
 
         removal.in_flight = True
-        if is_last:
-            self._producer.send(self._cameras_topic, Message(camera.encode(), None), delivered)
-        else:
-            marker = EndMarker(camera, session, tick, "removed")
-            self._producer.send(self._frames_topic, encode_stream_record(marker), delivered)
+        message = Message(record.encode(), None) if isinstance(record, str) else encode_stream_record(record)
+        self._producer.send(topic, message, delivered)
 
 
 def _now_ms() -> int:

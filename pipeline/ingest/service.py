@@ -40,8 +40,8 @@ from pipeline.records.wire import Message, Partition
 log = structlog.get_logger(__name__)
 
 _HUNG_SECONDS = 30.0
-_ROUNDS_OF_REMOVAL = 4
-"""The marker, the tombstone, and noticing that they have arrived, with one to spare."""
+_ROUNDS_OF_REMOVAL = 8
+"""The markers of a few sessions, the tombstone, and noticing that they have arrived."""
 _LOOP_ONLY = {"lost_seconds", "status_seconds", "in_flight_seconds"}
 """Settings of ingest that concern no reader: they take effect while the cameras are read on."""
 

@@ -51,7 +51,7 @@ def read_truth(document: Mapping[str, Any]) -> Truth:
     try:
         found = checked(_TruthDocument, document, "truth")
         if (twice := repeated([camera.id for camera in found.cameras])) is not None:
-            raise ConfigurationError(f"truth names camera {short(twice)} twice; {_ONE_ENTRY}")
+            raise ValueError(f"it names camera {short(twice)} twice; {_ONE_ENTRY}")
         seconds = {camera.id: _given(camera, camera.seconds, found.seconds) for camera in found.cameras}
         return Truth(
             actions=tuple(action for camera in found.cameras for action in _actions(camera, seconds[camera.id])),

@@ -70,7 +70,7 @@ def test_an_end_marker_applies_only_to_what_it_saw(stream: Stream | None, applie
         (Stream(100, 4, 8), True),
         (Stream(100, 4, 8, ended=True), True),
         (Stream(100, 4, 9), True),
-        (Stream(99, 4, 8), True),
+        (Stream(99, 4, 8), False),
         (Stream(101, 4, 8), False),
         (None, False),
     ],

@@ -2,8 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from pipeline.errors import CameraRefused
 from pipeline.local.rtsp import Login, Media, RtspServer
 from pipeline.local.test_card import draw, number_of, write_test_card
 from pipeline.records.jpeg import encode_jpeg
-from pipeline.testing import first_pictures
+from pipeline.testing import first_pictures, mjpeg_camera
 
 
 @pytest.mark.parametrize(
@@ -61,48 +59,11 @@ def test_a_scheme_in_other_letters_plays(server: RtspServer, card: Media) -> Non
 JPEGS = [encode_jpeg(draw(number, 160, 120), 85) for number in range(50)]
 
 
-@contextmanager
-def mjpeg_camera(fps: float, *headers: str) -> Iterator[str]:
-    """The URL of a camera that sends JPEGs over HTTP. headers: what it gives to each part."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    stop = threading.Event()
-
-    def serve(client: socket.socket) -> None:
-        with client:
-            client.recv(4096)
-            client.sendall(b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=--edge\r\n\r\n")
-            for number in range(10_000):
-                jpeg = JPEGS[number % len(JPEGS)]
-                known = {"type": "Content-Type: image/jpeg\r\n", "length": f"Content-Length: {len(jpeg)}\r\n"}
-                lines = "--edge\r\n" + "".join(known[one] for one in headers) + "\r\n"
-                try:
-                    client.sendall(lines.encode() + jpeg + b"\r\n")
-                except OSError:
-                    return
-                if stop.wait(1 / fps):
-                    return
-
-    def accept() -> None:
-        while not stop.is_set():
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/video.mjpg"
-    finally:
-        stop.set()
-        listener.close()
-
-
 @pytest.mark.parametrize("headers", [("type", "length"), ("type",), ("length",), ()])
 def test_mjpeg_over_http_is_timed_by_arrival(headers: tuple[str, ...]) -> None:
     """FFmpeg stamps such pictures 25 a second, whatever they are: those stamps are not used, and a check says so. Parts
     may come with or without their type and length."""
-    with mjpeg_camera(10, *headers) as url:
+    with mjpeg_camera(JPEGS, 10, headers) as url:
         report = check(SourceSettings(url), 1.5)
         pictures = first_pictures(SourceSettings(url), 8)
 

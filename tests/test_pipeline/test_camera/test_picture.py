@@ -142,6 +142,30 @@ def test_a_recorders_half_pictures_get_their_width_back(tmp_path: Path, name: st
     assert corners(picture.rgb(256)) == UPRIGHT
 
 
+@pytest.mark.parametrize(("rotation", "stored"), TURNED)
+def test_a_clip_from_a_phone_is_served_upright(
+    server: RtspServer, tmp_path: Path, rotation: float, stored: Stored
+) -> None:
+    """RTSP knows no display matrix, so what is served of such a clip was turned before."""
+    clip = write(tmp_path / "clip.mp4", np.ascontiguousarray(stored(scene(240, 320))), rotation=rotation)
+    server.add("door", load_media(clip))
+
+    [picture] = first_pictures(SourceSettings(server.url("door")), 1)
+
+    assert (picture.width, picture.height) == (240, 320)
+    assert corners(picture.rgb(120)) == UPRIGHT
+
+
+@pytest.mark.parametrize(("name", "codec"), [("cif.avi", "mpeg4"), ("cif.mkv", "libx264")])
+def test_a_served_file_keeps_the_shape_of_its_pixels(server: RtspServer, tmp_path: Path, name: str, codec: str) -> None:
+    """Copied or encoded again."""
+    server.add("door", load_media(write(tmp_path / name, scene(176, 288), ratio=Fraction(2), codec=codec)))
+
+    [picture] = first_pictures(SourceSettings(server.url("door")), 1)
+
+    assert (picture.width, picture.height) == (352, 288)
+
+
 def test_a_live_camera_tells_the_shape_of_its_pixels_in_its_stream(server: RtspServer, tmp_path: Path) -> None:
     """Over RTSP the ratio stands in the parameter sets of the stream."""
     clip = write(tmp_path / "cif.mp4", scene(176, 288), ratio=Fraction(2))

@@ -93,7 +93,7 @@ def test_a_camera_that_nobody_published_leaves_no_marker() -> None:
 @pytest.mark.parametrize("last_error", [STOPPED, None], ids=["ended in order", "killed"])
 @pytest.mark.parametrize("ours", [None, (400, 9)], ids=["nothing of ours", "something older of ours"])
 def test_what_an_earlier_process_published_ends_too(last_error: str | None, ours: tuple[int, int] | None) -> None:
-    """The newest session of all is marked; its last tick is not known, and does not matter."""
+    """The newest session of all is marked too; its last tick is not known, and does not matter."""
     topics = Topics(fresh_seconds=60.0 if last_error else 0.05)
     topics.status(last_error=last_error)
     topics.others.poll()
@@ -138,9 +138,9 @@ def test_an_earlier_life_that_is_about_to_end_is_waited_for() -> None:
     topics.check()
     assert (topics.markers, topics.tombstones) == ([], 0)
     topics.status(session=502, last_error=STOPPED)
-    topics.check()
+    topics.check(6)
 
-    assert topics.markers == [removal(502)]
+    assert topics.markers == [removal(500), removal(501), removal(502)]
     assert topics.tombstones == 1
 
 
