@@ -93,7 +93,7 @@ def _open(settings: SourceSettings, address: str) -> _Opened:
 
 def _options(settings: SourceSettings) -> tuple[dict[str, str], str | None]:
     if settings.scheme in ("rtsp", "rtsps"):
-        return {"rtsp_transport": settings.transport, "analyzeduration": "100000"}, None
+        return {"rtsp_transport": settings.transport, "analyzeduration": "100000", "probesize": "2048"}, None
     if settings.url.startswith("/dev/"):
         return {}, "v4l2"
     return {}, None

@@ -3,6 +3,7 @@
 Measured habits of FFmpeg 8 shape this file:
 
 - `analyzeduration` of 0.1 s opens a camera in 0.2 s and loses nothing; `nobuffer` would lose the first key picture.
+  Without parameter sets in its description FFmpeg reads on to the next key picture, unless `probesize` ends it.
 - One thread, like slice threading, returns a picture with the packet that completes it; frame threading returns it one
   or two packets later. By default each decoder starts a thread per CPU, used or not.
 - The first packet of an RTSP stream has no time stamp. The camera's wall clock arrives as side data `prft` after the

@@ -46,6 +46,8 @@ class Faults:
     restamp: Callable[[int, float], float] | None = None
     """Gives a picture, by its number in the connection and its seconds since time zero, the stamp of another instant:
     stray stamps, stamps that stand still, another pace."""
+    described: bool = True
+    """Give the parameter sets in the session description; they are in the stream before each key picture, too."""
     joined: float | None = None
     """Seconds after a key picture at which every client joins the stream; None: at the next key picture."""
 

@@ -78,9 +78,9 @@ def response(status: int, sequence: str, headers: Mapping[str, str | list[str]] 
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-def session_description(sps: bytes, pps: bytes) -> str:
-    """SDP of one H.264 track with its parameter sets."""
-    sets = ",".join(base64.b64encode(part).decode() for part in (sps, pps))
+def session_description(sps: bytes, pps: bytes, *, sets: bool = True) -> str:
+    """SDP of one H.264 track, with its parameter sets or without."""
+    known = ";sprop-parameter-sets=" + ",".join(base64.b64encode(part).decode() for part in (sps, pps)) if sets else ""
     lines = [
         "v=0",
         "o=- 0 0 IN IP4 127.0.0.1",
@@ -90,7 +90,7 @@ def session_description(sps: bytes, pps: bytes) -> str:
         "a=control:*",
         f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
         f"a=rtpmap:{PAYLOAD_TYPE} H264/{CLOCK}",
-        f"a=fmtp:{PAYLOAD_TYPE} packetization-mode=1;profile-level-id={sps[1:4].hex()};sprop-parameter-sets={sets}",
+        f"a=fmtp:{PAYLOAD_TYPE} packetization-mode=1;profile-level-id={sps[1:4].hex()}{known}",
         f"a=control:{TRACK}",
     ]
     return "\r\n".join(lines) + "\r\n"

@@ -230,7 +230,7 @@ class _Connection:
             return 401, {"WWW-Authenticate": challenge(mount.login, self._nonce)}, ""
         match request.method:
             case "DESCRIBE":
-                description = session_description(mount.media.sps, mount.media.pps)
+                description = session_description(mount.media.sps, mount.media.pps, sets=mount.faults.described)
                 return (
                     200,
                     {"Content-Type": "application/sdp", "Content-Base": request.url.rstrip("/") + "/"},

@@ -437,16 +437,18 @@ def test_a_file_whose_stamps_begin_anew_or_lack_plays_in_real_time(tmp_path: Pat
     assert len(door.frames) >= seconds * 8 - 1
 
 
-def test_a_camera_with_rare_key_pictures_is_waited_for(server: RtspServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("described", [True, False])
+def test_a_camera_with_rare_key_pictures_is_waited_for(server: RtspServer, tmp_path: Path, described: bool) -> None:
     """Every connection begins a second after a key picture; the next one comes after six. The first connection is kept
-    beyond the limit of a stall, says what it waits for, and then gives every tick.
+    beyond the limit of a stall, says what it waits for, and then gives every tick; also where the parameter sets come
+    with the key pictures only.
 
     key picture  *...........*...........*
     opened         |         first frame
     """
     file = write_test_card(tmp_path / "rare.mp4", seconds=6, fps=15, width=160, height=120, gop=90)
     mount = server.add("door", load_media(file, longest_gop=20))
-    mount.faults.joined = 1.0
+    mount.faults.joined, mount.faults.described = 1.0, described
     with reading(server.url("door")) as door:
         assert door.until(lambda: "video comes, but no key picture" in (door.condition.last_error or ""))
         assert door.more(16)

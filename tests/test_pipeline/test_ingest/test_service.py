@@ -232,6 +232,28 @@ def test_cameras_are_added_changed_and_removed_while_running(server: RtspServer,
         assert (marker.session, marker.last_tick) == (before.session, before.tick)
 
 
+def test_a_corrected_password_is_tried_at_once(server: RtspServer, card: Media) -> None:
+    """A wrong one is tried rarely, and the status says how often and when next; an edit of the url waits for none of
+    that, so the account is not locked meanwhile.
+
+    refused  1 2 3 ........ next try in minutes
+    edit            ^ frames
+    """
+    mount = server.add("door", card, login=Login("ann", "s3cret"))
+    mount.faults.locked_after = 5
+    url = server.url("door")
+    settings = settings_for({"door": url.replace("s3cret", "wr0ng")}, backoff_max_seconds=3)
+    changes: list[Settings] = []
+    with running(settings, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(
+            lambda: "refused 3 times in a row" in (((status := run.status("door")) and status.last_error) or "")
+        )
+        changes.append(settings_for({"door": url}, backoff_max_seconds=3))
+        assert run.until(lambda: len(run.of("door")) > 3)
+
+    assert mount.wrong_logins == 3
+
+
 def test_changed_rate_restarts_every_camera(server: RtspServer, card: Media) -> None:
     """A new sampling rate begins a new session on the new grid."""
     server.add("door", card)
