@@ -169,6 +169,25 @@ def test_stamps_that_stand_still_are_none(fps: float, each: float, reported: boo
     assert found.worst < 0.2
 
 
+@pytest.mark.parametrize("off", [-1_795_234_000.0, -3600.0, 3600.0])
+def test_a_cameras_clock_that_is_put_right_is_two_sessions(off: float) -> None:
+    """From 1970, or an hour off, to now after 30 s: arrival before, the camera's clock after, and nothing is lost."""
+    found = watch(lambda number, at: at, reports=lambda number, at: at + (off if at < 30 else 0.0))
+
+    assert found.sessions == 2
+    assert found.share >= 0.99
+
+
+def test_a_hole_of_twenty_seconds_is_one_session() -> None:
+    """Nothing is captured meanwhile: the stamps and the arrivals both say so."""
+    one = CaptureTimes("door", RATE, 5 * SECOND)
+    times = [number / 25 + (20 if number >= 100 else 0) for number in range(200)]
+    found = [one.of(Stamps(round(at * SECOND), None, ZERO + round(at * SECOND), 160, 120)) for at in times]
+
+    assert None not in found
+    assert len({timed.session for timed in found if timed}) == 1
+
+
 def test_doubled_stamps_are_used() -> None:
     """Two fields of a picture may come with the same stamp."""
     found = watch(lambda number, at: number // 2 / 12.5)
