@@ -10,21 +10,33 @@ While the broker is away a worker is not ready, but it is alive: a restart would
 from __future__ import annotations
 
 import errno
+import socket
 import threading
 from collections.abc import Callable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Literal, Protocol, TypeAlias
-
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from pipeline.errors import ConfigurationError, mask
+
+if TYPE_CHECKING:  # who merely looks whether somebody listens needs no web server
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from prometheus_client import CollectorRegistry
 
 Check: TypeAlias = Callable[[], str | None]
 """Returns None while all is well, else the reason in words. Called on the server's threads; must return at once."""
 
 _SLOW_CLIENT_SECONDS = 5.0
+_PROBE_SECONDS = 1.0
+
+
+def accepts_connections(address: tuple[str, int]) -> bool:
+    """True when a server at (host, port) accepts a TCP connection within a second."""
+    try:
+        socket.create_connection(address, _PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 class Checked(Protocol):
@@ -63,7 +75,7 @@ class HealthServer:
         Raises ConfigurationError when the address cannot be used.
         """
         try:
-            self._server = _Server((host, port), _handler(registry, {"/live": live, "/ready": ready}))
+            self._server = _server((host, port), _handler(registry, {"/live": live, "/ready": ready}))
         except (OSError, OverflowError) as error:
             raise ConfigurationError(
                 f"cannot serve metrics and health on {host}:{port}: {_remedy(error, port, command)}"
@@ -93,12 +105,21 @@ class HealthServer:
         self.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # a slow client must not delay the end of the process
+def _server(address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    from http.server import ThreadingHTTPServer
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False  # a slow client must not delay the end of the process
+
+    return Server(address, handler)
 
 
 def _handler(registry: CollectorRegistry, checks: dict[str, Check]) -> type[BaseHTTPRequestHandler]:
+    from http.server import BaseHTTPRequestHandler
+
+    from prometheus_client.exposition import choose_encoder
+
     class Handler(BaseHTTPRequestHandler):
         timeout = _SLOW_CLIENT_SECONDS
         server_version = "actionwire"

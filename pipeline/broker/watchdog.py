@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from pipeline.reachable import accepts_connections
+from pipeline.health import accepts_connections
 from pipeline.supervisor import STUCK
 
 log = structlog.get_logger(__name__)

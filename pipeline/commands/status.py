@@ -79,7 +79,7 @@ def _watch(broker: Broker, settings: Settings, console: Console, as_json: bool) 
             except TransientError as error:
                 away = str(error)
             if live is not None:
-                live.update(Group(*filter(None, (last, away))), refresh=True)
+                live.update(Group(*(part for part in (last, away) if part is not None)), refresh=True)
             elif away:
                 typer.echo(away, err=True)
             elif last and not as_json:

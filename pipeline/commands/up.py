@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline import logs as logging
 from pipeline.commands.options import Bootstrap, ConfigFile, settings_from
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def up(
     from engines.folders import state_directory
     from pipeline.config.reading import source_file
     from pipeline.errors import ConfigurationError
+    from pipeline.one_machine.processes import rotated
     from pipeline.one_machine.run import running
     from pipeline.one_machine.show import show
     from pipeline.one_machine.signals import orderly_exit
@@ -53,8 +56,11 @@ def up(
 
     with orderly_exit():
         try:
-            with running(config, bootstrap, read, folder, say, port=broker_port) as machine:
+            with ExitStack() as stack, running(config, bootstrap, read, folder, say, port=broker_port) as machine:
                 say(f"logs in {folder}")
+                if console.is_terminal:  # a line of our own would tear the table
+                    own = stack.enter_context(rotated(folder / "up.log").open("a"))
+                    logging.configure(machine.settings.log.format, machine.settings.log.level, own)
                 show(machine, console)
         except (KeyboardInterrupt, SystemExit):  # the way in which it is meant to end
             say("stopped")

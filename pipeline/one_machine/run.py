@@ -25,10 +25,10 @@ from pipeline.broker.topics import apply_topics
 from pipeline.config.kafka import IN_PROCESS, KafkaSettings
 from pipeline.config.settings import Settings
 from pipeline.errors import ActionwireError, ConfigurationError
+from pipeline.health import accepts_connections
 from pipeline.local.broker_node import BrokerNode, running_on
 from pipeline.one_machine.processes import command, last_error, rotated, with_options
 from pipeline.one_machine.signals import ignore_signals
-from pipeline.reachable import accepts_connections
 
 BROKER_SECONDS = 10.0
 

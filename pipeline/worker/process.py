@@ -98,7 +98,6 @@ def run_worker(
         reader.catch_up(CONTROL_SECONDS)
         history.caught_up(0, reader.position)
         _require_usable(bundle_swap.model, history.newest)
-        _tell(bundle_swap.model, history.newest)
         producer = broker.producer()
         stack.callback(producer.close)
         reporter = LabelReporter(metrics, producer, control, settings.worker.group, lambda: reader.sets.reports)
@@ -140,15 +139,13 @@ def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
 
 
 def _require_usable(model: Model, labels: LabelSet) -> None:
-    """A worker that would watch for nothing does not start: a person must change the labels or the bundle."""
-    if reason := none_usable(labels, model.check.problems(labels.labels)):
+    """A worker that would watch for nothing does not start: a person must change the labels or the bundle.
+
+    One that starts says in one line what it can and cannot watch for.
+    """
+    manifest, problems, words = model.bundle.manifest, model.check.problems(labels.labels), model.check.words
+    if reason := none_usable(labels, problems):
         raise ConfigurationError(reason)
-
-
-def _tell(model: Model, labels: LabelSet) -> None:
-    """What this worker can and cannot watch for, in one line at its start."""
-    manifest, problems = model.bundle.manifest, model.check.problems(labels.labels)
-    words = model.check.words
     log.info(
         "watching",
         bundle=f"{manifest.name}@{manifest.version}",

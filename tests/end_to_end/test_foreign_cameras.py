@@ -19,9 +19,9 @@ from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import AuthenticationError, CameraRefused
+from pipeline.health import accepts_connections
 from pipeline.local.ports import free_port
 from pipeline.local.test_card import number_of, write_test_card
-from pipeline.reachable import accepts_connections
 from pipeline.testing import first_pictures
 
 ROOT = Path(__file__).parents[2]

@@ -31,7 +31,7 @@ from pipeline.broker.kafka_python.translate import translated
 from pipeline.broker.kafka_python.transport import PROXY_URL, open_transport
 from pipeline.config.kafka import KafkaSettings
 from pipeline.errors import ActionwireError, AuthenticationError, BrokerUnavailable, ConfigurationError
-from pipeline.reachable import accepts_connections
+from pipeline.health import accepts_connections
 
 BOOTSTRAP_SECONDS = 8.0
 _BUSY_DELAY = 0.05

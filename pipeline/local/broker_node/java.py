@@ -24,9 +24,9 @@ from rich.console import Console
 
 from pipeline import child_process
 from pipeline.errors import ConfigurationError
+from pipeline.health import accepts_connections
 from pipeline.local.broker_node import jars
 from pipeline.local.broker_node.properties import Ports, server_properties
-from pipeline.reachable import accepts_connections
 
 # C1 and the serial collector start fastest and stay small; a demo's 100 frames/s are far below their limit.
 _FLAGS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xms128m", "-Dlog4j2.level=WARN")

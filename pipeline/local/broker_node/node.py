@@ -16,10 +16,10 @@ from types import TracebackType
 from engines.folders import cache_directory
 from pipeline import child_process
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, ContractError
+from pipeline.health import accepts_connections
 from pipeline.local.broker_node import jars, state
 from pipeline.local.broker_node.java import Java, prepare, reason
 from pipeline.local.broker_node.properties import NodeSecurity, Ports, server_properties
-from pipeline.reachable import accepts_connections
 
 _CLASH = "Address already in use"
 _ATTEMPTS = 8

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.reachable import accepts_connections
+from pipeline.health import accepts_connections
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from kafka import KafkaAdminClient, TopicPartition
 
-from pipeline.reachable import accepts_connections
+from pipeline.health import accepts_connections
 
 PERIOD = 0.5
 

@@ -2,8 +2,8 @@
 
 import socket
 
+from pipeline.health import accepts_connections
 from pipeline.local.ports import free_port, is_free
-from pipeline.reachable import accepts_connections
 
 
 def test_a_free_port_is_below_the_outgoing_range() -> None:
