@@ -78,7 +78,7 @@ def changes(condition: Condition) -> tuple[str, ...]:
     """The lines that are printed where there is no terminal, each once when it becomes true."""
     states = (("worker", condition.worker), ("ingest", condition.ingest))
     return (
-        *(f"{name} is {'ready' if state is None else state}" for name, state in states if state != "starting"),
+        *(f"{name}: {state or 'ready'}" for name, state in states if state != "starting"),
         *((_labels(condition),) if condition.worker is None else ()),
     )
 

@@ -110,7 +110,7 @@ def test_four_lines_and_one_command(home: Home) -> None:
         camera.terminate()
         camera.wait()
 
-    for line in ("starting Apache Kafka", "camera door is online: h264 320x240", "worker is ready", "stopped"):
+    for line in ("starting Apache Kafka", "camera door is online: h264 320x240", "worker: ready", "stopped"):
         assert line in home.said, line
     logs = home.folder / "state" / "actionwire" / "logs"
     assert f"logs in {logs}" in home.said
