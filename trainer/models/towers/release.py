@@ -84,7 +84,7 @@ def _architecture(path: Any, state: Mapping[str, Tensor]) -> str:
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
         vision, text = config["vision_cfg"], config["text_cfg"]
-        if not config.get("quick_gelu") or "patch_size" not in vision or config.get("custom_text"):
+        if not config.get("quick_gelu") or not vision.get("patch_size") or config.get("custom_text"):
             continue
         patches = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
         shapes = (
