@@ -90,8 +90,8 @@ def _architecture(path: Any, state: Mapping[str, Tensor]) -> str:
         shapes = (
             (vision.get("width", 768), 3, vision["patch_size"], vision["patch_size"]),
             (patches, vision.get("width", 768)),
-            (text.get("vocab_size", 49408), text["width"]),
-            (text["width"], config["embed_dim"]),
+            (text.get("vocab_size", 49408), text.get("width", 512)),
+            (text.get("width", 512), config["embed_dim"]),
         )
         if shapes == tuple(tuple(tensor.shape) for tensor in (kernel, grid, words, joint)):
             return str(name)
