@@ -86,7 +86,7 @@ class VideoTextModel(nn.Module):
 
     def encode_frames(self, images: Tensor) -> Tensor:
         """Pictures to items, [n, D], not normalised. Takes uint8, or float in the same range."""
-        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = images.float().permute(0, 3, 1, 2)  # TensorRT does not permute bytes
         return self.clip.encode_image((pixels - self.mean) / self.std)
 
     def embed_windows(self, windows: Tensor) -> tuple[Tensor, Tensor]:
