@@ -17,10 +17,12 @@ from engines.backends.network import SIGNATURES, NetworkEngine, Precision, engin
 from engines.backends.tile_proof import proven_sizes
 from engines.backends.tiles import Answer, Answers, Rows, Tile, cut, fill
 from engines.bundle.files import Bundle
+from engines.bundle.manifest import variant_file
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError
 
-_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""What is computed in where nothing is quantised; an int8 network says itself what is."""
 
 
 def open(
@@ -43,6 +45,10 @@ def open(
         raise BackendUnavailable(f"OpenVINO has no device {device}; it has {', '.join(available)}: use one of these")
     if precision not in _HINTS:
         raise BackendUnavailable(f"the OpenVINO backend does not run {precision}; choose {', '.join(_HINTS)}")
+    if precision == "int8" and "int8" not in bundle.manifest.variants:
+        raise BackendUnavailable(
+            f"bundle {bundle.label} has no int8 variant; make one with `actionwire-engines quantise`, or choose fp32"
+        )
     networks = {
         name: _network(core, bundle, name, device, thread_count(threads), precision, tiles)
         for name in bundle.manifest.network_names
@@ -101,7 +107,7 @@ def _network(
     if device == "CPU":
         # Pinned threads of two workers on one host would share some cores and leave others idle.
         settings |= {"NUM_STREAMS": str(threads), "INFERENCE_NUM_THREADS": str(threads), "ENABLE_CPU_PINNING": "NO"}
-    content = bundle.read(name)
+    content = bundle.read(variant_file(name) if precision == "int8" else name)
     compiled: dict[int, Any] = {}
 
     def answer_at(size: int) -> Answer:

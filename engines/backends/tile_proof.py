@@ -6,18 +6,12 @@ cache under everything that decides it: the network's hash, the runtime and its 
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-import platform
-import secrets
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
+from engines.backends.host_cache import recall, remember
 from engines.backends.tiles import SIZES, Answer, Rows, proof_rows, prove
 from engines.bundle.files import Bundle
-from engines.folders import cache_directory
 
 LARGE_BYTES = 64 * 2**20
 LARGE_SIZES = (4, 1)
@@ -36,11 +30,11 @@ def proven_sizes(
     if rows is None:
         return (1,)
     sizes = LARGE_SIZES if len(content) > LARGE_BYTES else SIZES
-    path = cache_directory() / "tiles" / f"{_digest([*key, *map(str, sizes), _processor()])}.json"
-    if (remembered := _read(path, sizes)) is not None:
+    key = [*key, *map(str, sizes)]
+    if (remembered := _sizes(recall("tiles", key), sizes)) is not None:
         return remembered
     found = prove({size: answer_at(size) for size in sizes}, proof_rows(rows))
-    _write(path, found)
+    remember("tiles", key, {"sizes": found})
     return found
 
 
@@ -49,46 +43,7 @@ def _known_rows(bundle: Bundle, name: str) -> Rows | None:
     return {"image.onnx": golden.images, "head.onnx": golden.windows, "clip.onnx": golden.windows}.get(name)
 
 
-def _read(path: Path, sizes: Sequence[int]) -> tuple[int, ...] | None:
-    try:
-        found = json.loads(path.read_bytes())["sizes"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    fits = isinstance(found, list) and bool(found) and all(type(size) is int and size in sizes for size in found)
-    return tuple(sorted(found, reverse=True)) if fits else None
-
-
-def _write(path: Path, sizes: tuple[int, ...]) -> None:
-    # A cache that cannot be written costs time at the next start, nothing else.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        temporary.write_text(json.dumps({"sizes": sizes}) + "\n", encoding="utf-8")
-        temporary.replace(path)
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-
-
-def _processor() -> str:
-    """Return what the kernels of this host are chosen by: its processor and the flags of it."""
-    kept = (
-        "vendor_id",
-        "cpu family",
-        "model",
-        "model name",
-        "stepping",
-        "flags",
-        "CPU implementer",
-        "CPU part",
-        "Features",
-    )
-    try:
-        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    lines = (line.partition(":") for line in first.splitlines())
-    # oneDNN, which OpenVINO computes with, can be told by the environment to use lesser instructions.
-    told = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith(("ONEDNN_", "OV_"))]
-    return "\n".join([f"{key.strip()}={value.strip()}" for key, _, value in lines if key.strip() in kept] + told)
+def _sizes(remembered: Any, allowed: Sequence[int]) -> tuple[int, ...] | None:
+    found = remembered.get("sizes") if isinstance(remembered, dict) else None
+    fits = isinstance(found, list) and bool(found) and all(type(size) is int and size in allowed for size in found)
+    return tuple(sorted(found, reverse=True)) if fits and found else None
