@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ParamSpec
 import typer
 
 from engines.errors import EngineError
+from trainer.data.commands import app as data
 from trainer.demo.demo_model import BETA
 from trainer.errors import TrainerError
 from trainer.export import zero_shot
@@ -31,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(data, name="data")
 app.add_typer(scenes, name="scenes")
 
 _REMEDY = "this command needs torch and open_clip, which are not installed; pip install 'actionwire[trainer]'"
@@ -249,12 +251,12 @@ def _mebibytes(folder: Path) -> float:
 
 
 def main() -> None:
-    """The console script: the project's own errors become one line and exit code 1."""
+    """The console script: our own errors become one line, and code 2 where a person must change something, else 1."""
     try:
         app()
     except (TrainerError, EngineError) as error:
         typer.echo(f"actionwire-trainer: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
 
 
 if __name__ == "__main__":

@@ -92,9 +92,10 @@ class Bundle:
         return parse_references(self.read("references.npz"), self.manifest, self.path / "references.npz")
 
 
-def load(path: Path, *, allow_draft: bool = False) -> Bundle:
+def load(path: Path, *, allow_draft: bool = False, check_files: bool = True) -> Bundle:
     """Check the bundle in the directory `path` and return it.
 
+    check_files: hash every file now; else each is hashed when it is read, which is quick where only one is needed.
     Raises BundleNotFound when there is none, TamperedBundle naming the file that differs from the manifest,
     IncompatibleBundle for an unsealed bundle (unless `allow_draft`) or another schema, and BundleError otherwise.
     """
@@ -111,7 +112,7 @@ def load(path: Path, *, allow_draft: bool = False) -> Bundle:
         raise TamperedBundle(f"{path / MANIFEST_FILE} does not match its own id: changed after sealing; fetch it again")
     _check_names(path, manifest)
     bundle = Bundle(path, manifest)
-    for name in manifest.file_names:
+    for name in manifest.file_names if check_files else ():
         bundle.read(name)
     if manifest.space.id != space_id(manifest.files, manifest.kind):
         raise TamperedBundle(f"{path / MANIFEST_FILE} names a space that is not that of its networks; fetch it again")

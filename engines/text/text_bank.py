@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Encoding, Tokenizer
 
 from engines.backends.network import Network, normalise
 from engines.backends.ort import open_network
@@ -23,7 +22,8 @@ from engines.bundle.arrays import References
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Score
 from engines.canonical import canonical_json, spaced
-from engines.errors import BundleError, ProbeFailed, TextError
+from engines.errors import BundleError, ProbeFailed
+from engines.text.label_tokenizer import LabelTokenizer
 
 Floats = npt.NDArray[np.float32]
 
@@ -93,14 +93,15 @@ class TextEncoder:
         self._manifest = bundle.manifest
         self._references = bundle.references()
         self._cache = cache / "texts" / bundle.manifest.space.id if cache else None
-        self._tokenizer = _tokenizer(bundle)
+        self._tokenizer = LabelTokenizer(bundle)
         self._network: Network = open_network(bundle, "text.onnx", threads)
         self.probe()
 
     def bank(self, labels: Sequence[str]) -> TextBank:
         """Return the bank of these label texts; leading, trailing and repeated spaces do not count.
 
-        Raises TextError naming the label that is empty, too long or not text.
+        Raises TextError naming the label that is empty, too long or not text, or the words that the bundle does not
+        know.
         """
         return self.bank_of(labels, self.embed_labels(labels))
 
@@ -123,7 +124,7 @@ class TextEncoder:
 
         Raises TextError for what is not text.
         """
-        return self._run([self._encode(text).ids for text in texts])
+        return self._run([self._tokenizer.encode(text).ids for text in texts])
 
     def probe(self) -> float:
         """Return the greatest difference from the golden text embeddings. Raises ProbeFailed above the tolerance."""
@@ -143,36 +144,19 @@ class TextEncoder:
         self._network.close()
 
     def _label(self, label: str, templates: tuple[str, ...]) -> Floats:
-        text = spaced(label)
-        if not text:
-            raise TextError("a label is empty; give it a text such as 'a person falls down'")
-        kept = self._cache_file(text, templates)
+        encodings = self._tokenizer.label(label)  # before the cache: it may hold what an older version let pass
+        kept = self._cache_file(spaced(label), templates)
         shape = (len(templates), self._manifest.space.dimensions)
         if kept and (found := _read_cached(kept, shape)) is not None:
             return found
-        encodings = [self._encode(template.replace("{}", text)) for template in templates]
-        if any(encoding.overflowing for encoding in encodings):
-            length = self._manifest.text.context_length
-            raise TextError(f"the label {text[:60]!r}... has more than the model's {length} tokens; shorten it")
         embeddings = self._run([encoding.ids for encoding in encodings])
         if kept:
             _write_cached(kept, embeddings)
         return embeddings
 
     def _cache_file(self, text: str, templates: tuple[str, ...]) -> Path | None:
-        if not self._cache:
-            return None
-        try:
-            key = hashlib.sha256(canonical_json([templates, text])).hexdigest()
-        except UnicodeEncodeError as error:
-            raise _not_text(text) from error
-        return self._cache / f"{key}.npy"
-
-    def _encode(self, text: str) -> Encoding:
-        try:
-            return self._tokenizer.encode(text)
-        except (TypeError, UnicodeEncodeError) as error:
-            raise _not_text(text) from error
+        key = hashlib.sha256(canonical_json([templates, text])).hexdigest()
+        return self._cache / f"{key}.npy" if self._cache else None
 
     def _run(self, ids: Sequence[Sequence[int]]) -> Floats:
         length = self._manifest.text.context_length
@@ -182,19 +166,6 @@ class TextEncoder:
                 "export the bundle again"
             )
         return normalise(self._network.run(np.array(ids, np.int64))[0])
-
-
-def _tokenizer(bundle: Bundle) -> Tokenizer:
-    content = bundle.read("tokenizer.json")
-    try:
-        return Tokenizer.from_buffer(content)
-    except Exception as error:  # the library raises plain Exception
-        where = bundle.path / "tokenizer.json"
-        raise BundleError(f"{where} is not a tokenizer ({error}); export the bundle again") from error
-
-
-def _not_text(text: str) -> TextError:
-    return TextError(f"the label {text[:60]!a} is not valid Unicode text; write it in UTF-8")
 
 
 def _read_cached(path: Path, shape: tuple[int, int]) -> Floats | None:

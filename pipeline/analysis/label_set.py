@@ -13,15 +13,26 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from engines.canonical import folded, spaced
+from engines.canonical import canonical_json, folded, spaced
 from engines.strict_json import short
 from pipeline.errors import ConfigurationError
-from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, label_from
+from pipeline.records.label_report import LabelReport
+from pipeline.records.labels import (
+    MOST_REPLACED,
+    ConfigLabels,
+    ControlRecord,
+    Label,
+    LiveLabel,
+    label_document,
+    label_from,
+)
 
 _LONGEST_ID = 64
+MOST_GROUPS = 64
+"""Consumer groups whose reports are remembered: who may write the control topic may not fill anybody's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +51,49 @@ class LabelSets:
     config: tuple[Label, ...] = ()
     live: tuple[Label, ...] = ()
     version: int = -1
+    content: str | None = None
+    """Content of `config`; None before the first."""
+    replaced: tuple[str, ...] = ()
+    """Contents of `config` that were in force and were replaced, oldest first."""
+    reports: Mapping[str, LabelReport] = field(default_factory=dict)
+    """What workers said, by consumer group."""
 
 
 def apply(sets: LabelSets, record: ControlRecord, offset: int) -> LabelSets:
     """Apply one control record. A record that was applied before changes nothing."""
+    if isinstance(record, LabelReport):
+        reports = [report for report in sets.reports.values() if report.group != record.group]
+        return replace(sets, reports={report.group: report for report in [*reports, record][-MOST_GROUPS:]})
     if offset <= sets.version:
         return sets
     if isinstance(record, ConfigLabels):
-        return LabelSets(record.labels, sets.live, offset)
+        content = content_of(record.labels)
+        before = (*sets.replaced, *record.replaced, *([] if sets.content is None else [sets.content]))
+        replaced = tuple(dict.fromkeys(one for one in before if one != content))[-MOST_REPLACED:]
+        return replace(sets, config=record.labels, version=offset, content=content, replaced=replaced)
     others = {label.id: label for label in sets.live if label.id != record.id}
     live = others if record.label is None else {**others, record.id: record.label}
-    return LabelSets(sets.config, tuple(live[label_id] for label_id in sorted(live)), offset)
+    return replace(sets, live=tuple(live[label_id] for label_id in sorted(live)), version=offset)
+
+
+def content_of(labels: Iterable[Label]) -> str:
+    """Names a set of labels by what it says, whatever their order: 16 hexadecimal digits."""
+    documents = [label_document(label) for label in sorted(labels, key=lambda label: label.id)]
+    return hashlib.sha256(canonical_json(documents)).hexdigest()[:16]
+
+
+def from_settings(sets: LabelSets, labels: Iterable[Label], *, edited: bool) -> ConfigLabels | None:
+    """The record that puts the labels of a settings file in force; None where there is nothing to write.
+
+    edited: somebody asks for them now. Otherwise a process merely starts with them, and a content that was in force
+    before and was replaced is not put back: whoever replaced it knew more than an old file does.
+    """
+    wanted = tuple(sorted(labels, key=lambda label: label.id))
+    content = content_of(wanted)
+    if content == sets.content or (content in sets.replaced and not edited):
+        return None
+    before = sets.replaced if sets.content is None else (*sets.replaced, sets.content)
+    return ConfigLabels(wanted, tuple(one for one in before if one != content)[-MOST_REPLACED:])
 
 
 def in_force(sets: LabelSets) -> LabelSet:
@@ -67,6 +110,8 @@ def make(fields: Mapping[str, Any]) -> Label:
     """
     given = {name: value for name, value in fields.items() if value is not None}
     text = spaced(str(given.get("text", "")))
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ConfigurationError(f"label {text!a} is not valid Unicode text; write it in UTF-8")
     given = {"id": slug(text), **given, "text": text}
     try:
         label = label_from(given)

@@ -13,7 +13,7 @@ from types import TracebackType
 import structlog
 
 from engines.strict_json import short
-from pipeline.analysis.label_set import LabelSets, apply
+from pipeline.analysis.label_set import LabelSets, apply, content_of, from_settings
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import read_to_end
 from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout
@@ -119,12 +119,22 @@ def write(broker: Broker, topic: str, records: Sequence[ControlRecord], seconds:
     return max(offsets)
 
 
-def apply_config(broker: Broker, topic: str, labels: Sequence[Label], seconds: float) -> LabelSets:
-    """Put exactly these labels of a settings file in force. Nothing is written when they already are."""
+def apply_config(
+    broker: Broker, topic: str, labels: Sequence[Label], seconds: float, *, edited: bool = True
+) -> LabelSets:
+    """Put exactly these labels of a settings file in force. Nothing is written when they already are.
+
+    edited: False for a process that merely starts with them; then a content that was replaced before stays so: see
+    `label_set.from_settings`. Returns what is in force afterwards.
+    """
     with ControlReader(broker, topic) as reader:
         sets = reader.catch_up(seconds)
-        wanted = ConfigLabels(tuple(sorted(labels, key=lambda label: label.id)))
-        if sets.config == wanted.labels:
-            return sets
-        write(broker, topic, [wanted], seconds)
-        return reader.catch_up(seconds)
+        wanted = from_settings(sets, labels, edited=edited)
+        while wanted is not None:
+            write(broker, topic, [wanted], seconds)
+            sets = reader.catch_up(seconds)
+            # Somebody wrote between our reading and our writing. Compaction would forget theirs, and a process that
+            # starts with it would take it for news: so the newest record names it too.
+            forgotten = sets.content == content_of(wanted.labels) and set(sets.replaced) - set(wanted.replaced)
+            wanted = ConfigLabels(wanted.labels, sets.replaced) if forgotten else None
+        return sets

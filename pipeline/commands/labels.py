@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.analysis.label_set import LabelSets, added, collect, in_force, make, removed
+from engines.errors import EngineError
+from pipeline.analysis.label_set import LabelSets, added, in_force, make, removed
 from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
@@ -20,6 +21,10 @@ from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
 from pipeline.commands.try_label import try_label
 from pipeline.config.labels import LabelSettings
 from pipeline.config.reading import load_file
+from pipeline.config.settings import Settings
+from pipeline.errors import ConfigurationError
+from pipeline.labels.check import check_in_force
+from pipeline.labels.in_settings import labels_of
 from pipeline.records.labels import THRESHOLDS, Label, label_document
 
 labels = typer.Typer(
@@ -56,7 +61,10 @@ def add(
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Watch for an action from now on. Adding the same text again replaces its settings."""
+    """Watch for an action from now on. Adding the same text again replaces its settings.
+
+    A text in words that the workers' bundle does not know is refused.
+    """
     label = make(
         {
             "text": text,
@@ -73,7 +81,8 @@ def add(
             "max_seconds": max_seconds,
         }
     )
-    with _control(config, bootstrap) as (broker, topic):
+    with _control(config, bootstrap) as (broker, topic, settings):
+        require_readable(settings, control_topic.read(broker, topic, SECONDS), [label])
         version = add_label(broker, topic, label)
     typer.echo(f"watching for {label.text!r} as {label.id}, label set {version}")
 
@@ -85,7 +94,7 @@ def remove(
     bootstrap: Bootstrap = None,
 ) -> None:
     """Stop watching for an action that was added. Its open events end."""
-    with _control(config, bootstrap) as (broker, topic):
+    with _control(config, bootstrap) as (broker, topic, _):
         version, again = remove_label(broker, topic, name)
     if again:
         typer.echo(
@@ -98,13 +107,14 @@ def remove(
 
 @labels.command("list")
 def list_labels(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstrap = None) -> None:
-    """Show the labels in force and where each comes from."""
-    with _control(config, bootstrap) as (broker, topic):
+    """Show the labels in force, where each comes from, and why some cannot be watched for."""
+    with _control(config, bootstrap) as (broker, topic, settings):
         sets = control_topic.read(broker, topic, SECONDS)
+    found = listing(sets, refused(settings, sets))
     if as_json:
-        typer.echo(json.dumps(listing(sets), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        Console(markup=False).print(table(sets))
+        Console(markup=False).print(table(found))
 
 
 @labels.command()
@@ -113,9 +123,16 @@ def apply(
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Put the labels of a settings file in force, in place of those applied before. Labels that were added stay."""
-    wanted = collect(make(label.model_dump()) for label in load_file(file).labels)
-    with _control(config, bootstrap) as (broker, topic):
+    """Put the labels of a settings file in force, in place of those applied before. Labels that were added stay.
+
+    Nothing is applied where the workers' bundle does not know a word of them.
+    """
+    named = load_file(file)
+    if not named.names_labels:
+        raise ConfigurationError(f"{file} says nothing of labels; write `labels: []` to end those that were applied")
+    wanted = labels_of(named)
+    with _control(config, bootstrap) as (broker, topic, settings):
+        require_readable(settings, control_topic.read(broker, topic, SECONDS), wanted)
         sets = control_topic.apply_config(broker, topic, wanted, SECONDS)
     typer.echo(f"{len(wanted)} labels of {file} are in force, label set {sets.version}")
 
@@ -135,35 +152,67 @@ def remove_label(broker: Broker, topic: str, name: str) -> tuple[int, bool]:
     return control_topic.write(broker, topic, [record], SECONDS), any(label.id == record.id for label in sets.config)
 
 
-def listing(sets: LabelSets) -> dict[str, Any]:
-    """The labels in force as a JSON document; `source` is `config` or `live`."""
+def require_readable(settings: Settings, sets: LabelSets, labels: Sequence[Label]) -> None:
+    """Make sure that the workers can watch for these labels, as far as that can be known on this machine.
+
+    Raises ConfigurationError with every reason. Where their bundle is not here, a line on stderr says so.
+    """
+    try:
+        check = check_in_force(settings, sets)
+    except EngineError as error:
+        typer.echo(f"not checked whether the workers can read this: {error}", err=True)
+        return
+    check.require(labels)
+
+
+def refused(settings: Settings, sets: LabelSets) -> dict[str, str]:
+    """Why labels in force cannot be watched for, by id: as the workers said of this set, else as the bundle says."""
+    found = in_force(sets)
+    report = sets.reports.get(settings.worker.group)
+    if report is not None and report.labels_version == found.version and report.refused_count == len(report.refused):
+        return dict(report.refused)
+    try:
+        return check_in_force(settings, sets).problems(found.labels)
+    except EngineError:
+        return {} if report is None else dict(report.refused)
+
+
+def listing(sets: LabelSets, refused: Mapping[str, str]) -> dict[str, Any]:
+    """The labels in force as a JSON document; `source` is `config` or `live`, `refused` a reason where there is one."""
     live = {label.id for label in sets.live}
     found = in_force(sets)
     documents = [
-        {**label_document(label), "source": "live" if label.id in live else "config"} for label in found.labels
+        {
+            **label_document(label),
+            "source": "live" if label.id in live else "config",
+            **({"refused": refused[label.id]} if label.id in refused else {}),
+        }
+        for label in found.labels
     ]
     return {"version": found.version, "labels": documents}
 
 
-def table(sets: LabelSets) -> Table:
-    """The labels in force for people."""
-    shown = Table("id", "text", "cameras", "group", "settings", "source", title=f"label set {sets.version}")
-    for label in listing(sets)["labels"]:
+def table(found: Mapping[str, Any]) -> Table:
+    """The labels in force for people; why some are refused only where some are."""
+    columns = ["id", "text", "cameras", "group", "settings", "source"]
+    if any("refused" in label for label in found["labels"]):
+        columns.append("refused")
+    shown = Table(*columns, title=f"label set {found['version']}")
+    for label in found["labels"]:
         own = ", ".join(f"{name} {label[name]}" for name in THRESHOLDS if name in label)
-        shown.add_row(
-            label["id"], label["text"], " ".join(label["cameras"]), label.get("group", ""), own, label["source"]
-        )
+        cells = {**label, "cameras": " ".join(label["cameras"]), "settings": own}
+        shown.add_row(*(cells.get(column, "") for column in columns))
     return shown
 
 
 @contextmanager
-def _control(config: Path | None, bootstrap: str | None) -> Iterator[tuple[Broker, str]]:
-    """The broker and the name of its control topic, which must exist."""
+def _control(config: Path | None, bootstrap: str | None) -> Iterator[tuple[Broker, str, Settings]]:
+    """The broker, the name of its control topic, which must exist, and the settings."""
     settings = settings_from(config, bootstrap)
     topic = settings.topics.name("control")
     with closing(connect(settings.kafka)) as broker:
         partitions_of(broker, topic, SECONDS)
-        yield broker, topic
+        yield broker, topic, settings
 
 
 labels.command("try")(try_label)

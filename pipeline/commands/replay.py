@@ -64,6 +64,7 @@ def replay(
 
     It runs as fast as it can, sheds nothing, and yields the events that a worker would have produced.
     """
+    from pipeline.labels.check import check_of
     from pipeline.worker.model import load_model
 
     settings = settings_from(config, bootstrap, worker={"bundle": bundle})
@@ -73,6 +74,8 @@ def replay(
     wanted = _labels(label or [], labels, settings)
     for file in filter(_is_file, (output, scores)):
         writable(file)
+    if not topic or label or labels:  # with those of the topic it does as a worker does, and leaves out what is refused
+        check_of(settings, allow_draft=draft).require(wanted)
     begun = perf_counter()
     with ExitStack() as stack:
         model = load_model(settings, allow_draft=draft, cache=cache_directory())

@@ -52,8 +52,9 @@ def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
     """
     topics = settings.topics
     fresh_since_ms = now_ns // _MILLISECOND - round(settings.ingest.status_seconds * FRESH_PERIODS * 1000)
-    lag = _lag(broker, settings.worker.group, topics.name("frames"))
     partitions_of(broker, topics.name("control"), SECONDS)
+    sets = control_topic.read(broker, topics.name("control"), SECONDS)
+    lag = _lag(broker, settings.worker.group, topics.name("frames"))
     return {
         "cameras": _cameras(broker, topics.name("cameras"), fresh_since_ms),
         "lag": {
@@ -61,7 +62,7 @@ def collect(broker: Broker, settings: Settings, now_ns: int) -> dict[str, Any]:
             "records": sum(lag.values()),
             "partitions": {str(partition.number): count for partition, count in sorted(lag.items()) if count},
         },
-        "labels": labels.listing(control_topic.read(broker, topics.name("control"), SECONDS)),
+        "labels": labels.listing(sets, labels.refused(settings, sets)),
         "bundle": bundle(settings.worker.bundle),
     }
 
@@ -93,6 +94,9 @@ def print_status(found: Mapping[str, Any], now_ns: int, console: Console) -> Non
     console.print(f"lag: {lag['records']} records of group {lag['group']}, on {len(lag['partitions'])} partitions")
     texts = ", ".join(label["text"] for label in found["labels"]["labels"]) or "none"
     console.print(f"labels (set {found['labels']['version']}): {texts}")
+    for label in found["labels"]["labels"]:
+        if "refused" in label:
+            console.print(f"NOT watched for: {label['text']}: {label['refused']}")
     console.print(_bundle_line(found["bundle"]))
 
 

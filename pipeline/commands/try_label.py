@@ -98,10 +98,13 @@ def run(
     Raises ConfigurationError for a camera without frames or a text that the bundle cannot take, EngineError.
     """
     from pipeline.analysis.analyser import ScoredWindow
+    from pipeline.labels.check import check_of
     from pipeline.replay.replay import NO_MARKERS, Replay
     from pipeline.worker.decoding import decode
     from pipeline.worker.model import load_model
 
+    label = make({"text": text})
+    check_of(settings).require([label])  # before the networks are loaded
     partitions = partitions_of(broker, settings.topics.name("frames"))
     partition = partitions[partition_of(camera.encode(), len(partitions))]
     cache = cache_directory()
@@ -111,10 +114,8 @@ def run(
             raise ConfigurationError(
                 f"camera {camera!r} has no frames in {partition.topic}; `actionwire status` lists the cameras"
             )
-        view = model.embed(LabelSet((make({"text": text}),), 0))
+        view = model.embed(LabelSet((label,), 0))
         rules = view.rules(camera, settings.rate)
-        if not rules.labels:
-            raise ConfigurationError(f"this bundle cannot watch for {text!r}; the line above says why")
         scores: list[Score] = []
 
         def observe(window: ScoredWindow) -> None:

@@ -11,7 +11,9 @@ import typer
 
 from pipeline.commands.ingest import stop_on_signals
 from pipeline.commands.options import Bootstrap, ConfigFile, settings_from
+from pipeline.config.reading import source_file
 from pipeline.config.settings import Settings
+from pipeline.config.settings_file import FileWatch
 from pipeline.errors import ActionwireError
 from pipeline.worker.process import slot_of
 
@@ -33,11 +35,18 @@ def worker(
 
     On one machine each needs a port of its own: ACTIONWIRE_HTTP__WORKER_PORT=9403 actionwire worker
 
+    Labels and priorities that are edited in the settings file take effect while it runs.
+
     The work is done in a child process, which is started again when it ends by itself.
     """
     from pipeline import logs
 
-    settings = settings_from(config, bootstrap, worker={"bundle": bundle})
+    def read() -> Settings:
+        return settings_from(config, bootstrap, worker={"bundle": bundle})
+
+    file = source_file(config)
+    watch = None if file is None else FileWatch(file, read)
+    settings = read() if watch is None else watch.current
     logs.configure(settings.log.format, settings.log.level)
     stop = stop_on_signals()
     # Every child gets the same slot, so that it can abort at once the transaction that its predecessor left open.
@@ -54,7 +63,7 @@ def worker(
     from pipeline.worker.process import run_worker
 
     with closing(connect(settings.kafka)) as broker:
-        run_worker(settings, broker, stop=stop, slot=name)
+        run_worker(settings, broker, stop=stop, slot=name, reload=watch)
 
 
 def _free(settings: Settings, slot: str) -> None:

@@ -42,12 +42,21 @@ class Settings(BaseSettings):
     )
     """The cameras, by id."""
     labels: tuple[Annotated[LabelSettings, BeforeValidator(label_or_text)], ...] = ()
-    """The actions to watch for."""
+    """The actions to watch for. Without this section the labels in force stay; an empty list ends those of a file.
+
+    Edits take effect while ingest or a worker runs. A process that merely starts puts no labels back that were in force
+    before and were replaced.
+    """
     events: EventSettings = EventSettings()
     ingest: IngestSettings = IngestSettings()
     worker: WorkerSettings = WorkerSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def names_labels(self) -> bool:
+        """True where the section `labels` is there, be it empty; else the labels in force are left alone."""
+        return "labels" in self.model_fields_set
 
     @model_validator(mode="after")
     def _labels_agree_with_events(self) -> Settings:

@@ -16,6 +16,7 @@ from pipeline.records.fields import (
     Milliseconds,
     Name,
     NotNegative,
+    Priority,
     Session,
     Text,
     checked,
@@ -60,6 +61,8 @@ class CameraStatus:
     """Id of another process that publishes the same camera, where one was noticed."""
     last_error: Text | None
     """Credentials masked."""
+    priority: Priority = 0
+    """Of the camera's settings: under overload cameras of lower priority are shed first."""
 
 
 def encode_status(status: CameraStatus) -> Message:

@@ -49,6 +49,7 @@ Offset: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=2**62)]
 LabelsVersion: TypeAlias = Annotated[int, Field(strict=True, ge=-1, lt=2**62)]
 Session: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=LATEST_SESSION)]
 Rate: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=MAX_RATE)]
+Priority: TypeAlias = Annotated[int, Field(strict=True, ge=-(2**31), lt=2**31)]
 Milliseconds: TypeAlias = Annotated[int, Field(strict=True, ge=0, lt=LATEST_SESSION)]
 Instant: TypeAlias = Annotated[int, Field(strict=True, gt=-LATEST_NS, lt=LATEST_NS)]
 """Nanoseconds since 1970. An event at the first ticks of a grid may have begun before them."""

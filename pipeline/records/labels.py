@@ -1,8 +1,9 @@
 """The control topic: what to watch for, compacted by key (ARCHITECTURE 5b).
 
-    key          value
-    config       all labels of the settings file, written by whoever starts with one
-    live/<id>    one label, written by `actionwire labels`; null once it is removed
+    key              value
+    config           all labels of the settings file, written by whoever starts with one or sees it edited
+    live/<id>        one label, written by `actionwire labels`; null once it is removed
+    report/<group>   what the workers of a group can make of the labels in force; decides nothing
 
 A live label is a record of its own, so people who edit different labels at the same time cannot undo each other's work.
 """
@@ -19,12 +20,15 @@ from engines.canonical import canonical_json
 from engines.strict_json import short
 from pipeline.errors import BadRecordError
 from pipeline.records.fields import LABEL_ID, LONGEST_SECONDS, LONGEST_TEXT, MOST_WINDOWS
+from pipeline.records.label_report import LabelReport, decode_report, encode_report, is_report
 from pipeline.records.wire import Message, json_object_of_schema, plain
 
 LABELS_SCHEMA = 1
 
 CONFIG_KEY = "config"
 LIVE_PREFIX = "live/"
+MOST_REPLACED = 256
+"""Former contents of the settings' labels that are remembered: at 17 bytes each a record stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,9 @@ class ConfigLabels:
     """All labels of the settings file, ordered by id."""
 
     labels: tuple[Label, ...]
+    replaced: tuple[str, ...] = ()
+    """Contents (`label_set.content_of`) that were in force and were replaced, oldest first: whoever merely starts with
+    one of them does not put it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,7 @@ class LiveLabel:
     label: Label | None
 
 
-ControlRecord: TypeAlias = ConfigLabels | LiveLabel
+ControlRecord: TypeAlias = ConfigLabels | LiveLabel | LabelReport
 
 
 def encode_control(record: ControlRecord) -> Message:
@@ -72,8 +79,12 @@ def encode_control(record: ControlRecord) -> Message:
         document = record.label and {"schema": LABELS_SCHEMA, "label": label_document(record.label)}
         value = canonical_json(document) if document else None
         return Message((LIVE_PREFIX + record.id).encode(), value, partition=0)
+    if isinstance(record, LabelReport):
+        return encode_report(record)
     labels = [label_document(label) for label in sorted(record.labels, key=lambda label: label.id)]
-    return Message(CONFIG_KEY.encode(), canonical_json({"schema": LABELS_SCHEMA, "labels": labels}), partition=0)
+    replaced = {"replaced": list(record.replaced[-MOST_REPLACED:])} if record.replaced else {}
+    document = {"schema": LABELS_SCHEMA, "labels": labels, **replaced}
+    return Message(CONFIG_KEY.encode(), canonical_json(document), partition=0)
 
 
 def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
@@ -82,6 +93,8 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
     Raises BadRecordError: unknown key or schema, a field of another type or out of range, an id that occurs twice or
     differs from the key.
     """
+    if is_report(key):
+        return decode_report(key, value)
     name = (key or b"").decode(errors="replace")
     what = f"control record {short(name)}"
     if name != CONFIG_KEY and not name.startswith(LIVE_PREFIX):
@@ -93,7 +106,7 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
     document = json_object_of_schema(value, LABELS_SCHEMA, what)
     try:
         if name == CONFIG_KEY:
-            return _config_labels(document.get("labels"))
+            return _config_labels(document)
         label = _known_fields(document.get("label"))
         if LIVE_PREFIX + label.id != name:
             raise ValueError(f"the label's id is {label.id!r}")
@@ -102,13 +115,14 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
         raise BadRecordError("fields", f"{what} is malformed: {error}") from error
 
 
-def _config_labels(documents: Any) -> ConfigLabels:
+def _config_labels(document: Mapping[str, Any]) -> ConfigLabels:
+    documents = document.get("labels")
     if not isinstance(documents, list):
         raise ValueError("'labels' must be a list")
     labels = sorted((_known_fields(document) for document in documents), key=lambda label: label.id)
     if len({label.id for label in labels}) < len(labels):
         raise ValueError("two labels have the same id")
-    return ConfigLabels(tuple(labels))
+    return ConfigLabels(tuple(labels), _replaced(document.get("replaced", [])))
 
 
 def _known_fields(document: Any) -> Label:
@@ -116,6 +130,15 @@ def _known_fields(document: Any) -> Label:
     if not isinstance(document, dict):
         raise ValueError("a label must be an object")
     return label_from({name: value for name, value in document.items() if name in _FIELDS})
+
+
+def _replaced(contents: Any) -> tuple[str, ...]:
+    if not isinstance(contents, list) or not all(isinstance(one, str) and _CONTENT.fullmatch(one) for one in contents):
+        raise ValueError("'replaced' must be a list of contents, each 16 of 0-9 and a-f")
+    return tuple(contents[-MOST_REPLACED:])
+
+
+_CONTENT = re.compile(r"[0-9a-f]{16}")
 
 
 def names_camera(patterns: Iterable[str], camera: str) -> bool:

@@ -150,13 +150,22 @@ def replay_topic(
 
 
 def label_history(control: Iterable[Record]) -> LabelHistory:
-    """Every label set that the control topic ever held; what is no control record is passed over, as workers do."""
-    history, sets = LabelHistory(complete=True), LabelSets()
+    """Every label set that the control topic ever held; what is no label record is passed over, as workers do."""
+    history = LabelHistory(complete=True)
+    for _, sets in _label_sets(control):
+        history.add(sets)
+    return history
+
+
+def _label_sets(control: Iterable[Record]) -> Iterator[tuple[int, LabelSets]]:
+    """When each label record was appended, in milliseconds, and what was in force with it."""
+    sets = LabelSets()
     for record in control:
+        before = sets
         with suppress(BadRecordError):
             sets = apply(sets, decode_control(record.key, record.value), record.offset)
-            history.add(sets)
-    return history
+        if sets.version != before.version:
+            yield record.timestamp_ms, sets
 
 
 def fixed(model: Model, labels: LabelSet) -> Callable[[int], LabelView]:
@@ -187,9 +196,10 @@ def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_n
 
 
 def _version_at(control: Sequence[Record], instant_ms: int) -> int:
-    """Offset of the newest control record at an instant; of the oldest when none is that old; -1 when there is none."""
-    before = [record.offset for record in control if record.timestamp_ms <= instant_ms]
-    return before[-1] if before else control[0].offset if control else -1
+    """Version of the labels in force at an instant; the oldest when none is that old; -1 when there is none."""
+    versions = [(appended_ms, sets.version) for appended_ms, sets in _label_sets(control)]
+    before = [version for appended_ms, version in versions if appended_ms <= instant_ms]
+    return before[-1] if before else versions[0][1] if versions else -1
 
 
 def _ahead(work: Iterator[T]) -> Iterator[list[T]]:

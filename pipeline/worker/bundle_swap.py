@@ -22,6 +22,7 @@ import structlog
 from engines.bundle import files as bundles
 from engines.bundle.files import Bundle
 from engines.errors import EngineError
+from pipeline.analysis.label_set import LabelSet
 from pipeline.errors import ActionwireError
 from pipeline.worker.label_views import LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, Model
@@ -66,6 +67,11 @@ class BundleSwap:
         """Embed a label set with the model in use. May be called from any thread."""
         with self._embedding:
             self._label_views(version)
+
+    def in_use(self) -> tuple[LabelSet, Model]:
+        """The newest labels, and the model that scores them. May be called from any thread."""
+        with self._embedding:
+            return self._label_views.history.newest, self.model
 
     def hand_over(self, model: Model, worker: Swappable, ended: threading.Event) -> bool:
         """Hand this model to the worker, which takes it at its next commit; then close the old one.
@@ -117,6 +123,8 @@ def follow_store(
             if outcome := _take_up(bundles.load(path), bundle_swap, worker, load, ended):
                 report(outcome)
         except (EngineError, ActionwireError) as error:
+            if ended.is_set():
+                return
             log.error("the bundle that is current now cannot be used; going on", bundle=str(path), reason=str(error))
             refused, again = path, monotonic() + AGAIN_SECONDS
             report("refused")

@@ -25,15 +25,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pipeline.analysis.camera_streams import Decoded
 from pipeline.analysis.partition import Restored
+from pipeline.broker.camera_priorities import CameraPriorities
 from pipeline.broker.contract import Broker, GroupToken
 from pipeline.config.settings import Settings
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.wire import Partition
+from pipeline.worker.label_views import EmbeddingProgress
 from pipeline.worker.lost_cameras import Suspicion
 
 Piece = TypeVar("Piece")
@@ -52,6 +54,12 @@ class WorkerContext:
     """Seconds, for waiting and pauses."""
     now_ns: Callable[[], int] = time.time_ns
     """Wall time in nanoseconds since 1970, for ages and latencies."""
+    embedding: EmbeddingProgress = field(default_factory=EmbeddingProgress)
+    """Labels on their way: work that is known to take long."""
+    priorities: CameraPriorities = field(default_factory=CameraPriorities)
+    """Which cameras are shed first."""
+    labels_ready: Callable[[], str | None] = lambda: None
+    """Why not one label can be watched for; None: all is well."""
 
 
 class Batcher(Generic[Piece]):

@@ -51,7 +51,7 @@ class Progress:
         """Report a processed batch. tally: the running totals of its analyser."""
         if tally is not self._of:  # another analyser, which counts from zero
             self._of, self._dropped, self._live = tally, Counter(), 0.0
-        self._metrics.batch(outcome.frames, outcome.windows)
+        self._metrics.batch(outcome.frames, outcome.scored)
         self._metrics.covered(tally.live_seconds - self._live, outcome.seconds)
         if outcome.captured_ns:
             self._metrics.lag(_lag(outcome.captured_ns, self._now_ns()))
@@ -195,8 +195,7 @@ class InferenceThread:
         self._committer.pending.fired += self._committer.analyser.shed(self._left_out())
 
     def _left_out(self) -> frozenset[str]:
-        known = self._context.settings.cameras
-        return left_out({one: known[one].priority if one in known else 0 for one in self._present()}, self._shed)
+        return left_out({one: self._context.priorities.of(one) for one in self._present()}, self._shed)
 
     def _present(self) -> set[str]:
         """Cameras whose session goes on."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 import bisect
 import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from typing import TypeVar
 
 import structlog
 
 from pipeline.analysis.label_set import LabelSet, LabelSets, in_force
 from pipeline.analysis.partition import LabelView
-from pipeline.errors import BrokerTimeout
+from pipeline.errors import BrokerTimeout, TransientError
 
 EMPTY = -1
 """Version of the empty set, which is in force before the first control record."""
@@ -22,6 +25,11 @@ KEPT_STRAYS = 1000
 """Versions that were never written and are remembered as such. An older one that comes again is looked up again."""
 KEPT_LABEL_VIEWS = 16
 """Embedded sets that are kept. An older one is embedded again when it is needed."""
+
+PROGRESS_SECONDS = 10.0
+"""How often a long embedding says how far it is."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -116,6 +124,39 @@ class LabelHistory:
             log.error("a marker names a label set that does not exist", version=version, newest=self._versions[-1])
 
 
+class EmbeddingProgress:
+    """How far the embedding of labels has come, whichever thread does it: a large text tower may take minutes.
+
+    A loop that waits for it counts as turning while it moves on (`Worker.live`). Thread-safe.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._stopped = threading.Event()
+        self.moved_at = -math.inf
+        """Monotonic time at which the last label was begun or done."""
+
+    def over(self, labels: Sequence[T]) -> Iterator[T]:
+        """Yield the labels one by one; the next is asked for when one is embedded. Logs a line now and then.
+
+        Raises TransientError once the worker ends: nobody waits minutes for a process to stop.
+        """
+        said = self._monotonic()
+        for done, label in enumerate(labels):
+            if self._stopped.is_set():
+                raise TransientError("the worker ends; the labels that are left are embedded when it starts again")
+            self.moved_at = now = self._monotonic()
+            if now - said >= PROGRESS_SECONDS:
+                said = now
+                log.info("embedding labels", done=done, of=len(labels))
+            yield label
+        self.moved_at = self._monotonic()
+
+    def stop(self) -> None:
+        """Embed nothing more."""
+        self._stopped.set()
+
+
 class LabelViews:
     """Label sets by version in the embedding space of one engine, embedded when first needed. Thread-safe."""
 
@@ -124,6 +165,7 @@ class LabelViews:
         self._embed = embed
         self._embedded: dict[int, LabelView] = {}
         self._embedding = threading.Lock()
+        self._prepared: Future[object] | None = None
 
     def __call__(self, version: int) -> LabelView:
         """The embedded set that a version stands for. Raises what `history` raises."""
@@ -136,3 +178,28 @@ class LabelViews:
                 for old in list(self._embedded)[:-KEPT_LABEL_VIEWS]:
                     del self._embedded[old]
             return self._embedded[labels.version]
+
+    def prepare(self, version: int, seconds: float) -> bool:
+        """Have a set embedded on a thread of its own; True once that is done. Waits up to `seconds`.
+
+        For the thread that polls: the group must hear from it, however long embedding takes. Belongs to one thread.
+        Raises what embedding raised.
+        """
+        if self.history(version).version in self._embedded:
+            return True
+        if self._prepared is None:
+            self._prepared = Future()
+            embedding = (self._prepared, version)
+            threading.Thread(target=self._prepare, args=embedding, name="embed-labels", daemon=True).start()
+        wait([self._prepared], seconds)
+        if not self._prepared.done():
+            return False
+        done, self._prepared = self._prepared, None
+        done.result()
+        return self.history(version).version in self._embedded
+
+    def _prepare(self, done: Future[object], version: int) -> None:
+        try:
+            done.set_result(self(version))
+        except BaseException as error:  # raised again where it is waited for
+            done.set_exception(error)

@@ -19,22 +19,22 @@ from engines.bundle.files import Bundle
 from engines.bundle.manifest import Window, check_deployment
 from engines.bundle.store import default_store, resolve
 from engines.contract import Embeddings, Engine, Images
-from engines.errors import TextError
 from engines.preprocess import prepare
 from engines.text.text_bank import TextEncoder
 from pipeline.analysis import scoring, thresholds
 from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.label_set import LabelSet
-from pipeline.analysis.partition import LabelView, Scores
+from pipeline.analysis.partition import Scores
 from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.labels.check import LabelCheck
 from pipeline.records.jpeg import decode_jpeg
 from pipeline.records.labels import Label
 from pipeline.worker.decoding import Prepare
-from pipeline.worker.label_views import LabelViews
+from pipeline.worker.label_views import EmbeddingProgress, LabelViews
 from pipeline.worker.overload import Relief, steps
 
 log = structlog.get_logger(__name__)
@@ -95,8 +95,15 @@ class BundleLabels:
 class Model:
     """A loaded bundle. Its engine belongs to one thread; `prepare` may be called from any."""
 
-    def __init__(self, bundle: Bundle, settings: Settings, *, cache: Path | None = None) -> None:
-        """Load and probe. cache: folder for the embeddings of labels; None: no cache.
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: Settings,
+        *,
+        cache: Path | None = None,
+        progress: EmbeddingProgress | None = None,
+    ) -> None:
+        """Load and probe. cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
 
         Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
         """
@@ -114,6 +121,9 @@ class Model:
                 "choose a bundle without memory"
             )
         self._texts = TextEncoder(bundle, cache=cache, threads=worker.threads or None)
+        self.check = LabelCheck(bundle, settings)
+        """Which labels this bundle can watch for."""
+        self._progress = progress or EmbeddingProgress()
         self._calibrated = thresholds.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
@@ -125,31 +135,26 @@ class Model:
         except ValueError as error:
             raise BadRecordError("jpeg", f"a frame that the bundle cannot take: {error}") from error
 
-    def embed(self, labels: LabelSet) -> LabelView:
+    def embed(self, labels: LabelSet) -> BundleLabels:
         """Embed a label set for scoring, one call at a time.
 
-        A label that this bundle cannot use (its text is too long, its thresholds contradict each other) is left out and
-        logged: it must not stop the others.
+        A label that this bundle cannot use (it does not know the words, the text is too long, the thresholds contradict
+        each other) is left out and logged: it must not stop the others.
         """
-        embedded = [(label, found) for label in labels.labels if (found := self._embedded(label)) is not None]
-        usable = tuple(label for label, _ in embedded)
+        refused = self.check.problems(labels.labels)
+        for label in labels.labels:
+            if label.id in refused:
+                log.error("a label cannot be watched for", label=label.text, reason=refused[label.id])
+        usable = tuple(label for label in labels.labels if label.id not in refused)
         manifest = self.bundle.manifest
         score = manifest.score
-        embeddings = np.concatenate([self._texts.embed_labels([]), *(found for _, found in embedded)])
+        embedded = [self._texts.embed_labels([label.text]) for label in self._progress.over(usable)]
+        embeddings = np.concatenate([self._texts.embed_labels([]), *embedded])
         bank = self._texts.bank_of([label.text for label in usable], embeddings)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
         scorer = scoring.prepare(bank.embeddings, bank.reference_embeddings, bank.left_out, groups, rule)
         return BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
-
-    def _embedded(self, label: Label) -> Embeddings | None:
-        """A label's embeddings, float32 [1, P, D]; None if it cannot be watched for."""
-        try:
-            thresholds.resolve([label], self._calibrated, self._defaults, rate=1)
-            return self._texts.embed_labels([label.text])
-        except (TextError, ConfigurationError) as error:
-            log.error("a label cannot be watched for", label=label.text, reason=str(error))
-            return None
 
     def close(self) -> None:
         """Release the networks."""
@@ -157,13 +162,20 @@ class Model:
         self._texts.close()
 
 
-def load_model(settings: Settings, *, allow_draft: bool = False, cache: Path | None = None) -> Model:
+def load_model(
+    settings: Settings,
+    *,
+    allow_draft: bool = False,
+    cache: Path | None = None,
+    progress: EmbeddingProgress | None = None,
+) -> Model:
     """Load the bundle that the settings name. Raises EngineError, ConfigurationError.
 
     cache: folder in which embeddings of labels are kept from run to run, by embedding space; None: no cache.
+    progress: told of each label that is embedded.
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
-    return Model(bundle, settings, cache=cache)
+    return Model(bundle, settings, cache=cache, progress=progress)
 
 
 def _engine(bundle: Bundle, worker: WorkerSettings) -> Engine:

@@ -32,6 +32,8 @@ from pipeline.worker.model import Equipment
 POLL_SECONDS = 0.25
 BUSY_POLL_SECONDS = 0.02
 """While something waits for the next poll."""
+EMBED_SECONDS = 0.1
+"""How long a turn waits for labels that are being embedded; then it polls again first."""
 PROBE_SECONDS = 5.0
 BOUNDS_SECONDS = 2.0
 """How long a request for the bounds of partitions may take."""
@@ -169,13 +171,15 @@ class PollThread:
     def _assign(self, due: set[Partition], seconds: float) -> None:
         """The assignment step for these. Partitions whose state does not come within `seconds` are tried again."""
         label_views = self._equipment().label_views
-        label_views(label_views.history.newest.version)  # embedded before a partition starts with it
+        version = label_views.history.newest.version
+        if not label_views.prepare(version, EMBED_SECONDS):  # embedded before a partition starts with it
+            return
         with self._metrics.stage("restore"):
             restored = restore(
                 self._context,
                 self._consumer,
                 due,
-                labels=label_views.history.newest.version,
+                labels=version,
                 seconds=seconds,
                 cut=self._cut,
             )

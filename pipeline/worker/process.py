@@ -15,23 +15,30 @@ import structlog
 from engines.bundle.store import default_store, followed, watch
 from engines.errors import EngineError
 from engines.folders import cache_directory
-from pipeline.analysis.label_set import LabelSet, collect, make
+from pipeline.analysis.label_set import LabelSet
+from pipeline.broker.camera_priorities import CameraPriorities, follow_priorities
 from pipeline.broker.contract import Broker
-from pipeline.broker.control_topic import ControlReader, apply_config
+from pipeline.broker.control_topic import ControlReader
 from pipeline.broker.topics import check_topics
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.health import HealthServer, checks
+from pipeline.labels.in_settings import LabelsInSettings
+from pipeline.labels.reporting import LabelReporter, none_usable
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
 from pipeline.worker.bundle_swap import BundleSwap, Outcome, follow_store
 from pipeline.worker.handover import WorkerContext
 from pipeline.worker.label_sync import LabelMarkers, follow
-from pipeline.worker.label_views import LabelHistory
+from pipeline.worker.label_views import EmbeddingProgress, LabelHistory
 from pipeline.worker.model import Model, load_model
 from pipeline.worker.worker import Worker
 
 BROKER_SECONDS = 10.0
 CONTROL_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+"""How often the settings file is looked at."""
+AT_START = ("source", "rate", "kafka", "topics", "events", "worker", "http", "log")
+"""Sections that a worker reads when it starts."""
 
 log = structlog.get_logger(__name__)
 
@@ -56,14 +63,17 @@ def run_worker(
     stop: threading.Event,
     slot: str | None = None,
     started: Callable[[Worker, HealthServer | None], None] | None = None,
+    reload: Callable[[], Settings | None] | None = None,
 ) -> None:
     """Turn frames into events until `stop` is set; then commit, leave the group and return.
 
     slot: stable name of this worker, which decides whose unfinished transaction it aborts when it starts; default: the
-    name of the settings, else a fresh one. started: called with the running worker.
+    name of the settings, else a fresh one. started: called with the running worker. reload: gives new settings when
+    there are some (`settings_file.FileWatch`); their labels and priorities take effect at once.
 
     If the settings name a bundle of the store without a version, every version that becomes current is taken up.
-    Raises ConfigurationError (also for a bundle that cannot be loaded), TransientError while nothing was reached yet,
+    Raises ConfigurationError (also for a bundle that cannot be loaded, and where not one of the labels in force can be
+    watched for with it), TransientError while nothing was reached yet,
     FencedError.
     """
     with ExitStack() as stack:
@@ -77,55 +87,106 @@ def run_worker(
             log.info("health and metrics served", url=health.url)
         broker.check(BROKER_SECONDS)
         check_topics(broker, settings)
-        history = LabelHistory()
-        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings), history)))
+        history, embedding = LabelHistory(), EmbeddingProgress()
+        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding), history)))
         metrics.engine(_engine_labels(bundle_swap.model))
+        labels = LabelsInSettings(broker, settings)
+        stack.callback(labels.close)
+        labels.start()
         control = settings.topics.name("control")
-        if wanted := collect(make(one.model_dump()) for one in settings.labels):
-            apply_config(broker, control, wanted, CONTROL_SECONDS)
         reader = stack.enter_context(ControlReader(broker, control, history.add))
         reader.catch_up(CONTROL_SECONDS)
         history.caught_up(0, reader.position)
-        worker = Worker(WorkerContext(settings, broker, metrics, slot_of(settings, slot)), bundle_swap.equipment)
-        running.append(worker)
-        metrics.live(worker.live)
+        _require_usable(bundle_swap.model, history.newest)
         producer = broker.producer()
         stack.callback(producer.close)
+        reporter = LabelReporter(metrics, producer, control, settings.worker.group, lambda: reader.sets.reports)
+        context = WorkerContext(
+            settings,
+            broker,
+            metrics,
+            slot_of(settings, slot),
+            embedding=embedding,
+            priorities=CameraPriorities(settings.cameras),
+            labels_ready=reporter.ready,
+        )
+        worker = Worker(context, bundle_swap.equipment)
+        running.append(worker)
+        metrics.live(worker.live)
         markers = LabelMarkers(producer, settings.topics.name("frames"), worker.labelled)
-
-        def follow_labels(ended: threading.Event) -> None:
-            follow(reader, history, bundle_swap.embed, markers, ended, partial(_report_labels, metrics))
-
-        stack.enter_context(_background("labels", follow_labels, worker.end_with))
-        if bundle := followed(settings.worker.bundle):
-
-            def follow_bundles(ended: threading.Event) -> None:
-                load = partial(Model, settings=settings, cache=cache_directory())
-                report = partial(_report_swap, metrics, bundle_swap)
-                follow_store(watch(default_store(), bundle), bundle_swap, worker, load, ended, report)
-
-            stack.enter_context(_background("store", follow_bundles, worker.end_with))
+        report = partial(_report_labels, reporter, bundle_swap)
+        bodies = {
+            "labels": lambda ended: follow(reader, history, bundle_swap.embed, markers, ended, lambda _: report()),
+            "store": _following_store(context, bundle_swap, worker, report),
+            "cameras": partial(follow_priorities, broker, settings.topics.name("cameras"), context.priorities),
+            "settings": reload and partial(_follow_settings, reload, settings, labels, context.priorities),
+        }
+        for name, body in bodies.items():
+            if body:
+                stack.enter_context(_background(name, body, worker.end_with))
         if started:
             started(worker, health)
         worker.run(stop)
 
 
-def _load(settings: Settings) -> Model:
+def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
     """The bundle of the settings. If it cannot be loaded, every start would fail: only a person can mend that."""
     try:
-        return load_model(settings, cache=cache_directory())
+        return load_model(settings, cache=cache_directory(), progress=embedding)
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
 
 
-def _report_labels(metrics: WorkerMetrics, labels: LabelSet) -> None:
-    metrics.labels(len(labels.labels))
+def _require_usable(model: Model, labels: LabelSet) -> None:
+    """A worker that would watch for nothing does not start: a person must change the labels or the bundle."""
+    if reason := none_usable(labels, model.check.problems(labels.labels)):
+        raise ConfigurationError(reason)
 
 
-def _report_swap(metrics: WorkerMetrics, bundle_swap: BundleSwap, outcome: Outcome) -> None:
-    metrics.swap(outcome)
-    metrics.engine(_engine_labels(bundle_swap.model))
+def _following_store(
+    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None]
+) -> Callable[[threading.Event], None] | None:
+    """Follow the store where the settings name a bundle without its version; None where they do not."""
+    bundle = followed(context.settings.worker.bundle)
+    if bundle is None:
+        return None
+
+    def outcome(what: Outcome) -> None:
+        context.metrics.swap(what)
+        context.metrics.engine(_engine_labels(bundle_swap.model))
+        if what == "taken":
+            report()
+
+    def body(ended: threading.Event) -> None:
+        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding)
+        follow_store(watch(default_store(), bundle), bundle_swap, worker, load, ended, outcome)
+
+    return body
+
+
+def _follow_settings(
+    reload: Callable[[], Settings | None],
+    settings: Settings,
+    labels: LabelsInSettings,
+    priorities: CameraPriorities,
+    ended: threading.Event,
+) -> None:
+    """Take edits of the settings file over: labels and priorities at once, the rest at the next start."""
+    while not ended.wait(LOOK_SECONDS):
+        if (changed := reload()) is None:
+            continue
+        labels.edited(changed)
+        priorities.edited(changed.cameras)
+        later = [name for name in AT_START if getattr(changed, name) != getattr(settings, name)]
+        if later:
+            log.warning("changed settings of a worker take effect when it is started again", sections=later)
+        settings = changed
+
+
+def _report_labels(reporter: LabelReporter, bundle_swap: BundleSwap) -> None:
+    labels, model = bundle_swap.in_use()
+    reporter.report(labels, model.check.problems(labels.labels), model.bundle.manifest)
 
 
 def _engine_labels(model: Model) -> EngineLabels:

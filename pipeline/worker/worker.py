@@ -84,6 +84,7 @@ class Worker:
             try:
                 self._poll(poll_thread, pool, stop)
             finally:
+                self._context.embedding.stop()
                 self._handover.stop()
                 thread.join()
         if self._failure is not None:
@@ -112,14 +113,17 @@ class Worker:
         self._failure = self._failure or error
 
     def live(self) -> str | None:
-        """None while both loops turn, else the one that does not."""
-        late = [name for name, at in self._turned.items() if self._monotonic() - at > STALLED_SECONDS]
+        """None while both loops turn, else the one that does not. Labels that are being embedded count as turning."""
+        moved = self._context.embedding.moved_at
+        late = [name for name, at in self._turned.items() if self._monotonic() - max(at, moved) > STALLED_SECONDS]
         return f"the {late[0]} loop has not turned for {STALLED_SECONDS:g} s" if late else None
 
     def ready(self) -> str | None:
-        """None while partitions are being worked on, else what is missing."""
+        """None while partitions are being worked on and some label can be watched for, else what is missing."""
         if self._poll_thread is None or not self._poll_thread.connected:
             return "the broker is away"
+        if (reason := self._context.labels_ready()) is not None:
+            return reason
         return None if self._epochs.owned() else "no partitions are assigned"
 
     def _poll(self, poll_thread: PollThread, pool: ThreadPoolExecutor, stop: threading.Event) -> None:

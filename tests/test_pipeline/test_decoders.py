@@ -41,10 +41,11 @@ from pipeline.records.frames import (
     decode_stream_record,
     encode_stream_record,
 )
+from pipeline.records.label_report import LabelReport, encode_report
 from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, decode_control, encode_control
 from pipeline.records.state import CameraState, CoolDown, OpenEvent, Peak, Streak, decode_state, encode_state
 from pipeline.records.wire import Headers, iso
-from pipeline.replay.evaluation import Truth, read_truth
+from pipeline.replay.truth import Truth, read_truth
 from pipeline.testing import sample_event
 from pipeline.worker.positions import decode_position, encode_position
 
@@ -283,8 +284,14 @@ DECODERS: dict[str, Decoder] = {
         lambda value: decode_control(b"config", value),
         ControlRecord,
         BadRecordError,
-        [_value(encode_control(ConfigLabels((_LABEL, replace(_LABEL, id="run")))))],
+        [_value(encode_control(ConfigLabels((_LABEL, replace(_LABEL, id="run")), ("0123456789abcdef",))))],
         share=2,
+    ),
+    "label report": Decoder(
+        lambda value: decode_control(b"report/workers", value),
+        ControlRecord,
+        BadRecordError,
+        [_value(encode_report(LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fall", "unknown"),), 1)))],
     ),
     "position": Decoder(
         lambda value: decode_position(Position(7, value.decode(errors="surrogateescape"))),

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from trainer.data import augment
-from trainer.data.cache import Clips
-from trainer.data.decode import Pictures
+from trainer.data.cache import BACKGROUND, Clips
+from trainer.data.items import EncodedClips
+from trainer.data.published import change
+from trainer.data.sides import names_a_side
 from trainer.errors import RecipeError
 from trainer.models.text.templates import TEMPLATES, fill
+from trainer.models.text.texts import BACKGROUNDS
+from trainer.models.video_text import context_length
 from trainer.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """b clips of T frames, one caption and label index each: images uint8 [b, T, H, W, 3], tokens [b, context]."""
+    """b clips of T frames with a caption each."""
 
-    images: Pictures
+    images: npt.NDArray[Any]
+    """uint8 [b, T, H, W, 3], RGB; where the image tower is frozen the features of the frames, float32 [b, T, F]."""
     tokens: npt.NDArray[np.int64]
+    """The captions, [b, context]: a label in a template, or a background text."""
     labels: npt.NDArray[np.int64]
+    """[b]: index of the label in the caption; -1 for background."""
+    background: npt.NDArray[np.bool_]
+    """[b]: whether no label happens in the clip."""
+    matches: npt.NDArray[np.bool_]
+    """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all."""
+    clips: tuple[str, ...]
+    """[b]: their names, for messages."""
 
 
 class ClipBatches:
@@ -31,34 +48,65 @@ class ClipBatches:
     Raises RecipeError for a label that is longer than the text tower's context: no bundle could watch for it.
     """
 
-    def __init__(self, recipe: Recipe, clips: Clips, tokenizer: Tokenizer):
+    def __init__(self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer):
         for label in recipe.model.labels:
             texts = [fill(template, label) for template in TEMPLATES]
             if any(entry.overflowing for entry in tokenizer.encode_batch(texts)):
                 raise RecipeError(
-                    f"the label {label!r} has more words than the text tower reads ({recipe.model.text.context} "
-                    "tokens, template included); shorten it, or raise model.text.context"
+                    f"the label {label!r} has more words than the text tower reads "
+                    f"({context_length(tokenizer)} tokens, template included); shorten it, or raise the context of "
+                    "the start"
                 )
         self._recipe = recipe
         self._clips = clips
         self._tokenizer = tokenizer
-        self._train = clips.of("train")
+        self._train, self._quiet = clips.of("train"), clips.background("train")
+        sided = [label for label in recipe.model.labels if names_a_side(label)]
+        self._sided = frozenset(recipe.model.labels.index(label) for label in sided)
+        self._upright = recipe.augment.model_copy(update={"flip": 0.0})
+        if sided and recipe.augment.flip:
+            log.warning("clips of these labels are not mirrored, because they name a side: %s", ", ".join(sided))
 
     def batch(self, step: int) -> ClipBatch:
         """The batch of a step: clips drawn with replacement, each label in one of the sixteen templates."""
         rng = np.random.default_rng([self._recipe.seed, step])
-        (stage, _), model = self._recipe.stage_at(step), self._recipe.model
-        frames = model.frames if stage.ticks >= model.frames else 1
-        drawn = [self._train[index] for index in rng.integers(len(self._train), size=stage.chunks)]
-        sampling = self._recipe.data.sampling
-        images = [
-            augment.augment(self._clips.sample(clip, frames, sampling, rng), self._recipe.augment, rng)
-            for clip in drawn
+        stage, _ = self._recipe.stage_at(step)
+        frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
+        drawn = self._drawn(stage.chunks, rng)
+        images = np.stack([self._images(clip, frames, rng) for clip in drawn])
+        labels = [self._label(clip, rng) for clip in drawn]
+        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(labels, rng))], np.int64)
+        sets = [self._clips.label_sets[clip] or {BACKGROUND} for clip in drawn]
+        matches = np.array([[label in shown for label in labels] for shown in sets])
+        index = np.array(labels, np.int64)
+        names = tuple(self._clips.clips[clip].place for clip in drawn)
+        return ClipBatch(images, tokens, index, index == BACKGROUND, matches, names)
+
+    def _drawn(self, count: int, rng: np.random.Generator) -> list[int]:
+        drawn = [self._train[index] for index in rng.integers(len(self._train), size=count)]
+        share = self._recipe.data.background
+        if self._quiet and share:
+            for number in np.flatnonzero(rng.random(count) < share):
+                drawn[number] = self._quiet[rng.integers(len(self._quiet))]
+        return drawn
+
+    def _images(self, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Pictures, changed at random; or features, of pictures that were changed when they were encoded."""
+        shown = self._clips.sample(clip, frames, self._recipe.data.sampling, rng)
+        if np.issubdtype(shown.dtype, np.floating):
+            return shown
+        rules = self._upright if self._clips.label_sets[clip] & self._sided else self._recipe.augment
+        return change(np.asarray(shown, np.uint8), rules, rng)
+
+    def _label(self, clip: int, rng: np.random.Generator) -> int:
+        labels = sorted(self._clips.label_sets[clip])
+        return self._clips.labels[clip] if len(labels) < 2 else labels[rng.integers(len(labels))]
+
+    def _captions(self, labels: Sequence[int], rng: np.random.Generator) -> list[str]:
+        templates = rng.integers(len(TEMPLATES), size=len(labels))
+        return [
+            BACKGROUNDS[template % len(BACKGROUNDS)]
+            if label == BACKGROUND
+            else fill(TEMPLATES[template], self._recipe.model.labels[label])
+            for template, label in zip(templates, labels, strict=True)
         ]
-        labels = [self._clips.labels[clip] for clip in drawn]
-        templates = rng.integers(len(TEMPLATES), size=len(drawn))
-        texts = [
-            fill(TEMPLATES[template], model.labels[label]) for template, label in zip(templates, labels, strict=True)
-        ]
-        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(texts)], np.int64)
-        return ClipBatch(np.stack(images), tokens, np.array(labels, np.int64))

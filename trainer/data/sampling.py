@@ -32,3 +32,26 @@ def window_start(length: int, frames: int, rng: np.random.Generator | None = Non
     if length < frames:
         raise ValueError(f"a clip of {length} frames holds no window of {frames}")
     return (length - frames) // 2 if rng is None else int(rng.integers(length - frames + 1))
+
+
+def window_indices(
+    first: int, last: int, lowest: int, highest: int, frames: int, rng: np.random.Generator | None = None
+) -> npt.NDArray[np.int64]:
+    """`frames` consecutive indices for the clip [first, last), which lies in what may be shown, [lowest, highest).
+
+        recording  |. . . . . . . . . . . . . . . . . . .|       where the clip holds a window: inside the clip
+        clip             |- - - - -|                             where only the recording does: the whole clip within
+        window       |- - - - - - - - - -|                       where neither does: all of it, the last frame held
+
+    Time is never stretched: serving fills a window in the same way (ARCHITECTURE 3d). Anywhere that fits with `rng`,
+    centred without.
+    """
+    if highest - lowest < frames:
+        return np.minimum(lowest + np.arange(frames), highest - 1)
+    if last - first >= frames:
+        start = first + window_start(last - first, frames, rng)
+    else:
+        earliest, latest = max(lowest, last - frames), min(first, highest - frames)
+        centred = min(max(first - (frames - (last - first)) // 2, earliest), latest)
+        start = centred if rng is None else int(rng.integers(earliest, latest + 1))
+    return start + np.arange(frames)

@@ -217,3 +217,19 @@ def test_garbage_is_no_npz(tiny: Bundle, copy: Copy) -> None:
     (path / "golden.npz").write_bytes(b"garbage")
     with pytest.raises(BundleError, match=r"golden\.npz"):
         write_draft(path, tiny.manifest)
+
+
+@pytest.mark.parametrize("spoilt", ["head.onnx", "tokenizer.json"])
+def test_a_quick_load_checks_each_file_when_it_is_read(
+    tiny: Bundle, copy: Callable[[Bundle], Path], spoilt: str
+) -> None:
+    """Whoever needs one file of a large bundle waits for no other; nothing that is read goes unchecked."""
+    path = copy(tiny)
+    (path / spoilt).write_bytes(b"tampered")
+
+    bundle = load(path, check_files=False)
+
+    assert bundle.manifest == tiny.manifest
+    assert bundle.read("text.onnx") == tiny.read("text.onnx")
+    with pytest.raises(TamperedBundle, match=spoilt):
+        bundle.read(spoilt)

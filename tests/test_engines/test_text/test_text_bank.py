@@ -94,8 +94,9 @@ def test_spaces_around_a_label_do_not_count(encoder: TextEncoder) -> None:
 
 
 def test_braces_in_a_label_are_text(encoder: TextEncoder) -> None:
-    """A label is put into its template as it is, whatever it looks like."""
-    assert np.isfinite(encoder.bank(["{0} {} {label}"]).embeddings).all()
+    """A label is put into its template as it is, whatever it looks like: what this bundle lacks is named as written."""
+    with pytest.raises(TextError, match=r"does not know '\{', '\}', '\{\}' in the label '\{0\} \{\} \{label\}'"):
+        encoder.bank(["{0} {} {label}"])
 
 
 @pytest.mark.parametrize(
@@ -112,9 +113,12 @@ def test_a_label_that_cannot_be_embedded_is_named(
         TextEncoder(tiny, cache=tmp_path).bank([label])
 
 
-def test_any_script_embeds(encoder: TextEncoder) -> None:
-    """Words that the model never saw are unknown to it, not errors."""
-    assert np.isfinite(encoder.bank(["человек падает", "人が倒れる", "🙂", "\x00"]).embeddings).all()
+@pytest.mark.parametrize("label", ["человек падает", "人が倒れる", "🙂", "\x00"])
+def test_a_label_in_unknown_words_is_refused_and_a_text_is_not(encoder: TextEncoder, label: str) -> None:
+    """Nobody watches for a label that the model reads as another; a text as it is only embeds as unknown."""
+    with pytest.raises(TextError, match="does not know"):
+        encoder.bank(["red", label])
+    assert np.isfinite(encoder.embed([label])).all()
 
 
 def test_texts_map_near_their_colours(encoder: TextEncoder, tiny: Bundle) -> None:

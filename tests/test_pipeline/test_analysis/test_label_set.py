@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.label_set import LabelSets, added, apply, collect, in_force, make, removed, slug
+from pipeline.analysis.label_set import (
+    MOST_GROUPS,
+    LabelSets,
+    added,
+    apply,
+    collect,
+    content_of,
+    from_settings,
+    in_force,
+    make,
+    removed,
+    slug,
+)
 from pipeline.config.labels import LabelSettings
 from pipeline.errors import ConfigurationError
-from pipeline.records.labels import ConfigLabels, Label, LiveLabel
+from pipeline.records.label_report import LabelReport
+from pipeline.records.labels import MOST_REPLACED, ConfigLabels, Label, LiveLabel
 
 FALL = make({"text": "a person falls"})
 RUN = make({"text": "a person runs"})
@@ -119,3 +133,88 @@ def test_every_text_has_a_valid_id(text: str) -> None:
     """Whatever the text, its id passes the check of ids, and is the same every time."""
     if text.strip():
         assert make({"text": text}).id == make({"text": text}).id
+
+
+def test_a_replaced_content_is_remembered_and_what_is_in_force_is_not() -> None:
+    """Every content that was in force is named by the record that follows, until it is in force again.
+
+    record     fall      run       fall (asked for)
+    replaced   -         fall      run
+    """
+    sets = LabelSets()
+    for offset, (label, replaced) in enumerate([(FALL, []), (RUN, [FALL]), (FALL, [RUN])]):
+        record = from_settings(sets, [label], edited=True)
+        assert record == ConfigLabels((label,), tuple(content_of([one]) for one in replaced))
+        sets = apply(sets, record, offset)
+        assert (sets.content, sets.replaced) == (content_of([label]), record.replaced)
+
+
+def test_whoever_merely_starts_puts_nothing_back() -> None:
+    """A content that was replaced stays so; a new one, and one that is asked for, is put in force.
+
+    topic      fall, run
+    starts with   fall: nothing    run: nothing    fall and run: written    no labels: written
+    edited to     fall: written    run: nothing
+    """
+    sets = apply(apply(LabelSets(), ConfigLabels((FALL,)), 0), ConfigLabels((RUN,)), 1)
+
+    started = {labels: from_settings(sets, labels, edited=False) for labels in ((FALL,), (RUN,), (FALL, RUN), ())}
+    assert [labels for labels, record in started.items() if record] == [(FALL, RUN), ()]
+    assert from_settings(sets, [FALL], edited=True) is not None
+    assert from_settings(sets, [RUN], edited=True) is None
+
+
+def test_an_empty_list_is_a_content_of_its_own() -> None:
+    """Where nothing was ever applied, `labels: []` is written, so that it can be replaced, and stays replaced."""
+    empty = from_settings(LabelSets(), [], edited=False)
+    assert empty == ConfigLabels(())
+    sets = apply(apply(LabelSets(), empty, 0), ConfigLabels((FALL,)), 1)
+
+    assert from_settings(sets, [], edited=False) is None
+    assert from_settings(sets, [], edited=True) == ConfigLabels((), (content_of([FALL]),))
+
+
+def test_a_content_is_what_labels_say_in_any_order() -> None:
+    """The order in a file does not count, a threshold does."""
+    assert content_of([FALL, RUN]) == content_of([RUN, FALL])
+    assert content_of([FALL]) != content_of([replace(FALL, enter=0.5)])
+
+
+def test_a_report_changes_nothing_that_is_in_force() -> None:
+    """What workers say has no version; the newest of a group stands."""
+    sets = apply(LabelSets(), ConfigLabels((FALL,)), 4)
+    report = LabelReport("workers", "b" * 64, "demo", "0.1.0", 4, (("fall", "unknown"),), 1)
+
+    told = apply(apply(sets, replace(report, refused=(), refused_count=0), 5), report, 6)
+
+    assert in_force(told) == in_force(sets)
+    assert told.reports == {"workers": report}
+
+
+@pytest.mark.parametrize("text", ["a person waves \ud83d\udc4b", "\ud800"])
+def test_half_a_character_is_no_text(text: str) -> None:
+    """What a file escapes in halves cannot be written anywhere: it is refused in one line."""
+    with pytest.raises(ConfigurationError, match=r"is not valid Unicode text; write it in UTF-8"):
+        make({"text": text})
+
+
+def test_what_strangers_write_fills_no_memory() -> None:
+    """A thousand groups and a thousand contents: the newest are remembered."""
+    sets = LabelSets()
+    for number in range(1000):
+        sets = apply(sets, LabelReport(f"group-{number}", "b", "n", "v", 0), 2 * number)
+        sets = apply(sets, ConfigLabels((replace(FALL, text=f"text {number}"),)), 2 * number + 1)
+
+    assert (len(sets.reports), len(sets.replaced)) == (MOST_GROUPS, MOST_REPLACED)
+    assert "group-999" in sets.reports and sets.replaced[-1] == content_of([replace(FALL, text="text 998")])
+
+
+def test_a_history_longer_than_is_remembered_is_written_once() -> None:
+    """The record that follows a long history names its newest part, and nothing is left to be added to it."""
+    sets = LabelSets()
+    for number in range(MOST_REPLACED + 10):
+        record = from_settings(sets, [replace(FALL, text=f"text {number}")], edited=True)
+        assert record is not None
+        sets = apply(sets, record, number)
+
+        assert sets.replaced == record.replaced

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
 
-from pipeline.analysis.label_set import make
+from pipeline.analysis.label_set import content_of, make
 from pipeline.broker import control_topic
 from pipeline.broker.contract import Broker, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
-from pipeline.records.labels import ConfigLabels, LiveLabel
+from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel
 from pipeline.records.wire import Message
 
 TOPIC = "actionwire.control"
 FALL = make({"text": "a person falls"})
 RUN = make({"text": "a person runs"})
+WAVE = make({"text": "a person waves"})
 
 
 @pytest.fixture
@@ -64,9 +66,52 @@ def test_settings_are_written_once(broker: Broker) -> None:
     assert other == control_topic.read(broker, TOPIC, 5)
 
 
-def test_no_labels_at_all_write_nothing(broker: Broker) -> None:
-    """A settings file without labels does not need a record to say so."""
-    assert control_topic.apply_config(broker, TOPIC, [], 5).version == -1
+def test_an_empty_list_is_written_once(broker: Broker) -> None:
+    """`labels: []` is a content like any other: written once, and replaced by what comes after it."""
+    assert control_topic.apply_config(broker, TOPIC, [], 5, edited=False).version == 0
+    assert control_topic.apply_config(broker, TOPIC, [], 5, edited=False).version == 0
+    control_topic.apply_config(broker, TOPIC, [FALL], 5)
+
+    assert control_topic.apply_config(broker, TOPIC, [], 5, edited=False).config == (FALL,)
+
+
+@pytest.mark.parametrize("old", [(FALL,), (FALL, WAVE), ()])
+def test_ten_restarts_with_an_old_file_change_nothing(broker: Broker, old: tuple[Label, ...]) -> None:
+    """Two hosts: what the older file says was replaced, and nobody who merely starts with it puts it back.
+
+    host B (old)   start           restart x 10
+    host A (new)           start                 restart
+    in force       old     new     new           new
+    """
+    control_topic.apply_config(broker, TOPIC, old, 5, edited=False)
+    newer = control_topic.apply_config(broker, TOPIC, [RUN], 5, edited=False)
+
+    for _ in range(10):
+        assert control_topic.apply_config(broker, TOPIC, old, 5, edited=False) == newer
+    assert control_topic.apply_config(broker, TOPIC, [RUN], 5, edited=False) == newer
+    assert control_topic.apply_config(broker, TOPIC, old, 5, edited=True).config == old
+
+
+def test_two_who_start_at_once_forget_neither(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another record came between reading and writing, the newest names it too: compaction leaves only that.
+
+    host A   read          write run                 the newest record: run, replaced: fall, wave
+    host B         (write wave)
+    """
+    control_topic.apply_config(broker, TOPIC, [FALL], 5)
+    written, write = list[ControlRecord](), control_topic.write
+
+    def overtaken(*arguments: Any) -> int:
+        if not written:
+            write(broker, TOPIC, [ConfigLabels((WAVE,), (content_of([FALL]),))], 5)
+        written.append(arguments[2][0])
+        return write(*arguments)
+
+    monkeypatch.setattr(control_topic, "write", overtaken)
+    control_topic.apply_config(broker, TOPIC, [RUN], 5, edited=False)
+
+    assert written[-1] == ConfigLabels((RUN,), (content_of([FALL]), content_of([WAVE])))
+    assert control_topic.apply_config(broker, TOPIC, [WAVE], 5, edited=False).config == (RUN,)
 
 
 def test_a_record_that_makes_no_sense_is_passed_over(broker: Broker) -> None:

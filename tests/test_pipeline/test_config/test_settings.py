@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config.reading import load
+from pipeline.config.reading import load, load_file
 from pipeline.errors import ConfigurationError
 
 
@@ -74,3 +74,26 @@ def test_a_label_may_replace_both_thresholds_of_events(file: Path, content: str)
     file.write_text(content)
 
     assert load(file).labels[0].text == "x"
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [("rate: 4", False), ("labels: []", True), ("labels:", True), ("labels: [a person runs]", True)],
+)
+def test_no_labels_and_no_word_of_labels_differ(tmp_path: Path, content: str, names: bool) -> None:
+    """A file without the section leaves the labels in force alone; an empty one, or its bare name, empties them."""
+    file = tmp_path / "actionwire.yaml"
+    file.write_text(content)
+
+    assert load(file).names_labels is names
+    assert load_file(file).names_labels is names
+
+
+def test_labels_of_the_environment_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as those of a file, except where a file alone is meant."""
+    file = tmp_path / "actionwire.yaml"
+    file.write_text("rate: 4")
+    monkeypatch.setenv("ACTIONWIRE_LABELS", "[]")
+
+    assert load(file).names_labels
+    assert not load_file(file).names_labels

@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from pipeline.analysis.ticks import tick_ns
-from pipeline.broker import connect
+from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker, Delivered, Producer, Reader
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
@@ -232,6 +232,28 @@ def test_cameras_are_added_changed_and_removed_while_running(server: RtspServer,
         assert (marker.session, marker.last_tick) == (before.session, before.tick)
 
 
+def test_a_corrected_password_is_tried_at_once(server: RtspServer, card: Media) -> None:
+    """A wrong one is tried rarely, and the status says how often and when next; an edit of the url waits for none of
+    that, so the account is not locked meanwhile.
+
+    refused  1 2 3 ........ next try in minutes
+    edit            ^ frames
+    """
+    mount = server.add("door", card, login=Login("ann", "s3cret"))
+    mount.faults.locked_after = 5
+    url = server.url("door")
+    settings = settings_for({"door": url.replace("s3cret", "wr0ng")}, backoff_max_seconds=3)
+    changes: list[Settings] = []
+    with running(settings, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(
+            lambda: "refused 3 times in a row" in (((status := run.status("door")) and status.last_error) or "")
+        )
+        changes.append(settings_for({"door": url}, backoff_max_seconds=3))
+        assert run.until(lambda: len(run.of("door")) > 3)
+
+    assert mount.wrong_logins == 3
+
+
 def test_changed_rate_restarts_every_camera(server: RtspServer, card: Media) -> None:
     """A new sampling rate begins a new session on the new grid."""
     server.add("door", card)
@@ -304,6 +326,90 @@ def test_a_camera_that_was_lost_can_be_removed(tmp_path: Path) -> None:
 
     assert [end.reason for end in run.ends] == ["lost", "removed"]
     assert run.ends[0].last_tick == run.ends[1].last_tick
+
+
+def publish(broker: Broker, settings: Settings, camera: str, *, session: int, publisher: str = "before") -> None:
+    """Write a status of another process."""
+    status = CameraStatus(camera, "online", 0, session, None, None, None, None, None, None, 0, publisher, None, None)
+    broker.producer().send(settings.topics.name("cameras"), encode_status(status))
+
+
+def test_a_camera_that_is_away_and_was_published_earlier_can_be_removed() -> None:
+    """This process has seen nothing of it, but workers keep what an earlier one published."""
+    changes: list[Settings] = []
+    settings, broker = settings_for({"door": "rtsp://127.0.0.1:1/door"}), InProcessBroker()
+    apply_topics(broker, settings)
+    publish(broker, settings, "door", session=500)
+    with running(settings, broker, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(lambda: (found := run.status("door")) is not None and found.last_error is not None)
+        changes.append(settings_for({}))
+        assert run.until(lambda: run.statuses[-1] is None)
+
+    assert run.ends == [EndMarker("door", 500, 0, "removed")]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_a_camera_that_leaves_the_settings_while_no_ingest_runs_is_removed(
+    server: RtspServer, card: Media, killed: bool
+) -> None:
+    """The cameras topic is compared with the settings at the start. What others publish or may publish stays.
+
+    topic      door (an earlier life)   yard (another process, now)   gate (of another shard)
+    settings   {}
+    """
+    shard = next(one for one in (Shard(0, 2), Shard(1, 2)) if one.owns("door"))
+    gate = next(name for name in map(str, range(9)) if not shard.owns(name))
+    yard = next(name for name in "abcdefgh" if shard.owns(name))
+    server.add("door", card)
+    before, broker = settings_for({"door": server.url("door")}), InProcessBroker()
+    with running(before, broker) as earlier:
+        assert earlier.until(lambda: len(earlier.of("door")) >= 2)
+        if killed:
+            earlier.ingest._bid_farewell = lambda _: None  # type: ignore[method-assign]
+    newest = max(frame.session for frame in earlier.frames)
+    publish(broker, before, gate, session=5, publisher="other")
+    with running(settings_for({}), broker, shard=shard) as run:
+
+        def removed() -> bool:
+            publish(broker, before, yard, session=6, publisher="other")
+            return bool(run.ends) and run.statuses.count(None) == 1
+
+        assert run.until(removed)
+
+    run.read()
+    assert [(end.camera, end.session, end.reason) for end in run.ends] == [("door", newest, "removed")]
+    assert run.statuses.count(None) == 1
+
+
+def test_an_ingest_that_ends_finishes_its_removals(server: RtspServer, card: Media) -> None:
+    """An edit of the settings just before the end is not forgotten."""
+    server.add("door", card)
+    settings = settings_for({"door": server.url("door")})
+    changes: list[Settings] = []
+    with running(settings, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(lambda: len(run.of("door")) >= 2)
+        changes.append(settings_for({}))
+        assert run.until(lambda: not run.ingest.cameras)
+
+    run.read()
+    assert [end.reason for end in run.ends] == ["removed"]
+    assert run.statuses[-1] is None
+
+
+def test_cameras_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+    """An ingest that runs for a year sees many names; what it knew of a removed one is gone."""
+    file = write_test_card(tmp_path / "short.mp4", seconds=0.6)
+    changes: list[Settings] = []
+    with running(settings_for({}), reload=lambda: changes.pop() if changes else None) as run:
+        for name in ("door", "yard"):
+            changes.append(settings_for({name: str(file)}))
+            assert run.until(lambda name=name: bool(run.of(name)))  # type: ignore[misc]
+            changes.append(settings_for({}))
+            assert run.until(lambda: run.statuses[-1] is None)
+        run.until(lambda: not run.ingest._sessions)
+
+        assert run.ingest._sessions == {}
+        assert run.ingest._outbox._shares == {}
 
 
 def test_a_camera_that_is_deleted_while_it_is_being_replaced_is_removed(server: RtspServer, card: Media) -> None:
@@ -666,3 +772,53 @@ def test_ingest_runs_until_it_is_stopped(server: RtspServer, card: Media) -> Non
     assert not thread.is_alive()
     assert started[0].cameras == ["door"]
     assert not [one for one in threading.enumerate() if one.name == "camera-door"]
+
+
+def test_labels_of_the_settings_are_in_force_and_follow_edits(card: Media, tmp_path: Path) -> None:
+    """Ingest applies them when it starts and when the file is edited; cameras go on meanwhile.
+
+    file       falls           falls, runs    (no section)    []
+    in force   falls           falls, runs    falls, runs     -
+    """
+    settings = settings_for({})
+    broker, stop, edits = InProcessBroker(), threading.Event(), list[Settings]()
+    apply_topics(broker, settings)
+
+    def with_labels(**labels: Any) -> Settings:
+        return Settings.model_validate({**settings.model_dump(exclude_unset=True), **labels})
+
+    def until(texts: list[str]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while [label.text for label in control_topic.read(broker, "test.control", 5).config] != texts:
+            assert time.monotonic() < deadline, texts
+            time.sleep(0.02)
+
+    def body() -> None:
+        first = with_labels(labels=["a person falls down"])
+        run_ingest(first, broker, stop=stop, reload=lambda: edits.pop(0) if edits else None)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    until(["a person falls down"])
+    edits.append(with_labels(labels=["a person falls down", "a person runs"]))
+    until(["a person falls down", "a person runs"])
+    edits += [with_labels(), with_labels(labels=[])]
+    until([])
+    stop.set()
+    thread.join()
+    broker.close()
+
+
+def test_an_edited_priority_reaches_the_status_and_starts_no_camera_anew(card: Media, server: RtspServer) -> None:
+    """Workers read it there; the camera's session goes on."""
+    server.add("door", card)
+    settings = settings_for({"door": (url := server.url("door"))})
+    edits: list[Settings] = []
+    with running(settings, reload=lambda: edits.pop(0) if edits else None) as run:
+        assert run.until(lambda: bool((found := run.status("door")) and found.session and found.priority == 0))
+        session = run.status("door").session  # type: ignore[union-attr]
+        cameras = {"door": {"url": url, "priority": 9}}
+        edits.append(Settings.model_validate({**settings.model_dump(exclude_unset=True), "cameras": cameras}))
+
+        assert run.until(lambda: bool((found := run.status("door")) and found.priority == 9))
+        assert run.status("door").session == session  # type: ignore[union-attr]

@@ -23,7 +23,14 @@ RUN = Label("run", "a person runs")
 
 
 @pytest.mark.parametrize(
-    "record", [ConfigLabels((FALL, RUN)), ConfigLabels(()), LiveLabel("fall", FALL), LiveLabel("fall", None)]
+    "record",
+    [
+        ConfigLabels((FALL, RUN)),
+        ConfigLabels((FALL,), ("0123456789abcdef", "f" * 16)),
+        ConfigLabels(()),
+        LiveLabel("fall", FALL),
+        LiveLabel("fall", None),
+    ],
 )
 def test_what_is_sent_is_what_is_read(record: ControlRecord) -> None:
     """Encoding and decoding loses nothing; everything goes to the topic's only partition."""
@@ -64,6 +71,8 @@ def test_equal_sets_have_equal_bytes() -> None:
         (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "cameras": []}}, "fields", "is empty"),
         (b"config", {"schema": 1, "labels": [{"id": "x", "text": "x"}] * 2}, "fields", "same id"),
         (b"config", {"schema": 1, "labels": [{"id": "x"}]}, "fields", "'text'"),
+        (b"config", {"schema": 1, "labels": [], "replaced": "all"}, "fields", "'replaced' must be a list"),
+        (b"config", {"schema": 1, "labels": [], "replaced": ["A" * 16]}, "fields", "'replaced' must be a list"),
         (b"live/x", {"schema": 1, "label": {"id": "y", "text": "y"}}, "fields", "the label's id is 'y'"),
         (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "enter": 2}}, "fields", "between 0 and 1"),
         *(

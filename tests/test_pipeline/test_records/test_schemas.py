@@ -24,6 +24,7 @@ from pipeline.records.frames import (
     decode_stream_record,
     encode_stream_record,
 )
+from pipeline.records.label_report import LabelReport
 from pipeline.records.labels import ConfigLabels, ControlRecord, LiveLabel, encode_control
 from pipeline.testing import sample_event
 
@@ -172,9 +173,17 @@ def test_encoded_statuses_are_valid(status: CameraStatus) -> None:
     assert not valid("camera-status", {**document, "condition": "tired"})
 
 
-@pytest.mark.parametrize("record", [ConfigLabels((FALL,)), ConfigLabels(()), LiveLabel(FALL.id, FALL)])
+@pytest.mark.parametrize(
+    "record",
+    [
+        ConfigLabels((FALL,)),
+        ConfigLabels((), ("0" * 16,)),
+        LiveLabel(FALL.id, FALL),
+        LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fall", "does not know 'fence'"),), 1),
+    ],
+)
 def test_encoded_labels_are_valid(record: ControlRecord) -> None:
-    """Settings and live labels, with and without thresholds; another schema version is not valid."""
+    """Settings and live labels, with and without thresholds, and reports; another schema version is not valid."""
     document = value_of(encode_control(record))
 
     assert valid("label-set", document)

@@ -20,6 +20,7 @@ from pipeline.errors import BrokerTimeout
 from pipeline.records.events import ActionEvent
 from pipeline.records.frames import FrameRecord, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
+from pipeline.records.label_report import LabelReport, encode_report
 from pipeline.records.labels import ConfigLabels, Label, encode_control
 from pipeline.records.wire import Message, Partition, Record
 from pipeline.replay.replay import Replay, fixed, label_history, replay_files, replay_topic
@@ -89,14 +90,29 @@ def test_a_replay_is_the_same_however_it_is_cut(film: Film, tmp_path: Path, mode
     assert runs[0] == runs[1] == runs[2] and runs[0]
 
 
-def test_a_topic_is_replayed_with_the_labels_of_its_time(model: Model, settings: Settings) -> None:
-    """A stretch of the frames topic gives events under the set that was in force when it was written."""
+@pytest.mark.parametrize(
+    "beside",
+    [
+        None,
+        encode_report(LabelReport("workers", "b" * 64, "tiny", "0.1.0", 0)),
+        Message(b"config", b"garbage", partition=0),
+    ],
+    ids=["nothing", "a report", "garbage"],
+)
+def test_a_topic_is_replayed_with_the_labels_of_its_time(
+    model: Model, settings: Settings, beside: Message | None
+) -> None:
+    """A stretch of the frames topic gives events under the set that was in force when it was written; what else lies
+    in the control topic is no set, and does not stand for the next one.
+    """
     times = iter(range(0, 10**6, 10))
     broker = InProcessBroker(now_ms=lambda: next(times))
     names = {name: settings.topics.name(name) for name in ("frames", "control")}  # type: ignore[arg-type]
     broker.ensure_topics([TopicSettings(names["frames"], 2), TopicSettings(names["control"], 1)], 1.0)
     producer = broker.producer()
     producer.send(names["control"], encode_control(ConfigLabels((Label("cyan", "cyan"),))))
+    if beside is not None:
+        producer.send(names["control"], beside)
     for tick in range(60):
         colour = "cyan" if 20 <= tick < 40 else "grey"
         picture = np.full((32, 32, 3), COLOURS[colour], np.uint8)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from pipeline.worker import fail_points, inference_thread, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
 from pipeline.worker.inference_thread import InferenceThread, Progress
+from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, SwapRequest
 from pipeline.worker.poll_thread import PollThread
 
@@ -65,8 +65,8 @@ LONG = sum(count for _, count in SCENES)
 def equipment(size: int) -> Equipment:
     """An engine of an input size, and a `prepare` that fits."""
     labels = ColourLabels.of(-1, ["red"])
-    history = SimpleNamespace(newest=SimpleNamespace(version=-1))
-    label_views: Any = type("LabelViews", (), {"history": history, "__call__": lambda self, version: labels})()
+    label_views = LabelViews(lambda _: labels, LabelHistory(complete=True))
+    label_views(EMPTY)
 
     def prepare(jpeg: bytes) -> Images:
         return np.full((size, size, 3), COLOURS[jpeg.decode()], np.uint8)
@@ -405,6 +405,12 @@ def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) 
     worker.poll()
     worker.inference._shed = 0.5
     assert worker.inference._left_out() == {"door"}
+    others = worker.inference._present() - {"door"}
+    for camera in others:  # as ingest says, since the settings of this worker name no cameras
+        worker.inference._context.priorities.published(camera, -1)
+    assert worker.inference._left_out() == others
+    for camera in others:
+        worker.inference._context.priorities.published(camera, None)
 
     marker = encode_stream_record(EndMarker("door", 1, LONG - 1, "lost"))
     worker.broker.producer().send(FRAMES, Message(marker.key, marker.value, marker.headers, 0))

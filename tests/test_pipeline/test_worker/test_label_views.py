@@ -4,13 +4,20 @@ import threading
 import time
 
 import pytest
+import structlog
 
 from pipeline.analysis.label_set import LabelSet
 from pipeline.analysis.partition import LabelView
-from pipeline.errors import BrokerTimeout
+from pipeline.errors import BrokerTimeout, TransientError
 from pipeline.records.labels import Label
-from pipeline.testing import ColourLabels
-from pipeline.worker.label_views import KEPT_LABEL_VIEWS, KEPT_STRAYS, LabelHistory, LabelViews
+from pipeline.testing import ColourLabels, ManualClock
+from pipeline.worker.label_views import (
+    KEPT_LABEL_VIEWS,
+    KEPT_STRAYS,
+    EmbeddingProgress,
+    LabelHistory,
+    LabelViews,
+)
 
 
 def colours(version: int, *names: str) -> LabelSet:
@@ -101,6 +108,76 @@ def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> 
     assert [old(version).version for version in (0, 0, 1, 0)] == [0, 0, 1, 0]
     assert new(7).version == 1
     assert embedded == [("old", 0), ("old", 1), ("new", 1)]
+
+
+def test_a_long_embedding_says_how_far_it_is_and_that_it_moves() -> None:
+    """Every label is a sign of life, and every ten seconds there is a line.
+
+    seconds   0    4    8    12          16   20          24
+    label     a    b    c    d           e    f           (done)
+    logged                   3 of 6           (no: 8 s)   -
+    """
+    clock = ManualClock()
+    progress, begun = EmbeddingProgress(clock.monotonic), clock.seconds
+
+    with structlog.testing.capture_logs() as logs:
+        for number, _ in enumerate(progress.over("abcdef")):
+            assert progress.moved_at == begun + 4 * number
+            clock.advance(4)
+
+    assert progress.moved_at == begun + 24
+    assert logs == [{"event": "embedding labels", "log_level": "info", "done": 3, "of": 6}]
+
+
+def test_a_worker_that_ends_embeds_no_more() -> None:
+    """A stop does not wait for the ninety labels that are left."""
+    progress, done = EmbeddingProgress(), list[int]()
+
+    with pytest.raises(TransientError, match="the worker ends"):
+        for number in progress.over(range(100)):
+            done.append(number)
+            if number == 9:
+                progress.stop()
+    assert len(done) == 10
+
+
+def test_whoever_must_poll_does_not_wait_for_an_embedding() -> None:
+    """A set is embedded beside the thread that asks; while that lasts the answer is no, and no second one is begun."""
+    history, release, embedded = LabelHistory(complete=True), threading.Event(), list[int]()
+    history.put(colours(0, "red"))
+
+    def embed(labels: LabelSet) -> LabelView:
+        embedded.append(labels.version)
+        assert release.wait(20)
+        return ColourLabels.of(labels.version, [label.id for label in labels.labels])
+
+    views = LabelViews(embed, history)
+    assert not any(views.prepare(0, 0.0) for _ in range(5))
+    history.put(colours(1, "red", "blue"))
+    assert not views.prepare(1, 0.0)
+    release.set()
+
+    while not views.prepare(1, 1.0):
+        pass
+    assert embedded == [0, 1] and views(0).version == 0
+    assert embedded == [0, 1]
+
+
+def test_an_embedding_that_fails_is_told_to_who_asked_and_tried_again() -> None:
+    """An error on the other thread is not lost, and does not stick."""
+    history, failures = LabelHistory(complete=True), [MemoryError("no room"), BrokerTimeout("nobody answers")]
+    history.put(colours(0, "red"))
+
+    def embed(labels: LabelSet) -> LabelView:
+        if failures:
+            raise failures.pop()
+        return ColourLabels.of(labels.version, ["red"])
+
+    views = LabelViews(embed, history)
+    for error in (BrokerTimeout, MemoryError):
+        with pytest.raises(error):
+            views.prepare(0, 20.0)
+    assert views.prepare(0, 20.0)
 
 
 def test_a_request_wakes_who_can_serve_it() -> None:

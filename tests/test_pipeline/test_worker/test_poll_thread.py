@@ -23,10 +23,11 @@ from pipeline.errors import BrokerTimeout, BrokerUnavailable
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.frames import EndMarker, FrameRecord, encode_stream_record
 from pipeline.records.wire import Message, Partition
-from pipeline.testing import ManualClock
+from pipeline.testing import ColourLabels, ManualClock
 from pipeline.worker import assignment, fail_points, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.lost_cameras import Suspicion
 from pipeline.worker.poll_thread import PROBE_SECONDS, RETRY_SECONDS, PollThread
 from pipeline.worker.positions import encode_position
@@ -49,8 +50,8 @@ class Poller:
         self.bounds = self.consumer.bounds
         self.unreadable = False
         self._pool = ThreadPoolExecutor(1)
-        history = SimpleNamespace(newest=SimpleNamespace(version=-1))
-        label_views: Any = type("LabelViews", (), {"history": history, "__call__": lambda self, version: None})()
+        label_views = LabelViews(lambda labels: ColourLabels.of(labels.version, []), LabelHistory(complete=True))
+        label_views(EMPTY)
         equipment: Any = SimpleNamespace(prepare=lambda jpeg: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
         self._thread = PollThread(
             WorkerContext(SETTINGS, self.broker, self.metrics, "a", self.clock.monotonic),

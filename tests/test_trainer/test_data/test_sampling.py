@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.sampling import segment_indices, window_start
+from trainer.data.sampling import segment_indices, window_indices, window_start
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,27 @@ def test_windows_are_centred_or_drawn() -> None:
     assert {window_start(10, 8, np.random.default_rng(seed)) for seed in range(40)} == {0, 1, 2}
     with pytest.raises(ValueError, match="holds no window"):
         window_start(7, 8)
+
+
+@given(
+    edges=st.tuples(*[st.integers(0, 40)] * 4).map(sorted).filter(lambda edges: edges[1] < edges[2]),
+    frames=st.integers(1, 24),
+    seed=st.none() | st.integers(0, 9),
+)
+def test_a_window_never_stretches_time(edges: list[int], frames: int, seed: int | None) -> None:
+    """Steps are 1, then 0 where the last frame is held and nothing else may be shown; a short clip is there whole.
+
+    may be shown  |lowest     highest|
+    clip             |first last|
+    """
+    lowest, first, last, highest = edges
+    rng = None if seed is None else np.random.default_rng(seed)
+    shown = window_indices(first, last, lowest, highest, frames, rng)
+    steps = np.diff(shown)
+    assert len(shown) == frames and shown[0] >= lowest and shown[-1] < highest
+    assert set(steps) <= {0, 1} and (np.diff(steps) <= 0).all()
+    assert (0 in steps) == (highest - lowest < frames and frames > 1)
+    if last - first >= frames:
+        assert shown[0] >= first and shown[-1] < last
+    else:
+        assert shown[0] <= first and shown[-1] >= last - 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.data.manifest import with_labels
+from trainer.data.recipe_clips import with_labels
 from trainer.errors import CheckpointError, RecipeError
 from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop
@@ -26,7 +26,7 @@ def test_training_on_clips_learns_their_labels(
     assert result["clips"] == 1.0 and result["clips_top1"] in (0.0, 1.0)
     known = checkpoint.load_recipe(tmp_path / "run" / checkpoint.NAME)
     texts = CLIPS.texts(known)
-    model, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME, texts.words)
+    model, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
     assert known == with_labels(recipe) and known.model.labels == ("gets brighter", "gets darker")
     assert model.tokenizer.token_to_id("brighter") is not None
     assert [text.text for text in texts.references if text.kind == "action"] == list(known.model.labels)
@@ -37,6 +37,22 @@ def test_training_on_clips_learns_their_labels(
     with pytest.raises(CheckpointError, match="another list of clips"):
         loop.train(recipe, CLIPS, tmp_path / "run")
     assert (tmp_path / "run" / "recipe.json").read_text() == kept
+
+
+def test_an_unreadable_clip_is_skipped_and_the_report_says_so(
+    listed: Path, clip_recipe: Callable[[Path], Recipe], tmp_path: Path
+) -> None:
+    """Up to the share that the recipe states; the report counts it, and what was held or is background."""
+    (listed / "broken.mp4").write_text("no video")
+    with (listed / "labels.csv").open("a") as rows:
+        rows.write("broken.mp4,gets_darker,,,\n")
+    recipe = clip_recipe(listed)
+    with pytest.raises(RecipeError, match=r"1 of 4 clips cannot be read, more than data\.max_skipped = 0\.05"):
+        loop.train(recipe, CLIPS, tmp_path / "run")
+    data = recipe.data.model_copy(update={"max_skipped": 0.3, "sampling": "window", "rate": 1})
+    result = loop.train(recipe.model_copy(update={"data": data}), CLIPS, tmp_path / "run")
+    assert result["clips_skipped"] == 1 and result["clips_held"] == 3 and result["clips_background"] == 0
+    assert json.loads((tmp_path / "run/report.json").read_text()) == result
 
 
 def test_real_clips_train(clip_recipe: Callable[[Path], Recipe], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Settings that change while ingest runs: the file is checked once a second."""
+"""Settings that change while a process runs: ingest and worker check the file once a second."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class FileWatch:
         except ConfigurationError as error:
             log.error("settings not taken over, the old ones stay", reason=str(error))
             return None
-        if settings == self.current:
-            return None
+        if settings == self.current and settings.names_labels == self.current.names_labels:
+            return None  # without `labels` and with an empty list are equal to the eye only
         self.current = settings
         return settings
 
