@@ -7,6 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from engines.build.quantise import LEAST_FRAMES, quantise
 from engines.bundle.files import Bundle, load
 from engines.bundle.store import demo_path
 from engines.folders import cache_directory
@@ -24,6 +27,18 @@ def bundles(quick: bool) -> dict[str, Bundle]:
     """Return the bundles by the name that their figures carry."""
     names = [] if quick else list(TOWERS)
     return {"demo": load(demo_path())} | {name: tower(name) for name in names}
+
+
+def int8(bundle: Bundle) -> Bundle:
+    """Return the bundle with an int8 variant: its own, or one for its speed alone, calibrated with noise and cached."""
+    if "int8" in bundle.manifest.variants:
+        return bundle
+    path = cache_directory() / "bench" / f"{bundle.manifest.name}-int8-{bundle.manifest.id[:12]}"
+    if not path.exists():
+        form = bundle.manifest.input
+        noise = np.random.default_rng(0).integers(0, 256, (LEAST_FRAMES, form.height, form.width, 3), np.uint8)
+        quantise(bundle, noise, path, version="bench", limit=2.0)
+    return load(path)
 
 
 def tower(name: str) -> Bundle:

@@ -59,6 +59,7 @@ def choose(
     """
     key = [bundle.manifest.id, *sorted(bundle.manifest.files.values()), backend, device, str(thread_count(threads))]
     key += [f"{name} {_version(name)}" for name in BACKENDS]
+    key += [f"{name} {variant.judged}" for name, variant in bundle.manifest.variants.items()]
     if (remembered := _choice(recall("choices", key))) is not None:
         return remembered
     rates: dict[tuple[str, Precision], float] = {}

@@ -152,6 +152,9 @@ def seal(
         "score": score or draft.score,
         "events": events or draft.events,
     }
+    if score or events:  # other thresholds give other events, which nobody has compared yet
+        unjudged = {"top1": None, "events": None}
+        changed["variants"] = {name: one.model_copy(update=unjudged) for name, one in draft.variants.items()}
     unsigned = draft.model_copy(update=changed)
     _check_arrays(Path(directory), unsigned)
     sealed = unsigned.model_copy(update={"id": manifest_id(unsigned.data())})
@@ -159,8 +162,10 @@ def seal(
     return sealed
 
 
-def add_variant(directory: Path, variant: Variant, *, version: str) -> Manifest:
+def add_variant(directory: Path, variant: Variant, *, version: str | None = None) -> Manifest:
     """Enter the int8 files that lie in a sealed bundle's `directory` into its manifest, and seal it again.
+
+    variant: what is known of them; entered again once more is known. version: of the bundle, where it is another.
 
     The space stays: it names the float32 networks. Raises BundleError when a file is missing or does not belong.
     """
@@ -168,7 +173,9 @@ def add_variant(directory: Path, variant: Variant, *, version: str) -> Manifest:
     manifest = parse(_read_file(directory, MANIFEST_FILE), str(directory / MANIFEST_FILE))[0]
     names = [variant_file(name) for name in manifest.network_names]
     files = manifest.files | {name: hashlib.sha256(_read_file(directory, name)).hexdigest() for name in names}
-    changed = manifest.model_copy(update={"files": files, "variants": {"int8": variant}, "version": version})
+    changed = manifest.model_copy(
+        update={"files": files, "variants": {"int8": variant}, "version": version or manifest.version}
+    )
     _check_names(directory, changed)
     sealed = changed.model_copy(update={"id": manifest_id(changed.data())})
     _write_manifest(directory, sealed)

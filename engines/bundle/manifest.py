@@ -182,8 +182,15 @@ class Variant(Part):
     worst: float = Field(ge=0)
     """Largest 1 - cosine to float32, over items and windows of frames that were held out."""
     mean: float = Field(ge=0)
-    judged: bool = False
-    """True once its events were compared with those of float32 and held; `auto` takes no other."""
+    top1: float | None = None
+    """Share of top-1 accuracy lost over the windows of an action; None before `calibrate --precision int8`."""
+    events: float | None = Field(default=None, ge=0)
+    """Share of events that float32 alone or this variant alone reported."""
+
+    @property
+    def judged(self) -> bool:
+        """True once windows and events were compared with those of float32; `auto` takes no other."""
+        return self.top1 is not None and self.events is not None
 
 
 class Producer(Part):

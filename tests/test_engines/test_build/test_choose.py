@@ -70,6 +70,15 @@ def test_a_variant_that_was_never_judged_is_passed_over(tiny: Bundle) -> None:
     assert "openvino int8: its events were never judged" in choose(bundle, timed=rates()).why
 
 
+def test_a_judged_variant_is_a_candidate(tiny: Bundle) -> None:
+    """Here its files are missing, so the note says that, and no longer speaks of judging."""
+    calibration = Calibration(sha256="0" * 64, frames=200)
+    variant = Variant(calibration=calibration, worst=0.001, mean=0.001, top1=0.0, events=0.0)
+    bundle = Bundle(tiny.path, tiny.manifest.model_copy(update={"variants": {"int8": variant}}))
+    why = choose(bundle, timed=rates()).why
+    assert "image.int8.onnx cannot be read" in why and "judged" not in why
+
+
 def test_one_backend_may_be_asked_for(tiny: Bundle) -> None:
     """Then only the precision is chosen; a backend without candidates is an error with a remedy."""
     assert choose(tiny, "onnxruntime", timed=rates(openvino_fp32=99)).backend == "onnxruntime"
