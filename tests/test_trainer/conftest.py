@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
+import torch
 
 from trainer.demo.recordings import Streams
 from trainer.demo.source import SCENES
@@ -140,3 +143,33 @@ def calibrated(short_streams: Streams, tiny_draft: Path, tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("calibrated")
     calibrate(tiny_draft, folder / "bundle", short_streams.material(folder / "cache", lambda *_: None))
     return folder / "bundle"
+
+
+PUBLISHED = "published-test-quickgelu"
+CONFIG = {
+    "embed_dim": 64,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 64, "head_width": 32, "patch_size": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def published_name(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small vision transformer under a name that open_clip knows."""
+    folder = tmp_path_factory.mktemp("published")
+    (folder / f"{PUBLISHED}.json").write_text(json.dumps(CONFIG))
+    open_clip.add_model_config(folder)
+    return PUBLISHED
+
+
+@pytest.fixture(scope="session")
+def published(published_name: str) -> torch.nn.Module:
+    """That model with seeded random weights, in half precision as OpenAI released its own."""
+    torch.manual_seed(5)
+    model = open_clip.create_model(published_name).eval()
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half().float())
+    return model

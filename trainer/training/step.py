@@ -43,10 +43,12 @@ def training_step(
 
 
 def _limit(task: Task, batch: Any, recipe: Recipe, step: int) -> None:
-    """Clip the gradients' norm, and look at it."""
-    largest = recipe.optimiser.clip or math.inf
-    norm = float(nn.utils.clip_grad_norm_(task.parameters(), largest))
-    if math.isfinite(norm):
+    """Look at the gradients' norm, and clip it."""
+    learning = [parameter for parameter in task.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in learning if parameter.grad is not None])
+    if math.isfinite(float(norm)):
+        if recipe.optimiser.clip:
+            nn.utils.clip_grads_with_norm_(learning, recipe.optimiser.clip, norm)
         return
     gradients = ((name, parameter.grad) for name, parameter in task.named_parameters())
     names = [name for name, found in gradients if found is not None and not bool(torch.isfinite(found).all())]

@@ -84,14 +84,14 @@ def _architecture(path: Any, state: Mapping[str, Tensor]) -> str:
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
         vision, text = config["vision_cfg"], config["text_cfg"]
-        if not config.get("quick_gelu") or "patch_size" not in vision or config.get("custom_text"):
+        if not config.get("quick_gelu") or not vision.get("patch_size") or config.get("custom_text"):
             continue
         patches = (vision["image_size"] // vision["patch_size"]) ** 2 + 1
         shapes = (
             (vision.get("width", 768), 3, vision["patch_size"], vision["patch_size"]),
             (patches, vision.get("width", 768)),
-            (text.get("vocab_size", 49408), text["width"]),
-            (text["width"], config["embed_dim"]),
+            (text.get("vocab_size", 49408), text.get("width", 512)),
+            (text.get("width", 512), config["embed_dim"]),
         )
         if shapes == tuple(tuple(tensor.shape) for tensor in (kernel, grid, words, joint)):
             return str(name)

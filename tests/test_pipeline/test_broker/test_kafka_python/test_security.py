@@ -181,9 +181,8 @@ def test_failed_clients_leave_nothing_behind() -> None:
     [
         ({"password": None}, r"kafka\.username and kafka\.password"),
         ({"ca_file": Path("/nowhere/ca.pem")}, r"kafka\.ca_file: there is no file"),
-        ({"bootstrap": " "}, r"kafka\.bootstrap is empty"),
     ],
-    ids=["password", "file", "bootstrap"],
+    ids=["password", "file"],
 )
 def test_settings_that_cannot_work_are_refused_at_once(changes: dict[str, Any], named: str) -> None:
     """What is missing or does not exist is named before anything is connected."""
