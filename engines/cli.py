@@ -58,6 +58,39 @@ def bench(
     typer.echo(_json(report.data()) if as_json else report.text())
 
 
+@app.command()
+def quantise(
+    bundle: Reference,
+    calibration: Annotated[
+        Path, typer.Option(exists=True, help="A recording of your cameras, or a folder of pictures or recordings.")
+    ],
+    out: Annotated[Path, typer.Option(help="Directory of the new bundle; it must not exist.")],
+    version: Annotated[str | None, typer.Option(help="Version of the new bundle; else +int8.")] = None,
+    frames: Annotated[int, typer.Option(min=200, help="Frames to calibrate with and to measure on.")] = 400,
+    keep: Annotated[list[str] | None, typer.Option(help="A node that stays float32; may be given again.")] = None,
+    limit: Annotated[float, typer.Option(min=0, help="Largest 1 - cosine to float32 that is accepted.")] = 5e-3,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add an int8 variant to a bundle, calibrated with your own frames; about three times as fast on many CPUs.
+
+    The space stays, so embeddings of labels are kept. Workers run it with `precision: int8`.
+    """
+    from rich.console import Console
+
+    from engines.build.frames import calibration_frames
+    from engines.build.quantise import quantise as run
+
+    source = _load(bundle, store)
+    with Console(stderr=True).status("reading frames") as status:
+        pictures = calibration_frames(calibration, source.manifest.input, frames)
+        named = version or f"{source.manifest.version}+int8"
+        made = run(source, pictures, out, version=named, keep=keep or (), limit=limit, progress=status.update)
+    data = {"path": str(out), "bundle": made.bundle.label, "worst": made.worst, "mean": made.mean}
+    shown = f"int8 is at most {made.worst:.1e} off float32 (1 - cosine), {made.mean:.1e} on average"
+    typer.echo(_json(data) if as_json else f"{out}: {made.bundle.label}, {shown}")
+
+
 @app.command("list")
 def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
     """List the published bundles and which version of each is current."""

@@ -7,6 +7,7 @@
     |-- BundleNotFound (FileNotFoundError)
     |-- BackendUnavailable (RuntimeError)  the runtime is not installed or has no such device
     |-- ProbeFailed (RuntimeError)       the engine's outputs differ from the golden probe
+    |-- CalibrationError (ValueError)    frames that cannot calibrate an int8 variant, or a variant too far off
     `-- TextError (ValueError)           a text that cannot be embedded
 
 Every message names the thing, the reason and the remedy.
@@ -41,6 +42,10 @@ class BackendUnavailable(EngineError, RuntimeError):
 
 class ProbeFailed(EngineError, RuntimeError):
     """The engine's outputs differ from the golden probe by more than the manifest's tolerance."""
+
+
+class CalibrationError(EngineError, ValueError):
+    """Frames that cannot calibrate an int8 variant, or a variant that is too far from float32."""
 
 
 class TextError(EngineError, ValueError):

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from trainer.training.source import Source
 
 P = ParamSpec("P")
+
+
+class Precision(StrEnum):
+    """What a calibration measures."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
+
 
 app = typer.Typer(
     name="actionwire-trainer",
@@ -160,6 +169,10 @@ def calibrate(
     version: Annotated[
         str | None, typer.Option(help="Version of the new bundle; a published one keeps its version for itself.")
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="int8: fit nothing, but compare that variant with float32 on the streams that measure."),
+    ] = Precision.FP32,
     cache: Streams = None,
 ) -> None:
     """Fit temperature, thresholds and lags to validation streams, by the serving side's replay, and seal.
@@ -167,6 +180,7 @@ def calibrate(
     The streams are rendered scenes, or with --truth and --held-back-truth your own recordings.
     """
     from trainer.calibration import calibrate as calibration
+    from trainer.calibration.judge import judge
     from trainer.calibration.streams import own
     from trainer.calibration.threshold_search import Measure
     from trainer.demo.recordings import Streams as Rendered
@@ -180,6 +194,10 @@ def calibrate(
         else:
             rendered = Rendered(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
             chosen = rendered.material(cache, bars.report)
+        if precision is Precision.INT8:
+            variant = judge(bundle, out, chosen, version=version, report=bars.report)
+            typer.echo(f"{out}: int8 loses {variant.top1:.2%} of top-1, and {variant.events:.2%} of events differ")
+            return
         manifest = calibration.calibrate(
             bundle, out, chosen, measure=Measure(beta, alarms, delay), version=version, report=bars.report
         )

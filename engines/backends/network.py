@@ -1,10 +1,8 @@
-"""What all CPU backends share: an engine over networks that run row by row.
+"""What all CPU backends share: an engine over networks that run in tiles.
 
-Each row of a batch runs alone on one thread, as many rows at once as there are threads. Kernels choose their order of
-summation by the shape of their input, so the last bits of a row would otherwise depend on the size of its batch: a
-ViT-B/32 in OpenVINO and a transformer head in ONNX Runtime differ between batch 1 and batch 2. One row of one shape on
-one thread always takes the same path, whatever its batch mates and the number of threads. Single-threaded rows side by
-side are about as fast as one batch on all threads.
+Every tile is a batch of fixed size on one thread, and the sizes in use give a row the same bits
+(`engines.backends.tiles`): an answer depends neither on its batch mates nor on the number of threads. Single-threaded
+tiles side by side are at least as fast as one batch on all threads.
 """
 
 from __future__ import annotations
@@ -75,7 +73,7 @@ class NetworkEngine:
 
 
 def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: str) -> EngineInfo:
-    """Return the description of an engine that runs `bundle` row by row."""
+    """Return the description of an engine that runs `bundle` in proven tiles."""
     manifest = bundle.manifest
     return EngineInfo(
         bundle=manifest.id,
@@ -91,7 +89,7 @@ def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: s
         device=device,
         space=manifest.space.id,
         history=0,
-        # Measured on CPUs, where one row at a time is enough; other devices have not been measured.
+        # Proven at load on CPUs; other devices have not been measured.
         batch_invariant=device == "CPU",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy.typing as npt
 import onnxruntime
 
 from engines.backends.network import SIGNATURES, Network, NetworkEngine, Precision, engine_info, thread_count
+from engines.backends.tile_proof import proven_sizes
+from engines.backends.tiles import Answer, Answers, Rows, Tile, aligned, cut, fill
 from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError
-
-_ALIGNMENT = 64
 
 
 def open(bundle: Bundle, device: str = "CPU", *, threads: int | None = None, precision: Precision = "fp32") -> Engine:
@@ -35,15 +36,14 @@ def open(bundle: Bundle, device: str = "CPU", *, threads: int | None = None, pre
 def open_network(bundle: Bundle, name: str, threads: int | None = None) -> Network:
     """Load one network of the bundle, such as `text.onnx`. Raises BundleError where it does not load."""
     source, targets = SIGNATURES[name]
+    content = bundle.read(name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(bundle.read(name), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base but Exception
-        if isinstance(error, BundleError):
-            raise
         raise BundleError(f"{bundle.path / name} does not load in ONNX Runtime: {error}; export it again") from error
     inputs = [part.name for part in session.get_inputs()]
     outputs = {part.name for part in session.get_outputs()}
@@ -52,27 +52,43 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None) -> Netwo
             f"{bundle.path / name} takes {inputs} and gives {sorted(outputs)}, expected {source} -> {list(targets)}; "
             "export it again"
         )
-    return _Network(session, source, targets, thread_count(threads))
+
+    def answer_at(_: int) -> Answer:
+        def answer(rows: Rows) -> Answers:
+            content = aligned(rows.shape, rows.dtype)
+            content[:] = rows
+            return tuple(session.run(list(targets), {source: content}))
+
+        return answer
+
+    key = (onnxruntime.__version__, "CPU", "fp32", hashlib.sha256(content).hexdigest())
+    try:
+        sizes = proven_sizes(key, content, answer_at, bundle, name)
+    except BundleError:
+        raise
+    except Exception as error:  # as above
+        raise BundleError(f"{bundle.path / name} does not run in ONNX Runtime: {error}; export it again") from error
+    return _Network(session, source, targets, sizes, thread_count(threads))
 
 
 class _Network:
     """One single-threaded session, called from several threads at once."""
 
-    def __init__(self, session: Any, source: str, targets: tuple[str, ...], threads: int) -> None:
+    def __init__(
+        self, session: Any, source: str, targets: tuple[str, ...], sizes: tuple[int, ...], threads: int
+    ) -> None:
         self._session = session
         self._source = source
         self._targets = list(targets)
+        self._sizes = sizes
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "onnxruntime") if threads > 1 else None
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
         """See `engines.backends.network.Network.run`."""
-        threads = min(self._threads, len(rows))
-        shares = [rows[start::threads] for start in range(threads)]
-        answered = self._pool.map(self._run_share, shares) if self._pool else map(self._run_share, shares)
-        answers: list[Any] = [None] * len(rows)
-        for start, share in enumerate(answered):
-            answers[start::threads] = share
+        tiles = cut(len(rows), self._sizes, self._threads)
+        run = self._pool.map if self._pool else map
+        answers = list(run(lambda tile: self._run_tile(rows, tile), tiles))
         return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
     def close(self) -> None:
@@ -81,18 +97,8 @@ class _Network:
             self._pool.shutdown()
         self._session = None
 
-    def _run_share(self, rows: npt.NDArray[Any]) -> list[list[npt.NDArray[np.float32]]]:
-        # Some kernels peel their loops up to an aligned address. Every row starts at one, so all take the same path.
-        row = _aligned((1, *rows.shape[1:]), rows.dtype)
-        answers = []
-        for content in rows:
-            row[0] = content
-            answers.append(self._session.run(self._targets, {self._source: row}))
-        return answers
-
-
-def _aligned(shape: tuple[int, ...], kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    size = int(np.prod(shape)) * kind.itemsize
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(kind).reshape(shape)
+    def _run_tile(self, rows: npt.NDArray[Any], tile: Tile) -> list[npt.NDArray[np.float32]]:
+        # Every tile starts at an aligned address, as those of the proof did.
+        content = aligned((tile.size, *rows.shape[1:]), rows.dtype)
+        fill(content, rows, tile)
+        return [part[: tile.count] for part in self._session.run(self._targets, {self._source: content})]

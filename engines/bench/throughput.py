@@ -119,8 +119,8 @@ def bench(
         measurements.append(Measurement(name, stage, batch, batch / min(found), 1e3 * median(found), fraction))
     return Report(
         bundle=bundle.label,
-        machine=_machine(),
-        cpu_flags=_cpu_flags(),
+        machine=machine(),
+        cpu_flags=cpu_flags(),
         threads=thread_count(None),
         gemm_gflops=peak / 1e9,
         frame_gflop=work["encode"] / 1e9,
@@ -170,11 +170,13 @@ def _cpu_lines() -> dict[str, str]:
     return dict(reversed([(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines)]))
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return the name of this machine's processor."""
     return _cpu_lines().get("model name") or platform.processor() or platform.machine()
 
 
-def _cpu_flags() -> tuple[str, ...]:
+def cpu_flags() -> tuple[str, ...]:
+    """Return those flags of the processor that decide how fast a network can be."""
     lines = _cpu_lines()
     present = set((lines.get("flags") or lines.get("Features") or "").split())
     return tuple(flag for flag in _FLAGS if flag in present)

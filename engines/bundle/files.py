@@ -28,11 +28,13 @@ from engines.bundle.manifest import (
     Space,
     Text,
     Tolerance,
+    Variant,
     Window,
     check_deployment,
     manifest_id,
     parse,
     space_id,
+    variant_file,
 )
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 
@@ -54,6 +56,7 @@ __all__ = [
     "Text",
     "Tolerance",
     "Window",
+    "add_variant",
     "check_deployment",
     "load",
     "seal",
@@ -152,10 +155,33 @@ def seal(
         "score": score or draft.score,
         "events": events or draft.events,
     }
+    if score or events:  # other thresholds give other events, which nobody has compared yet
+        unjudged = {"top1": None, "events": None}
+        changed["variants"] = {name: one.model_copy(update=unjudged) for name, one in draft.variants.items()}
     unsigned = draft.model_copy(update=changed)
     _check_arrays(Path(directory), unsigned)
     sealed = unsigned.model_copy(update={"id": manifest_id(unsigned.data())})
     _write_manifest(Path(directory), sealed)
+    return sealed
+
+
+def add_variant(directory: Path, variant: Variant, *, version: str | None = None) -> Manifest:
+    """Enter the int8 files that lie in a sealed bundle's `directory` into its manifest, and seal it again.
+
+    variant: what is known of them; entered again once more is known. version: of the bundle, where it is another.
+
+    The space stays: it names the float32 networks. Raises BundleError when a file is missing or does not belong.
+    """
+    directory = Path(directory)
+    manifest = parse(_read_file(directory, MANIFEST_FILE), str(directory / MANIFEST_FILE))[0]
+    names = [variant_file(name) for name in manifest.network_names]
+    files = manifest.files | {name: hashlib.sha256(_read_file(directory, name)).hexdigest() for name in names}
+    changed = manifest.model_copy(
+        update={"files": files, "variants": {"int8": variant}, "version": version or manifest.version}
+    )
+    _check_names(directory, changed)
+    sealed = changed.model_copy(update={"id": manifest_id(changed.data())})
+    _write_manifest(directory, sealed)
     return sealed
 
 

@@ -168,6 +168,31 @@ class Tolerance(Part):
     text: float = Field(default=1e-3, gt=0)
 
 
+class Calibration(Part):
+    """The frames that a variant was calibrated with: how many, and the sha256 of all that were given."""
+
+    sha256: Sha256
+    frames: Positive
+
+
+class Variant(Part):
+    """The same networks in another precision, in files of their own (`variant_file`); the space is that of float32."""
+
+    calibration: Calibration
+    worst: float = Field(ge=0)
+    """Largest 1 - cosine to float32, over items and windows of frames that were held out."""
+    mean: float = Field(ge=0)
+    top1: float | None = None
+    """Share of top-1 accuracy lost over the windows of an action; None before `calibrate --precision int8`."""
+    events: float | None = Field(default=None, ge=0)
+    """Share of events that float32 alone or this variant alone reported."""
+
+    @property
+    def judged(self) -> bool:
+        """True once windows and events were compared with those of float32; `auto` takes no other."""
+        return self.top1 is not None and self.events is not None
+
+
 class Producer(Part):
     """What made the bundle."""
 
@@ -198,13 +223,15 @@ class Manifest(Part):
     producer: Producer
     licence: str
     files: dict[str, Sha256] = {}
+    variants: dict[Literal["int8"], Variant] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
     @property
     def file_names(self) -> tuple[str, ...]:
         """Names of the files this kind of bundle consists of, `bundle.json` apart."""
-        return NETWORKS[self.kind] + SHARED_FILES
+        variants = tuple(variant_file(name) for _ in self.variants for name in self.network_names)
+        return NETWORKS[self.kind] + SHARED_FILES + variants
 
     @property
     def network_names(self) -> tuple[str, ...]:
@@ -214,6 +241,11 @@ class Manifest(Part):
     def data(self) -> dict[str, Any]:
         """Return the manifest as plain JSON data."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def variant_file(network: str) -> str:
+    """Return the name of a network's int8 file: `image.int8.onnx` for `image.onnx`."""
+    return network.replace(".onnx", ".int8.onnx")
 
 
 def manifest_id(data: dict[str, Any]) -> str:

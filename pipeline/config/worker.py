@@ -22,8 +22,12 @@ class WorkerSettings(Section):
     """Inference runtime; `auto` takes the first that is installed and runs the bundle."""
     device: str = "CPU"
     """Device of the runtime, by the runtime's own name."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the networks; bf16 is faster where the CPU supports it."""
+    precision: Literal["fp32", "bf16", "int8", "auto"] = "fp32"
+    """Arithmetic of the networks. int8 needs a bundle with that variant (`actionwire-engines quantise`).
+
+    `auto` measures on this host what is fastest, once, and remembers it. Another arithmetic changes the last digits of
+    scores, so fp32 stays the default.
+    """
     threads: Annotated[int, Unit("threads")] = Field(default=0, ge=0)
     """Threads of each network; 0 takes every CPU that this process may use."""
     decode_threads: Annotated[int, Unit("threads")] = Field(default=2, ge=1)

@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 
 from engines.backends import open_engine
+from engines.build.choose import choose
 from engines.bundle import files as bundles
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Window, check_deployment
@@ -27,6 +28,7 @@ from pipeline.analysis.partition import Scores
 from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, EventRules
 from pipeline.config.settings import Settings
+from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.labels.check import LabelCheck
 from pipeline.records.jpeg import decode_jpeg
@@ -112,9 +114,7 @@ class Model:
         window = manifest.window
         self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
         """What may be left out under overload."""
-        self.engine: Engine = open_engine(
-            bundle, worker.backend, worker.device, threads=worker.threads or None, precision=worker.precision
-        )
+        self.engine = _engine(bundle, worker)
         if self.engine.info.history:
             raise ConfigurationError(
                 f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
@@ -176,3 +176,13 @@ def load_model(
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
     return Model(bundle, settings, cache=cache, progress=progress)
+
+
+def _engine(bundle: Bundle, worker: WorkerSettings) -> Engine:
+    """Open the backend and precision that the settings name, or the fastest on this host. Raises EngineError."""
+    threads, backend, precision = worker.threads or None, worker.backend, worker.precision
+    if precision == "auto":
+        choice = choose(bundle, backend, worker.device, threads=threads)
+        log.info("engine chosen", bundle=bundle.label, why=choice.why)
+        return open_engine(bundle, choice.backend, worker.device, threads=threads, precision=choice.precision)
+    return open_engine(bundle, backend, worker.device, threads=threads, precision=precision)

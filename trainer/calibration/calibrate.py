@@ -87,7 +87,7 @@ def calibrate(
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
         score_rule(building, manifest, material.labels)  # first: it refuses unreadable labels
-        work = _Work(building, manifest.window.rate, material.labels, report, Path(folder))
+        work = Work(building, manifest.window.rate, material.labels, report, Path(folder))
         fitting = work.replay("fit", material.fit)
         quiet = work.replay("quiet", material.quiet)
         rule = score_rule(building, manifest, fitting.scores.labels)
@@ -115,7 +115,7 @@ def calibrate(
 
 
 @dataclass(frozen=True)
-class _Work:
+class Work:
     """What every replay of a calibration needs."""
 
     bundle: Path
@@ -123,6 +123,7 @@ class _Work:
     labels: tuple[str, ...]
     report: Report
     folder: Path
+    precision: str = "fp32"
 
     def replay(self, what: str, recorded: Recorded) -> Seen:
         """Replay streams through the bundle, a few at a time."""
@@ -140,7 +141,7 @@ class _Work:
     def _replay(self, files: Mapping[str, Path]) -> tuple[bytes, Scores]:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             events, scores = Path(folder) / "events.jsonl", Path(folder) / "scores.npz"
-            serving_commands.replay(self.bundle, self.rate, self.labels, files, events, scores)
+            serving_commands.replay(self.bundle, self.rate, self.labels, files, events, scores, self.precision)
             return events.read_bytes(), serving_commands.read_scores(scores)
 
     def evaluate(self, what: str, seen: Seen) -> dict[str, Any]:
@@ -201,7 +202,7 @@ def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundles.Events:
     )
 
 
-def _measured(work: _Work, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
+def _measured(work: Work, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
     """The figures of the sealed bundle on held-back streams, by the serving side's own commands."""
     seen = work.replay("held-back", material.held_back)
     figures = work.evaluate("held-back", seen)

@@ -55,16 +55,23 @@ class Scores:
 
 
 def replay(
-    bundle: Path, rate: int, labels: Sequence[str], files: Mapping[str, Path], events: Path, scores: Path | None = None
+    bundle: Path,
+    rate: int,
+    labels: Sequence[str],
+    files: Mapping[str, Path],
+    events: Path,
+    scores: Path | None = None,
+    precision: str = "fp32",
 ) -> None:
     """Replay video files (by camera id) through a bundle, draft or sealed, and write its events and scores.
 
-    rate: sampled frames per second. Raises CommandError.
+    rate: sampled frames per second. precision: as a worker's. Raises CommandError.
     """
     with tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         config = Path(folder) / "actionwire.json"
         # The user's own settings must not influence a measurement.
-        config.write_text(json.dumps({"rate": rate, "labels": list(labels)}), "utf-8")
+        settings = {"rate": rate, "labels": list(labels), "worker": {"precision": precision}}
+        config.write_text(json.dumps(settings), "utf-8")
         _run(
             "replay", "--config", str(config), "--bootstrap", "in-process", "--bundle", str(bundle), "--draft",
             "--json", str(events), *(("--scores", str(scores)) if scores else ()),

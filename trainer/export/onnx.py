@@ -18,10 +18,12 @@ import numpy.typing as npt
 import onnx_ir
 import torch
 import torch.nn.functional as F
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
 from engines.bundle.arrays import Golden
 from trainer.errors import ExportError, ParityError
+from trainer.export.batch_leading import batch_leading_attention, lead_products
 from trainer.models.video_text import Clip, VideoTextModel
 
 OPSET = 20
@@ -96,7 +98,7 @@ def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str
     batch = torch.export.Dim("n", min=1, max=LARGEST_BATCH)
     # The exporter would take a batch of one for a constant.
     example = example if len(example) > 1 else example.repeat(2, *(1 for _ in example.shape[1:]))
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), batch_leading_attention():
         program = torch.onnx.export(
             network,
             (example,),
@@ -114,6 +116,9 @@ def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str
             for value in node.outputs:
                 if value.name in returned and id(value) not in outputs:
                     value.name = f"{value.name}_inside"
+        lead_products(program.model)
+        # The exporter writes its own stack, with the paths of this machine, to every node.
+        ClearMetadataAndDocStringPass()(program.model)
         # The program's own `save` would write the weights of a large tower beside the file; a bundle cannot hold that.
         onnx_ir.save(program.model, path)
 

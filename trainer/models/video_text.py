@@ -107,7 +107,7 @@ class VideoTextModel(nn.Module):
         return self._features(images)
 
     def _features(self, images: Tensor) -> Tensor:
-        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = images.float().permute(0, 3, 1, 2)  # TensorRT does not permute bytes
         return self.clip.encode_image((pixels - self.mean) / self.std)
 
     def train(self, mode: bool = True) -> VideoTextModel:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.errors import BundleNotFound, IncompatibleBundle
+from engines.errors import BackendUnavailable, BundleNotFound, IncompatibleBundle
 from engines.testing import COLOURS, tiny_bundle
 from pipeline.analysis.label_set import LabelSet
 from pipeline.config.settings import Settings
@@ -106,3 +106,16 @@ def test_a_path_without_a_bundle_is_said_so(tmp_path: Path) -> None:
     """A folder that holds no bundle is named in the error."""
     with pytest.raises(BundleNotFound, match=str(tmp_path)):
         load_model(settings(tmp_path))
+
+
+def test_auto_runs_what_is_fastest_here_and_says_why(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line with what was measured; a precision that the bundle lacks is an error with a remedy."""
+    monkeypatch.setenv("ACTIONWIRE_CACHE", str(tmp_path))
+    model = load_model(settings(bundle, backend="auto", precision="auto"))
+    assert model.engine.info.precision in ("fp32", "bf16")
+    model.close()
+    assert "engine chosen" in (shown := capsys.readouterr().out) and "windows/s" in shown
+    with pytest.raises(BackendUnavailable, match="make one with `actionwire-engines quantise`"):
+        load_model(settings(bundle, backend="openvino", precision="int8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ def test_every_backend_computes_what_torch_does(tiny_draft: Path, backend: str) 
         assert (engine.info.frames, engine.info.height, engine.info.width) == (4, 48, 64)
     finally:
         engine.close()
+
+
+def test_a_trained_run_becomes_a_tensorrt_plan(tiny_draft: Path, build_plan: Callable[[Path], int]) -> None:
+    """Each network of a draft parses and builds."""
+    for name in ("image.onnx", "head.onnx", "text.onnx"):
+        assert build_plan(tiny_draft / name) > 1000
 
 
 def test_the_manifest_says_how_the_model_was_trained(tiny_draft: Path, tiny_recipe: Recipe, tiny_run: Path) -> None:

@@ -229,6 +229,12 @@ def test_references_and_probe(family):
     encoder.close()
 
 
+def test_every_family_becomes_a_tensorrt_plan(family, build_plan):
+    """Towers of CLIP and SigLIP, attention pooling among them, parse and build."""
+    for name in ("image.onnx", "head.onnx", "text.onnx"):
+        assert build_plan(family.bundle.path / name) > 1000
+
+
 @pytest.mark.footage
 @pytest.mark.skipif(not FOOTAGE.is_dir(), reason="no real footage beside the checkout (../shared/data)")
 def test_real_frames_through_our_own_resize(family):

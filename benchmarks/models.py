@@ -1,0 +1,55 @@
+"""The models that are measured: the shipped demo, and open_clip towers with random weights, exported once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from engines.build.quantise import LEAST_FRAMES, quantise
+from engines.bundle.files import Bundle, load
+from engines.bundle.store import demo_path
+from engines.folders import cache_directory
+
+TOWERS = {"vit_b32": ("ViT-B-32", "laion2b_s34b_b79k"), "vit_b16": ("ViT-B-16", "laion2b_s34b_b88k")}
+"""Name in the figures -> open_clip's name, and a tag whose preprocessing the weights share."""
+
+_WEIGHTS = (
+    "import open_clip, sys, torch; torch.manual_seed(0);"
+    "torch.save(open_clip.create_model(sys.argv[1]).state_dict(), sys.argv[2])"
+)
+
+
+def bundles(quick: bool) -> dict[str, Bundle]:
+    """Return the bundles by the name that their figures carry."""
+    names = [] if quick else list(TOWERS)
+    return {"demo": load(demo_path())} | {name: tower(name) for name in names}
+
+
+def int8(bundle: Bundle) -> Bundle:
+    """Return the bundle with an int8 variant: its own, or one for its speed alone, calibrated with noise and cached."""
+    if "int8" in bundle.manifest.variants:
+        return bundle
+    path = cache_directory() / "bench" / f"{bundle.manifest.name}-int8-{bundle.manifest.id[:12]}"
+    if not path.exists():
+        form = bundle.manifest.input
+        noise = np.random.default_rng(0).integers(0, 256, (LEAST_FRAMES, form.height, form.width, 3), np.uint8)
+        quantise(bundle, noise, path, version="bench", limit=2.0)
+    return load(path)
+
+
+def tower(name: str) -> Bundle:
+    """Return the bundle of a tower with random weights; it is exported once and kept in the cache."""
+    path = cache_directory() / "bench" / name
+    if not path.exists():
+        model, like = TOWERS[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder) / "weights.pt"
+            subprocess.run([sys.executable, "-c", _WEIGHTS, model, str(weights)], check=True, capture_output=True)
+            arguments = ["--model", model, "--pretrained", str(weights), "--like", like, "--out", str(path)]
+            subprocess.run([sys.executable, "-m", "trainer.cli", "bundle", *arguments], check=True, capture_output=True)
+    return load(path)
