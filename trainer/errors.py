@@ -8,6 +8,7 @@ TrainerError
 |-- ExportError (ValueError)      a bundle that cannot be written there, or from that
 |-- CalibrationError (ValueError) thresholds that cannot be fitted or measured as asked
 |-- PretrainedError (ValueError)  weights that cannot be loaded as the named model
+|-- TrainingError (RuntimeError) a training whose numbers are no longer finite
 `-- CommandError (RuntimeError)   a command of the serving side failed
 """
 
@@ -51,6 +52,10 @@ class CalibrationError(TrainerError, ValueError):
 
 class PretrainedError(TrainerError, ValueError):
     """Weights that cannot be loaded as the named model."""
+
+
+class TrainingError(TrainerError, RuntimeError):
+    """A training whose numbers are no longer finite."""
 
 
 class CommandError(TrainerError, RuntimeError):

@@ -6,19 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, Tag, ValidationError, model_validator
 
 from engines.bundle.manifest import Name, Version
+from trainer.effects import without_effect
 from trainer.errors import RecipeError
-
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Part(BaseModel):
-    """Base of every part of a recipe: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from trainer.models.settings import Model
+from trainer.models.start import Scratch, Start
+from trainer.part import Fraction, Part, Positive, by
 
 
 class Data(Part):
@@ -33,8 +28,6 @@ class Data(Part):
     rendered_clips: int = Field(default=0, ge=0, le=9_000)
     """Scenes of one action each beside the streams: more people and places per frame than a stream has."""
     clip_seconds: float = Field(default=5.0, gt=0)
-    height: Positive = 96
-    width: Positive = 128
     rate: Positive = 4
     """Sampled frames per second, as in deployment."""
     jitter: Fraction = 0.5
@@ -59,43 +52,10 @@ class Data(Part):
     """Whether the time between the labelled parts of a recording counts as background."""
 
 
-class Text(Part):
-    """The text tower: open_clip's transformer."""
-
-    context: Positive = 24
-    width: Positive = 128
-    heads: Positive = 4
-    layers: Positive = 3
-    spread: float = Field(default=0.02, gt=0)
-    """Standard deviation of the word embeddings at the start; larger keeps captions apart from the first step on."""
-
-
-class Head(Part):
-    """The temporal head. `identity` starts with the direction of the mean."""
-
-    architecture: Literal["meanp", "transf"] = "transf"
-    layers: Positive = 3
-    init: Literal["paper", "identity"] = "identity"
-
-
-class Model(Part):
-    """A small CLIP and a head over windows of `frames` items."""
-
-    labels: tuple[str, ...] = ()
-    """Names of your own actions; training fills them in. Empty: those of the scenes."""
-
-    tower: str = "actionwire_resnet"
-    dimensions: Positive = 256
-    frames: Positive = 8
-    text: Text = Text()
-    head: Head = Head()
-    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
-
-
 class Augment(Part):
-    """Random changes of the pictures, drawn once per chunk. Pixels, grey levels of 255, probabilities."""
+    """Random changes of a camera's pictures, drawn once per chunk. Pixels, grey levels of 255, probabilities."""
 
+    kind: Literal["camera"] = "camera"
     flip: Fraction = 0.5
     shift: float = Field(default=0.06, ge=0)
     """Largest shift as a fraction of the side."""
@@ -109,6 +69,26 @@ class Augment(Part):
     """Share of the chunks that are compressed again, as JPEG."""
     stutter: Fraction = 0.1
     """Share of the chunks in which single frames are held, as serving does with missing ticks."""
+
+
+class Published(Part):
+    """ActionCLIP's changes of the pictures, each drawn once per clip, computed by torchvision. Probabilities."""
+
+    kind: Literal["published"] = "published"
+    operations: int = Field(default=2, ge=0)
+    """RandAugment: how many operations follow each other; the release has 2 for Kinetics, 0 for UCF and HMDB."""
+    magnitude: int = Field(default=9, ge=0, le=30)
+    """Their strength, of 30."""
+    scales: tuple[Fraction, ...] = (1.0, 0.875, 0.75, 0.66)
+    """Sides of the crops, as shares of the shorter side; one of 13 positions is drawn."""
+    flip: Fraction = 0.5
+    jitter: Fraction = 0.8
+    """Share of the clips whose brightness, contrast, saturation (.4, .4, .2) and hue (.1) change."""
+    grey: Fraction = 0.2
+
+
+Freeze = Literal["V1", "V2", "V3", "V4"]
+AnyAugment = Annotated[Annotated[Augment, Tag("camera")] | Annotated[Published, Tag("published")], by("kind", "camera")]
 
 
 class Targets(Part):
@@ -139,6 +119,8 @@ class Loss(Part):
     """The same two losses on the plain mean of the items."""
     words: float = Field(default=0.0, ge=0)
     """Linear readouts of action and colour from every single frame; dropped after training."""
+    background: float = Field(default=1.0, ge=0)
+    """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
 
@@ -156,14 +138,15 @@ class Stage(Part):
     balanced: Fraction = 0.75
     """Share of the stretches that are drawn around an event of a uniformly drawn action; the others from anywhere."""
     frozen: bool = False
-    """The image tower is frozen: batches come from items that it computed once, so steps are many times cheaper.
+    """The image tower rests: batches come from items that it computed once, so steps are many times cheaper.
 
-    Such stages come last, and each has a learning-rate curve of its own that starts at `rate`.
+    Such stages come last, and each has a learning-rate curve of its own that starts at `rate`. `freeze` in place of
+    it keeps the tower as it was from the first step on.
     """
     rate: float = Field(default=1e-3, gt=0)
     """Learning rate of a frozen stage; the others share that of the optimiser."""
     items: Positive = 60_000
-    """Frames of each footage, at most, that are encoded for a frozen stage."""
+    """Frames of each rendered footage, at most, that are encoded for a frozen stage."""
 
 
 class Optimiser(Part):
@@ -182,6 +165,13 @@ class Optimiser(Part):
     warmup_steps: int = Field(default=100, ge=0)
     clip: float = Field(default=1.0, ge=0)
     """Largest gradient norm; 0 for none."""
+    accumulate: Positive = 1
+    """Parts in which a batch passes the image tower, to save memory. The loss is that of the whole batch; activations
+    are computed again for the backward pass, and batch norms see one part at a time."""
+    recompute: bool = False
+    """Gradient checkpointing: the towers keep no activations inside their blocks, which saves memory for time."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the forward pass; `auto` is bfloat16 on a GPU and float32 on a CPU. Weights and losses are float32."""
     average: float = Field(default=0.998, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what evaluation and export use; 0 for none."""
 
@@ -199,16 +189,31 @@ class Validate(Part):
     """Steps between two validations."""
 
 
+class Items(Part):
+    """What a frozen image tower computes once."""
+
+    copies: int = Field(default=0, ge=0)
+    """Changed copies of every clip (by `augment`) that are encoded beside it; a step draws any of them."""
+
+
 class Recipe(Part):
     """Everything a run depends on besides the code."""
 
     name: Name
     version: Version = "0.1.0"
-    licence: str = "Apache-2.0"
+    licence: str | None = None
+    """Licence of the model that comes out. With footage or weights of yours it is yours to state."""
     seed: int = 1
+    start: Start = Scratch()
+    freeze: Freeze = "V4"
+    """What of the start stays as it is, in ActionCLIP's words: V1 the text tower, V2 the image tower, V3 both, V4
+    nothing."""
+    open_stages: Positive | None = None
+    """Where the image tower learns: only so many of its last stages or blocks, and all that follows them."""
     data: Data = Data()
+    items: Items = Items()
     model: Model = Model()
-    augment: Augment = Augment()
+    augment: AnyAugment = Augment()
     targets: Targets = Targets()
     loss: Loss = Loss()
     optimiser: Optimiser = Optimiser()
@@ -222,9 +227,23 @@ class Recipe(Part):
         return sum(stage.steps for stage in self.stages)
 
     @property
+    def image_frozen(self) -> bool:
+        """Whether the image tower stays as it was at the start."""
+        return self.freeze in ("V2", "V3") or (self.optimiser.image_ratio == 0 and self.optimiser.orthogonal == 0)
+
+    @property
+    def text_frozen(self) -> bool:
+        """Whether the text tower stays as it was at the start."""
+        return self.freeze in ("V1", "V3") or self.optimiser.text_ratio == 0
+
+    @property
     def thawed_steps(self) -> int:
-        """Steps in which the image tower learns; frozen ones follow."""
-        return sum(stage.steps for stage in self.stages if not stage.frozen)
+        """Steps that see pictures; those that see items follow, all of them where the image tower is frozen."""
+        return 0 if self.image_frozen else sum(stage.steps for stage in self.stages if not stage.frozen)
+
+    def draws_items(self, stage: Stage) -> bool:
+        """Whether the batches of a stage come from items in place of pictures."""
+        return stage.frozen or self.image_frozen
 
     def stage_at(self, step: int) -> tuple[Stage, int]:
         """The stage that a step (counted from 0) belongs to, the last one beyond the end, and the steps it is in."""
@@ -239,8 +258,6 @@ class Recipe(Part):
         frozen = [stage.frozen for stage in self.stages]
         if frozen != sorted(frozen):
             raise ValueError("stages: one that is not frozen follows a frozen one; put the frozen stages last")
-        if any(frozen) and self.data.clips is not None:
-            raise ValueError("stages: frozen stages draw from rendered scenes; leave them out for clips of your own")
         return self
 
     @model_validator(mode="after")
@@ -251,6 +268,19 @@ class Recipe(Part):
                 f"targets: first and last leave {aside} frames out, a window has {self.model.frames} (model.frames); "
                 "no window would show an action"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Recipe:
+        if faults := without_effect(self):
+            raise ValueError("; ".join(faults))
+        return self
+
+    @model_validator(mode="after")
+    def _licence_stated(self) -> Recipe:
+        if self.licence is None and (self.data.clips is not None or self.start.kind != "scratch"):
+            raise ValueError("licence: state that of the model that comes out, which follows from your footage and the "
+                             "weights it starts with; --set licence='...'")  # fmt: skip
         return self
 
 
@@ -274,7 +304,16 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(f"{path} is no valid recipe: {error}") from error
+        raise RecipeError(f"{path} is no valid recipe: {reasons(error)}") from error
+
+
+def reasons(error: ValidationError) -> str:
+    """What pydantic found, in one line, each place in dotted form."""
+    found = []
+    for fault in error.errors():
+        place, reason = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+        found.append(f"{place}: {reason}" if place else reason)
+    return "; ".join(found)
 
 
 def _override(tree: dict[str, object], override: str) -> None:

@@ -24,13 +24,16 @@ TINY = Recipe.model_validate(
             "density": 2.0,
             "rendered_clips": 6,
             "clip_seconds": 3,
+        },
+        "start": {
+            "kind": "scratch",
+            "dimensions": 64,
             "height": 48,
             "width": 64,
+            "text": {"width": 64, "heads": 1, "layers": 1},
         },
         "model": {
-            "dimensions": 64,
             "frames": 4,
-            "text": {"width": 64, "heads": 1, "layers": 1},
             "head": {"architecture": "transf", "layers": 1},
         },
         "optimiser": {"warmup_steps": 5, "average": 0.9, "orthogonal": 10},
@@ -110,10 +113,15 @@ def clip_recipe(tiny_recipe: Recipe) -> Callable[[Path], Recipe]:
     """A tiny recipe over labelled clips."""
 
     def make(source: Path) -> Recipe:
-        tree = tiny_recipe.model_dump(mode="json")
-        tree["data"] |= {"clips": str(source)}
-        tree["stages"] = [{"steps": 6, "chunks": 6, "ticks": 4}]
-        return Recipe.model_validate(tree)
+        kept = {"name", "start", "model", "optimiser", "checkpoint_every"}
+        return Recipe.model_validate(
+            tiny_recipe.model_dump(mode="json", include=kept)
+            | {
+                "licence": "that of the footage",
+                "data": {"clips": str(source)},
+                "stages": [{"steps": 6, "chunks": 6, "ticks": 4}],
+            }
+        )
 
     return make
 

@@ -85,7 +85,7 @@ def test_calibrate_wants_both_truths(tmp_path: Path) -> None:
 def test_the_shipped_recipes_can_be_read() -> None:
     """The demo's renders its footage; that for clips takes the user's list from the command line."""
     assert recipe.load(demo_model.RECIPE).data.clips is None
-    chosen = recipe.load(demo_model.RECIPE.with_name("clips.yaml"), ("data.clips=mine/labels.csv",))
+    chosen = recipe.load(demo_model.RECIPE.with_name("clips.yaml"), ("data.clips=mine/labels.csv", "licence=mine"))
     assert chosen.data.clips == Path("mine/labels.csv")
 
 

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from trainer.data import augment
 from trainer.data.cache import BACKGROUND, Clips
-from trainer.data.decode import Pictures
+from trainer.data.items import EncodedClips
+from trainer.data.published import change
+from trainer.data.sides import names_a_side
 from trainer.errors import RecipeError
 from trainer.models.text.templates import TEMPLATES, fill
 from trainer.models.text.texts import BACKGROUNDS
+from trainer.models.video_text import context_length
 from trainer.recipe import Recipe
 
 log = logging.getLogger(__name__)
-
-_SIDE = re.compile(
-    r"\b(left|right|(left|right)-?(wards?|hand|handed|most|side|sided)|(anti|counter)?clockwise|starboard|portside)\b"
-)
 
 
 @dataclass(frozen=True)
 class ClipBatch:
     """b clips of T frames with a caption each."""
 
-    images: Pictures
-    """uint8 [b, T, H, W, 3], RGB."""
+    images: npt.NDArray[Any]
+    """uint8 [b, T, H, W, 3], RGB; where the image tower is frozen the features of the frames, float32 [b, T, F]."""
     tokens: npt.NDArray[np.int64]
     """The captions, [b, context]: a label in a template, or a background text."""
     labels: npt.NDArray[np.int64]
@@ -40,6 +38,8 @@ class ClipBatch:
     """[b]: whether no label happens in the clip."""
     matches: npt.NDArray[np.bool_]
     """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all."""
+    clips: tuple[str, ...]
+    """[b]: their names, for messages."""
 
 
 class ClipBatches:
@@ -48,13 +48,14 @@ class ClipBatches:
     Raises RecipeError for a label that is longer than the text tower's context: no bundle could watch for it.
     """
 
-    def __init__(self, recipe: Recipe, clips: Clips, tokenizer: Tokenizer):
+    def __init__(self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer):
         for label in recipe.model.labels:
             texts = [fill(template, label) for template in TEMPLATES]
             if any(entry.overflowing for entry in tokenizer.encode_batch(texts)):
                 raise RecipeError(
-                    f"the label {label!r} has more words than the text tower reads ({recipe.model.text.context} "
-                    "tokens, template included); shorten it, or raise model.text.context"
+                    f"the label {label!r} has more words than the text tower reads "
+                    f"({context_length(tokenizer)} tokens, template included); shorten it, or raise the context of "
+                    "the start"
                 )
         self._recipe = recipe
         self._clips = clips
@@ -78,7 +79,8 @@ class ClipBatches:
         sets = [self._clips.label_sets[clip] or {BACKGROUND} for clip in drawn]
         matches = np.array([[label in shown for label in labels] for shown in sets])
         index = np.array(labels, np.int64)
-        return ClipBatch(images, tokens, index, index == BACKGROUND, matches)
+        names = tuple(self._clips.clips[clip].place for clip in drawn)
+        return ClipBatch(images, tokens, index, index == BACKGROUND, matches, names)
 
     def _drawn(self, count: int, rng: np.random.Generator) -> list[int]:
         drawn = [self._train[index] for index in rng.integers(len(self._train), size=count)]
@@ -88,9 +90,13 @@ class ClipBatches:
                 drawn[number] = self._quiet[rng.integers(len(self._quiet))]
         return drawn
 
-    def _images(self, clip: int, frames: int, rng: np.random.Generator) -> Pictures:
+    def _images(self, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Pictures, changed at random; or features, of pictures that were changed when they were encoded."""
+        shown = self._clips.sample(clip, frames, self._recipe.data.sampling, rng)
+        if np.issubdtype(shown.dtype, np.floating):
+            return shown
         rules = self._upright if self._clips.label_sets[clip] & self._sided else self._recipe.augment
-        return augment.augment(self._clips.sample(clip, frames, self._recipe.data.sampling, rng), rules, rng)
+        return change(np.asarray(shown, np.uint8), rules, rng)
 
     def _label(self, clip: int, rng: np.random.Generator) -> int:
         labels = sorted(self._clips.label_sets[clip])
@@ -104,8 +110,3 @@ class ClipBatches:
             else fill(TEMPLATES[template], self._recipe.model.labels[label])
             for template, label in zip(templates, labels, strict=True)
         ]
-
-
-def names_a_side(label: str) -> bool:
-    """Whether a label names a side or a sense of turning, so that a mirrored clip no longer shows it."""
-    return _SIDE.search(label.lower()) is not None

@@ -124,8 +124,8 @@ def check(
     ] = None,
     rate: Annotated[int, typer.Option(min=1, help="Sampled frames per second, as in the recipe (data.rate).")] = 4,
     frames: Annotated[int, typer.Option(min=1, help="Frames of a window, as in the recipe (model.frames).")] = 12,
-    height: Annotated[int, typer.Option(min=16, help="As in the recipe (data.height).")] = 96,
-    width: Annotated[int, typer.Option(min=16, help="As in the recipe (data.width).")] = 128,
+    height: Annotated[int, typer.Option(min=16, help="As in the recipe (start.height).")] = 96,
+    width: Annotated[int, typer.Option(min=16, help="As in the recipe (start.width).")] = 128,
     as_json: Json = False,
 ) -> None:
     """Look through a list of clips and its files for what would spoil a training.

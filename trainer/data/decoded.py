@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,11 +22,13 @@ _FRAMES, _INDEX = "frames.rgb", "index.json"
 
 @dataclass(frozen=True)
 class Size:
-    """How frames are kept: sampled per second, pixels down, pixels across."""
+    """How frames are kept: sampled per second, pixels down and across, and how they were brought to that size."""
 
     rate: int
     height: int
     width: int
+    resize: Literal["area", "bicubic", "bilinear"] = "area"
+    crop: Literal["squash", "centre"] = "squash"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def decode(cache: Path, path: Path, key: str, size: Size, until: float | None) -
 
     Frames are resized as the exported bundle will do it (`trainer.export.trained`). Raises VideoError.
     """
-    form = Input(height=size.height, width=size.width, resize="area", crop="squash", mean=(0, 0, 0), std=(1, 1, 1))
+    form = Input(
+        height=size.height, width=size.width, resize=size.resize, crop=size.crop, mean=(0, 0, 0), std=(1, 1, 1)
+    )
     folder = _folder(cache, key, size)
     building = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     damage = Damage()
@@ -104,4 +109,4 @@ def decode(cache: Path, path: Path, key: str, size: Size, until: float | None) -
 
 
 def _folder(cache: Path, key: str, size: Size) -> Path:
-    return cache / f"frames-{key}-{FORM}-{size.rate}-{size.width}x{size.height}"
+    return cache / f"frames-{key}-{FORM}-{size.rate}-{size.width}x{size.height}-{size.resize}-{size.crop}"

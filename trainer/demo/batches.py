@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from trainer.data import augment
+from trainer.data.published import change
 from trainer.demo import phrases, targets
 from trainer.demo.footage import Footage, Stretch
 from trainer.demo.phrases import Fact
@@ -83,7 +83,7 @@ class Batches:
         else:
             truths = shown = _truths(drawn, stage.ticks, 1, facts, self._single)
         images = [
-            pictures if stage.frozen else augment.augment(pictures, self._recipe.augment, rng)
+            pictures if self._recipe.draws_items(stage) else change(pictures, self._recipe.augment, rng)
             for pictures in (piece.footage.pictures(piece.stretch, tick, stage.ticks) for piece, tick in drawn)
         ]
         return Batch(

@@ -25,7 +25,7 @@ from trainer.scenes.vocabulary import HELD_OUT, KEYS
 @torch.inference_mode()
 def window_embeddings(model: VideoTextModel, footage: Footage, stretch: Stretch) -> tuple[Tensor, Tensor]:
     """Head and pooled embeddings of all windows of a stretch, float32 [n, D]; every frame is encoded once."""
-    items = torch.cat(list(in_parts(model, footage.pictures(stretch, 0, stretch.ticks))))
+    items = model.items(torch.cat(list(in_parts(model, footage.pictures(stretch, 0, stretch.ticks)))))
     return model.embed_windows(windows_of(items[None], model.frames)[0])
 
 

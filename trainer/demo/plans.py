@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from engines.bundle.manifest import Input
 from trainer.demo.footage import Plan
 from trainer.errors import RecipeError
 from trainer.recipe import Recipe
@@ -13,14 +14,15 @@ CLIP_SEEDS = 5_000  # offset of the validation clips' seeds from those of the va
 TRAINING_CLIP_SEEDS = 1_000  # the same, of training clips and streams
 
 
-def plans(recipe: Recipe) -> dict[str, Plan]:
+def plans(recipe: Recipe, form: Input) -> dict[str, Plan]:
     """The footage a recipe trains on (`train...`) and is measured on (`streams`, and the clips `unseen` and `seen`).
 
+    Pictures are drawn in the form that the image tower takes.
     Raises RecipeError where training and validation would share seeds, or scenes are too short for a stage or a window.
     """
     data, check = recipe.data, recipe.validate_on
-    stream = partial(Plan, "stream", rate=data.rate, height=data.height, width=data.width)
-    clip = partial(Plan, "clip", rate=data.rate, height=data.height, width=data.width)
+    stream = partial(Plan, "stream", rate=data.rate, height=form.height, width=form.width)
+    clip = partial(Plan, "clip", rate=data.rate, height=form.height, width=form.width)
     first, seconds = check.first_seed + CLIP_SEEDS, check.clip_seconds
     found = {
         "train": stream(data.first_seed, data.streams, data.seconds, pairs="seen", density=data.density),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engines.bundle.manifest import Input
 from trainer.demo import phrases
 from trainer.demo.batches import Batches
 from trainer.demo.encoded_footage import encode
@@ -23,14 +24,14 @@ def _texts(recipe: Recipe) -> Texts:
     return texts_of(recipe.model.labels) if recipe.model.labels else phrases.texts()
 
 
-def _open(recipe: Recipe, cache: Path, report: Report, training: bool) -> Opened:
+def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bool) -> Opened:
     footage = {
         name: open_footage(cache, plan, counted(report, f"render {name}"))
-        for name, plan in plans(recipe).items()
+        for name, plan in plans(recipe, form).items()
         if training or not name.startswith("train")
     }
     parts = [part for name, part in footage.items() if name.startswith("train")]
-    most = max((stage.items for stage in recipe.stages if stage.frozen), default=0)
+    most = max((stage.items for stage in recipe.stages if recipe.draws_items(stage)), default=0)
 
     def frozen(model: VideoTextModel) -> source.Batches:
         encoded = [encode(model, part, most, counted(report, "encode")) for part in parts]

@@ -65,11 +65,7 @@ class SceneTask(Task):
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses and a report, as `Task` says."""
         device = self.model.device
-        images = torch.from_numpy(batch.images).to(device, non_blocking=True)
-        if images.is_floating_point():  # a frozen stage: these are items already
-            items = images.float()
-        else:
-            items = self.model.encode_frames(images.flatten(0, 1)).float().view(*images.shape[:2], -1)
+        items = self.items(batch.images)
         words, right = self.readouts(
             items.flatten(0, 1),
             torch.from_numpy(batch.frame_mass).to(device, non_blocking=True).flatten(0, 1),
@@ -85,7 +81,7 @@ class SceneTask(Task):
         self, batch: Batch, items: Tensor, device: torch.device
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         windows = windows_of(items, batch.frames).flatten(0, 1)
-        texts = self.model.encode_text(torch.from_numpy(batch.tokens).to(device, non_blocking=True))
+        texts = self.texts(batch.tokens)
         truth = _truth(batch, device)
         if batch.frames == 1:
             pooled = nn.functional.normalize(windows[:, 0], dim=-1)

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from trainer.data.cache import Clips
+from trainer.data.items import EncodedClips
 from trainer.models.text.templates import TEMPLATES, fill
 from trainer.models.video_text import VideoTextModel
+
+_TEXTS_AT_ONCE = 256  # a bank of four hundred labels has 6400 texts
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,7 +23,11 @@ Floats = npt.NDArray[np.float64]
 def text_embeddings(model: VideoTextModel, texts: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
     """Embeddings of texts in each template: float32 [P, len(texts), D]."""
     filled = [fill(template, text) for template in templates for text in texts]
-    embeddings = model.encode_text(model.tokens(filled)).float()
+    parts = [
+        model.encode_text(model.tokens(filled[at : at + _TEXTS_AT_ONCE])).float()
+        for at in range(0, len(filled), _TEXTS_AT_ONCE)
+    ]
+    embeddings = torch.cat(parts)
     return embeddings.view(len(templates), len(texts), embeddings.shape[-1])
 
 
@@ -35,20 +42,20 @@ def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale
 
 
 @torch.inference_mode()
-def labelled_report(model: VideoTextModel, clips: Clips, labels: Sequence[str], sampling: str) -> dict[str, float]:
-    """Top-1 among all labels over the validation clips, or over the training clips where there are none.
+def labelled_report(
+    model: VideoTextModel, clips: Clips | EncodedClips, chosen: Sequence[int], labels: Sequence[str], sampling: str
+) -> dict[str, float]:
+    """Top-1 among all labels over the chosen clips: those of validation, or of training where there are none.
 
     ActionCLIP's rule: one view, probabilities averaged over the templates.
     """
-    device = model.device
     bank = text_embeddings(model, labels, TEMPLATES)
-    apart = clips.of("validate")
-    chosen = apart or clips.of("train")
     right = 0
     for clip in chosen:
-        pictures = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(device)
-        head, _ = model.embed_windows(model.encode_frames(pictures).float()[None])
+        given = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(model.device)
+        features = given if given.is_floating_point() else model.features(given)
+        head, _ = model.embed_windows(model.items(features).float()[None])
         shares = (model.scale * head @ bank.mT).softmax(dim=-1).mean(dim=0)
         right += int(shares.argmax()) in clips.label_sets[clip]
-    name = "clips_top1" if apart else "clips_top1_trained"
+    name = "clips_top1" if clips.of("validate") else "clips_top1_trained"
     return {name: right / len(chosen), "clips": float(len(chosen))}

@@ -28,6 +28,8 @@ TextsOf = Callable[["Recipe"], Texts]
 """From a recipe to the texts of its source (`Source.texts`)."""
 Floats = npt.NDArray[np.float32]
 
+OUR_LICENCE = "Apache-2.0"
+"""Of what is trained on our own rendered scenes alone."""
 PROBE_TEXTS = ("a person falls down", "Two people shake hands!", "a person in red waves at a zebra")
 UNCALIBRATED = bundles.EventSettings(
     enter=0.6, exit=0.3, confirm=2, min_seconds=0.0, merge_seconds=0.75, cooldown_seconds=0.0, max_seconds=60.0
@@ -44,13 +46,15 @@ def export(
     Raises CheckpointError, ExportError when `out` exists, ParityError when an ONNX file does not compute what torch
     does.
     """
+    from trainer.models.towers.pretrained import fused
     from trainer.training import checkpoint
 
     path = checkpoint_of(run)
-    known = texts(checkpoint.load_recipe(path))
-    model, recipe = checkpoint.load_model(path, known.words)
+    model, recipe = checkpoint.load_model(path)
+    known, form = texts(recipe), model.blueprint.form
+    model.clip = fused(model.clip)
     with new_directory(out) as building:
-        probe = Probe(recipe.data.height, recipe.data.width, PROBE_TEXTS, recipe.seed)
+        probe = Probe(form.height, form.width, PROBE_TEXTS, recipe.seed)
         references, differences = write_parts(model, building, probe, known.references, TEMPLATES, progress)
         synonym = synonym_threshold(model, references, known.wordings)
         manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
@@ -96,34 +100,35 @@ def _averaged(references: References) -> Floats:
 
 def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.Manifest:
     from trainer.export.onnx import OPSET
+    from trainer.models.video_text import context_length
 
-    settings = recipe.model
+    settings, blueprint = recipe.model, model.blueprint
     # How far the instant that a verdict is about lies behind the window's last frame. Calibration measures it.
     lag = recipe.targets.last
     return bundles.Manifest(
         name=recipe.name,
         version=recipe.version,
-        encoder=bundles.Encoder(architecture=settings.tower, parameters=_count(model.clip.visual)),
-        head=bundles.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
-        input=bundles.Input(
-            height=recipe.data.height, width=recipe.data.width, resize="area", crop="squash",
-            mean=settings.mean, std=settings.std,
+        encoder=bundles.Encoder(
+            architecture=blueprint.name, pretrained=blueprint.pretrained,
+            parameters=_count(model.clip.visual) + _count(model.project),
         ),
+        head=bundles.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
+        input=blueprint.form,
         # Trained at one rate, so no other is allowed.
         window=bundles.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
-        space=bundles.Space(dimensions=settings.dimensions),
+        space=bundles.Space(dimensions=model.dimensions),
         score=bundles.Score(
             logit_scale=float(model.scale.detach()),
             synonym=synonym,
             templates=TEMPLATES,
         ),
-        text=bundles.Text(context_length=settings.text.context),
+        text=bundles.Text(context_length=context_length(model.tokenizer)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
         opset=OPSET,
         producer=bundles.Producer(
             actionwire=importlib.metadata.version("actionwire"), recipe=recipe.name, seed=recipe.seed
         ),
-        licence=recipe.licence,
+        licence=recipe.licence or OUR_LICENCE,
     )  # fmt: skip
 
 

@@ -83,14 +83,12 @@ def write_bundle(
 
 def video_model(source: Pretrained, frames: int) -> VideoTextModel:
     """The pretrained towers with MeanP, in eval mode. Raises PretrainedError if the tokenizer cannot be converted."""
-    from trainer.models.heads.mean_pool import MeanP
+    from trainer.models.heads.mean_pool import MeanPool
     from trainer.models.text.clip_tokenizer import convert
     from trainer.models.video_text import VideoTextModel
 
     tokenizer = convert(source.tokenizer)
-    return VideoTextModel(
-        source.clip, MeanP(), tokenizer, frames=frames, mean=source.form.mean, std=source.form.std
-    ).eval()
+    return VideoTextModel(source.clip, MeanPool(), tokenizer, frames=frames, blueprint=source.blueprint).eval()
 
 
 def _manifest(source: Pretrained, plan: Plan) -> Manifest:

@@ -1,21 +1,23 @@
-"""The trained model: a CLIP built through open_clip, a temporal head, and a tokenizer."""
+"""The trained model: two towers into one space, a temporal head, and a tokenizer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import open_clip
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from trainer.models import heads
-from trainer.models.text.word_tokenizer import build_tokenizer
-from trainer.models.towers.slim_resnet import actionwire_resnet  # noqa: F401  registers the towers with timm
-from trainer.recipe import Model
+from trainer.errors import RecipeError
+from trainer.models.blueprint import Blueprint
+
+if TYPE_CHECKING:
+    from trainer.models.settings import Model
 
 MAX_SCALE = 100.0
 
@@ -24,8 +26,6 @@ class Clip(Protocol):
     """What is used of open_clip's models: two towers into one space, and a learned scale."""
 
     visual: nn.Module
-    text_projection: Tensor
-    """[width, D]; of CLIP's own text tower only."""
     logit_scale: Tensor
 
     def encode_image(self, image: Tensor) -> Tensor:
@@ -45,34 +45,49 @@ class Clip(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Foundation:
+    """What a training starts from: two towers, the tokenizer of their texts, and how they are built again."""
+
+    clip: Clip
+    tokenizer: Tokenizer
+    blueprint: Blueprint
+    rest: Mapping[str, Tensor] = field(default_factory=dict)
+    """Weights of projection and head that came along, by their names in the model."""
+    keep_head: bool = False
+    """Whether the head is among them, and must be the recipe's."""
+    unused: tuple[str, ...] = ()
+    """Tensors of the file that have no place in the model."""
+
+
 class VideoTextModel(nn.Module):
     """CLIP towers and a head over windows of frame embeddings.
 
-    Pictures are uint8 RGB [n, H, W, 3]; normalisation is part of the network. D is the width of the joint space.
+    Pictures are uint8 RGB [n, H, W, 3]; normalisation is part of the network. D is the width of the joint space, F
+    that of the image tower's output; they differ where a tower without text learns a projection of its own.
     """
 
     clip: Clip
     head: nn.Module
+    project: nn.Module
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self,
-        clip: Clip,
-        head: nn.Module,
-        tokenizer: Tokenizer,
-        *,
-        frames: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ):
+    def __init__(self, clip: Clip, head: nn.Module, tokenizer: Tokenizer, *, frames: int, blueprint: Blueprint):
         super().__init__()
         self.clip = clip
         self.head = head
+        self.project = _projection(blueprint)
         self.tokenizer = tokenizer
         self.frames = frames
-        self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.blueprint = blueprint
+        self.resting: tuple[nn.Module, ...] = ()
+        """Parts that do not learn, and so stay in evaluation mode (`trainer.training.freezing`)."""
+        self.pieces = 1
+        """In how many parts a batch of training passes the image tower, activations being computed again."""
+        form = blueprint.form
+        self.register_buffer("mean", 255.0 * torch.tensor(form.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255.0 * torch.tensor(form.std).view(1, 3, 1, 1), persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -82,12 +97,34 @@ class VideoTextModel(nn.Module):
     @property
     def dimensions(self) -> int:
         """D."""
-        return int(self.clip.text_projection.shape[-1])
+        return self.blueprint.dimensions
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pictures to what the image tower says of them, [n, F]. Takes uint8, or float in the same range."""
+        if self.training and self.pieces > 1 and torch.is_grad_enabled():
+            parts = images.tensor_split(self.pieces)
+            return torch.cat([checkpoint(self._features, part, use_reentrant=False) for part in parts if len(part)])
+        return self._features(images)
+
+    def _features(self, images: Tensor) -> Tensor:
+        pixels = images.permute(0, 3, 1, 2).float()
+        return self.clip.encode_image((pixels - self.mean) / self.std)
+
+    def train(self, mode: bool = True) -> VideoTextModel:
+        """Training mode, but for the parts that rest."""
+        super().train(mode)
+        for part in self.resting:
+            part.eval()
+        return self
+
+    def items(self, features: Tensor) -> Tensor:
+        """Features [n, F] to items [n, D], not normalised."""
+        items: Tensor = self.project(features)
+        return items
 
     def encode_frames(self, images: Tensor) -> Tensor:
         """Pictures to items, [n, D], not normalised. Takes uint8, or float in the same range."""
-        pixels = images.permute(0, 3, 1, 2).float()
-        return self.clip.encode_image((pixels - self.mean) / self.std)
+        return self.items(self.features(images))
 
     def embed_windows(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Windows of items [m, T, D] to (head, pooled), both [m, D] and L2-normalised."""
@@ -108,35 +145,56 @@ class VideoTextModel(nn.Module):
         return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
 
 
-def build(settings: Model, height: int, width: int, words: Sequence[str]) -> VideoTextModel:
-    """A fresh model for pictures of height x width that can read `words`; torch's random state decides its weights.
+def context_length(tokenizer: Tokenizer) -> int:
+    """How many token ids a tokenizer makes of any text."""
+    rule = tokenizer.truncation
+    assert rule is not None  # all of ours cut
+    return int(rule["max_length"])
 
-    Raises RecipeError for a head that cannot be built, and what timm and open_clip raise.
+
+def build(settings: Model, foundation: Foundation) -> VideoTextModel:
+    """The model of a recipe on its foundation; torch's random state decides the weights of what starts anew.
+
+    Raises RecipeError for a head that cannot be built, or is another than the one that came along.
     """
-    tokenizer = build_tokenizer(words, settings.text.context)
-    clip = open_clip.CLIP(
-        embed_dim=settings.dimensions,
-        vision_cfg={
-            "timm_model_name": settings.tower,
-            "timm_model_pretrained": False,
-            "timm_pool": "avg",
-            "timm_proj": "linear",
-            "image_size": (height, width),
-        },
-        text_cfg={
-            "context_length": settings.text.context,
-            "vocab_size": tokenizer.get_vocab_size(),
-            "width": settings.text.width,
-            "heads": settings.text.heads,
-            "layers": settings.text.layers,
-        },
-    )
-    nn.init.normal_(clip.token_embedding.weight, std=settings.text.spread)
-    head = heads.build(
-        settings.head.architecture, settings.dimensions, settings.frames, settings.head.layers, settings.head.init
-    )
-    model = VideoTextModel(clip, head, tokenizer, frames=settings.frames, mean=settings.mean, std=settings.std)
+    model = assemble(settings, foundation.blueprint, foundation.clip, foundation.tokenizer)
+    kept = ("head.", "project.") if foundation.keep_head else ("project.",)
+    _take(model, foundation.rest, kept if foundation.rest else ())
+    return model
+
+
+def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Tokenizer) -> VideoTextModel:
+    """Towers and a fresh head as one model."""
+    head = settings.head.build(blueprint.dimensions, settings.frames)
+    model = VideoTextModel(clip, head, tokenizer, frames=settings.frames, blueprint=blueprint)
     return model.to(memory_format=torch.channels_last)
+
+
+def _take(model: VideoTextModel, rest: Mapping[str, Tensor], kept: tuple[str, ...]) -> None:
+    ours = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(kept)}
+    positions = "head.positions"
+    if positions in ours and positions in rest and rest[positions].ndim == 2 and len(rest[positions]) == 77:
+        # The release keeps as many positions as texts have tokens, and uses the first ones.
+        rest = {**rest, positions: rest[positions][: model.frames]}
+    for name in dict.fromkeys((*ours, *rest)):
+        if name not in ours or name not in rest or ours[name].shape != rest[name].shape:
+            theirs = list(rest[name].shape) if name in rest else "missing"
+            raise RecipeError(
+                f"the head of the recipe is not the one that came with the weights: {name} is {theirs} there and "
+                f"{list(ours[name].shape) if name in ours else 'missing'} in the model; set model.head and "
+                "model.frames to what they were, or start.head to new"
+            )
+    model.load_state_dict(dict(rest), strict=False)
+
+
+def _projection(blueprint: Blueprint) -> nn.Module:
+    """Nothing where the tower already ends in the joint space; else a linear map of centred features."""
+    if blueprint.features is None:
+        return nn.Identity()
+    # Pooled activations are positive: uncentred, all embeddings would point the same way, with nothing to tell apart.
+    linear = nn.Linear(blueprint.features, blueprint.dimensions, bias=False)
+    nn.init.normal_(linear.weight, std=blueprint.features**-0.5)
+    return nn.Sequential(nn.BatchNorm1d(blueprint.features, affine=False), linear)
 
 
 def windows_of(items: Tensor, frames: int) -> Tensor:

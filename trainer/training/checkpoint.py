@@ -1,56 +1,74 @@
-"""Checkpoints as safetensors: weights, their moving average, the optimiser's moments and the step. No pickle.
+"""Checkpoints of a run: weights, their moving average, the optimiser's moments and the step.
 
-Batches are a function of recipe and step, so a resumed run computes what an uninterrupted one would.
+Batches are a function of recipe and step, so a resumed run computes what an uninterrupted one would. The last two are
+kept: one that was written before a training went astray, and the one before it.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import os
+import shutil
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from trainer.errors import CheckpointError
-from trainer.models.video_text import VideoTextModel, build
+from trainer.errors import CheckpointError, TrainingError
+from trainer.models import checkpoint_file
+from trainer.models.checkpoint_file import AVERAGE, MOMENTS, NAME
+from trainer.models.video_text import VideoTextModel, assemble
 from trainer.recipe import Recipe
 from trainer.training.averaging import Average
+from trainer.training.tasks import Task
 
-NAME = "checkpoint.safetensors"
-_AVERAGE, _MOMENTS = "average.", "moments."
+__all__ = ["NAME", "PREVIOUS", "load_model", "load_recipe", "restore", "save"]
+
+PREVIOUS = "checkpoint.previous.safetensors"
 
 
-def save(
-    path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, step: int, recipe: Recipe
-) -> None:
-    """Write the state after `step` steps. The old checkpoint is replaced only when the new one is complete."""
-    tensors = dict(task.state_dict())
-    tensors |= {_AVERAGE + name: tensor for name, tensor in average.state.items()}
+def save(path: Path, task: Task, average: Average, optimiser: torch.optim.Optimizer, step: int, recipe: Recipe) -> None:
+    """Write the state after `step` steps; what was there becomes the previous one when the new one is complete.
+
+    Raises TrainingError, and writes nothing, where a tensor is not finite.
+    """
+    tensors: dict[str, Tensor] = dict(task.state_dict())
+    tensors |= {AVERAGE + name: tensor for name, tensor in average.state.items()}
     for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"{_MOMENTS}{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    partial = path.with_suffix(".partial")
-    metadata = {"step": str(step), "recipe": recipe.model_dump_json()}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial, metadata)
-    partial.replace(path)
+        tensors |= {f"{MOMENTS}{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(
+                f"step {step}: {name} is no longer finite; the checkpoint before it is kept in {path.parent}. Lower "
+                "optimiser.rate, or set optimiser.clip"
+            )
+    if path.exists():
+        _keep(path)
+    checkpoint_file.write(path, tensors, task.model, {"step": str(step), "recipe": recipe.model_dump_json()})
+
+
+def _keep(path: Path) -> None:
+    previous = path.with_name(PREVIOUS)
+    previous.unlink(missing_ok=True)
+    try:
+        os.link(path, previous)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, previous)
 
 
 def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.optim.Optimizer, recipe: Recipe) -> int:
     """Load a checkpoint into the parts of a run and return its step. Raises CheckpointError for another recipe."""
-    tensors, metadata = _read(path)
-    if Recipe.model_validate_json(metadata["recipe"]) != recipe:
+    tensors, metadata = checkpoint_file.read(path)
+    if _recipe(path, metadata) != recipe:
         raise CheckpointError(
             f"{path} was written by another recipe, or from another list of clips; train into an empty folder, or "
             "restore what it was"
         )
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith((_AVERAGE, _MOMENTS))}
-    task.load_state_dict(kept)
     device = next(task.parameters()).device
-    average.state = {name: tensor.to(device) for name, tensor in _part(tensors, _AVERAGE).items()}
+    task.load_state_dict({name: tensors[name] for name in task.state_dict()})
+    average.state = {name: tensor.to(device) for name, tensor in checkpoint_file.part(tensors, AVERAGE).items()}
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _part(tensors, _MOMENTS).items():
+    for name, tensor in checkpoint_file.part(tensors, MOMENTS).items():
         index, field = name.split(".")
         state.setdefault(int(index), {})[field] = tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
@@ -59,34 +77,23 @@ def restore(path: Path, task: nn.Module, average: Average, optimiser: torch.opti
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe that a checkpoint was trained by. Raises CheckpointError."""
-    return Recipe.model_validate_json(_read(path, tensors=False)[1]["recipe"])
+    return _recipe(path, checkpoint_file.read(path, tensors=False)[1])
 
 
-def load_model(path: Path, words: Sequence[str]) -> tuple[VideoTextModel, Recipe]:
-    """The averaged model of a checkpoint, in evaluation mode, and the recipe that made it.
-
-    words: the vocabulary that it was trained with (`Texts.words` of its source). Raises CheckpointError.
-    """
-    tensors, metadata = _read(path)
-    recipe = Recipe.model_validate_json(metadata["recipe"])
-    model = build(recipe.model, recipe.data.height, recipe.data.width, words)
-    model.load_state_dict(_part(tensors, _AVERAGE))
+def load_model(path: Path) -> tuple[VideoTextModel, Recipe]:
+    """The averaged model of a checkpoint, in evaluation mode, and the recipe that made it. Raises CheckpointError."""
+    tensors, metadata = checkpoint_file.read(path)
+    recipe = _recipe(path, metadata)
+    blueprint, tokenizer = checkpoint_file.towers(tensors, metadata)
+    model = assemble(recipe.model, blueprint, blueprint.build(), tokenizer)
+    model.load_state_dict(checkpoint_file.averaged(tensors))
     return model.eval(), recipe
 
 
-def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _recipe(path: Path, metadata: dict[str, str]) -> Recipe:
     try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            found = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118  no mapping
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is no readable checkpoint: {error}") from error
-    if not {"step", "recipe"} <= metadata.keys():
+        return Recipe.model_validate_json(metadata["recipe"])
+    except ValidationError as error:
         raise CheckpointError(
-            f"{path} lacks step and recipe ({json.dumps(sorted(metadata))}); it is no checkpoint of ours"
-        )
-    return found, metadata
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            f"the recipe in {path} is not one of this version ({error.error_count()} settings differ); train anew"
+        ) from error

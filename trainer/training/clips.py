@@ -4,32 +4,53 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engines.bundle.manifest import Input
+from trainer.data import items
 from trainer.data.batches import ClipBatches
+from trainer.data.cache import Clips
 from trainer.data.decoded import Size
+from trainer.data.items import EncodedClips
 from trainer.data.opening import open_clips
 from trainer.data.recipe_clips import clips_of, with_labels
 from trainer.evaluation.protocols import labelled_report
 from trainer.models.text.texts import texts_of
-from trainer.progress import Report
+from trainer.models.video_text import VideoTextModel
+from trainer.progress import Report, counted
 from trainer.recipe import Recipe
+from trainer.training import source
 from trainer.training.source import Opened, Source, rounded
 from trainer.training.tasks import ClipTask
 
 
-def _open(recipe: Recipe, cache: Path, report: Report, training: bool) -> Opened:
-    data, model = recipe.data, recipe.model
-    size = Size(data.rate, data.height, data.width)
+def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bool) -> Opened:
+    data, labels, frames = recipe.data, recipe.model.labels, recipe.model.frames
     clips = open_clips(
-        clips_of(recipe), model.labels, cache, size, report,
-        window=model.frames, implied=data.between, max_skipped=data.max_skipped,
+        clips_of(recipe), labels, cache, Size(data.rate, form.height, form.width, form.resize, form.crop), report,
+        window=frames, implied=data.between, max_skipped=data.max_skipped,
     )  # fmt: skip
+
+    def frozen(model: VideoTextModel) -> source.Batches:
+        encoded = _encoded(model, clips, [*clips.of("train"), *clips.background("train")], recipe, cache, report)
+        return ClipBatches(recipe, encoded, model.tokenizer).batch
+
+    def validate(model: VideoTextModel) -> dict[str, float]:
+        chosen = clips.of("validate") or clips.of("train")
+        seen: Clips | EncodedClips = clips
+        if recipe.image_frozen:
+            seen = items.encode(model, clips, chosen, cache, counted(report, "encode files"))
+        found = labelled_report(model, seen, chosen, labels, data.sampling)
+        return rounded(found | clips.figures(frames, data.sampling))
+
     return Opened(
-        batches=lambda tokenizer: ClipBatches(recipe, clips, tokenizer).batch,
-        validate=lambda model: rounded(
-            labelled_report(model, clips, recipe.model.labels, data.sampling)
-            | clips.figures(recipe.model.frames, data.sampling)
-        ),
+        batches=lambda tokenizer: ClipBatches(recipe, clips, tokenizer).batch, validate=validate, frozen=frozen
     )
+
+
+def _encoded(
+    model: VideoTextModel, clips: Clips, chosen: list[int], recipe: Recipe, cache: Path, report: Report
+) -> EncodedClips:
+    changes = items.Changes(recipe.augment, recipe.items.copies, recipe.seed, recipe.model.labels)
+    return items.encode(model, clips, chosen, cache, counted(report, "encode files"), changes)
 
 
 CLIPS = Source(complete=with_labels, texts=lambda recipe: texts_of(recipe.model.labels), task=ClipTask, open=_open)

@@ -8,13 +8,14 @@ update. Source: Jordan et al., "Muon: an optimizer for hidden layers in neural n
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Optimiser, Recipe
+from trainer.training.freezing import text_parameters
 
 _MOMENTUM = 0.9
 _STEPS = 4
@@ -75,10 +76,14 @@ def learning_rate(position: float, *, base: float, warmup: float, total: float) 
 
 
 def rate_at(recipe: Recipe, step: int) -> float:
-    """The learning rate of a step (from 0): one curve while the image tower learns, then one per frozen stage."""
+    """The learning rate of a step (from 0): one curve while the image tower learns, then one per frozen stage.
+
+    Where the tower is frozen from the beginning, one curve over all steps.
+    """
     settings = recipe.optimiser
-    if step < recipe.thawed_steps:
-        return learning_rate(step + 1, base=settings.rate, warmup=settings.warmup_steps, total=recipe.thawed_steps + 1)
+    first = recipe.steps if recipe.image_frozen else recipe.thawed_steps
+    if step < first:
+        return learning_rate(step + 1, base=settings.rate, warmup=settings.warmup_steps, total=first + 1)
     stage, begun = recipe.stage_at(step)
     return learning_rate(begun + 1, base=stage.rate, warmup=settings.warmup_steps, total=stage.steps + 1)
 
@@ -87,18 +92,24 @@ def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[
     """AdamW over three groups: text tower, image tower and head at their ratios (ActionCLIP); `extra` at the rate.
 
     With `orthogonal` the image tower's convolutions are a group of their own that learns by Muon. Weight decay reaches
-    every parameter, norms and biases included, as in the release.
+    every parameter, norms and biases included, as in the release. What is frozen is in no group.
     """
-    visual = list(model.clip.visual.parameters())
-    ours = {id(parameter) for parameter in visual}
-    words = [parameter for parameter in model.clip.parameters() if id(parameter) not in ours]
+    visual = _learning(model.clip.visual.parameters())
+    ours = {id(parameter) for parameter in model.clip.visual.parameters()}
+    words = [parameter for parameter in _learning(model.clip.parameters()) if id(parameter) not in ours]
+    scale: list[nn.Parameter] = []
+    if not _learning(text_parameters(model)):  # the scale of the similarities then learns with the head
+        words, scale = [], [parameter for parameter in words if parameter is model.clip.logit_scale]
     kernels = [parameter for parameter in visual if settings.orthogonal and parameter.ndim == 4]
     turned = {id(parameter) for parameter in kernels}
     groups = [
         {"params": words, "ratio": settings.text_ratio},
         {"params": [parameter for parameter in visual if id(parameter) not in turned], "ratio": settings.image_ratio},
         {"params": kernels, "ratio": settings.orthogonal, "orthogonal": True},
-        {"params": list(model.head.parameters()), "ratio": settings.head_ratio},
+        {
+            "params": _learning((*model.head.parameters(), *model.project.parameters(), *scale)),
+            "ratio": settings.head_ratio,
+        },
         {"params": list(extra), "ratio": 1.0},
     ]
     return AdamMuon(
@@ -108,6 +119,10 @@ def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[
         eps=settings.eps,
         weight_decay=settings.weight_decay,
     )
+
+
+def _learning(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from engines.bundle.manifest import Input
 from trainer.models.text.texts import Texts
 from trainer.models.video_text import VideoTextModel
 from trainer.progress import Report
@@ -27,7 +28,7 @@ class Opened:
     validate: Callable[[VideoTextModel], dict[str, float]]
     """The figures of a model, rounded."""
     frozen: Callable[[VideoTextModel], Batches] | None = None
-    """The batches of the frozen stages, from items of a model as it is now; None for sources without."""
+    """The batches of the frozen stages, from what the image tower of a model says now; None for sources without."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,11 @@ class Source:
     texts: Callable[[Recipe], Texts]
     """The texts of a complete recipe."""
     task: Callable[[VideoTextModel, Loss], Task]
-    open: Callable[[Recipe, Path, Report, bool], Opened]
+    open: Callable[[Recipe, Input, Path, Report, bool], Opened]
     """Render or decode the data of a complete recipe into a cache folder, unless they are there already.
 
-    The last argument, `training`, is False where only validation data are needed. Raises RecipeError.
+    Pictures get the form that the image tower takes. The last argument, `training`, is False where only validation data
+    are needed. Raises RecipeError.
     """
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from trainer.data import augment
-from trainer.data.batches import ClipBatch, names_a_side
+from trainer.data.batches import ClipBatch
+from trainer.data.sides import names_a_side
 from trainer.errors import RecipeError
 from trainer.models.text.texts import BACKGROUNDS, texts_of
 from trainer.models.text.word_tokenizer import build_tokenizer
@@ -51,8 +52,8 @@ def test_labels_that_name_a_side_or_a_sense_of_turning(label: str, sided: bool) 
 def batches(recipe: Recipe, cache: Path) -> Callable[[int], ClipBatch]:
     """The batches of a recipe over clips, with a tokenizer of its words."""
     recipe = CLIPS.complete(recipe)
-    opened = CLIPS.open(recipe, cache, silent, True)
-    return opened.batches(build_tokenizer(texts_of(recipe.model.labels).words, recipe.model.text.context))
+    opened = CLIPS.open(recipe, recipe.start.form, cache, silent, True)
+    return opened.batches(build_tokenizer(texts_of(recipe.model.labels).words, recipe.start.text.context))
 
 
 def test_clips_of_a_side_are_never_mirrored(
@@ -93,7 +94,7 @@ def test_background_and_several_labels_are_told_apart(listed: Path, clip_recipe:
     made = [make(step) for step in range(30)]
     labels = np.concatenate([batch.labels for batch in made])
     assert set(labels) == {-1, 0, 1, 2} and np.mean(labels == -1) == pytest.approx(0.25, abs=0.1)
-    tokenizer = build_tokenizer(texts_of(("x", "y", "z")).words, recipe.model.text.context)
+    tokenizer = build_tokenizer(texts_of(("x", "y", "z")).words, recipe.start.text.context)
     quiet = {tuple(tokenizer.encode(text).ids) for text in BACKGROUNDS}
     both = {0, 2}
     for batch in made:

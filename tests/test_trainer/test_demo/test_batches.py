@@ -11,14 +11,13 @@ from trainer.demo.batches import Batches
 from trainer.demo.footage import open_footage
 from trainer.demo.phrases import texts
 from trainer.demo.plans import plans
-from trainer.models.video_text import build
 from trainer.recipe import Recipe
 
 
 def test_the_same_step_gives_the_same_batch(tiny_recipe: Recipe, footage_cache: Path) -> None:
     """Batches are a function of recipe and step, whatever was drawn before and by however many threads."""
-    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
-    tokenizer = build(tiny_recipe.model, 48, 64, texts().words).tokenizer
+    footage = open_footage(footage_cache, plans(tiny_recipe, tiny_recipe.start.form)["train"])
+    tokenizer = tiny_recipe.start.build(texts().words).tokenizer
     batches, again = (Batches(tiny_recipe, [footage], tokenizer) for _ in range(2))
     first = batches.batch(45)
     batches.batch(3)

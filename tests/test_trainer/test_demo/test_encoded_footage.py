@@ -18,8 +18,8 @@ from trainer.recipe import Recipe
 
 def test_items_are_what_the_tower_says_of_each_frame(tiny_recipe: Recipe, footage_cache: Path) -> None:
     """Whole stretches up to the limit, in their order, and the model is left in the mode it was in."""
-    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
-    model = build(tiny_recipe.model, 48, 64, texts().words).train()
+    footage = open_footage(footage_cache, plans(tiny_recipe, tiny_recipe.start.form)["train"])
+    model = build(tiny_recipe.model, tiny_recipe.start.build(texts().words)).train()
     ticks = footage.stretches[0].ticks
     found = encode(model, footage, 2 * ticks + 1)
     assert model.training and found.stretches == footage.stretches[:2] and len(found.frames) == 2 * ticks
@@ -30,5 +30,5 @@ def test_items_are_what_the_tower_says_of_each_frame(tiny_recipe: Recipe, footag
 
 def test_at_least_one_stretch_is_taken(tiny_recipe: Recipe, footage_cache: Path) -> None:
     """A limit below the first stretch's length would leave nothing to draw from."""
-    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
-    assert len(encode(build(tiny_recipe.model, 48, 64, texts().words), footage, 1).stretches) == 1
+    footage = open_footage(footage_cache, plans(tiny_recipe, tiny_recipe.start.form)["train"])
+    assert len(encode(build(tiny_recipe.model, tiny_recipe.start.build(texts().words)), footage, 1).stretches) == 1

@@ -14,7 +14,9 @@ def test_no_training_stream_shows_a_held_out_pair(tiny_recipe: Recipe, footage_c
     """What is filmed for training is what captions may state."""
     seen = set(seen_facts())
     rows = [
-        row for stretch in open_footage(footage_cache, plans(tiny_recipe)["train"]).stretches for row in stretch.rows
+        row
+        for stretch in open_footage(footage_cache, plans(tiny_recipe, tiny_recipe.start.form)["train"]).stretches
+        for row in stretch.rows
     ]
     assert rows
     assert all(Fact(key, who[0]) in seen for key, _, _, who in rows if who and who[0] is not None)

@@ -13,7 +13,6 @@ from torch import nn
 from engines.backends import open_engine
 from engines.bundle import files as bundles
 from engines.text.text_bank import TextEncoder
-from trainer.demo.phrases import texts
 from trainer.demo.source import SCENES
 from trainer.errors import CheckpointError, ExportError, ParityError
 from trainer.export import onnx
@@ -39,7 +38,7 @@ def test_every_backend_computes_what_torch_does(tiny_draft: Path, backend: str) 
 def test_the_manifest_says_how_the_model_was_trained(tiny_draft: Path, tiny_recipe: Recipe, tiny_run: Path) -> None:
     """Window, rate, templates, scale and the averaged weights go into the draft; it is not calibrated."""
     manifest = bundles.load(tiny_draft, allow_draft=True).manifest
-    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME, texts().words)
+    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME)
     assert (manifest.window.frames, manifest.window.rate) == (4, 4)
     assert manifest.score.templates == templates.TEMPLATES
     assert manifest.score.logit_scale == pytest.approx(float(model.scale.detach()))
@@ -68,7 +67,7 @@ def test_a_tower_that_no_file_can_hold_is_refused_before_it_is_exported(
     tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tower is named; nothing was written."""
-    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME, texts().words)
+    model, _ = checkpoint.load_model(tiny_run / checkpoint.NAME)
     golden = onnx.golden_probe(model, 48, 64, ("a person falls",))
     monkeypatch.setattr(onnx, "LARGEST_BYTES", 1000)
     with pytest.raises(ExportError, match=r"the image tower takes .* GiB, and one ONNX file holds less than 2 GiB"):

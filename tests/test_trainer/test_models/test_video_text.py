@@ -14,7 +14,7 @@ from trainer.recipe import Recipe
 def model(tiny_recipe: Recipe) -> torch.nn.Module:
     """A fresh tiny model."""
     torch.manual_seed(0)
-    return build(tiny_recipe.model, 48, 64, texts_of(()).words).eval()
+    return build(tiny_recipe.model, tiny_recipe.start.build(texts_of(()).words)).eval()
 
 
 def test_a_frame_has_one_embedding_wherever_it_stands(model: torch.nn.Module) -> None:

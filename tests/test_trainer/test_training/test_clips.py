@@ -26,7 +26,7 @@ def test_training_on_clips_learns_their_labels(
     assert result["clips"] == 1.0 and result["clips_top1"] in (0.0, 1.0)
     known = checkpoint.load_recipe(tmp_path / "run" / checkpoint.NAME)
     texts = CLIPS.texts(known)
-    model, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME, texts.words)
+    model, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
     assert known == with_labels(recipe) and known.model.labels == ("gets brighter", "gets darker")
     assert model.tokenizer.token_to_id("brighter") is not None
     assert [text.text for text in texts.references if text.kind == "action"] == list(known.model.labels)

@@ -24,10 +24,19 @@ from trainer.recipe import Recipe
 from trainer.scenes.vocabulary import KEYS
 from trainer.training import checkpoint, loop
 from trainer.training.optimiser import build_optimiser
+from trainer.training.step import training_step
 
 
 class Interrupted(Exception):
     """The machine was switched off."""
+
+
+def changed(recipe: Recipe, **parts: dict) -> Recipe:
+    """A recipe in which some settings of some parts are others."""
+    tree = recipe.model_dump(mode="json")
+    for part, values in parts.items():
+        tree[part] |= values
+    return Recipe.model_validate(tree)
 
 
 def logged(run: Path) -> list[dict]:
@@ -87,22 +96,20 @@ def test_a_finished_run_is_measured_once(
     assert logged(run) == logged(tiny_run)
 
 
-def test_weights_are_used_as_they_are_under_mixed_precision(
-    tiny_recipe: Recipe, footage_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_are_used_as_they_are_under_mixed_precision(tiny_recipe: Recipe, footage_cache: Path) -> None:
     """autocast keeps a cast of each weight while it is open: one that spans two steps would train from old weights."""
-    monkeypatch.setattr(loop, "_mixed", lambda device: torch.autocast("cpu", torch.bfloat16))
-    model = build(tiny_recipe.model, 48, 64, texts().words)
+    tiny_recipe = changed(tiny_recipe, optimiser={"precision": "bfloat16"})
+    model = build(tiny_recipe.model, tiny_recipe.start.build(texts().words))
     task = SceneTask(model, tiny_recipe.loss)
-    footage = open_footage(footage_cache, plans(tiny_recipe)["train"])
+    footage = open_footage(footage_cache, plans(tiny_recipe, tiny_recipe.start.form)["train"])
     batch = Batches(tiny_recipe, [footage], model.tokenizer).batch(0)
     optimiser = build_optimiser(tiny_recipe.optimiser, model)
 
-    loop._step(task, batch, optimiser, tiny_recipe, 0, "cpu")
+    training_step(task, batch, optimiser, tiny_recipe, 0, "cpu")
     with torch.no_grad():
         task.readouts.action.weight.zero_()
         task.readouts.action.bias.zero_()
-    losses, _ = loop._step(task, batch, optimiser, tiny_recipe, 0, "cpu")
+    losses, _ = training_step(task, batch, optimiser, tiny_recipe, 0, "cpu")
 
     assert float(losses["loss_word_action"]) == pytest.approx(0.5 * np.log(len(KEYS) + 1), rel=1e-2)
     assert not torch.is_autocast_enabled("cpu")
@@ -111,7 +118,7 @@ def test_weights_are_used_as_they_are_under_mixed_precision(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": {"tower": "no_such_tower"}}, "cannot be built on 'cpu'.*no_such_tower"),
+        ({"start": {"tower": "no_such_tower"}}, "cannot be built on 'cpu'.*no_such_tower"),
         ({"data": {"first_seed": 9_998}}, "'train' would have the seeds 9998 to 10001"),
         ({"data": {"first_seed": 8_996}}, "'train clips' would have the seeds 9996 to 10001"),
         ({"validate_on": {"first_seed": 14_990}}, "'unseen' would have the seeds 19990 to 20005"),
@@ -123,12 +130,8 @@ def test_what_cannot_be_trained_is_said_before_rendering(
     change: dict, reason: str, tiny_recipe: Recipe, tmp_path: Path
 ) -> None:
     """Minutes of footage, or a whole run, would be lost; or scenes that measure would be among those that teach."""
-    tree = tiny_recipe.model_dump(mode="json")
-    for part, values in change.items():
-        tree[part] |= values
-
     with pytest.raises(RecipeError, match=reason):
-        loop.train(Recipe.model_validate(tree), SCENES, tmp_path)
+        loop.train(changed(tiny_recipe, **change), SCENES, tmp_path)
 
     assert not (tmp_path / "footage").exists()
 

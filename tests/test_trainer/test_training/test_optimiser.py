@@ -8,6 +8,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from torch import nn
 
+from engines.bundle.manifest import Input
+from trainer.models.blueprint import Blueprint
 from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Optimiser, Recipe
 from trainer.training.optimiser import AdamMuon, build_optimiser, learning_rate, orthogonal, rate_at, set_rate
@@ -16,7 +18,10 @@ from trainer.training.optimiser import AdamMuon, build_optimiser, learning_rate,
 def model_of(image: nn.Module, head: nn.Module, words: nn.Module) -> VideoTextModel:
     """A model of these parts, which the optimiser only counts."""
     clip = nn.ModuleDict({"visual": image, "words": words})
-    return VideoTextModel(clip, head, Tokenizer(WordLevel({"a": 0}, "a")), frames=1, mean=(0,) * 3, std=(1,) * 3)
+    clip.logit_scale = nn.Parameter(torch.zeros(()))
+    form = Input(height=2, width=2, resize="area", crop="squash", mean=(0,) * 3, std=(1,) * 3)
+    blueprint = Blueprint(name="test", form=form, dimensions=1, config={})
+    return VideoTextModel(clip, head, Tokenizer(WordLevel({"a": 0}, "a")), frames=1, blueprint=blueprint)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +40,15 @@ def test_groups_learn_at_their_ratios() -> None:
     set_rate(optimiser, 1e-3)
     sizes = {group["lr"]: sum(parameter.numel() for parameter in group["params"]) for group in optimiser.param_groups}
     ratio = Optimiser().text_ratio
-    assert sizes == pytest.approx({1e-3 * ratio: 42, 5e-4: 9, 1e-2: 25})
+    assert sizes == pytest.approx({1e-3 * ratio: 42 + 1, 5e-4: 9, 1e-2: 25})
+
+
+def test_what_is_frozen_is_in_no_group_and_the_scale_then_learns_with_the_head() -> None:
+    """Text tower frozen: its 42 weights have no moments, the scale goes at the rate of the head."""
+    words = nn.Embedding(6, 7).requires_grad_(False)
+    optimiser = build_optimiser(Optimiser(head_ratio=10.0), model_of(nn.Linear(2, 3), nn.Linear(4, 5), words))
+    sizes = {group["ratio"]: sum(one.numel() for one in group["params"]) for group in optimiser.param_groups}
+    assert sizes == {1.0: 9, 10.0: 25 + 1}
 
 
 def test_a_frozen_stage_begins_its_own_curve(tiny_recipe: Recipe) -> None:

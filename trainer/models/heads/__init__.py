@@ -1,25 +1,98 @@
 """Temporal heads: windows of frame embeddings, float32 [m, T, D], to one embedding each, [m, D], not normalised.
 
-ActionCLIP's post-network prompts (section 3.3). Heads are built from D; a head has D/64 attention heads.
+ActionCLIP's post-network prompts (section 3.3 and its release). Each part of a recipe builds its network; the union of
+the parts is the list of heads.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from torch import nn
+from pydantic import Tag
 
 from trainer.errors import RecipeError
-from trainer.models.heads.mean_pool import MeanP
-from trainer.models.heads.transformer import Transf
+from trainer.part import Part, Positive, by
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def build(
-    architecture: str, dimensions: int, frames: int, layers: int, init: Literal["paper", "identity"]
-) -> nn.Module:
-    """The head that a recipe names."""
-    if architecture == "meanp":
-        return MeanP()
-    if architecture == "transf":
-        return Transf(dimensions, frames, layers, init)
-    raise RecipeError(f"no head is called {architecture!r}; choose meanp or transf")
+class MeanP(Part):
+    """The mean over the window; nothing to learn."""
+
+    architecture: Literal["meanp"] = "meanp"
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]."""
+        from trainer.models.heads.mean_pool import MeanPool
+
+        return MeanPool()
+
+
+class Conv1D(Part):
+    """A convolution over time, one kernel per channel, that starts as a shift of channels."""
+
+    architecture: Literal["conv1d"] = "conv1d"
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]."""
+        from trainer.models.heads.convolution import TemporalConvolution
+
+        return TemporalConvolution(dimensions)
+
+
+class Lstm(Part):
+    """One recurrent layer."""
+
+    architecture: Literal["lstm"] = "lstm"
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]."""
+        from trainer.models.heads.recurrent import Recurrent
+
+        return Recurrent(dimensions)
+
+
+class Transf(Part):
+    """A transformer whose output is added to the items. `identity` starts with the direction of the mean."""
+
+    architecture: Literal["transf"] = "transf"
+    layers: Positive = 3
+    init: Literal["paper", "identity"] = "identity"
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]. Raises RecipeError for a width that 64 does not divide."""
+        from trainer.models.heads.transformer import TemporalTransformer
+
+        _divides(64, dimensions, self.architecture)
+        return TemporalTransformer(dimensions, frames, self.layers, self.init)
+
+
+class TransfCls(Part):
+    """A transformer that is read at a learned class token; the items are not added to its output."""
+
+    architecture: Literal["transf_cls"] = "transf_cls"
+    layers: Positive = 6
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]. Raises RecipeError for a width that 8 does not divide."""
+        from trainer.models.heads.class_token import ClassToken
+
+        _divides(8, dimensions, self.architecture)
+        return ClassToken(dimensions, frames, self.layers)
+
+
+Head = Annotated[
+    Annotated[MeanP, Tag("meanp")]
+    | Annotated[Conv1D, Tag("conv1d")]
+    | Annotated[Lstm, Tag("lstm")]
+    | Annotated[Transf, Tag("transf")]
+    | Annotated[TransfCls, Tag("transf_cls")],
+    by("architecture", "transf"),
+]
+"""What a recipe can name as its head."""
+
+
+def _divides(number: int, dimensions: int, architecture: str) -> None:
+    if dimensions % number:
+        raise RecipeError(f"the head {architecture} needs a width that {number} divides; {dimensions} is none")

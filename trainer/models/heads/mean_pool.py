@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 
-class MeanP(nn.Module):
+class MeanPool(nn.Module):
     """The mean over the window; no parameters."""
 
     def forward(self, items: Tensor) -> Tensor:

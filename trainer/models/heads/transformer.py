@@ -8,20 +8,16 @@ import torch
 from open_clip.transformer import QuickGELU, ResidualAttentionBlock
 from torch import Tensor, nn
 
-from trainer.errors import RecipeError
 
-
-class Transf(nn.Module):
+class TemporalTransformer(nn.Module):
     """`TE(X + positions) + X`, then the mean over the window.
 
     Pre-norm blocks with an MLP of 4D and QuickGELU, no dropout, no final norm, no mask. With `init="identity"` the
     positions and the last linear map of every branch are zero, so that the output is 2X: the direction of MeanP.
     """
 
-    def __init__(self, dimensions: int, frames: int, layers: int = 6, init: Literal["paper", "identity"] = "identity"):
+    def __init__(self, dimensions: int, frames: int, layers: int, init: Literal["paper", "identity"]):
         super().__init__()
-        if dimensions % 64:
-            raise RecipeError(f"the Transf head needs a width that 64 divides; {dimensions} is none")
         self.positions = nn.Parameter(torch.empty(frames, dimensions))
         self.blocks = nn.ModuleList(
             ResidualAttentionBlock(

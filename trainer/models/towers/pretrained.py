@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engines.bundle.files import Input
 from trainer.errors import PretrainedError
+from trainer.models.blueprint import Blueprint
+from trainer.models.towers import weights
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from trainer.models.video_text import Foundation
 
 LOCAL = "local-dir:"
 HUB = "hf-hub:"
@@ -45,23 +47,33 @@ class Pretrained:
     logit_scale: float
     logit_bias: float | None
     context: int
+    blueprint: Blueprint
 
 
-def load(model: str, pretrained: str | None = None, *, like: str | None = None) -> Pretrained:
+def foundation(model: str, pretrained: str | None = None, *, like: str | None = None) -> Foundation:
+    """A model and its weights as the start of a training; arguments and errors are those of `load`."""
+    from trainer.models.text.clip_tokenizer import convert
+    from trainer.models.video_text import Foundation
+
+    loaded = load(model, pretrained, like=like, fuse=False)
+    return Foundation(loaded.clip, convert(loaded.tokenizer), loaded.blueprint)
+
+
+def load(model: str, pretrained: str | None = None, *, like: str | None = None, fuse: bool = True) -> Pretrained:
     """Load a model and its weights.
 
     model: a name that open_clip knows, `local-dir:FOLDER` or `hf-hub:NAME`. pretrained: a tag of that model, or a file
     (.pt, .bin, .pth or .safetensors); not with the two prefixes. like: the tag whose preprocessing a file shares,
-    needed where the model's tags disagree about it.
+    needed where the model's tags disagree about it. fuse: whether parallel branches become one, for good.
     Raises PretrainedError saying what does not fit, and what to do.
     """
     import open_clip
 
     prefixed = model.startswith((LOCAL, HUB))
     preprocessing = _of_folder(model, pretrained) if prefixed else _of_name(model, pretrained, like)
-    weights = _weights(model, pretrained)
-    with _strictly(f"{model} with {pretrained}" if pretrained else model):
-        if weights is None:
+    file = _weights(model, pretrained)
+    with strictly(f"{model} with {pretrained}" if pretrained else model):
+        if file is None:
             clip = open_clip.create_model(
                 model, pretrained, force_preprocess_cfg=preprocessing, require_pretrained=True
             )
@@ -69,31 +81,60 @@ def load(model: str, pretrained: str | None = None, *, like: str | None = None) 
             clip = open_clip.create_model(
                 model, load_weights=False, force_preprocess_cfg=preprocessing, pretrained_text=False
             )
-    if weights is not None:
-        _fill(clip, model, weights)
-    with _strictly(f"the tokenizer of {model}"):
+    if file is not None:
+        _fill(clip, model, file)
+    with strictly(f"the tokenizer of {model}"):
         tokenizer = open_clip.get_tokenizer(model)
-    return _described(_fused(clip).eval(), tokenizer, model, pretrained or model)
+    return _described((fused(clip) if fuse else clip).eval(), tokenizer, model, pretrained or model)
 
 
 def _described(clip: Any, tokenizer: Any, architecture: str, source: str) -> Pretrained:
+    from open_clip.hf_model import HFTextEncoder
+
+    config, text = _config(architecture), getattr(clip, "text", None)
     bias = getattr(clip, "logit_bias", None)
     scale = float(clip.logit_scale.detach().exp())
     if architecture.startswith(LOCAL):
         architecture = source = Path(architecture.removeprefix(LOCAL)).resolve().name
     elif Path(source).is_file():
         source = Path(source).name
+    form = input_form(clip.visual.preprocess_cfg)
     return Pretrained(
         architecture=architecture,
         source=source,
         clip=clip,
         tokenizer=tokenizer,
-        form=input_form(clip.visual.preprocess_cfg),
+        form=form,
         # Softmax models are trained with this clamp (CLIP 2.5). A sigmoid's scale and bias belong together and stay.
         logit_scale=scale if bias is not None else min(scale, 100.0),
         logit_bias=None if bias is None else float(bias.detach()),
         context=int(tokenizer.context_length),
+        blueprint=Blueprint(
+            name=architecture,
+            pretrained=source,
+            form=form,
+            dimensions=int(config["embed_dim"]),
+            config=config,
+            text_config=text.config.to_dict() if isinstance(text, HFTextEncoder) else None,
+        ),
     )
+
+
+def _config(model: str) -> dict[str, Any]:
+    """open_clip's configuration of a model, of a folder or of a repository."""
+    from open_clip import get_model_config
+    from open_clip.factory import _get_hf_config
+
+    if model.startswith(LOCAL):
+        found: dict[str, Any] = _folder_config(Path(model.removeprefix(LOCAL)))["model_cfg"]
+    elif model.startswith(HUB):
+        with strictly(model):
+            found = _get_hf_config(model.removeprefix(HUB))["model_cfg"]
+    else:
+        found = get_model_config(model.replace("/", "-"))
+    for tower, flag in (("vision_cfg", "timm_model_pretrained"), ("text_cfg", "hf_model_pretrained")):
+        found[tower].pop(flag, None)  # `Blueprint.build` fetches nothing
+    return found
 
 
 def input_form(preprocessing: Mapping[str, Any]) -> Input:
@@ -139,16 +180,16 @@ def _of_name(model: str, pretrained: str | None, like: str | None) -> dict[str, 
     from open_clip.pretrained import get_pretrained_cfg
 
     if model not in open_clip.list_models():
-        raise PretrainedError(f"open_clip has no model {model!r}; {_near(model, open_clip.list_models())}")
+        raise PretrainedError(f"open_clip has no model {model!r}; {near(model, open_clip.list_models())}")
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not pretrained:
         raise PretrainedError(f"{model} needs weights: give --pretrained a file or one of its tags: {_listed(tags)}")
     if pretrained in tags:
         return _checked(model, get_pretrained_cfg(model, pretrained), pretrained)
     if not Path(pretrained).is_file():
-        raise PretrainedError(f"{pretrained!r} is neither a file nor a tag of {model}; {_near(pretrained, tags)}")
+        raise PretrainedError(f"{pretrained!r} is neither a file nor a tag of {model}; {near(pretrained, tags)}")
     if like and like not in tags:
-        raise PretrainedError(f"{model} has no tag {like!r} to be like; {_near(like, tags)}")
+        raise PretrainedError(f"{model} has no tag {like!r} to be like; {near(like, tags)}")
     _check_release(model, Path(pretrained).name)
     if like:
         return _checked(model, get_pretrained_cfg(model, like), like)
@@ -222,48 +263,43 @@ def _weights(model: str, pretrained: str | None) -> Path | None:
 
 def _fill(clip: Any, model: str, path: Path) -> None:
     """Put a file's tensors into the model; compared first, because open_clip would adapt them."""
-    import torch
     from open_clip.convert import convert_state_dict
-    from open_clip.factory import load_checkpoint, load_state_dict
     from open_clip.model import convert_to_custom_text_state_dict
 
-    if path.suffix in (".npz", ".npy"):
-        raise PretrainedError(
-            f"{path.name} is a big_vision file; convert it with open_clip first, or give a .safetensors"
-        )
-    try:
-        found = load_state_dict(str(path))
-    except Exception as error:  # torch, pickle and safetensors each have their own
-        raise PretrainedError(
-            f"{path} cannot be read as weights ({_first_line(error)}); "
-            f"give a state dict saved by open_clip or torch (.pt, .bin, .pth) or a .safetensors file"
-        ) from error
-    if not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise PretrainedError(f"{path} is a checkpoint of another kind: it holds no plain state dict of tensors")
-    if not any(name.startswith("image_encoder.") for name in found):  # MobileCLIP's own names are open_clip's business
-        converted = convert_state_dict(clip, found)
-        if "positional_embedding" in converted and not hasattr(clip, "positional_embedding"):
-            converted = convert_to_custom_text_state_dict(converted)
-        if fault := _first_mismatch(clip.state_dict(), converted):
-            raise PretrainedError(
-                f"{path.name} holds no weights of {model}: {fault}; name the model they were made for"
-            )
-    with _strictly(f"{path.name} as {model}"):
-        load_checkpoint(clip, str(path))
+    found = weights.read(path)
+    facts = {name: int(found.pop(name)) for name in weights.FACTS if name in found}
+    if fault := _contradiction(clip, facts):
+        raise PretrainedError(f"{path.name} holds no weights of {model}: {fault}; name the model they were made for")
+    with strictly(f"{path.name} as {model}"):
+        found = convert_state_dict(clip, found)
+    if "positional_embedding" in found and not hasattr(clip, "positional_embedding"):
+        found = convert_to_custom_text_state_dict(found)
+    found = {name: tensor for name, tensor in found.items() if not name.endswith("position_ids")}
+    ours = clip.state_dict()
+    for name, tensor in found.items():
+        if name in ours and tensor.numel() == ours[name].numel() == 1:
+            found[name] = tensor.reshape(ours[name].shape)  # a scale is a number here and a vector of one there
+    if fault := weights.first_mismatch(ours, found):
+        raise PretrainedError(f"{path.name} holds no weights of {model}: {fault}; name the model they were made for")
+    clip.load_state_dict(found)
 
 
-def _first_mismatch(model: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:
-    for name, tensor in model.items():
-        if name not in found:
-            return f"{name} is missing"
-        if found[name].shape != tensor.shape and found[name].numel() * tensor.numel() != 1:
-            return f"{name} is {list(found[name].shape)} in the file and {list(tensor.shape)} in the model"
-    unknown = [name for name in found if name not in model and not name.endswith("position_ids")]
-    return f"{unknown[0]} is not part of the model" if unknown else None
+def _contradiction(clip: Any, facts: Mapping[str, int]) -> str | None:
+    """What the numbers beside the weights say of another model."""
+    size = clip.visual.image_size
+    ours = {
+        "input_resolution": size if isinstance(size, int) else next(iter(size)),
+        "context_length": clip.context_length,
+        "vocab_size": clip.vocab_size,
+    }
+    for name, value in facts.items():
+        if ours[name] != value:
+            return f"{name} is {value} in the file and {ours[name]} in the model"
+    return None
 
 
-def _fused(clip: Any) -> Any:
-    """FastViT towers (MobileCLIP) train with parallel branches and run with one."""
+def fused(clip: Any) -> Any:
+    """The model as it runs: FastViT towers (MobileCLIP) train with parallel branches, and run with one."""
     from timm.utils.model import reparameterize_model
 
     trunk = getattr(clip.visual, "trunk", None)
@@ -273,7 +309,7 @@ def _fused(clip: Any) -> Any:
 
 
 @contextmanager
-def _strictly(what: str) -> Iterator[None]:
+def strictly(what: str) -> Iterator[None]:
     """Translate open_clip's errors, make one of its warning of a wrong activation, keep its log off the terminal."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
@@ -284,7 +320,7 @@ def _strictly(what: str) -> Iterator[None]:
             yield
     except Exception as error:  # open_clip raises whatever its download, pickle or transformers raised
         hint = "; fetch the weights on a machine with a network and give the file" if _is_network(error) else ""
-        raise PretrainedError(f"{what} cannot be loaded: {_first_line(error)}{hint}") from error
+        raise PretrainedError(f"{what} cannot be loaded: {weights.first_line(error)}{hint}") from error
     finally:
         logging.disable(before)
 
@@ -294,11 +330,8 @@ def _is_network(error: BaseException) -> bool:
     return any(word in str(error).lower() for word in words)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-
-
-def _near(name: str, known: list[str]) -> str:
+def near(name: str, known: list[str]) -> str:
+    """The known names that resemble one, or the first of all, in words."""
     lowered = {item.lower(): item for item in known}
     near = [lowered[item] for item in difflib.get_close_matches(name.lower(), lowered, n=5, cutoff=0.5)]
     return f"near it: {', '.join(near)}" if near else f"there are {_listed(known)}"

@@ -1,0 +1,73 @@
+"""Settings that would do nothing in the recipe that holds them: said, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+_SCENES = (
+    "data.first_seed", "data.streams", "data.seconds", "data.density", "data.rendered_clips", "data.clip_seconds",
+    "data.jitter", "targets.positive", "targets.negative", "targets.edge", "targets.first", "targets.last",
+    "loss.label", "loss.pooled", "loss.words", "validate_on.first_seed", "validate_on.streams", "validate_on.seconds",
+    "validate_on.clips", "validate_on.clip_seconds",
+)  # fmt: skip
+_SCENE_STAGES = ("texts", "balanced", "items")
+_CLIPS = (
+    "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
+    "items.copies",
+)  # fmt: skip
+
+
+def without_effect(recipe: Any) -> list[str]:
+    """The settings of a `trainer.recipe.Recipe` that differ from their defaults and change nothing, with the reason."""
+    return [f"{name} has no effect: {reason}" for name, reason in _inert(recipe) if _is_set(recipe, name)]
+
+
+def _inert(recipe: Any) -> Iterator[tuple[str, str]]:
+    if recipe.data.clips is None:
+        yield from ((name, "it is for clips of your own (data.clips)") for name in _CLIPS)
+    else:
+        yield from ((name, "it is for rendered scenes, and data.clips is set") for name in _SCENES)
+    for number, stage in enumerate(recipe.stages):
+        place = f"stages.{number}"
+        if recipe.data.clips is not None:
+            yield from ((f"{place}.{name}", "it is for rendered scenes") for name in _SCENE_STAGES)
+        elif not stage.frozen:
+            yield f"{place}.items", "the stage is not frozen"
+        if not stage.frozen:
+            yield f"{place}.rate", "the stage is not frozen; it learns at optimiser.rate"
+        if recipe.image_frozen:
+            yield f"{place}.frozen", "the image tower is frozen from the first step on"
+    yield from _of_freezing(recipe)
+
+
+def _of_freezing(recipe: Any) -> Iterator[tuple[str, str]]:
+    settings = recipe.optimiser
+    if recipe.image_frozen:
+        frozen = f"the image tower is frozen (freeze {recipe.freeze}, ratio {settings.image_ratio:g})"
+        yield "open_stages", frozen
+        if recipe.freeze in ("V2", "V3"):
+            yield from ((name, frozen) for name in ("optimiser.image_ratio", "optimiser.orthogonal"))
+        yield "optimiser.accumulate", frozen
+        if not recipe.items.copies:
+            yield "augment", f"{frozen}, and its items are computed once; items.copies encodes changed copies too"
+    elif not any(stage.frozen for stage in recipe.stages):
+        yield "items.copies", "no step draws from items: the image tower learns in all stages"
+    if recipe.freeze in ("V1", "V3"):
+        yield "optimiser.text_ratio", f"the text tower is frozen (freeze {recipe.freeze})"
+    if recipe.model.head.architecture == "meanp" and recipe.start.kind != "parts" and not recipe.text_frozen:
+        yield "optimiser.head_ratio", "the head meanp has nothing to learn"
+    if recipe.image_frozen and recipe.text_frozen:
+        yield "optimiser.recompute", "both towers are frozen"
+
+
+def _is_set(recipe: Any, name: str) -> bool:
+    """Whether a setting has another value than its default."""
+    node: Any = recipe
+    *parents, last = name.split(".")
+    for parent in parents:
+        node = node[int(parent)] if parent.isdigit() else getattr(node, parent)
+    model: type[BaseModel] = type(node)
+    return bool(getattr(node, last) != model.model_fields[last].get_default())

@@ -1,0 +1,68 @@
+"""One step of training, which ends the run where a number is no longer finite."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import TrainingError
+from trainer.recipe import Recipe
+from trainer.training.optimiser import rate_at, set_rate
+from trainer.training.tasks import Task
+
+_NAMED = 6
+_REMEDY = "the last good checkpoints are kept; lower optimiser.rate, or set optimiser.clip"
+
+
+def training_step(
+    task: Task, batch: Any, optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, device: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Losses, gradients and the optimiser's step; the losses by name, and the task's report.
+
+    `step` counts from 0. Raises TrainingError that names the step, the loss or the weight, and the clips.
+    """
+    set_rate(optimiser, rate_at(recipe, step))
+    torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout, as in a run that was never interrupted
+    with _mixed(device, recipe.optimiser.precision):  # inside it autocast caches its casts of the weights
+        losses: dict[str, Tensor]
+        losses, numbers = task(batch)
+    total = functools.reduce(torch.add, losses.values())
+    if not math.isfinite(float(total.detach())):
+        names = [name for name, loss in losses.items() if not math.isfinite(float(loss.detach()))] or ["sum"]
+        raise TrainingError(_message(step, f"the loss {', '.join(names)} is {float(total.detach())}", batch))
+    optimiser.zero_grad(set_to_none=True)
+    torch.autograd.backward(total)
+    _limit(task, batch, recipe, step)
+    optimiser.step()
+    return {f"loss_{name}": loss.detach() for name, loss in losses.items()}, numbers
+
+
+def _limit(task: Task, batch: Any, recipe: Recipe, step: int) -> None:
+    """Clip the gradients' norm, and look at it."""
+    largest = recipe.optimiser.clip or math.inf
+    norm = float(nn.utils.clip_grad_norm_(task.parameters(), largest))
+    if math.isfinite(norm):
+        return
+    gradients = ((name, parameter.grad) for name, parameter in task.named_parameters())
+    names = [name for name, found in gradients if found is not None and not bool(torch.isfinite(found).all())]
+    raise TrainingError(_message(step, f"the gradient of {(names or ['all weights'])[0]} is not finite", batch))
+
+
+def _message(step: int, fault: str, batch: Any) -> str:
+    clips = list(dict.fromkeys(getattr(batch, "clips", ())))
+    more = f" and {len(clips) - _NAMED} more" if len(clips) > _NAMED else ""
+    shown = f" (clips: {', '.join(clips[:_NAMED])}{more})" if clips else ""
+    return f"step {step + 1}: {fault}{shown}; {_REMEDY}"
+
+
+def _mixed(device: str, precision: str) -> contextlib.AbstractContextManager[object]:
+    """bfloat16 autocast where it was chosen, and on a GPU unless something else was."""
+    kind = device.split(":")[0]
+    if precision == "bfloat16" or (precision == "auto" and kind == "cuda"):
+        return torch.autocast(kind, torch.bfloat16)
+    return contextlib.nullcontext()
