@@ -80,6 +80,9 @@ def bundle(reference: str) -> dict[str, Any]:
         "version": manifest.version,
         "sealed": manifest.sealed,
         "calibrated": manifest.events.calibrated,
+        "fitted_seconds": manifest.events.fitted_seconds,
+        "uncalibrated": list(manifest.events.uncalibrated),
+        "thresholds": manifest.events.said,
         "kind": manifest.kind,
         "head": manifest.head.architecture,
         "window": {"frames": manifest.window.frames, "rate": manifest.window.rate},
@@ -158,11 +161,10 @@ def _notes(one: Mapping[str, Any], now_ns: int) -> Iterator[str]:
 def _bundle_line(found: Mapping[str, Any]) -> str:
     if "problem" in found:
         return f"bundle {found['reference']}: {found['problem']}"
-    calibrated = "calibrated" if found["calibrated"] else "NOT calibrated: thresholds are set by hand"
     window = found["window"]
     return (
         f"bundle {found['name']}@{found['version']} ({found['id'][:12]}), {found['head']}, "
-        f"{window['frames']} frames at {window['rate']}/s, {calibrated}"
+        f"{window['frames']} frames at {window['rate']}/s, {found['thresholds']}"
     )
 
 
