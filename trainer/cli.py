@@ -17,6 +17,7 @@ from trainer.data.commands import app as data
 from trainer.demo.demo_model import BETA
 from trainer.errors import TrainerError
 from trainer.export import zero_shot
+from trainer.real.command import real
 from trainer.scenes.commands import app as scenes
 
 if TYPE_CHECKING:
@@ -237,6 +238,9 @@ def publish(
 
 
 app.command("bundle")(needs_torch(zero_shot.bundle))
+
+
+app.command("real")(needs_torch(real))
 
 
 @app.command("demo-model")

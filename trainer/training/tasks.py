@@ -24,11 +24,12 @@ class Task(nn.Module):
     report of scalars for the log, both by name.
     """
 
-    def __init__(self, model: VideoTextModel, weights: Loss):
+    def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
+        """`known`: embeddings of texts by their token ids, for tasks that share a text tower that does not learn."""
         super().__init__()
         self.model = model
         self.weights = weights
-        self._known: dict[bytes, Tensor] = {}
+        self._known: dict[bytes, Tensor] = {} if known is None else known
 
     def extra_parameters(self) -> list[nn.Parameter]:
         """Parameters beside the model's, which are dropped after training."""
@@ -66,8 +67,8 @@ class ClipTask(Task):
     serving does: over the labels, and over all background texts together.
     """
 
-    def __init__(self, model: VideoTextModel, weights: Loss):
-        super().__init__(model, weights)
+    def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
+        super().__init__(model, weights, known)
         self._backgrounds = model.tokens(BACKGROUNDS).cpu().numpy()
 
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
