@@ -32,13 +32,16 @@ def list_of(folder: Path, splits: tuple[str, ...]) -> Path:
     brighter-1.mp4  validate  darker-1.mp4  validate  quiet-1.mp4  validate, background     ...
     """
     folder.mkdir(exist_ok=True)
-    rng = np.random.default_rng(1)
     with (folder / "labels.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
         rows.writerow(("path", "label", "split", "role"))
         for number, split in enumerate(splits):
-            for label, levels in (("brighter", RAMP), ("darker", RAMP[::-1]), ("quiet", np.full(20, 100.0))):
-                name, shift = f"{label}-{number}.mp4", rng.uniform(0, 10)
+            for label, levels in (
+                ("brighter", RAMP),
+                ("darker", RAMP[::-1]),
+                ("quiet", np.full(20, 60.0 + 16 * number)),
+            ):
+                name, shift = f"{label}-{number}.mp4", 0.7 * number
                 pictures = (np.full((64, 64, 3), level + shift, np.uint8) for level in levels)
                 encode_mp4(pictures, folder / name, 10, 400_000)
                 action = label != "quiet"

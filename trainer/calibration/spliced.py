@@ -26,9 +26,11 @@ HELD, BACKGROUND = "held pictures", "background clips"
 """What the quiet stretches show."""
 
 _CLIPS_PER_STREAM = 8
-_LARGER = 2
-"""Pictures of a stream have this many times the network's sides, so that the JPEG between them costs what it costs a
-camera, whose pictures are larger too."""
+_LARGER = 2.0
+"""Pictures of a stream have at most this many times the network's sides, so that the JPEG between them costs what it
+costs a camera, whose pictures are larger too."""
+_SHORT_SIDE = 256
+"""What ingest scales pictures to; larger ones would be scaled once more."""
 _MARGIN_SECONDS = 2.0
 _BITS_PER_PIXEL = 8
 
@@ -45,11 +47,18 @@ class Form:
         """Pictures between two clips: a window that shows the one shows nothing of the other."""
         return self.window.frames + round(_MARGIN_SECONDS * self.window.rate)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a stream's pictures, even numbers as H.264 wants them."""
+        sides = self.input.height, self.input.width
+        factor = max(1.0, min(_LARGER, _SHORT_SIDE / min(sides)))
+        height, width = (2 * int(side * factor / 2 + 0.5) for side in sides)
+        return height, width
+
     def pictures(self, clip: Clip) -> Iterator[Pictures]:
-        """The pictures of a clip at the bundle's rate, in the shape that the network sees, twice as large."""
-        shape = self.input.model_copy(
-            update={"height": self.input.height * _LARGER, "width": self.input.width * _LARGER}
-        )
+        """The pictures of a clip at the bundle's rate, in the shape that the network sees, but larger."""
+        height, width = self.size
+        shape = self.input.model_copy(update={"height": height, "width": width})
         for seconds, picture in read_clip(Path(clip.path), self.window.rate):
             if seconds >= clip.until:
                 return
@@ -170,7 +179,8 @@ def endless(background: Sequence[Clip], form: Form) -> Callable[[int], list[Pict
 
 def write(pictures: Iterator[Pictures], path: Path, form: Form) -> int:
     """Write pictures that have the form's size as a stream of the bundle's rate; returns how many there were."""
-    pixels = form.input.height * form.input.width * _LARGER**2
+    height, width = form.size
+    pixels = height * width
     return encode_mp4(pictures, path, form.window.rate, pixels * form.window.rate * _BITS_PER_PIXEL)
 
 

@@ -133,7 +133,7 @@ def speed(place: Place) -> Figures:
     """Steps per second from cached items, over those end to end, in one run."""
     recipe = load(RECIPES / "ut-interaction.yaml")
     given = heads.cached(recipe, footage.clips(place.footage, footage.UT), place.cache, place.report)
-    whole = Recipe.model_validate(given.recipe.model_dump(mode="json", exclude={"freeze", "items"}) | {"freeze": "V1"})
+    whole = Recipe.model_validate(given.recipe.model_dump(mode="json", exclude={"freeze"}) | {"freeze": "V1"})
     slow = _seconds_a_step(given, whole, ClipBatches(whole, given.encoded.decoded, given.foundation.tokenizer), 2)
     fast = _seconds_a_step(
         given, given.recipe, ClipBatches(given.recipe, given.encoded, given.foundation.tokenizer), 100
@@ -210,7 +210,8 @@ def scratch(place: Place) -> Figures:
 def tuned(place: Place) -> Figures:
     """The same folds: the real start with the last two stages of its image tower learning, published augmentation."""
     changes = (
-        "freeze=V1", "open_stages=2", "items.copies=0", "optimiser.image_ratio=0.1", "augment.scales=[1.0,0.875,0.75]",
+        "freeze=V1", "open_stages=2", "optimiser.image_ratio=0.1",
+        "augment={kind: published, operations: 0, scales: [1.0, 0.875, 0.75], grey: 0.1}",
         "stages=[{steps: 400, chunks: 8, ticks: 12}]",
     )  # fmt: skip
     return _trained(place, "ut_tuned_top1", "ut-interaction", changes)
