@@ -22,3 +22,17 @@ def spaced(text: str) -> str:
 def folded(text: str) -> str:
     """Return the form in which texts are compared: spaces, case and the Unicode spelling do not count (NFKC)."""
     return spaced(unicodedata.normalize("NFKC", text)).casefold()
+
+
+def words(name: str) -> str:
+    """Return a class name as words: `ApplyEyeMakeup` and `apply_eye_makeup` become `apply eye makeup`.
+
+    A text that is no class name keeps its capitals, with one space between two words.
+    """
+    name = spaced(unicodedata.normalize("NFC", name))
+    parted = ""
+    for before, one, after in zip(f" {name}", name, f"{name[1:]} ", strict=False):
+        after_word = before.islower() or before.isdigit() or (before.isupper() and after.islower())
+        parted += f" {one}" if one.isupper() and after_word else one
+    parted = parted.replace("_", " ")
+    return spaced(parted).lower() if parted != name else name

@@ -157,19 +157,23 @@ class WorkerMetrics(_Stages):
         self._camera_frames = Counter(
             "actionwire_camera_frames", "Frames encoded, by camera.", ["camera"], registry=registry
         )
+        self._camera_windows = Counter(
+            "actionwire_camera_windows", "Windows scored, by camera.", ["camera"], registry=registry
+        )
         self._camera_events = Counter(
             "actionwire_camera_events", "Events started, by camera.", ["camera"], registry=registry
         )
 
-    def batch(self, frames: Mapping[str, int], windows: int) -> None:
-        """A batch was processed. frames: encoded frames by camera."""
+    def batch(self, frames: Mapping[str, int], windows: Mapping[str, int]) -> None:
+        """A batch was processed. frames and windows: encoded frames and scored windows by camera."""
         count = sum(frames.values())
         self._frames.inc(count)
-        self._windows.inc(windows)
+        self._windows.inc(sum(windows.values()))
         self._batch.set(count)
-        for camera, number in frames.items():
+        for camera in {**frames, **windows}:  # one that fills no window has its series too, at zero
             if self._capped.admits(camera):
-                self._camera_frames.labels(camera).inc(number)
+                self._camera_frames.labels(camera).inc(frames.get(camera, 0))
+                self._camera_windows.labels(camera).inc(windows.get(camera, 0))
 
     def event(self, phase: str, camera: str, latency_seconds: float | None = None) -> None:
         """An event message was committed. latency_seconds: since the capture of the frame that caused it, if any."""
@@ -229,8 +233,8 @@ class WorkerMetrics(_Stages):
         """This worker now analyses only these cameras: the series of all others end and make room."""
         for camera in self._capped.besides(cameras):
             self._capped.forget(camera)
-            _remove(self._camera_frames, camera)
-            _remove(self._camera_events, camera)
+            for series in (self._camera_frames, self._camera_windows, self._camera_events):
+                _remove(series, camera)
 
 
 class IngestMetrics(_Stages):
@@ -293,6 +297,7 @@ class IngestMetrics(_Stages):
                     _remove(series, camera)
         elif self._capped.admits(camera):
             self._up.labels(camera).set(condition == "online")
+            self._camera_frames.labels(camera)  # at zero, where none is published
 
 
 def _counter(registry: CollectorRegistry, name: str, words: str, label: str, values: tuple[str, ...]) -> Counter:

@@ -12,7 +12,7 @@ exit code of the child     meaning                                      what the
 
 When the supervisor itself is told to stop, it tells the child and ends with the child's exit code: 128 + the signal's
 number for a child that a signal killed. So a child that had to be killed counts as a failure. Only SIGTERM, the
-signal that tells the child to stop, is no failure.
+signal that tells the child to stop, is no failure. Between two children the code of the one that has ended counts.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ def supervise(
         if code < 0 or code == STUCK:
             cut_off()
         if stop.wait(pause):
-            return 0
+            return _passed_on(code)
 
 
 def _passed_on(code: int) -> int:
-    """Exit code for the supervisor of a child that ended after the stop."""
+    """Exit code for a supervisor that is told to stop, by the code of its last child."""
     if code == -signal.SIGTERM:  # told to stop before it could handle the signal
         return 0
     return code if code >= 0 else 128 - code

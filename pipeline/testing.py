@@ -5,7 +5,10 @@ They are part of the package, because users of the records need to test without 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,7 +24,8 @@ from pipeline.records.labels import THRESHOLDS, Label
 from pipeline.records.wire import Partition, Record
 
 if TYPE_CHECKING:
-    from pipeline.camera.source import Picture, SourceSettings
+    from pipeline.camera.picture import Picture
+    from pipeline.camera.source_settings import SourceSettings
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "red": (255, 0, 0),
@@ -203,3 +207,47 @@ class ColourLabels:
         """Thresholds as given to `of`."""
         resolved = resolve(self.labels, self.calibrated, {}, rate=rate, multiple=self.multiple, stride=self.stride)
         return for_camera(resolved, camera)
+
+
+@contextmanager
+def mjpeg_camera(jpegs: Sequence[bytes], fps: float, headers: Sequence[str] = ("type", "length")) -> Iterator[str]:
+    """The URL of a camera that shows these pictures in a loop, as JPEGs over HTTP (`multipart/x-mixed-replace`).
+
+    headers: what each part has, since cameras leave out what they like: `type` (Content-Type), `length`
+    (Content-Length).
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+    threading.Thread(target=_accept, args=(listener, stop, jpegs, fps, headers), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/video.mjpg"
+    finally:
+        stop.set()
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def _accept(
+    listener: socket.socket, stop: threading.Event, jpegs: Sequence[bytes], fps: float, headers: Sequence[str]
+) -> None:
+    with suppress(OSError):
+        while not stop.is_set():
+            client, _ = listener.accept()
+            threading.Thread(target=_serve, args=(client, stop, jpegs, fps, headers), daemon=True).start()
+
+
+def _serve(
+    client: socket.socket, stop: threading.Event, jpegs: Sequence[bytes], fps: float, headers: Sequence[str]
+) -> None:
+    with client, suppress(OSError):
+        client.recv(4096)
+        answer = "HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=--edge\r\n\r\n"
+        client.sendall(answer.encode())
+        number = 0
+        while not stop.wait(1 / fps):
+            jpeg = jpegs[number % len(jpegs)]
+            known = {"type": "Content-Type: image/jpeg\r\n", "length": f"Content-Length: {len(jpeg)}\r\n"}
+            lines = "--edge\r\n" + "".join(known[one] for one in headers) + "\r\n"
+            client.sendall(lines.encode() + jpeg + b"\r\n")
+            number += 1

@@ -85,8 +85,8 @@ def test_a_room_can_be_looked_over(folder: str, most: int) -> None:
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    """There is no circle of imports among modules."""
-    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    """There is no circle of imports among modules; one for an annotation alone imports nothing."""
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None, exclude_type_checking_imports=True)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     while ends := [module for module, found in imports.items() if not found & imports.keys()]:
         for module in ends:  # what imports nothing that is left cannot be part of a circle

@@ -9,11 +9,11 @@ import yaml
 from pydantic import Field, Tag, ValidationError, model_validator
 
 from engines.bundle.manifest import Name, Version
-from trainer.effects import without_effect
 from trainer.errors import RecipeError
 from trainer.models.settings import Model
 from trainer.models.start import Scratch, Start
-from trainer.part import Fraction, Part, Positive, by
+from trainer.recipes.effects import without_effect
+from trainer.recipes.part import Fraction, Part, Positive, by
 
 
 class Data(Part):

@@ -38,14 +38,19 @@ class Outcome:
     dead: list[Dead] = field(default_factory=list)
     frames: dict[str, int] = field(default_factory=dict)
     """Frames encoded, by camera."""
-    windows: int = 0
-    """Windows scored."""
+    scored: Counter[str] = field(default_factory=Counter)
+    """Windows scored, by camera."""
     seconds: float = 0.0
     """Stream time that the windows cover: each counts from the due tick before its own."""
     captured_ns: list[tuple[Partition, int]] = field(default_factory=list)
     """Partition and capture time of every frame."""
     active: dict[Partition, set[str]] = field(default_factory=dict)
     """Cameras whose frames counted, shed cameras included."""
+
+    @property
+    def windows(self) -> int:
+        """Windows scored."""
+        return self.scored.total()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ class Analyser:
         outcome.captured_ns = [(partition, step.capture_ns) for partition, step in arrived]
         behind = [slot.item for _, window in windows for slot in window.slots]
         outcome.frames = self._encode([*(step.frame for _, step in arrived if step.frame), *behind])
-        outcome.windows = len(windows)
+        outcome.scored = Counter(one.step.camera for one, _ in windows if isinstance(one.step, Arrived))
         outcome.seconds = sum(len(one.windows) * self._covered(one) for _, one in taken)
         for analysis in batched:
             if analysis.streams.active:

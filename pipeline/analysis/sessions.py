@@ -61,11 +61,9 @@ def judge(stream: Stream | None, session: int, tick: int, rate: int) -> Verdict:
 def ends(stream: Stream | None, marker: EndMarker) -> bool:
     """True if an end marker applies: session and last tick are still the camera's, and the session is open.
 
-    A `removed` marker also applies to a session that has ended: the camera must be forgotten.
+    A `removed` marker applies by session alone, also to one that has ended: the camera must be forgotten, and whoever
+    writes it may not know the last tick.
     """
-    return (
-        stream is not None
-        and (not stream.ended or marker.reason == "removed")
-        and stream.session == marker.session
-        and stream.last_tick == marker.last_tick
-    )
+    if stream is None or stream.session != marker.session:
+        return False
+    return marker.reason == "removed" or (not stream.ended and stream.last_tick == marker.last_tick)

@@ -6,9 +6,11 @@
 
     rtcp clock      capture = PTS + (camera's wall clock - PTS), from the camera's sender reports
 
+    no stamps       capture = arrival, while the time stamps are worth nothing (see evidence.py)
+
 Six things end a session and begin a newer one: a reconnect, a change of size, a change of clock, a jump of the time
-stamps, a step of the camera's clock, and, on the arrival clock, a drift of time stamps against arrival. All times are
-nanoseconds.
+stamps, a step of the camera's clock, and, on the arrival clock, the first drift of time stamps against arrival. A stray
+stamp costs its own picture, and stamps that are worth nothing cost none. All times are nanoseconds.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from pipeline.analysis.ticks import SECOND, tick_at
+from pipeline.camera.evidence import LIMIT, PACE_FAULT, Evidence, Fault
 from pipeline.records.frames import Clock
 
 Reason: TypeAlias = Literal["opened", "size", "jump", "drift", "step", "clock"]
 
-_LIMIT = SECOND
-"""A larger disagreement of time stamps and clocks starts a new session."""
-_WINDOW = 5 * SECOND
+_REPORTED = SECOND // 50
+"""A report that moves the camera's clock against its time stamps by less is exact."""
+_MOVES_WITHIN = 120 * SECOND
+"""Two steps in one direction, or three moves of a second together, within this time come from the stamps' pace."""
 _REGAIN = 0.8
 """A camera's clock that was too far off is used again within this share of the tolerance, so it cannot flap."""
 
@@ -60,24 +64,6 @@ class CaptureTime:
     """The camera's clock minus ingest's clock; None without sender reports."""
 
 
-class _RecentMinimum:
-    """Smallest value of the last five to ten seconds."""
-
-    def __init__(self) -> None:
-        self._since: int | None = None
-        self._current: int | None = None
-        self._previous: int | None = None
-
-    def add(self, now: int, value: int) -> int | None:
-        """Add a value and return the smallest recent one; None before a whole window has passed."""
-        if self._since is None:
-            self._since = now
-        if now - self._since >= _WINDOW:
-            self._since, self._previous, self._current = now, self._current, None
-        self._current = value if self._current is None else min(self._current, value)
-        return None if self._previous is None else min(self._previous, self._current)
-
-
 class CaptureTimes:
     """Capture times of one camera, picture after picture.
 
@@ -103,37 +89,53 @@ class CaptureTimes:
         self._size: tuple[int, int] | None = None
         self._clock: Clock | None = None
         self._reference: int | None = None
-        self._forget_line()
+        self._moves: list[tuple[int, int]] = []
+        self._capture = 0
+        self._evidence = Evidence()
 
-    def _forget_line(self) -> None:
-        self._pts: int | None = None
-        self._smallest: int | None = None
-        self._recent = _RecentMinimum()
+    @property
+    def fault(self) -> Fault | None:
+        """Why the time stamps are not used now, and times of arrival are; None while they are used."""
+        return self._evidence.fault
 
     def of(self, picture: Stamps) -> CaptureTime | None:
-        """The capture time of the next picture; None when it carries no time stamp."""
-        if picture.pts is None:
+        """The capture time of the next picture; None when its time stamp is missing or stray."""
+        found = self._evidence.note(picture.pts, picture.arrival, by_arrival=self._clock != "rtcp")
+        if found == "stray" or (picture.pts is None and not self.fault):
             return None
+        pts = picture.arrival if picture.pts is None else picture.pts
         reason: Reason | None = "opened" if self._size is None else None
         if reason is None and (picture.width, picture.height) != self._size:
             reason = "size"
-        broken = self._line(picture.pts, picture.arrival)
-        step = self._follow_reference(picture.pts, picture.reference)
-        offset = None if self._reference is None else self._reference - (self._smallest or 0)
+        stepped = self._follow_reference(pts, picture.reference, picture.arrival)
+        line = self._evidence.smallest
+        offset = (
+            None if self._reference is None else self._reference - (picture.arrival - pts if line is None else line)
+        )
         clock: Clock = "rtcp" if self._trusted(offset) else "arrival"
-        if broken == "drift" and clock == self._clock == "rtcp":
-            broken = None  # capture times do not come from the line; only the measurement of delays began anew
-        reason = broken or reason
+        if found == "drift" and clock == self._clock == "rtcp":
+            found = None  # capture times do not come from the line; only the measurement of delays began anew
+        reason = found or reason
         if reason is None and clock != self._clock:
             reason = "clock"
-        if reason is None and step and clock == "rtcp":
+        if reason is None and stepped and clock == "rtcp":
             reason = "step"
         self._size, self._clock = (picture.width, picture.height), clock
-        capture = picture.pts + ((self._reference if clock == "rtcp" else self._smallest) or 0)
+        capture = self._place(pts, picture.arrival)
         if reason:
             self._session = next_session(self._session, picture.arrival)
             self._sequence, self._last_tick = 0, None
         return self._on_grid(capture, clock, offset, reason)
+
+    def _place(self, pts: int, arrival: int) -> int:
+        """The capture time, by the clock in use."""
+        if self._clock == "rtcp" and self._reference is not None:
+            return pts + self._reference
+        if self._evidence.smallest is not None:
+            self._capture = pts + self._evidence.smallest
+        else:  # a decoder that reorders pictures gives their arrivals out of order
+            self._capture = max(self._capture, arrival)
+        return self._capture
 
     def _on_grid(self, capture: int, clock: Clock, offset: int | None, reason: Reason | None) -> CaptureTime:
         tick = tick_at(capture, self._rate, self._camera)
@@ -144,33 +146,29 @@ class CaptureTimes:
             self._sequence += 1
         return CaptureTime(self._session, reason, tick if due else None, sequence, capture, clock, offset)
 
-    def _line(self, pts: int, arrival: int) -> Reason | None:
-        """Follow the line of arrival over PTS; the reason when it broke."""
-        delay = arrival - pts
-        reason: Reason | None = None
-        if self._smallest is not None and self._pts is not None:
-            # Neither is a jump: a stall brings a late burst, a gap brings a later time stamp that arrives later.
-            ahead = pts - self._pts > _LIMIT and delay < self._smallest - _LIMIT
-            if ahead or pts - self._pts < -_LIMIT:
-                reason = "jump"
-        recent = self._recent.add(arrival, delay)
-        if reason is None and recent is not None and self._smallest is not None and recent > self._smallest + _LIMIT:
-            reason = "drift"
-        if reason:
-            self._forget_line()
-        self._pts = pts
-        self._smallest = delay if self._smallest is None else min(self._smallest, delay)
-        return reason
-
-    def _follow_reference(self, pts: int, reference: int | None) -> bool:
+    def _follow_reference(self, pts: int, reference: int | None, arrival: int) -> bool:
         """Keep the camera's clock minus PTS; True when it stepped. Between two reports the older one holds."""
         if reference is None:
             return False
         before, self._reference = self._reference, reference - pts
-        return before is not None and abs(self._reference - before) > _LIMIT
+        if before is None:
+            return False
+        moved = self._reference - before
+        self._recent_moves(moved, arrival)
+        return self._clock == "rtcp" and abs(moved) > LIMIT
+
+    def _recent_moves(self, moved: int, arrival: int) -> None:
+        """Distrust time stamps whose pace the reports put right again and again. One step is a clock that was set."""
+        if abs(moved) < _REPORTED:
+            return
+        moves = [one for one in self._moves if (one[0] > 0) == (moved > 0) and arrival - one[1] < _MOVES_WITHIN]
+        self._moves = [*moves, (moved, arrival)]
+        steps = sum(abs(one) > LIMIT for one, _ in self._moves)
+        if steps > 1 or (len(self._moves) > 2 and abs(sum(one for one, _ in self._moves)) > LIMIT):
+            self._evidence.distrust(PACE_FAULT)
 
     def _trusted(self, offset: int | None) -> bool:
-        if offset is None:
+        if offset is None or self.fault:
             return False
         limit = self._tolerance * _REGAIN if self._clock == "arrival" else self._tolerance
         return abs(offset) <= limit
@@ -190,7 +188,7 @@ class SteadyClock:
     def instant(self, wall: int, monotonic: int) -> tuple[int, bool]:
         """(nanoseconds since 1970, True when somebody moved the wall clock by over a second since the last call)."""
         base = wall - monotonic
-        stepped = self._base is not None and abs(base - self._base) > _LIMIT
+        stepped = self._base is not None and abs(base - self._base) > LIMIT
         if self._base is None or stepped:
             self._base = base
         return self._base + monotonic, stepped

@@ -29,7 +29,7 @@ class Condition:
     corrupt: int = 0
     """Pictures damaged in transit, and packets that could not be decoded."""
     untimed: int = 0
-    """Pictures without a time stamp: the first of a connection, until its first sender report."""
+    """Pictures with a stray time stamp, or with none: the first of a connection, until its first sender report."""
     silent_seconds: float = 0.0
     """Seconds since the last usable picture, over all connections, or since the start."""
     ended: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import av.error
@@ -54,6 +55,45 @@ def translate(error: av.error.FFmpegError, where: str, *, live: bool) -> Actionw
     if not live and kind is CameraUnavailable:
         kind, reason, remedy = CameraRefused, reason.replace("it sent", "it holds"), "check the file"
     return kind(f"{where}: {reason or error.strerror or type(error).__name__}; {remedy}")
+
+
+_FULL = re.compile(r"busy|too many|bandwidth|maximum|max\b|limit|capacity|no free|in use", re.IGNORECASE)
+_STATUS: dict[int, type[av.error.FFmpegError]] = {
+    401: av.error.HTTPUnauthorizedError,
+    403: av.error.HTTPForbiddenError,
+    404: av.error.HTTPNotFoundError,
+}
+
+
+def refusal(where: str, status: int, reason: str, unknown: Sequence[str] = ()) -> ActionwireError | None:
+    """Our error for the status of RTSP with which a camera refused a request; None for one that is no refusal.
+
+    unknown: the kinds of login that it asks for, where none of them is known.
+    """
+    if status < 400:
+        return None
+    if status == 401 and unknown:
+        names = " or ".join(dict.fromkeys(_plain(one) for one in unknown))
+        words = f"it asks for a login by {names}, which is not supported"
+        return CameraRefused(f"{where}: {words}; allow digest (MD5 or SHA-256) on the camera")
+    said = f"{status} {_plain(reason)}".strip()
+    if status in (453, 503) or _FULL.search(reason):
+        words = f"it serves no more viewers ({said})"
+        return CameraUnavailable(f"{where}: {words}; close another client, or restart the camera if there is none")
+    foreign = _STATUS.get(status, av.error.HTTPServerError if status >= 500 else av.error.HTTPClientError)
+    kind, words, remedy = next(row[1:] for row in _TABLE if issubclass(foreign, row[0]))
+    return kind(f"{where}: {words} ({said}); {remedy}")
+
+
+def unanswered(where: str, seconds: float) -> CameraUnavailable:
+    """The error for a source that did not open in time."""
+    words = f"it does not answer within {seconds:g} s"
+    return CameraUnavailable(f"{where}: {words}; {_AWAY} Raise ingest.open_seconds if it wakes slowly")
+
+
+def _plain(text: str) -> str:
+    """What a camera says, fit for a message of ours."""
+    return "".join(sign if sign.isascii() and sign.isprintable() and sign != ";" else " " for sign in text)[:60].strip()
 
 
 def place_of(url: str) -> str:

@@ -20,10 +20,15 @@ from pipeline.analysis.ticks import SECOND
 from pipeline.camera.backoff import Backoff
 from pipeline.camera.capture_time import CaptureTime, CaptureTimes, SteadyClock
 from pipeline.camera.condition import Condition
+from pipeline.camera.evidence import Fault, delivered_rate
+from pipeline.camera.picture import Picture
 from pipeline.camera.sampling import SampledFrame, sampled, stamps
-from pipeline.camera.source import Picture, SourceSettings, open_source
-from pipeline.errors import ActionwireError, CameraUnavailable, ConfigurationError, mask
+from pipeline.camera.source import open_source
+from pipeline.camera.source_settings import SourceSettings
+from pipeline.camera.waiting import Waiting
+from pipeline.errors import ActionwireError, AuthenticationError, CameraUnavailable, ConfigurationError, mask
 from pipeline.records.cameras import CameraCondition
+from pipeline.records.wire import iso
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +37,10 @@ _HEALTHY_SECONDS = 10.0
 
 _PASS_SECONDS = 1.0
 """Shortest pass of a looping file. A still image would otherwise open sessions without a pause."""
+
+
+_NOTHING = "no picture for {:g} s; is it overloaded or frozen?"
+_UNUSABLE = "all pictures of {:g} s were damaged or had no time stamp; use tcp, or look for a weak network"
 
 
 class _Stalled(CameraUnavailable):
@@ -89,10 +98,12 @@ class Camera:
         self._attempt = _Attempt()
         self._condition = Condition(since_ms=time.time_ns() // 1_000_000, session=after_session or None)
         self._connected = False
+        self._stamp_fault: Fault | None = None
         self._progress = time.monotonic()
         self._picture_at = time.monotonic()
         """When the last usable picture came; a reconnect does not move it."""
-        self._stamps: deque[int] = deque(maxlen=100)
+        self._times: deque[tuple[int, int]] = deque(maxlen=100)
+        """Time stamp and arrival of the last usable pictures of the session."""
 
     def start(self, wait: float = 0.0) -> None:
         """Start reading, after `wait` seconds."""
@@ -118,7 +129,7 @@ class Camera:
             if time.monotonic() - self._progress < limit:
                 return
             self._attempt.stopped.set()
-        self._fault(self._stall(unusable=False))
+        self._fault(self._stall(_NOTHING))
         self.start(self._backoff.next())
 
     def renew(self) -> None:
@@ -142,17 +153,9 @@ class Camera:
             if state != self._condition.state:
                 since = time.time_ns() // 1_000_000
                 self._condition = replace(self._condition, state=state, since_ms=since)
-            return replace(self._condition, fps=self._fps(), silent_seconds=silent)
+            return replace(self._condition, fps=delivered_rate(self._times), silent_seconds=silent)
 
-    def _fps(self) -> float | None:
-        if len(self._stamps) < 2 or self._stamps[-1] <= self._stamps[0]:
-            return None
-        return (len(self._stamps) - 1) * SECOND / (self._stamps[-1] - self._stamps[0])
-
-    def _stall(self, *, unusable: bool) -> _Stalled:
-        words = "no picture for {:g} s; is it overloaded or frozen?"
-        if unusable:
-            words = "all pictures of {:g} s were damaged or had no time stamp; use tcp, or look for a weak network"
+    def _stall(self, words: str) -> _Stalled:
         return _Stalled(f"{self._source.where}: {words.format(self._source.stall_seconds)}")
 
     def _run(self, attempt: _Attempt, wait: float) -> None:
@@ -174,8 +177,12 @@ class Camera:
     def _retry(self, attempt: _Attempt, error: ActionwireError) -> None:
         if attempt.stopped.is_set():
             return
+        login = isinstance(error, AuthenticationError)
+        wait = self._backoff.refused() if login else self._backoff.next(hopeless=isinstance(error, ConfigurationError))
         self._fault(error)
-        self._progress = time.monotonic() + (wait := self._backoff.next(hopeless=isinstance(error, ConfigurationError)))
+        if login:
+            self._note_refusals(wait)
+        self._progress = time.monotonic() + wait
         attempt.stopped.wait(wait)
         self._progress = time.monotonic()
 
@@ -183,11 +190,18 @@ class Camera:
         reason = mask(str(error))
         with self._lock:
             before = self._condition
-            again = reason == before.last_error and not self._connected
+            again = (before.last_error or "").startswith(reason) and not self._connected
             self._connected = False
             stalls = before.stalls + isinstance(error, _Stalled)
             self._condition = replace(before, last_error=reason, reconnects=before.reconnects + 1, stalls=stalls)
         (log.debug if again else log.warning)("camera lost", camera=self.name, reason=reason)
+
+    def _note_refusals(self, wait: float) -> None:
+        """Add to the error how often the login was refused, and when it is tried again."""
+        instant = iso((time.time_ns() + round(wait * SECOND)) // SECOND * SECOND)
+        words = f"; refused {self._backoff.refusals} times in a row, next try at {instant}"
+        with self._lock:
+            self._condition = replace(self._condition, last_error=f"{self._condition.last_error}{words}")
 
     def _update(self, attempt: _Attempt, **changes: object) -> None:
         with self._lock:
@@ -215,25 +229,38 @@ class Camera:
                 if attempt.stopped.is_set():
                     return
                 self._capture_times.restart()
-                self._stamps.clear()
+                self._times.clear()
                 self._connected = True
                 self._condition = replace(self._condition, codec=source.codec)
-            self._progress = opened = time.monotonic()
+            self._backoff.accepted()
+            self._progress = time.monotonic()
             pace = None if self._source.live else _Pace()
+            waiting = Waiting(self._source, self._progress)
             rejected = 0
             for picture in source.pictures():
                 if attempt.stopped.is_set():
                     return
-                since = max(self._picture_at, opened)
-                if self._source.live and time.monotonic() - since >= self._source.stall_seconds:
-                    raise self._stall(unusable=self._progress > since)
+                self._progress = time.monotonic()
+                self._judge(waiting, source.packets)
                 if picture is not None:
+                    waiting.decoded(picture.key, self._progress)
                     self._take(attempt, picture, pace)
-                    if self._picture_at - opened > _HEALTHY_SECONDS:
+                    if self._picture_at - waiting.opened > _HEALTHY_SECONDS:
                         self._backoff.reset()
                 elif source.undecodable > rejected:
                     rejected = source.undecodable
                     self._damaged()
+
+    def _judge(self, waiting: Waiting, packets: int) -> None:
+        """Raise when this connection should be given up; say what it waits for."""
+        verdict = waiting.verdict(self._progress, packets, self._picture_at) if self._source.live else None
+        if verdict == "key picture":
+            reason = f"{self._source.where}: {waiting.words(self._progress)}"
+            with self._lock:
+                self._condition = replace(self._condition, last_error=reason)
+        elif verdict is not None:
+            words = {"nothing": _NOTHING, "unusable": _UNUSABLE, "no key picture": waiting.words(self._progress)}
+            raise self._stall(words[verdict])
 
     def _damaged(self) -> None:
         with self._lock:
@@ -251,11 +278,23 @@ class Camera:
             timed = None if picture.corrupt else self._capture_times.of(stamps(picture, arrival))
             if timed:  # an unusable picture is no sign of life: workers never see it
                 self._picture_at = self._progress
+                self._times.append((arrival if picture.pts is None else picture.pts, arrival))
             self._note(picture, timed)
+            self._note_stamps()
         if timed and timed.opened:
             log.info("camera session", camera=self.name, session=timed.session, reason=timed.opened, clock=timed.clock)
         if timed and timed.tick is not None:
             self._deliver(sampled(self.name, self._rate, timed, timed.tick, picture, self._source.short_side))
+
+    def _note_stamps(self) -> None:
+        """Log when the time stamps lose or regain their worth."""
+        before, fault = self._stamp_fault, self._capture_times.fault
+        self._stamp_fault = fault
+        if fault and fault != before:
+            words = "time stamps not used, times of arrival are; look for an update of the camera's firmware"
+            log.warning(words, camera=self.name, reason=fault)
+        elif before and not fault:
+            log.info("time stamps used again", camera=self.name)
 
     def _note(self, picture: Picture, timed: CaptureTime | None) -> None:
         """Keep the condition up to date. The caller holds the lock."""
@@ -264,10 +303,6 @@ class Camera:
             kind = {"corrupt": before.corrupt + 1} if picture.corrupt else {"untimed": before.untimed + 1}
             self._condition = replace(before, **kind)  # type: ignore[arg-type]
             return
-        if timed.opened:
-            self._stamps.clear()
-        if picture.pts is not None:
-            self._stamps.append(picture.pts)
         self._condition = replace(
             before,
             session=timed.session,

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.capture_time import CaptureTime, CaptureTimes, Stamps
-from pipeline.camera.source import Picture, SourceSettings, open_source
+from pipeline.camera.picture import Picture
+from pipeline.camera.source import open_source
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.records.frames import Clock, FrameRecord
 
 

@@ -17,89 +17,49 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, cast
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, cast
 
-import av
 import av.error
-import numpy as np
+import structlog
 from av.codec.context import ThreadType
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from pipeline.analysis.ticks import SECOND
-from pipeline.camera.errors import ENDED, place_of, translate
+from pipeline.camera.errors import ENDED, translate
+from pipeline.camera.file_time import running_on
+from pipeline.camera.opening import opened
+from pipeline.camera.picture import Picture, shown_size, turn_of
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import ActionwireError, CameraRefused, CameraUnavailable
 
-av.logging.set_level(None)  # FFmpeg's own log lines would show URLs
+log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """Where a source is and how to read it."""
-
-    url: str = field(repr=False)
-    """rtsp://..., the path of a file, or /dev/videoN. Not in the repr: it may hold a password."""
-    transport: Literal["tcp", "udp"] = "tcp"
-    open_seconds: float = 5.0
-    stall_seconds: float = 5.0
-    short_side: int = 256
-    """Sampled pictures are scaled down to this many pixels on the shorter side, never up."""
-
-    @property
-    def where(self) -> str:
-        """The source for messages, without credentials."""
-        return place_of(self.url)
-
-    @property
-    def live(self) -> bool:
-        """False for a file, which may end and has no clock."""
-        return "://" in self.url or self.url.startswith("/dev/")
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture, not yet converted."""
-
-    pts: int | None
-    """Nanoseconds on the stream's own time line; None where it is unknown."""
-    reference: int | None
-    """Capture time in nanoseconds since 1970 by the camera's clock."""
-    arrival: int
-    """When the packet arrived, by the clock that `open_source` was given."""
-    width: int
-    height: int
-    key: bool
-    corrupt: bool
-    """Damaged in transit, or decoded from a damaged picture."""
-    frame: VideoFrame = field(repr=False)
-
-    def rgb(self, short_side: int) -> NDArray[np.uint8]:
-        """The picture as uint8[height, width, 3], scaled in the same step (area filter)."""
-        width, height = scaled(self.width, self.height, short_side)
-        image = self.frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
-        return image.astype(np.uint8, copy=False)
-
-
-def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """(width, height) with the shorter side scaled down to `short_side`; a smaller picture keeps its size."""
-    shorter = min(width, height)
-    if shorter <= short_side:
-        return width, height
-    return max(1, round(width * short_side / shorter)), max(1, round(height * short_side / shorter))
+_NO_TIMESTAMPS, _JOINS = 0x80, 0x200
+"""AVFMT_NOTIMESTAMPS and AVFMT_TS_DISCONT of libavformat/avformat.h: FFmpeg invents the stamps of such a format, or
+they may begin anew anywhere in it."""
+_USUAL_RATE = 25
+_RATES = range(1, 241)
 
 
 class Source:
     """An open source. Use `open_source`."""
 
-    def __init__(self, settings: SourceSettings, container: InputContainer, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        settings: SourceSettings,
+        container: InputContainer,
+        now: Callable[[], int],
+        packets: Iterator[Packet[Any]],
+    ) -> None:
         if not container.streams.video:
             raise CameraRefused(f"{settings.where}: it sends no video; choose a stream with video")
         self._settings = settings
-        self._container = container
+        self._packets = packets
         self._now = now
         self._stream: VideoStream = container.streams.video[0]
         context = self._stream.codec_context
@@ -112,6 +72,11 @@ class Source:
         self.announced_fps: float | None = float(self._stream.average_rate) if self._stream.average_rate else None
         self.undecodable = 0
         """Packets that the decoder rejected."""
+        self.packets = 0
+        """Packets of the video."""
+        self.counted: float | None = None
+        """Pictures a second by which those of a file are counted that have no time stamp; None while all have one."""
+        self._flags = container.format.flags
 
     def pictures(self) -> Iterator[Picture | None]:
         """Every picture, in the order in which they are shown; None for a packet that yields none.
@@ -121,7 +86,10 @@ class Source:
         """
         fault: ActionwireError | None = None
         try:
-            yield from timed_first(self._pictures())
+            if self._settings.live:
+                yield from timed_first(self._pictures())
+            else:
+                yield from running_on(self._pictures(), round(SECOND / self._rate), joins=bool(self._flags & _JOINS))
         except av.error.EOFError as error:
             fault = translate(error, self._settings.where, live=True)
         except av.error.FFmpegError as error:
@@ -132,13 +100,14 @@ class Source:
             raise fault
 
     def _pictures(self) -> Iterator[Picture | None]:
-        for packet in self._container.demux():
+        for packet in self._packets:
             if packet.stream is not self._stream:  # the empty packets at a file's end all say index 0
                 yield None
                 continue
+            self.packets += packet.size > 0
             cast(Any, packet).opaque = (self._now(), _reference(packet), packet.is_corrupt)
             try:
-                frames = cast(list[VideoFrame], packet.decode())
+                frames = packet.decode()
             except av.error.InvalidDataError:
                 self.undecodable += 1
                 frames = []
@@ -149,10 +118,28 @@ class Source:
     def _picture(self, frame: VideoFrame) -> Picture:
         arrival, reference, corrupt = cast(Any, frame).opaque or (self._now(), None, False)
         pts = None
-        if frame.pts is not None and frame.time_base is not None:
+        if frame.pts is not None and frame.time_base is not None and not self._flags & _NO_TIMESTAMPS:
             pts = frame.pts * frame.time_base.numerator * SECOND // frame.time_base.denominator
+        if pts is None and not self._settings.live and self.counted is None:
+            self.counted = self._rate
+            words = "pictures without a time stamp are counted; put the video into an MP4 if the rate is wrong"
+            log.warning(words, source=self._settings.where, frames_a_second=self._rate)
         damaged = bool(corrupt or frame.is_corrupt)
-        return Picture(pts, reference, arrival, frame.width, frame.height, bool(frame.key_frame), damaged, frame)
+        turn = turn_of(frame)
+        width, height = shown_size(frame.width, frame.height, self._ratio, turn)
+        return Picture(pts, reference, arrival, width, height, bool(frame.key_frame), damaged, frame, turn)
+
+    @property
+    def _rate(self) -> float:
+        """Pictures a second by which a file is counted."""
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate and _RATES.start <= rate < _RATES.stop else float(_USUAL_RATE)
+
+    @property
+    def _ratio(self) -> Fraction | None:
+        """Width of a pixel by its height: the container's word of a file, the decoder's of a stream that may change."""
+        inside, outside = self._stream.codec_context.sample_aspect_ratio, self._stream.sample_aspect_ratio
+        return (inside or outside) if self._settings.live else (outside or inside)
 
 
 def timed_first(pictures: Iterator[Picture | None]) -> Iterator[Picture | None]:
@@ -194,25 +181,5 @@ def open_source(settings: SourceSettings, now: Callable[[], int] = time.time_ns)
     now: the clock that stamps packets, in nanoseconds. Raises CameraUnavailable, CameraRefused or AuthenticationError,
     none of which holds credentials.
     """
-    options, kind = _options(settings)
-    fault: ActionwireError | None = None
-    container: InputContainer | None = None
-    try:
-        timeout = (settings.open_seconds, settings.stall_seconds) if settings.live else None
-        container = av.open(settings.url, format=kind, options=options, timeout=timeout)
-    except av.error.FFmpegError as error:
-        fault = translate(error, settings.where, live=settings.live)
-    if fault or container is None:  # not raised in the handler: the foreign exception and its URL would come along
-        raise fault or CameraUnavailable(f"{settings.where}: it could not be opened")
-    try:
-        yield Source(settings, container, now)
-    finally:
-        container.close()
-
-
-def _options(settings: SourceSettings) -> tuple[dict[str, str], str | None]:
-    if settings.url.startswith(("rtsp://", "rtsps://")):
-        return {"rtsp_transport": settings.transport, "analyzeduration": "100000"}, None
-    if settings.url.startswith("/dev/"):
-        return {}, "v4l2"
-    return {}, None
+    with opened(settings) as (container, packets):
+        yield Source(settings, container, now, packets)

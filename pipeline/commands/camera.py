@@ -38,13 +38,18 @@ def check_command(
     3: it does not answer. A password may stand in the url as ${NAME} in single quotes; it is read from the environment.
     """
     from pipeline.camera.check import check
-    from pipeline.camera.source import SourceSettings
+    from pipeline.camera.source_settings import SourceSettings
 
     settings = settings_from(config)
     chosen = _camera(settings, camera, transport)
     ingest = settings.ingest
     source = SourceSettings(
-        chosen.url.get_secret_value(), chosen.transport, ingest.open_seconds, ingest.stall_seconds, ingest.short_side
+        chosen.url.get_secret_value(),
+        chosen.transport,
+        ingest.open_seconds,
+        ingest.stall_seconds,
+        ingest.short_side,
+        ingest.key_picture_seconds,
     )
     if not as_json:
         typer.echo(f"watching {source.where} for {seconds:g} s ...", err=True)
@@ -58,8 +63,9 @@ def _camera(settings: Settings, camera: str, transport: Literal["tcp", "udp"] | 
     """The camera of this id, or one made from a url. Raises ConfigurationError."""
     found = settings.cameras.get(camera)
     if found is None:
+        url = f"./{camera}" if Path(camera).is_file() and not Path(camera).is_absolute() else camera
         try:
-            found = CameraSettings.model_validate({"url": camera})
+            found = CameraSettings.model_validate({"url": url})
         except ValueError as error:  # the text of the error would show the url
             reason = str(error).split("Value error, ")[-1].split(" [type=")[0]
             raise ConfigurationError(f"cannot check this camera: {reason}") from None

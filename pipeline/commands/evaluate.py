@@ -16,7 +16,8 @@ from engines.strict_json import parse_json
 from pipeline.commands.options import Json
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.records.events import ActionEvent, decode_event
-from pipeline.replay.evaluation import Truth, compare, read_truth, report
+from pipeline.replay.evaluation import compare, report
+from pipeline.replay.truth import Truth, read_truth
 
 STDIN = Path("-")
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from engines.allocator import Option, configure
 from pipeline.commands.options import Bootstrap, ConfigFile, settings_from
 from pipeline.config.reading import source_file
 from pipeline.config.settings import Settings
@@ -28,6 +29,8 @@ def ingest(
 
     On one machine every ingest needs its own port: ACTIONWIRE_HTTP__INGEST_PORT=9404 actionwire ingest --shard 1/2
     """
+    share_one_heap()  # before the imports that start threads
+
     from pipeline import logs
     from pipeline.broker import connect
     from pipeline.config.settings_file import FileWatch
@@ -60,6 +63,17 @@ def ingest(
             reload=watch,
             started=running.append,
         )
+
+
+def share_one_heap() -> None:
+    """Let all threads of this process share one heap, where its C library is glibc's. Call it before they start.
+
+    By default each thread that allocates gets a heap of its own, up to eight per processor. A camera's thread takes its
+    pictures from its heap; when the camera connects again, another thread takes other heaps, and what the first one
+    freed stays in parts. So the process grew with every reconnect. Large blocks, such as pictures, are mapped by
+    themselves and go back to the kernel; by default the limit above which that happens grows with what is freed.
+    """
+    configure({Option.ARENA_MAX: 1, Option.MMAP_THRESHOLD: 128 * 1024, Option.TRIM_THRESHOLD: 128 * 1024})
 
 
 def stop_on_signals() -> threading.Event:

@@ -18,10 +18,12 @@ class IngestSettings(Section):
     """JPEG quality of the published frames; higher is sharper and larger."""
     in_flight_seconds: Seconds = Field(default=3.0, gt=0)
     """How much of each camera's stream may wait for the broker; beyond that the oldest frame is dropped and counted."""
-    open_seconds: Seconds = Field(default=5.0, gt=0)
-    """How long a camera may take to answer when it is opened."""
+    open_seconds: Seconds = Field(default=15.0, gt=0)
+    """How long a camera may take to answer when it is opened; one that runs on a battery has to wake first."""
     stall_seconds: Seconds = Field(default=5.0, gt=0)
     """A camera that delivers no frame for this long is reconnected."""
+    key_picture_seconds: Seconds = Field(default=60.0, gt=0)
+    """A new connection on which video comes is given so long for its first key picture, before which nothing shows."""
     backoff_seconds: Seconds = Field(default=0.5, gt=0)
     """Wait before the first attempt to reconnect; it grows with every attempt that fails."""
     backoff_max_seconds: Seconds = Field(default=30.0, gt=0)

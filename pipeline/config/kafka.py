@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,15 +44,36 @@ class KafkaSettings(Section):
     @classmethod
     def _addresses(cls, value: str) -> str:
         """Hold it to a list of host:port; clients of Kafka take anything, and fail where they connect."""
-        wrong = [part for part in value.split(",") if part.strip() and not _is_address(part.strip())]
-        if value != IN_PROCESS and wrong:
-            raise ValueError(f"{short(wrong[0].strip())} is no host:port; write one or more, such as 127.0.0.1:9092")
+        if value == IN_PROCESS:
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        wrong = next((part for part in parts if not _is_address(part)), None)
+        if wrong is not None and "@" in wrong:  # not shown: it may hold a password
+            raise ValueError(f"an address holds no login; write it as {_EXAMPLE}, and set username and password")
+        if wrong is not None or not parts:
+            found = "it names no broker" if wrong is None else f"{short(wrong)} is no host:port"
+            raise ValueError(f"{found}; write one or more, such as {_EXAMPLE}")
         return value
 
 
-_ADDRESS = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.%A-Za-z]+\]):([0-9]{1,5})")
+_EXAMPLE = "127.0.0.1:9092"
+_ADDRESS = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
+_PART = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
+"""One part of a host name. The underscore is in no domain name, but in names of containers."""
 
 
 def _is_address(text: str) -> bool:
     found = _ADDRESS.fullmatch(text)
-    return found is not None and 1 <= int(found[1]) <= 65_535
+    if found is None or not 1 <= int(found["port"]) <= 65_535:
+        return False
+    if found["host"].startswith("["):
+        return _is_ipv6(found["host"][1:-1])
+    return all(_PART.fullmatch(part) for part in found["host"].removesuffix(".").split("."))
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Reads the settings from file, environment and command line, and explains what is wrong with them.
+"""Reads the settings from file, environment and command line.
 
 The file is YAML: $ACTIONWIRE_CONFIG, or ./actionwire.yaml. Variables of the environment win over it:
 
@@ -11,7 +11,6 @@ remedy. It never shows the value, which may be a secret.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -19,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from engines.strict_json import short
-from pipeline.config.cameras import CameraSettings
-from pipeline.config.labels import LabelSettings
+from pipeline.config.problems import explain, one_line
 from pipeline.config.settings import Settings, SettingsOfFile
 from pipeline.errors import ConfigurationError
 
@@ -33,8 +31,6 @@ _DEEPEST = 30
 """Levels of a settings file; the settings have five."""
 _MOST_VALUES = 100_000
 """Values of a settings file; a thousand cameras have some thousands."""
-_MOST_PROBLEMS = 10
-"""How many problems one message names."""
 DEFAULT_FILE = Path("actionwire.yaml")
 
 
@@ -53,14 +49,14 @@ def load(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | 
     """
     for name, value in os.environ.items():
         if _is_setting(name) and not _is_text(value):
-            raise ConfigurationError(f"the environment: {_one_line(name)} holds characters that are not text")
+            raise ConfigurationError(f"the environment: {one_line(name)} holds characters that are not text")
     chosen = source_file(path)
     document = _filled_sections(read_document(chosen)) if chosen else {}
     where = str(chosen or "the environment")
     try:
         settings = Settings(**document)
     except ValidationError as error:
-        raise ConfigurationError(f"{where}: {_explain(error)}") from None
+        raise ConfigurationError(f"{where}: {explain(error)}") from None
     except SettingsError as error:
         raise ConfigurationError(f"the environment: {_not_json(error)}") from None
     except RecursionError:  # the file was looked at: what is left is the JSON of a variable
@@ -74,7 +70,7 @@ def _overridden(settings: Settings, overrides: Mapping[str, Mapping[str, Any]]) 
         try:
             merged = type(current).model_validate({**current.model_dump(), **values}) if values else current
         except ValidationError as error:
-            raise ConfigurationError(f"the command line: {_explain(error, (section,))}") from None
+            raise ConfigurationError(f"the command line: {explain(error, (section,))}") from None
         settings = settings.model_copy(update={section: merged})
     return settings
 
@@ -84,14 +80,16 @@ def load_file(path: Path) -> Settings:
     try:
         return SettingsOfFile(**_filled_sections(read_document(path)))
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_explain(error)}") from None
+        raise ConfigurationError(f"{path}: {explain(error)}") from None
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses a key that occurs twice in a mapping: the second would silently replace the first.
+    """Takes every key as it is written, and refuses one that occurs twice in a mapping: the second would silently
+    replace the first.
 
-    It refuses as well what YAML allows and settings never need: deep nesting, values that are no text, and aliases of
-    aliases, which unfold into more than any memory holds.
+    Keys are names, so `101` and `on` are neither a number nor a truth value. Refused is as well what YAML allows and
+    settings never need: deep nesting, values that are no text, and aliases of aliases, which unfold into more than any
+    memory holds.
     """
 
     def __init__(self, stream: str) -> None:
@@ -130,12 +128,13 @@ class _Strict(yaml.SafeLoader):
         """Check the keys as they are written, before `<<` merges others in."""
         node = super().compose_mapping_node(anchor)
         scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-        seen: set[tuple[str, str]] = set()
+        seen: set[str] = set()
         for key in scalars:
-            if (key.tag, key.value) in seen:
+            if key.value in seen:
                 problem, remedy = f"the key {short(key.value)} stands twice", "rename one of them, or take it out"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark, note=remedy)
-            seen.add((key.tag, key.value))
+            seen.add(key.value)
+            key.tag = "tag:yaml.org,2002:str"
         return node
 
 
@@ -150,7 +149,7 @@ def read_document(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         remedy = f"; {error.note}" if error.note else ""
-        raise ConfigurationError(f"{path} is not YAML: {_one_line(error.problem or '')}{where}{remedy}") from None
+        raise ConfigurationError(f"{path} is not YAML: {one_line(error.problem or '')}{where}{remedy}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} is not YAML: it holds characters that are not text") from None
     except (ValueError, AttributeError):  # the latter of a value that is marked as a date
@@ -160,11 +159,6 @@ def read_document(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} must hold a mapping such as 'cameras:', not a {type(document).__name__}")
-    odd = [key for key in document if not isinstance(key, str)]
-    if odd:
-        raise ConfigurationError(
-            f"{path}: {short(odd[0])} is no section such as 'cameras'; is its line indented too little?"
-        )
     return document
 
 
@@ -200,39 +194,3 @@ def _not_json(error: SettingsError) -> str:
     if isinstance(Settings.model_fields[section[1]].default, tuple):
         return f"{name} holds no JSON; write a list such as '[\"a person falls down\"]'"
     return f"{name} holds no JSON; write the section as JSON, or one of its keys as {name}__KEY"
-
-
-def _explain(error: ValidationError, section: tuple[str, ...] = ()) -> str:
-    """Every problem in words; input values are left out, because they may be secrets."""
-    found = error.errors(include_input=False)
-    words = [_problem((*section, *one["loc"]), one["type"], one["msg"]) for one in found[:_MOST_PROBLEMS]]
-    more = [f"and {len(found) - len(words)} more"] if len(found) > len(words) else []
-    return "; ".join([*words, *more])
-
-
-def _one_line(text: str, longest: int = 300) -> str:
-    """A message without line breaks and other marks that a terminal would act on, cut where it is long."""
-    plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[: longest + 1])
-    return plain if len(plain) <= longest else plain[:longest] + "..."
-
-
-def _problem(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    name = ".".join(_one_line(str(part), 60) for part in location if part != "[key]")
-    if kind != "extra_forbidden":
-        reason = _one_line(message.removeprefix("Value error, "))
-        return f"{name}: {reason}" if name else reason  # what is wrong between two sections has no one name
-    near = difflib.get_close_matches(str(location[-1])[:60], _keys(location[:-1]), n=1)
-    return f"{name}: unknown key" + (
-        f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(_keys(location[:-1]))}"
-    )
-
-
-def _keys(location: tuple[int | str, ...]) -> list[str]:
-    models: dict[str, type[BaseModel]] = {"cameras": CameraSettings, "labels": LabelSettings}
-    if not location:
-        return sorted(Settings.model_fields)
-    first = str(location[0])
-    if first in models:
-        return sorted(models[first].model_fields)
-    kind = Settings.model_fields[first].annotation if first in Settings.model_fields else None
-    return sorted(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else []

@@ -24,6 +24,7 @@ from pipeline.metrics import DROPS
 from pipeline.records.wire import iso
 from pipeline.replay import evaluation
 from pipeline.replay.coverage import Coverage, coverage
+from pipeline.replay.truth import read_truth
 
 _JOIN_SECONDS = 20.0
 _DRAIN_SECONDS = 20.0
@@ -92,7 +93,7 @@ def _figures(
 ) -> dict[str, Any]:
     zeros = {camera: mount.zero or 0.0 for camera, mount in stage.mounts.items()}
     cameras = [{**camera, "epoch": iso(round(zeros[camera["id"]] * SECOND))} for camera in recording.truth["cameras"]]
-    truth = evaluation.read_truth({**recording.truth, "cameras": cameras})
+    truth = read_truth({**recording.truth, "cameras": cameras})
     events = [arrival.event for arrival in received.arrivals]
     figures = evaluation.report(evaluation.compare(truth, events, labels))
     scored = [one.latency for one in received.arrivals if one.event.phase != "ended" or one.event.reason == "score"]

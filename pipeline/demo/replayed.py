@@ -13,6 +13,7 @@ from pipeline.demo.recordings import Recording
 from pipeline.errors import ActionwireError
 from pipeline.records.events import decode_event
 from pipeline.replay import evaluation
+from pipeline.replay.truth import read_truth
 
 
 def run_replay(
@@ -58,4 +59,4 @@ def _replay(recording: Recording, labels: tuple[str, ...], bundle: str) -> evalu
         if done.returncode != 0:
             raise ActionwireError(f"the replay of {recording.folder} failed:\n{done.stderr.strip()[-2000:]}")
         messages = [decode_event(line) for line in events.read_bytes().splitlines()]
-    return evaluation.compare(evaluation.read_truth(recording.truth), messages, labels)
+    return evaluation.compare(read_truth(recording.truth), messages, labels)

@@ -3,10 +3,10 @@
 service.py           the loop: send what waits; once a second check cameras, statuses, end markers and settings
 feed.py              one camera: its reader, its JPEGs, and which of them have reached the broker
 other_publishers.py  the statuses that other processes publish on the cameras topic
-settings_file.py     the settings file, checked once a second
+removed.py           cameras that left the settings: what the topics must say of them
 outbox.py*           frames that wait for the broker, bounded per camera; the oldest go first
 shard.py*            which cameras belong to this process
-status.py*           the statuses of the cameras topic: what they say, when one is due, who else publishes a camera
+status.py*           the statuses that this process publishes: what they say, when one is due
 
 * pure. Each camera's thread reads, scales, compresses and puts its frames into the outbox; one thread sends.
 """

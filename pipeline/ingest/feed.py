@@ -11,12 +11,12 @@ from pipeline.camera.backoff import Backoff
 from pipeline.camera.condition import Condition
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import SourceSettings
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.settings import Settings
 from pipeline.metrics import IngestMetrics
 from pipeline.records.cameras import CameraStatus
-from pipeline.records.frames import Departure, FrameRecord
+from pipeline.records.frames import FrameRecord
 from pipeline.records.jpeg import encode_jpeg
 
 
@@ -47,8 +47,8 @@ class Feed:
         """When it was sent, in monotonic seconds."""
         self.reconnects = self.corrupt = self.untimed = 0
         """How many of each the metrics have counted."""
-        self.marked: tuple[int, Departure] | None = None
-        """The session whose end marker the broker has, and why it ended."""
+        self.marked: int | None = None
+        """The session whose end marker the broker has."""
         self.marking = False
         """True while an end marker is in flight."""
         self.oversized = False
@@ -70,6 +70,7 @@ class Feed:
                 ingest.open_seconds,
                 ingest.stall_seconds,
                 ingest.short_side,
+                ingest.key_picture_seconds,
             ),
             rate=settings.rate,
             deliver=self._compress,
@@ -91,13 +92,11 @@ class Feed:
         with self._lock:
             return self._delivered
 
-    def lacks(self, reason: Departure) -> bool:
-        """True while the topic lacks the end marker of the newest published session, or the removal of the camera."""
+    @property
+    def lacks_end(self) -> bool:
+        """True while the topic lacks an end marker of the newest session of which it has frames."""
         published = self.last_published
-        if published is None:
-            return False
-        session, written = self.marked or (None, None)
-        return session != published[0] or (reason == "removed" and written != "removed")
+        return published is not None and self.marked != published[0]
 
     def acknowledged(self, record: FrameRecord) -> None:
         """Note that the broker has this frame."""

@@ -71,6 +71,11 @@ class Outbox:
             share = self._shares.get(camera)
             return len(share.queue) + share.in_flight if share else 0
 
+    def forget(self, camera: str) -> None:
+        """Free the share of a camera that has no frames waiting and puts no more."""
+        with self._lock:
+            self._shares.pop(camera, None)
+
     def _enqueue(self, camera: str, share: _Share) -> None:
         if share.queue and not share.queued and share.in_flight < max(1, self.capacity // 2):
             share.queued = True

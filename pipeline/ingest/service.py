@@ -4,7 +4,7 @@
                                        once a second: settings, watchdogs, statuses, end markers
 
 A camera that is removed or changed leaves in order. Its reader stops, its waiting frames are sent, and its `end` marker
-follows them. Only then does a successor of the same name begin.
+follows them (that of a removed camera from removed.py). Only then does a successor of the same name begin.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import structlog
@@ -23,10 +24,11 @@ from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.settings import Settings
-from pipeline.errors import ActionwireError, MessageTooLarge
+from pipeline.errors import ActionwireError, MessageTooLarge, TransientError
 from pipeline.ingest.feed import Feed
 from pipeline.ingest.other_publishers import OtherPublishers
 from pipeline.ingest.outbox import Outbox
+from pipeline.ingest.removed import RemovedCameras
 from pipeline.ingest.shard import Shard
 from pipeline.ingest.status import farewell, is_due, status_of
 from pipeline.labels.in_settings import LabelsInSettings
@@ -38,6 +40,8 @@ from pipeline.records.wire import Message, Partition
 log = structlog.get_logger(__name__)
 
 _HUNG_SECONDS = 30.0
+_ROUNDS_OF_REMOVAL = 8
+"""The markers of a few sessions, the tombstone, and noticing that they have arrived."""
 _LOOP_ONLY = {"lost_seconds", "status_seconds", "in_flight_seconds"}
 """Settings of ingest that concern no reader: they take effect while the cameras are read on."""
 
@@ -70,8 +74,9 @@ class Ingest:
         self._frames_topic = settings.topics.name("frames")
         self._cameras_topic = settings.topics.name("cameras")
         partitions_of(broker, self._frames_topic)
-        self._others = OtherPublishers(broker, self._cameras_topic, self.publisher)
+        self._others = OtherPublishers(broker, self._cameras_topic, self.publisher, self._fresh_seconds)
         self._producer = broker.producer()
+        self._removed = RemovedCameras(self._producer, self._frames_topic, self._cameras_topic, self._others)
         self._outbox = Outbox(self._capacity(settings))
         self._wake = threading.Event()
         self._feeds: dict[str, Feed] = {}
@@ -81,10 +86,22 @@ class Ingest:
         self._check_at = 0.0
         self._stepped = time.monotonic()
         self._refused: str | None = None
+        self._remove_leftovers()
 
     @staticmethod
     def _capacity(settings: Settings) -> int:
         return max(2, round(settings.ingest.in_flight_seconds * settings.rate))
+
+    @property
+    def _fresh_seconds(self) -> float:
+        return self._settings.ingest.status_seconds * FRESH_PERIODS
+
+    def _remove_leftovers(self) -> None:
+        """Remove the cameras that left the settings while no ingest ran, or whose removal did not get through."""
+        for name in self._others.cameras:
+            if self._shard.owns(name) and name not in self._settings.cameras:
+                log.info("camera removed: the settings do not name it any more", camera=name)
+                self._removed.add(name)
 
     @property
     def cameras(self) -> list[str]:
@@ -112,19 +129,35 @@ class Ingest:
             self._check()
 
     def close(self) -> None:
-        """Stop reading, send what waits as far as two seconds allow, and publish that the cameras are offline."""
+        """Stop reading, send what waits as far as a few seconds allow, and publish that the cameras are offline."""
         for feed in self._feeds.values():
             feed.retire()
         while frame := self._outbox.take():
             self._send(frame)
-        now = time.time_ns() // 1_000_000
-        for feed in self._feeds.values():
-            if feed.last_status:
-                self._publish_status(encode_status(farewell(feed.last_status, feed.camera.condition().session, now)))
+        self._finish_removals()
+        replaced = [feed for feed, reason in self._leaving.values() if reason == "replaced"]
+        for feed in [*self._feeds.values(), *replaced]:
+            self._bid_farewell(feed)
         self._producer.close(2.0)
         self._others.close()
         for feed in self._feeds.values():
             feed.camera.stop(0.5)
+
+    def _bid_farewell(self, feed: Feed) -> None:
+        """Publish that this process reads the camera no more."""
+        if feed.last_status:
+            now = time.time_ns() // 1_000_000
+            self._publish_status(encode_status(farewell(feed.last_status, feed.camera.condition().session, now)))
+
+    def _finish_removals(self) -> None:
+        """Bring the removals to their end that need no more than an answer of the broker."""
+        with suppress(TransientError):
+            for _ in range(_ROUNDS_OF_REMOVAL):
+                if not self._leaving and not self._removed:
+                    return
+                self._finish_leaving()
+                self._removed.check()
+                self._producer.flush(1.0)
 
     def _enqueue(self, record: FrameRecord) -> int:
         dropped = self._outbox.put(record)
@@ -133,6 +166,7 @@ class Ingest:
 
     def _send(self, record: FrameRecord) -> None:
         feed = self._feeds.get(record.camera) or self._leaving[record.camera][0]
+        self._announce(feed, record.session)
 
         def delivered(_partition: Partition | None, _offset: int, error: ActionwireError | None) -> None:
             if error is None:
@@ -150,6 +184,12 @@ class Ingest:
             self._producer.send(self._frames_topic, encode_stream_record(record), delivered)
         except MessageTooLarge as error:
             delivered(None, -1, error)
+
+    def _announce(self, feed: Feed, session: int) -> None:
+        """Publish a session before its first frame: whoever starts after this process was killed must know of it."""
+        named = feed.last_status.session if feed.last_status else None
+        if (named or 0) < session and feed.name in self._feeds:
+            self._report(feed, self._others.rival(feed.name))
 
     @staticmethod
     def _note_oversized(feed: Feed, error: MessageTooLarge) -> None:
@@ -169,14 +209,17 @@ class Ingest:
     def _check(self) -> None:
         if self._reload and (changed := self._reload()):
             self._apply(changed)
+        self._others.fresh_seconds = self._fresh_seconds
         self._others.poll()
         self._finish_leaving()
+        for name in self._removed.check():
+            self._sessions.pop(name, None)
         self._begin()
         limit = min(self._settings.ingest.lost_seconds, self._settings.worker.lost_seconds) / 2
         for feed in self._feeds.values():
             feed.camera.watch()
             feed.renew(limit)
-            rival = self._others.rival(feed.name, self._settings.ingest.status_seconds * FRESH_PERIODS)
+            rival = self._others.rival(feed.name)
             if rival is None:  # workers drop our frames until our session is newer than what a rival left
                 feed.camera.outrank(self._others.last_session(feed.name))
             self._report(feed, rival)
@@ -204,7 +247,7 @@ class Ingest:
     def _begin(self) -> None:
         """Start to read the cameras that are wanted and not read yet."""
         for name, camera in self._wanted().items():
-            if name in self._feeds or name in self._leaving:
+            if name in self._feeds or name in self._leaving or not self._removed.begin(name):
                 continue
             after = max(self._others.last_session(name), self._sessions.get(name, 0))
             feed = Feed(name, self._settings, camera, self._enqueue, self._metrics, after)
@@ -220,23 +263,25 @@ class Ingest:
         self._leaving[feed.name] = (feed, reason)
 
     def _finish_leaving(self) -> None:
-        """Write the end markers of cameras that leave, once all their frames have reached the broker."""
+        """Let cameras go once all their frames have reached the broker and their session has its end."""
         for name, (feed, reason) in list(self._leaving.items()):
-            if self._outbox.waiting(name):
+            if self._outbox.waiting(name) or feed.marking:
                 continue
-            if feed.lacks(reason):
-                self._mark(feed, reason)
+            if reason == "replaced" and feed.lacks_end:
+                self._mark(feed, "replaced")
                 continue
             if reason == "removed":
-                self._publish_status(Message(name.encode(), None))
+                self._bid_farewell(feed)  # so that another that publishes it takes over at once
+                self._removed.add(name, feed.last_published)
                 self._metrics.camera(name, None)
+                self._outbox.forget(name)
             del self._leaving[name]
 
     def _mark_lost(self, feed: Feed) -> None:
         """Write the end marker of a camera that was away for too long, or of a file that has played to its end."""
         condition = feed.camera.condition()
         gone = condition.ended or condition.silent_seconds >= self._settings.ingest.lost_seconds
-        if gone and not self._outbox.waiting(feed.name) and feed.lacks("lost"):
+        if gone and not self._outbox.waiting(feed.name) and feed.lacks_end:
             self._mark(feed, "lost")
 
     def _mark(self, feed: Feed, reason: Departure) -> None:
@@ -247,7 +292,7 @@ class Ingest:
         feed.marking = True
 
         def delivered(_partition: Partition | None, _offset: int, error: ActionwireError | None) -> None:
-            feed.marked = feed.marked if error else (session, reason)
+            feed.marked = feed.marked if error else session
             feed.marking = False
             if error is None:
                 log.info("camera ended", camera=feed.name, session=session, reason=reason)

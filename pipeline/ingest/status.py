@@ -1,9 +1,8 @@
-"""The statuses of the cameras topic: what they say, when one is due, and who else publishes a camera. Pure."""
+"""The statuses that this process publishes: what they say, and when one is due. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipeline.camera.condition import Condition
 from pipeline.records.cameras import STOPPED, CameraStatus
@@ -49,25 +48,3 @@ def farewell(status: CameraStatus, session: int | None, now_ms: int) -> CameraSt
     """
     since = status.since_ms if status.condition == "offline" else now_ms
     return replace(status, condition="offline", since_ms=since, session=session, fps=None, last_error=STOPPED)
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedStatus:
-    """A status of the cameras topic, and when it was published, by our clock."""
-
-    status: CameraStatus
-    at_ms: int
-
-
-def rival(newest: Iterable[ReceivedStatus], publisher: str, now_ms: int, fresh_ms: int) -> str | None:
-    """Another process that publishes the same camera now; None when there is none.
-
-    newest: the newest status of the camera by each publisher. Of several rivals the first by name counts. A process
-    that ended in order (see `farewell`) is no rival.
-    """
-    others = {
-        one.status.publisher
-        for one in newest
-        if one.status.publisher != publisher and now_ms - one.at_ms <= fresh_ms and one.status.last_error != STOPPED
-    }
-    return min(others, default=None)

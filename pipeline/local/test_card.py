@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -43,8 +44,12 @@ def write_test_card(
     height: int = 240,
     codec: str = "libx264",
     gop: int | None = None,
+    begins: int = 0,
 ) -> Path:
-    """Write a test card and return its path. gop: frames from one key picture to the next, `fps` where None."""
+    """Write a test card and return its path. gop: frames from one key picture to the next, `fps` where None.
+
+    begins: number of frames by which the time stamps are ahead.
+    """
     with av.open(str(file), "w") as output:
         options = {"preset": "ultrafast", "tune": "zerolatency"} if codec == "libx264" else {}
         stream = cast(VideoStream, output.add_stream(codec, fps, options=options))
@@ -52,6 +57,8 @@ def write_test_card(
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.codec_context.gop_size = gop or fps
         for number in range(round(seconds * fps)):
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number, width, height), format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(draw(number, width, height), format="rgb24")
+            picture.pts, picture.time_base = begins + number, Fraction(1, fps)
+            output.mux(stream.encode(picture))
         output.mux(stream.encode(None))
     return file

@@ -40,11 +40,15 @@ class FrameRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndMarker:
-    """A camera is gone. The marker applies only if session and last tick are still the camera's."""
+    """A camera is gone. The marker applies only if session and last tick are still the camera's.
+
+    `removed` applies by session alone, whatever the last tick.
+    """
 
     camera: str
     session: int
     last_tick: int
+    """0 where whoever removes the camera does not know it."""
     reason: Departure
 
 

@@ -14,49 +14,26 @@ decided minus the true end.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
 from statistics import median, quantiles
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from pydantic import Field
-
-from engines.canonical import folded
-from engines.strict_json import short
+from engines.canonical import folded, words
 from pipeline.analysis.label_set import slug
-from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND
-from pipeline.errors import ConfigurationError
+from pipeline.analysis.ticks import SECOND
 from pipeline.records.events import ActionEvent
-from pipeline.records.fields import LATEST_SECONDS, Name, Text, checked
-from pipeline.records.wire import nanoseconds
+from pipeline.replay.truth import Action, Truth
 
-TRUTH_SCHEMA = 1
+Found = TypeVar("Found", "Action", "Detection")
+
 OVERLAP = 0.5
 """Least temporal intersection over union of a match."""
 START_SECONDS = 1.0
 """Greatest distance of two starts that match."""
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """An action that truly happened. Seconds since the camera's time zero."""
-
-    camera: str
-    label: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What truly happened in front of some cameras."""
-
-    actions: tuple[Action, ...]
-    seconds: Mapping[str, float]
-    """Length of each camera's stream."""
-    epochs_ns: Mapping[str, int]
-    """Capture time of each camera's time zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,63 +83,6 @@ class Comparison:
         object.__setattr__(self, "total", sum(self.labels.values(), Tally()))
 
 
-def read_truth(document: Mapping[str, Any]) -> Truth:
-    """Read a truth document, as `actionwire-trainer scenes render` writes it.
-
-    `epoch` (RFC 3339), for all or per camera, is the capture time of time zero; by default that of a replay.
-    Raises ConfigurationError that names what is missing.
-    """
-    if document.get("schema") != TRUTH_SCHEMA:
-        raise ConfigurationError(f"truth of schema {short(document.get('schema'))}, expected {TRUTH_SCHEMA}")
-    try:
-        found = checked(_TruthDocument, document, "truth")
-        return Truth(
-            actions=tuple(
-                Action(camera.id, action.label, action.start, action.end)
-                for camera in found.cameras
-                for action in camera.actions
-            ),
-            seconds={camera.id: _given(camera, camera.seconds, found.seconds) for camera in found.cameras},
-            epochs_ns={camera.id: _epoch(camera.epoch or found.epoch) for camera in found.cameras},
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"truth with a missing or malformed field: {error}") from error
-
-
-_Moment: TypeAlias = Annotated[float, Field(strict=True, ge=-LATEST_SECONDS, le=LATEST_SECONDS, allow_inf_nan=False)]
-
-
-@dataclass(frozen=True, slots=True)
-class _ActionDocument:
-    label: Text
-    start: _Moment
-    end: _Moment
-
-
-@dataclass(frozen=True, slots=True)
-class _CameraDocument:
-    id: Name
-    actions: tuple[_ActionDocument, ...]
-    seconds: _Moment | None = None
-    epoch: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _TruthDocument:
-    """What a truth document holds; more is passed over."""
-
-    cameras: tuple[_CameraDocument, ...]
-    seconds: _Moment | None = None
-    epoch: Text | None = None
-
-
-def _given(camera: _CameraDocument, own: float | None, common: float | None) -> float:
-    seconds = common if own is None else own
-    if seconds is None:
-        raise ValueError(f"truth: cameras: {short(camera.id)} has no 'seconds'")
-    return seconds
-
-
 def detections(messages: Iterable[ActionEvent], truth: Truth) -> tuple[list[Detection], int]:
     """Assemble events from their messages, in any order and however often; returns (events, how many were left out).
 
@@ -184,22 +104,32 @@ def compare(truth: Truth, messages: Iterable[ActionEvent], labels: Sequence[str]
     labels: texts or ids; other labels count neither as truth nor as events. None: all that occur in either.
     """
     events, ignored = detections(messages, truth)
-    texts = {folded(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
+    texts = {_key(text): text for text in [*(one.label for one in events), *(one.label for one in truth.actions)]}
     if labels is not None:
         named = {one.label_id: one.label for one in events}
-        wanted = {slug(label): label for label in (named.get(name, name) for name in labels)}
-        absent = wanted.keys() - {slug(text) for text in texts.values()}
-        texts = {plain: text for plain, text in texts.items() if slug(text) in wanted}
-        texts |= {folded(wanted[name]): wanted[name] for name in absent}
-    tallies: dict[str, Tally] = {}
-    for plain, text in sorted(texts.items()):
-        tally = Tally()
-        for camera in truth.seconds:
-            actions = [one for one in truth.actions if one.camera == camera and folded(one.label) == plain]
-            found = [one for one in events if one.camera == camera and folded(one.label) == plain]
-            tally += _tally(actions, found)
-        tallies[text] = tally
+        wanted = {slug(_key(label)): label for label in (named.get(name, name) for name in labels)}
+        texts = {key: text for key, text in texts.items() if wanted.keys() & {slug(key), slug(text)}}
+        absent = wanted.keys() - {name for key, text in texts.items() for name in (slug(key), slug(text))}
+        texts |= {_key(wanted[name]): wanted[name] for name in absent}
+    happened, reported = _by_label(truth.actions), _by_label(events)
+    tallies = {
+        text: sum((_tally(happened[key, camera], reported[key, camera]) for camera in truth.seconds), Tally())
+        for key, text in sorted(texts.items())
+    }
     return Comparison(tallies, sum(truth.seconds.values()) / 3600, ignored)
+
+
+def _by_label(found: Iterable[Found]) -> Mapping[tuple[str, str], list[Found]]:
+    """Actions or events by label, as labels are compared, and camera."""
+    groups: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    for one in found:
+        groups[_key(one.label), one.camera].append(one)
+    return groups
+
+
+def _key(label: str) -> str:
+    """The form in which labels are compared: as words, whatever their case and encoding."""
+    return folded(words(label))
 
 
 def pool(comparisons: Sequence[Comparison]) -> Comparison:
@@ -255,14 +185,22 @@ Fit: TypeAlias = Callable[[Action, Detection], float | None]
 """How well an action and an event fit: greater is better, None means not at all."""
 
 
-def matching(actions: Sequence[Action], events: Sequence[Detection], fit: Fit) -> list[tuple[int, int]]:
+def matching(
+    actions: Sequence[Action],
+    events: Sequence[Detection],
+    fit: Fit,
+    candidates: Sequence[Sequence[int]] | None = None,
+) -> list[tuple[int, int]]:
     """A largest one-to-one matching, as pairs of positions; the same for the same arguments.
 
-    Augmenting paths (Berge's theorem); an action prefers the event that fits it best, then the earlier one.
+    Augmenting paths (Berge's theorem). An action takes the free event that fits it best, then the earlier one; where
+    none is free, others make room.
+    candidates: for each action the positions of the events that may fit it, in order; None: all.
     """
     choices: list[list[int]] = []
-    for action in actions:
-        fits = [(value, position) for position, event in enumerate(events) if (value := fit(action, event)) is not None]
+    for number, action in enumerate(actions):
+        near = range(len(events)) if candidates is None else candidates[number]
+        fits = [(value, position) for position in near if (value := fit(action, events[position])) is not None]
         choices.append([position for _, position in sorted(fits, key=lambda one: (-one[0], one[1]))])
     taken: dict[int, int] = {}
     for row in range(len(actions)):
@@ -273,13 +211,15 @@ def matching(actions: Sequence[Action], events: Sequence[Detection], fit: Fit) -
 def _augmenting_path(row: int, choices: Sequence[Sequence[int]], taken: Mapping[int, int]) -> dict[int, int]:
     """Who takes which column so that `row` has one too, found depth first; nothing where there is no way.
 
-    A loop, because a path may be as long as there are actions.
+    A loop, because a path may be as long as there are actions. Free columns first: in hours of actions without a pause
+    every path would be long otherwise.
     """
     tried: set[int] = set()
     path = [(row, iter(choices[row]))]
     columns: list[int] = []
     while path:
-        column = next((one for one in path[-1][1] if one not in tried), None)
+        free = next((one for one in choices[path[-1][0]] if one not in taken), None)
+        column = next((one for one in path[-1][1] if one not in tried), None) if free is None else free
         if column is None:
             path.pop()
             del columns[-1:]
@@ -293,17 +233,36 @@ def _augmenting_path(row: int, choices: Sequence[Sequence[int]], taken: Mapping[
 
 
 def _tally(actions: Sequence[Action], events: Sequence[Detection]) -> Tally:
-    pairs = [(actions[a], events[e]) for a, e in matching(actions, events, _by_overlap)]
+    near = _near(actions, events)
+    pairs = [(actions[a], events[e]) for a, e in matching(actions, events, _by_overlap, near)]
+    founded = {
+        one for action, some in zip(actions, near, strict=True) for one in some if overlap(action, events[one]) > 0
+    }
     return Tally(
         truth_events=len(actions),
         events=len(events),
         matched=len(pairs),
-        starts_matched=len(matching(actions, events, _by_start)),
-        baseless=sum(not any(overlap(action, event) > 0 for action in actions) for event in events),
+        starts_matched=len(matching(actions, events, _by_start, near)),
+        baseless=len(events) - len(founded),
         onset_delays=tuple(event.fired - action.start for action, event in pairs if event.fired is not None),
         start_errors=tuple(event.start - action.start for action, event in pairs),
         clearing_times=tuple(event.cleared - action.end for action, event in pairs if event.cleared is not None),
     )
+
+
+def _near(actions: Sequence[Action], events: Sequence[Detection]) -> list[list[int]]:
+    """For each action the events that may overlap it or start close to its start.
+
+    Days of video hold thousands of each, and every pair of them would take minutes.
+    """
+    order = sorted(range(len(events)), key=lambda position: events[position].start)
+    starts = [events[position].start for position in order]
+    longest = max((event.end - event.start for event in events), default=0.0)
+    reach = 2 * START_SECONDS  # more than enough, so that rounding leaves nothing out
+    return [
+        sorted(order[bisect_left(starts, action.start - reach - longest) : bisect_right(starts, action.end + reach)])
+        for action in actions
+    ]
 
 
 def _by_overlap(action: Action, event: Detection) -> float | None:
@@ -328,10 +287,6 @@ def _detection(parts: Mapping[int, ActionEvent], truth: Truth) -> Detection:
     fired = seconds(first.time_ns) if first.phase == "started" else None
     cleared = None if last.end_ns is None else seconds(last.time_ns)
     return Detection(first.camera, first.label, first.label_id, start, end, fired, cleared)
-
-
-def _epoch(text: str | None) -> int:
-    return REPLAY_EPOCH_NS if text is None else nanoseconds(text)
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -51,7 +51,7 @@ class Progress:
         """Report a processed batch. tally: the running totals of its analyser."""
         if tally is not self._of:  # another analyser, which counts from zero
             self._of, self._dropped, self._live = tally, Counter(), 0.0
-        self._metrics.batch(outcome.frames, outcome.windows)
+        self._metrics.batch(outcome.frames, outcome.scored)
         self._metrics.covered(tally.live_seconds - self._live, outcome.seconds)
         if outcome.captured_ns:
             self._metrics.lag(_lag(outcome.captured_ns, self._now_ns()))

@@ -14,9 +14,10 @@ import pytest
 
 from pipeline.camera.backoff import Backoff
 from pipeline.camera.check import check
+from pipeline.camera.picture import Picture
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import Picture, SourceSettings
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import AuthenticationError, CameraRefused
 from pipeline.health import accepts_connections
 from pipeline.local.ports import free_port

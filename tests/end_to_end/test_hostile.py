@@ -386,7 +386,7 @@ def test_strangers_change_nothing(
 
     publisher.send(name("events"), strangers.event_records(random, count // 50))
     commands_answer(run.folder)
-    others = OtherPublishers(broker, name("cameras"), "me")
+    others = OtherPublishers(broker, name("cameras"), "me", 5.0)
     assert others.last_session("forged") == 0
     others.close()
     assert "a record of the state topic cannot be read" in run.log, "the worker came upon them"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.canonical import canonical_json, folded, spaced
+from engines.canonical import canonical_json, folded, spaced, words
 
 plain_json = st.recursive(
     st.none()
@@ -70,3 +70,26 @@ def test_composed_and_decomposed_texts_are_equal(text: str) -> None:
     import unicodedata
 
     assert folded(unicodedata.normalize("NFD", text)) == folded(unicodedata.normalize("NFC", text))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ApplyEyeMakeup", "apply eye makeup"),
+        ("apply_eye_makeup", "apply eye makeup"),
+        ("YoYo", "yo yo"),
+        ("TVRepair", "tv repair"),
+        ("Step2Left", "step2 left"),
+        ("a person  falls ", "a person falls"),
+        ("A Person falls", "A Person falls"),
+        ("X-ray", "X-ray"),
+        ("", ""),
+        ("T\u00fcr\u00d6ffnen", "t\u00fcr \u00f6ffnen"),
+        ("Tu\u0308rO\u0308ffnen", "t\u00fcr \u00f6ffnen"),
+        ("ПрыжокВверх", "прыжок вверх"),
+        ("跑步", "跑步"),
+    ],
+)
+def test_a_class_name_becomes_words(name: str, expected: str) -> None:
+    """Capitals and underscores part them, in every alphabet that has capitals; words stay as they are."""
+    assert words(name) == expected

@@ -45,7 +45,7 @@ from pipeline.records.label_report import LabelReport, encode_report
 from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, decode_control, encode_control
 from pipeline.records.state import CameraState, CoolDown, OpenEvent, Peak, Streak, decode_state, encode_state
 from pipeline.records.wire import Headers, iso
-from pipeline.replay.evaluation import Truth, read_truth
+from pipeline.replay.truth import Truth, read_truth
 from pipeline.testing import sample_event
 from pipeline.worker.positions import decode_position, encode_position
 

@@ -57,7 +57,7 @@ def scrape(registry: CollectorRegistry) -> Iterator[Scrape]:
 def test_a_worker_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) -> None:
     """Everything that a worker counts arrives under its name."""
     metrics = WorkerMetrics(registry)
-    metrics.batch({"door": 3, "yard": 2}, windows=4)
+    metrics.batch({"door": 3, "yard": 2}, windows={"door": 3, "yard": 1})
     metrics.event("started", "door", 0.31)
     metrics.event("ended", "door")
     metrics.dropped("late", 2)
@@ -193,7 +193,7 @@ def test_a_failed_stage_counts_too(registry: CollectorRegistry, scrape: Scrape) 
 
 def test_cameras_have_no_series_unless_asked_for(registry: CollectorRegistry, scrape: Scrape) -> None:
     """By default no camera id becomes a label."""
-    WorkerMetrics(registry).batch({"door": 1}, 1)
+    WorkerMetrics(registry).batch({"door": 1}, {"door": 1})
 
     assert not any("door" in name for name in scrape())
 
@@ -230,22 +230,24 @@ def test_series_of_cameras_that_left_a_worker_are_freed(registry: CollectorRegis
     limit 2         a b    a b    b c
     """
     worker = WorkerMetrics(registry, per_camera=2)
-    worker.batch({"a": 1, "b": 2, "c": 3}, 0)
+    worker.batch({"a": 1, "b": 2, "c": 3}, {})
     worker.keep({"a", "b", "c"})
     assert not any("camera=c" in name for name in scrape())
 
     worker.keep({"b", "c"})
-    worker.batch({"b": 2, "c": 3}, 0)
+    worker.batch({"b": 2, "c": 3}, {"b": 1})
 
     found = scrape()
     assert not any("camera=a" in name for name in found)
     assert found["actionwire_camera_frames_total{camera=b}"] == 4
     assert found["actionwire_camera_frames_total{camera=c}"] == 3
+    assert found["actionwire_camera_windows_total{camera=b}"] == 1
+    assert found["actionwire_camera_windows_total{camera=c}"] == 0  # it fills none, and an alert can see that
 
 
 def test_openmetrics_is_served_where_it_is_asked_for(registry: CollectorRegistry) -> None:
     """A scraper that accepts OpenMetrics gets a document that its strict parser takes."""
-    WorkerMetrics(registry).batch({"door": 1}, 1)
+    WorkerMetrics(registry).batch({"door": 1}, {"door": 1})
     with HealthServer("127.0.0.1", 0, registry, well, well) as server:
         accept = {"Accept": "application/openmetrics-text;version=1.0.0"}
         with urlopen(Request(f"{server.url}/metrics", headers=accept), timeout=5) as answer:

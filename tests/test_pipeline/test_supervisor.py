@@ -131,3 +131,36 @@ def test_a_child_that_has_to_be_killed_is_no_success(
     child = f"import signal, time; signal.signal(15, {handler}); print(flush=True); time.sleep(60)"
 
     assert stopped(child, first) == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("child", "code"),
+    [
+        pytest.param("import os; os.kill(os.getpid(), 9)", 128 + signal.SIGKILL, id="killed"),
+        pytest.param("import os; os.abort()", 128 + signal.SIGABRT, id="crashed"),
+        pytest.param("raise SystemExit(3)", 3, id="the broker is away"),
+    ],
+)
+def test_a_stop_between_two_children_passes_on_how_the_first_one_ended(child: str, code: int) -> None:
+    """Nothing has gone well since. An operator who stops a worker that crashes again and again must see that.
+
+    child        killed | waits for its next start
+    supervisor                 told to stop: 137
+    """
+    ended: list[Sequence[str]] = []
+
+    class Pause(threading.Event):
+        """Told to stop once the supervisor waits although its child has ended."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            if ended:
+                self.set()
+            return super().wait(timeout)
+
+    def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(what)
+        process.wait()
+        ended.append(what)
+        return process
+
+    assert supervise(command(child), Pause(), start=start) == code

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from engines.truth import repeated, spans
 from trainer.errors import CalibrationError
-from trainer.models.text.templates import same_words, spaced
+from trainer.models.text.templates import same_words
 
 PARTS = ("fit", "quiet", "held_back", "held_back_quiet")
 
@@ -75,7 +76,7 @@ class Material:
 
 
 class _Action(BaseModel):
-    label: Annotated[str, AfterValidator(spaced)]
+    label: str
     start: float
     end: float
 
@@ -118,24 +119,32 @@ def own(fit: Path, held_back: Path) -> Material:
 def _read(path: Path) -> Recorded:
     try:
         document = _Document.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CalibrationError(f"{path} cannot be read as truth: {error}") from error
-    cameras: list[CameraTruth] = []
-    for camera in document.cameras:
-        seconds = document.seconds if camera.seconds is None else camera.seconds
-        if seconds is None:
-            raise CalibrationError(f"{path} does not say how long {camera.id} is; give it `seconds`")
-        actions: list[ActionTruth] = [
-            {"label": action.label, "start": action.start, "end": action.end} for action in camera.actions
-        ]
-        cameras.append({"id": camera.id, "seconds": seconds, "actions": actions})
-    ids = [camera.id for camera in document.cameras]
-    if twice := [one for one in ids if ids.count(one) > 1]:
-        raise CalibrationError(f"{path} names camera {twice[0]} twice; give every recording an id of its own")
+    except OSError as error:
+        raise CalibrationError(f"{path} cannot be read as truth: {error.strerror}; name another file") from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the document"
+        raise CalibrationError(f"{path} cannot be read as truth: {where}: {fault['msg']}") from error
+    if (twice := repeated([camera.id for camera in document.cameras])) is not None:
+        raise CalibrationError(f"{path} names camera {twice} twice; give every recording an id of its own")
+    cameras = [_checked(path, camera, document.seconds) for camera in document.cameras]
     files = {camera.id: (path.parent / camera.file).resolve() for camera in document.cameras}
     if missing := [file for file in files.values() if not file.is_file()]:
         raise CalibrationError(f"there is no video {missing[0]}, which {path} names; check `file` of its camera")
     return Recorded(files, {"schema": 1, "cameras": cameras})
+
+
+def _checked(path: Path, camera: _Camera, common: float | None) -> CameraTruth:
+    seconds = common if camera.seconds is None else camera.seconds
+    if seconds is None:
+        raise CalibrationError(f"{path} does not say how long {camera.id} is; give it `seconds`")
+    named = [(action.label, action.start, action.end) for action in camera.actions]
+    try:
+        found = spans(camera.id, seconds, named)
+    except ValueError as error:
+        raise CalibrationError(f"{path}: {error}") from error
+    actions: list[ActionTruth] = [{"label": one.label, "start": one.start, "end": one.end} for one in found]
+    return {"id": camera.id, "seconds": seconds, "actions": actions}
 
 
 def _labels(recorded: Recorded) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def make_list(
         with Bars() as bars:
             made = clips_in(
                 folder, shares={"test": test, "validate": validate}, seed=seed, group_column=group_column,
-                group_pattern=group_pattern, said=counted(bars.report, "look at files"), besides=out and target,
+                group_pattern=group_pattern, said=counted(bars.report, "look at files"), besides=target,
             )  # fmt: skip
         write_list(made.clips, target)
     except RecipeError as error:

@@ -34,7 +34,7 @@ def draw(checked: Checked, picture: Path) -> int:
     strips += _one_of_each(checked.opened)
     strips = strips[:_STRIPS]
     rows = max(1, -(-len(strips) // _COLUMNS))
-    figure, grid = pyplot.subplots(rows, _COLUMNS, figsize=(16, 2.3 * rows), layout="constrained", squeeze=False)
+    figure, grid = pyplot.subplots(rows, _COLUMNS, figsize=(16, 1.8 * rows), layout="constrained", squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, (clip, text) in zip(grid.flat, strips, strict=False):

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 
 _FOLDS = 10
-_STRENGTH = 1e-3  # inverse of the ridge; the features are of scale 1
+_WEIGHT = 25.0  # of the clips against the ridge, for features of length 1
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,11 @@ def out_of_fold(
     features [n, D], of a tower or of `trainer.data.features`; labels [n] in 0..K-1. Returns [n, K]; None where fewer
     than two labels or groups leave nothing to learn from.
     """
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
-    known, groups_there = np.asarray(labels), len(set(groups))
-    folds = min(_FOLDS, groups_there, int(np.bincount(known).max(initial=0)))
+    known = np.asarray(labels)
+    folds = min(_FOLDS, len(set(groups)), int(np.bincount(known).max(initial=0)))
     if len(set(labels)) < 2 or folds < 2:
         return None
     found = np.zeros((len(known), int(known.max()) + 1))
@@ -50,24 +49,46 @@ def out_of_fold(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a label with fewer clips than folds
         parts = list(splitter.split(features, known, groups))
-    for train, test in parts:
-        if len(set(known[train])) < 2:
-            continue
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=_STRENGTH, max_iter=500))
-        model.fit(features[train], known[train])
-        found[np.ix_(test, model[-1].classes_)] = model.predict_proba(features[test])
+    with threadpool_limits(1):  # matrices this small lose more to waiting threads than they gain
+        for train, test in parts:
+            if len(set(known[train])) > 1:
+                _judge(features, known, train, test, found)
     return found
 
 
+def _judge(features: npt.NDArray[np.float32], known: Indices, train: Indices, test: Indices, found: Floats) -> None:
+    """Fill in the rows of one fold."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scale = StandardScaler().fit(features[train])
+    learnt, judged = scale.transform(features[train]), scale.transform(features[test])
+    if len(learnt) < learnt.shape[1]:
+        # A ridge sees only the span of its clips: the projection changes nothing but the time.
+        basis = np.linalg.svd(learnt, full_matrices=False)[2].T
+        learnt, judged = learnt @ basis, judged @ basis
+    model = LogisticRegression(C=_WEIGHT / features.shape[1], max_iter=500).fit(learnt, known[train])
+    found[np.ix_(test, model.classes_)] = model.predict_proba(judged)
+
+
 def suspicious(probabilities: Floats, labels: Sequence[int], most: int = 10) -> list[Suspicion]:
-    """The clips whose label fits least, worst first: at most `most`, and only where another label is likelier."""
-    own = probabilities[np.arange(len(labels)), labels]
+    """The clips whose label fits least, worst first: at most `most`, and only where another label is likelier.
+
+    The order is that of the own label's probability over its mean for clips of that label, so that labels which are
+    hard to tell apart do not come first as a whole (Northcutt et al. 2021, confident learning).
+    """
+    known = np.asarray(labels)
+    rows = np.arange(len(known))
+    own = probabilities[rows, known]
     others = probabilities.copy()
-    others[np.arange(len(labels)), labels] = -1.0
+    others[rows, known] = -1.0
     likely = others.argmax(axis=1)
-    margin = own - others.max(axis=1)
+    usual = np.array(
+        [own[known == label].mean() if (known == label).any() else 1.0 for label in range(known.max() + 1)]
+    )
+    order = np.argsort(own / np.maximum(usual[known], 1e-9), kind="stable")
     return [
         Suspicion(int(index), int(likely[index]), float(own[index]), float(others[index, likely[index]]))
-        for index in np.argsort(margin, kind="stable")[:most]
-        if margin[index] < 0
-    ]
+        for index in order
+        if others[index, likely[index]] > own[index]
+    ][:most]

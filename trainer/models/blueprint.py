@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.bundle.manifest import Input
-from trainer.part import Part, Positive
+from trainer.recipes.part import Part, Positive
 
 if TYPE_CHECKING:
     from trainer.models.video_text import Clip

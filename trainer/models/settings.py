@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer.models.heads import Head, Transf
-from trainer.part import Part, Positive
+from trainer.recipes.part import Part, Positive
 
 
 class Model(Part):

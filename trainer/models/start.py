@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, Tag
 
 from engines.bundle.manifest import Input
-from trainer.part import Part, Positive, by
+from trainer.recipes.part import Part, Positive, by
 
 if TYPE_CHECKING:
     from trainer.models.video_text import Foundation

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
+from engines.allocator import Option, configure
 
-_LARGEST = 2**31 - 1
-_OPTIONS = {-4: 0, -1: _LARGEST, -2: 2**28}
-"""M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of mallopt(3): no mmap, no trimming, 256 MiB of reserve."""
+_OPTIONS = {Option.MMAP_MAX: 0, Option.TRIM_THRESHOLD: 2**31 - 1, Option.TOP_PAD: 2**28}
+"""No mapped blocks, no trimming, 256 MiB of reserve."""
 
 
 def keep() -> None:
@@ -15,9 +14,4 @@ def keep() -> None:
     By default large blocks return to the kernel when they are freed, and every page of the next one faults: an eighth
     of a training step on a CPU.
     """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    for option, value in _OPTIONS.items():
-        mallopt(option, value)
+    configure(_OPTIONS)

@@ -11,16 +11,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
-from av.video.frame import PictureType
+from av.video.frame import PictureType, VideoFrame
 
 from pipeline.errors import ConfigurationError
 from pipeline.local.rtsp.rtp import CLOCK
 
 _START_CODE = re.compile(b"\x00\x00\x00?\x01")
 _SPS, _PPS, _DELIMITER = 7, 8, 9
-_LONGEST_GOP = 4 * CLOCK
+_LONGEST_GOP = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +48,22 @@ class Media:
     pps: bytes = field(repr=False)
 
 
-def load_media(file: Path) -> Media:
+def load_media(file: Path, *, longest_gop: float = _LONGEST_GOP) -> Media:
     """Read a video file. H.264 is taken as it is; anything else is encoded to H.264 once.
 
-    So is H.264 with more than four seconds from one key picture to the next. Whoever joins a camera waits for the next
-    key picture, and cameras send one every second or two.
+    So is H.264 with more than `longest_gop` seconds from one key picture to the next. Whoever joins a camera waits for
+    the next key picture, and cameras send one every second or two.
     Raises ConfigurationError when the file cannot be read or holds no video.
     """
     try:
-        with av.open(str(file)) as container:
+        with av.open(f"file:{file}") as container:
             if not container.streams.video:
                 raise ConfigurationError(f"{file} holds no video; name a file with a video track")
-            pictures = _copied(container)
-        if pictures is None or _longest_gop(pictures) > _LONGEST_GOP:
-            with av.open(str(file)) as container, av.open(_encoded(container), "r") as encoded:
+            turns = _turns(container)
+        with av.open(f"file:{file}") as container:
+            pictures = None if turns else _copied(container)
+        if pictures is None or _longest_gop(pictures) > longest_gop * CLOCK:
+            with av.open(f"file:{file}") as container, av.open(_encoded(container, turns), "r") as encoded:
                 pictures = _copied(encoded)
     except (av.error.FFmpegError, OSError) as error:
         raise ConfigurationError(f"cannot play {file}: {error.strerror or error}; try another file") from error
@@ -121,20 +124,34 @@ def _media(pictures: list[tuple[int, bool, list[bytes]]]) -> Media:
     return Media(tuple(units), shown[-1] + max(step, 1), sets[_SPS], sets[_PPS])
 
 
-def _encoded(container: InputContainer) -> io.BytesIO:
-    """The video of a container as H.264 with a key picture each second."""
+def _turns(container: InputContainer) -> int:
+    """Quarter turns, counter-clockwise, by which a phone's pictures are shown: a camera has no display matrix."""
+    first = next(container.decode(video=0), None)
+    return round(first.rotation / 90) % 4 if first else 0
+
+
+def _encoded(container: InputContainer, turns: int) -> io.BytesIO:
+    """The video of a container as H.264, upright, with a key picture each second."""
     source = container.streams.video[0]
     rate = Fraction(source.average_rate or source.guessed_rate or 25).limit_denominator(1001)
     target = io.BytesIO()
     with av.open(target, "w", format="matroska") as output:
         stream = output.add_stream("libx264", rate, options={"preset": "veryfast", "tune": "zerolatency"})
-        stream.width, stream.height = source.width & ~1, source.height & ~1
+        width, height = source.width & ~1, source.height & ~1
+        stream.width, stream.height = (height, width) if turns % 2 else (width, height)
+        if (ratio := source.sample_aspect_ratio) and ratio > 0:
+            stream.codec_context.sample_aspect_ratio = 1 / ratio if turns % 2 else ratio
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, CLOCK)
         stream.codec_context.gop_size = max(1, round(rate))
         last = -CLOCK
         for number, frame in enumerate(container.decode(source)):
-            picture = frame.reformat(stream.width, stream.height, "yuv420p")
+            picture = frame.reformat(width, height, "yuv420p")
+            if turns:
+                shown = np.rot90(picture.to_ndarray(format="rgb24").astype(np.uint8, copy=False), turns)
+                picture = VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24").reformat(
+                    format="yuv420p"
+                )
             time = number / rate if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             stamp = round(time * CLOCK)
             last = stamp if stamp > last else last + round(CLOCK / rate)  # some files repeat a time stamp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,8 +21,14 @@ class Faults:
     """Send nothing. Afterwards everything that is due goes out at once, as after a stall of the network."""
     status: int | None = None
     """Answer every request but OPTIONS with this status."""
+    status_of: str | None = None
+    """The only request that `status` answers; None for all."""
+    slow: Mapping[str, float] = field(default_factory=dict)
+    """Seconds that a request takes, by its name."""
     silent: bool = False
     """Accept connections and never answer."""
+    locked_after: int | None = None
+    """After so many wrong logins every request is answered with 401, whatever login it brings."""
     reports: bool = True
     """Send RTCP sender reports."""
     report_delay: float = 0.0
@@ -36,6 +43,11 @@ class Faults:
     """Share of RTP packets that swap places with their successor."""
     ssrc_changes: int = 0
     """How often the synchronisation source has changed."""
+    restamp: Callable[[int, float], float] | None = None
+    """Gives a picture, by its number in the connection and its seconds since time zero, the stamp of another instant:
+    stray stamps, stamps that stand still, another pace."""
+    joined: float | None = None
+    """Seconds after a key picture at which every client joins the stream; None: at the next key picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,12 @@ class Segment:
         number, rest = divmod(elapsed, self.media.duration)
         later = [index for index, unit in enumerate(self.media.units) if unit.key and unit.time >= rest]
         return (int(number), later[0]) if later else (int(number) + 1, 0)
+
+    def joined(self, instant: float, seconds: float) -> tuple[Segment, int]:
+        """The same file, shifted so that an instant is `seconds` after its first key picture; the index of what is sent
+        next."""
+        later = [index for index, unit in enumerate(self.media.units) if unit.time >= seconds * CLOCK]
+        return Segment(self.media, instant - seconds), later[0] if later else 0
 
     def capture(self, number: int, unit: AccessUnit) -> float:
         """Wall-clock instant (seconds) at which a picture of a pass was captured."""
@@ -87,6 +105,8 @@ class Mount:
         self.then = then
         self.login = login
         self.faults = Faults()
+        self.wrong_logins = 0
+        """How many requests brought a login that was wrong."""
         self.random = random.Random(seed)
         self._first = random.Random().randrange(WRAP) if first_timestamp is None else first_timestamp
         self._lock = threading.Lock()

@@ -38,6 +38,7 @@ class Player:
         self._ssrc = random.randrange(rtp.WRAP)
         self._sequence = random.randrange(2**16)
         self._packets = 0
+        self._pictures_sent = 0
         self._bytes = 0
         self._report_due = 0.0
         self._held: bytes | None = None
@@ -60,12 +61,14 @@ class Player:
 
     def _pictures(self, now: float) -> Iterator[tuple[Segment, int, AccessUnit]]:
         """Every picture from the next key picture on. A switch to another file starts anew."""
-        segment = self._mount.segment()
+        current = segment = self._mount.segment()
         number, index = segment.start(now)
+        if self._mount.faults.joined is not None:
+            number, (segment, index) = 0, segment.joined(now, self._mount.faults.joined)
         while self._mount.passes is None or number < self._mount.passes:
             yield segment, number, segment.media.units[index]
-            if segment is not self._mount.segment():
-                segment = self._mount.segment()
+            if current is not self._mount.segment():
+                current = segment = self._mount.segment()
                 number, index = 0, 0
                 continue
             index += 1
@@ -96,7 +99,10 @@ class Player:
         return (self._ssrc + self._mount.faults.ssrc_changes) % rtp.WRAP
 
     def _picture(self, capture: float, unit: AccessUnit) -> None:
-        timestamp = self._mount.timestamp(capture, self._mount.faults.rtp_jump)
+        restamp, zero = self._mount.faults.restamp, self._mount.zero or 0.0
+        stamped = capture if restamp is None else zero + restamp(self._pictures_sent, capture - zero)
+        self._pictures_sent += 1
+        timestamp = self._mount.timestamp(stamped, self._mount.faults.rtp_jump)
         packets = rtp.packets(unit.nals, self._sequence, timestamp, self._source())
         self._sequence = (self._sequence + len(packets)) % 2**16
         self._packets += len(packets)

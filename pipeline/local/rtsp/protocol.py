@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import md5
+from functools import partial
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -23,13 +24,14 @@ _REASONS = {
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
+    453: "Not Enough Bandwidth",
     454: "Session Not Found",
     461: "Unsupported Transport",
     500: "Internal Server Error",
     501: "Not Implemented",
     503: "Service Unavailable",
 }
-_FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,]+))')
+_FIELD = re.compile(r'([\w-]+)=(?:"([^"]*)"|([^\s,]+))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class Login:
     user: str = field(repr=False)
     password: str = field(repr=False)
     scheme: Literal["digest", "basic"] = "digest"
+    challenges: tuple[str, ...] = ()
+    """Values of the `WWW-Authenticate` headers that are sent, in this order, {nonce} and {realm} filled in; the digests
+    among them are taken with MD5, SHA-256 and SHA-512-256, `-sess` or not. Empty for one of `scheme`."""
 
 
 def parse_request(text: str) -> Request:
@@ -63,10 +68,11 @@ def parse_request(text: str) -> Request:
     return Request(method, url, {name.strip().lower(): value.strip() for name, value in pairs})
 
 
-def response(status: int, sequence: str, headers: Mapping[str, str] | None = None, body: str = "") -> bytes:
+def response(status: int, sequence: str, headers: Mapping[str, str | list[str]] | None = None, body: str = "") -> bytes:
     """A response with its CSeq; Content-Length is added where there is a body."""
     lines = [f"RTSP/1.0 {status} {_REASONS.get(status, 'Error')}", f"CSeq: {sequence}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    for name, value in (headers or {}).items():
+        lines += [f"{name}: {one}" for one in ([value] if isinstance(value, str) else value)]
     if body:
         lines.append(f"Content-Length: {len(body.encode())}")
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
@@ -98,26 +104,42 @@ def interleaved_channels(transport: str) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else (0, 1)
 
 
-def challenge(login: Login, nonce: str) -> str:
-    """Value of WWW-Authenticate."""
-    return f'Basic realm="{REALM}"' if login.scheme == "basic" else f'Digest realm="{REALM}", nonce="{nonce}"'
+def challenge(login: Login, nonce: str) -> list[str]:
+    """Values of WWW-Authenticate."""
+    if login.challenges:
+        return [one.replace("{realm}", REALM).replace("{nonce}", nonce) for one in login.challenges]
+    return [f'Basic realm="{REALM}"' if login.scheme == "basic" else f'Digest realm="{REALM}", nonce="{nonce}"']
 
 
 def authorised(login: Login, request: Request, nonce: str) -> bool:
-    """True when the request proves that its sender knows the login (RFC 2617; digest with or without `qop`)."""
+    """True when the request proves that its sender knows the login (RFC 7616; digest with or without `qop`)."""
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
-    if login.scheme == "basic":
-        given = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
-        return scheme.lower() == "basic" and hmac.compare_digest(rest.strip().encode(), given.encode())
-    parts = {name: quoted or plain for name, quoted, plain in _FIELD.findall(rest)}
-    if scheme.lower() != "digest" or parts.get("nonce") != nonce or parts.get("username") != login.user:
+    offered = " ".join(challenge(login, nonce)).lower()
+    if scheme.lower() not in ("basic", "digest") or scheme.lower() not in offered:
         return False
-    secret = _md5(f"{login.user}:{REALM}:{login.password}")
-    target = _md5(f"{request.method}:{parts.get('uri', '')}")
+    if scheme.lower() == "basic":
+        given = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
+        return hmac.compare_digest(rest.strip().encode(), given.encode())
+    parts = {name: quoted or plain for name, quoted, plain in _FIELD.findall(rest)}
+    if parts.get("nonce") != nonce or parts.get("username") != login.user:
+        return False
+    algorithm = parts.get("algorithm", "MD5")
+    name = algorithm.upper().removesuffix("-SESS")
+    if name not in _HASHES or (name != "MD5" and algorithm.lower() not in offered):
+        return False
+    digest = partial(_digest, _HASHES[name])
+    secret = digest(f"{login.user}:{REALM}:{login.password}")
+    if algorithm.upper().endswith("-SESS"):
+        secret = digest(f"{secret}:{nonce}:{parts.get('cnonce', '')}")
+    target = f"{request.method}:{parts.get('uri', '')}"
+    target = digest(f"{target}:{digest('')}" if parts.get("qop") == "auth-int" else target)
     middle = [nonce, parts.get("nc", ""), parts.get("cnonce", ""), parts["qop"]] if parts.get("qop") else [nonce]
-    expected = _md5(":".join([secret, *middle, target]))
+    expected = digest(":".join([secret, *middle, target]))
     return hmac.compare_digest(parts.get("response", "").encode(), expected.encode())
 
 
-def _md5(text: str) -> str:
-    return md5(text.encode(), usedforsecurity=False).hexdigest()
+_HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+
+
+def _digest(name: str, text: str) -> str:
+    return hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()

@@ -17,6 +17,7 @@ from pipeline.local.rtsp.mount import Mount
 from pipeline.local.rtsp.player import Player
 from pipeline.local.rtsp.protocol import (
     METHODS,
+    Login,
     Request,
     authorised,
     challenge,
@@ -206,6 +207,8 @@ class _Connection:
         mount = self._server.mount(request.path)
         if mount and mount.faults.silent:
             return True
+        if mount and self._stop.wait(mount.faults.slow.get(request.method, 0.0)):
+            return False
         status, headers, body = self._reply(request, mount)
         if self.plays:
             headers.setdefault("Session", self._session)
@@ -216,14 +219,14 @@ class _Connection:
             self._player.start()
         return request.method != "TEARDOWN"
 
-    def _reply(self, request: Request, mount: Mount | None) -> tuple[int, dict[str, str], str]:
+    def _reply(self, request: Request, mount: Mount | None) -> tuple[int, dict[str, str | list[str]], str]:
         if request.method == "OPTIONS":
             return 200, {"Public": METHODS}, ""
         if mount is None:
             return 404, {}, ""
-        if mount.faults.status:
+        if mount.faults.status and mount.faults.status_of in (None, request.method):
             return mount.faults.status, {}, ""
-        if mount.login and not authorised(mount.login, request, self._nonce):
+        if mount.login and not self._admitted(mount, mount.login, request):
             return 401, {"WWW-Authenticate": challenge(mount.login, self._nonce)}, ""
         match request.method:
             case "DESCRIBE":
@@ -243,7 +246,12 @@ class _Connection:
                 return 200, {}, ""
         return 501, {}, ""
 
-    def _setup(self, request: Request) -> tuple[int, dict[str, str], str]:
+    def _admitted(self, mount: Mount, login: Login, request: Request) -> bool:
+        right = authorised(login, request, self._nonce)
+        mount.wrong_logins += not right and "authorization" in request.headers
+        return right and (mount.faults.locked_after is None or mount.wrong_logins < mount.faults.locked_after)
+
+    def _setup(self, request: Request) -> tuple[int, dict[str, str | list[str]], str]:
         self._channels = interleaved_channels(request.headers.get("transport", ""))
         if self._channels is None:
             return 461, {}, ""

@@ -122,18 +122,24 @@ def test_a_clock_at_the_edge_of_the_tolerance_does_not_flap() -> None:
 
 @pytest.mark.parametrize(("ahead", "reason"), [(10_000, "jump"), (-1500, "jump"), (900, None), (-900, None)])
 def test_a_jump_of_the_time_stamps_starts_a_session(ahead: int, reason: str | None) -> None:
-    """Time stamps that move more than a second further, or back, than time itself belong to a new session.
+    """Time stamps that move more than a second further, or back, than time itself belong to a new session, once three
+    pictures in a row agree on it.
 
-    PTS      0 40 80 | 10120 10160
-    arrival  0 40 80 |   120   160
+    PTS      0 40 80 | 10120 10160 10200 10240
+    arrival  0 40 80 |   120   160   200   240
+    taken    *  *  * |                 *     *
     """
-    pictures = stream([0, 40, 80]) + stream([120, 160], first_pts=ahead)
+    pictures = stream([0, 40, 80]) + stream([120, 160, 200, 240], first_pts=ahead)
 
-    timed = times_of(capture_times(), pictures)
+    one = capture_times()
+    timed = [one.of(picture) for picture in pictures]
 
-    assert reasons(timed)[3:] == [reason, None]
     if reason:
-        assert captures(timed)[3:] == [170, 210]
+        assert timed[3:5] == [None, None]
+        assert reasons([found for found in timed if found])[3:] == [reason, None]
+        assert captures([found for found in timed if found])[3:] == [250, 290]
+    else:
+        assert reasons([found for found in timed if found]) == ["opened"] + [None] * 6
 
 
 def test_a_gap_is_not_a_jump() -> None:

@@ -75,7 +75,8 @@ def test_a_place_holds_no_credentials(url: str, expected: str) -> None:
 
 def test_a_traceback_shows_no_credentials() -> None:
     """The error carries no foreign exception, neither as cause nor as context, so a traceback shows no URL."""
-    from pipeline.camera.source import SourceSettings, open_source
+    from pipeline.camera.source import open_source
+    from pipeline.camera.source_settings import SourceSettings
 
     settings = SourceSettings("rtsp://ann:s3cret@127.0.0.1:1/live", open_seconds=1)
     with pytest.raises(CameraUnavailable) as caught, open_source(settings):

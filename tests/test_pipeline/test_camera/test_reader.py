@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.backoff import Backoff
 from pipeline.camera.condition import Condition
+from pipeline.camera.picture import Picture
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
-from pipeline.camera.source import Picture, SourceSettings, open_source
+from pipeline.camera.source import open_source
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
 
@@ -174,10 +176,11 @@ class Useless:
     """A camera that opens at once and gives `what`, fifty times a second; None is a packet of another track."""
 
     codec = "h264"
-    undecodable = 0
+    undecodable = packets = 0
 
-    def __init__(self, what: Picture | None) -> None:
+    def __init__(self, what: Picture | None, *, video: bool = True) -> None:
         self.what = what
+        self.video = video
 
     @contextmanager
     def open(self, _settings: SourceSettings, _now: Callable[[], int]) -> Iterator["Useless"]:
@@ -188,24 +191,47 @@ class Useless:
         """Without end."""
         while True:
             time.sleep(0.02)
+            self.packets += self.video
             yield self.what
 
 
-@pytest.mark.parametrize(("pts", "corrupt", "counted"), [(0, True, "corrupt"), (None, False, "untimed")])
-def test_pictures_of_no_use_are_a_stall(
-    monkeypatch: pytest.MonkeyPatch, pts: int | None, corrupt: bool, counted: str
-) -> None:
-    """A camera all of whose pictures are damaged, or carry no time stamp, gives workers nothing: it is connected to
-    again, which brings a key picture, and says why."""
-    picture = Shown(pts, None, 0, 320, 240, False, corrupt, None)  # type: ignore[arg-type]
+def test_pictures_of_no_use_are_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera all of whose pictures are damaged gives workers nothing: it is connected to again, which brings a key
+    picture, and says why."""
+    picture = Shown(0, None, 0, 320, 240, True, True, None)  # type: ignore[arg-type]
     monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(picture).open)
     with reading("rtsp://camera/door", stall_seconds=0.3) as door:
         assert door.until(lambda: door.condition.stalls >= 2)
         condition = door.condition
 
     assert "all pictures of 0.3 s were damaged or had no time stamp; " in (condition.last_error or "")
-    assert getattr(condition, counted) > 0
+    assert condition.corrupt > 0
     assert door.frames == []
+
+
+def test_a_live_stream_without_time_stamps_is_timed_by_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no picture carries a time stamp, arrivals count, from the third on; those before are counted."""
+    clock = Reordered(before=4.0, after=0.0, step=0.0, stamped=False)
+    monkeypatch.setattr("pipeline.camera.reader.open_source", clock.open)
+    monkeypatch.setattr("pipeline.camera.reader.time", clock)
+    with reading("rtsp://camera/door") as door:
+        assert door.until(lambda: door.condition.ended, watched=False)
+
+    assert len(door.sessions) == 1
+    assert len(door.frames) >= 4 * 8 - 3
+    assert door.condition.untimed == 2
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_connection_without_a_key_picture_is_given_time(monkeypatch: pytest.MonkeyPatch, damaged: bool) -> None:
+    """While video comes, a connection waits for its first key picture, says so, and is given up only after a while."""
+    picture = Shown(0, None, 0, 320, 240, False, True, None) if damaged else None  # type: ignore[arg-type]
+    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(picture).open)
+    with reading("rtsp://camera/door", stall_seconds=0.2, key_picture_seconds=1.5) as door:
+        assert door.until(lambda: "no key picture for" in (door.condition.last_error or ""))
+        assert door.condition.reconnects == 0
+        assert door.until(lambda: door.condition.stalls >= 1)
+        assert "set one every 1 to 2 s on the camera" in (door.condition.last_error or "")
 
 
 def test_connecting_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +241,7 @@ def test_connecting_again_is_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) ->
     stalled         |       |       |
     silent     0 ..................... 1.5 s
     """
-    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(None).open)
+    monkeypatch.setattr("pipeline.camera.reader.open_source", Useless(None, video=False).open)
     with reading("rtsp://camera/door", stall_seconds=0.3) as door:
         assert door.until(lambda: door.condition.silent_seconds >= 1.5)
         assert door.condition.state != "online"
@@ -260,8 +286,10 @@ class Reordered:
     """
 
     codec = "h264"
+    undecodable = 0
 
-    def __init__(self, before: float, after: float, step: float) -> None:
+    def __init__(self, before: float, after: float, step: float, *, stamped: bool = True) -> None:
+        self.stamped = stamped
         self.packets = round((before + after) * 25)
         self.before, self.step = before, round(step * SECOND)
         self.at = 0.0
@@ -291,7 +319,16 @@ class Reordered:
             self.at = packet / 25
             stamps[packet + (2 if packet % 3 == 0 else -1)] = self.now()
             if (shown := packet - 2) in stamps:
-                yield Shown(shown * SECOND // 25, None, stamps.pop(shown), 320, 240, False, False, None)  # type: ignore[arg-type]
+                yield Shown(
+                    shown * SECOND // 25 if self.stamped else None,
+                    None,
+                    stamps.pop(shown),
+                    320,
+                    240,
+                    False,
+                    False,
+                    None,
+                )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("step", [-600.0, 600.0])
@@ -331,14 +368,17 @@ def test_another_resolution_starts_a_new_session(server: RtspServer, card: Media
 
 
 def test_a_wrong_password_is_tried_slowly_and_never_shown(server: RtspServer, card: Media) -> None:
-    """The condition and the log say that the login was refused; user name and password are nowhere in them."""
-    server.add("door", card, login=Login("annabel", "s3cret"))
+    """The condition says how often the login was refused and when it is tried next, the log says it once; user name and
+    password are nowhere in them."""
+    mount = server.add("door", card, login=Login("annabel", "s3cret"))
     url = server.url("door").replace("s3cret", "wr0ng-w0rd")
     with structlog.testing.capture_logs() as logs, reading(url) as door:
-        assert door.until(lambda: door.condition.reconnects >= 2)
+        assert door.until(lambda: "refused 3 times in a row, next try at 2" in (door.condition.last_error or ""))
         shown = repr(door.condition) + repr(door.camera) + repr(logs)
 
     assert "refused the login" in shown
+    assert mount.wrong_logins == 3
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["camera lost"]
     assert not any(secret in shown for secret in ("annabel", "wr0ng-w0rd", "s3cret"))
 
 
@@ -379,6 +419,58 @@ def test_a_file_plays_in_real_time_and_ends(tmp_path: Path) -> None:
     assert [number_of(frame.image) for frame in door.frames] == sorted(number_of(frame.image) for frame in door.frames)
     assert len(door.frames) in (8, 9)
     assert (condition.state, condition.reconnects, condition.last_error) == ("offline", 0, "the file has ended")
+
+
+@pytest.mark.parametrize("name", ["parts.ts", "raw.h264"])
+def test_a_file_whose_stamps_begin_anew_or_lack_plays_in_real_time(tmp_path: Path, name: str) -> None:
+    """Two recordings joined into one, and an elementary stream: no pause, no rush, one session."""
+    file = write_test_card(tmp_path / name, seconds=1, width=160, height=120)
+    if name == "parts.ts":
+        file.write_bytes(file.read_bytes() * 2)
+    seconds = 2 if name == "parts.ts" else 1
+    start = time.monotonic()
+    with reading(str(file)) as door:
+        assert door.until(lambda: door.condition.ended)
+
+    assert time.monotonic() - start > seconds - 0.1
+    assert len(door.sessions) == 1
+    assert len(door.frames) >= seconds * 8 - 1
+
+
+def test_a_camera_with_rare_key_pictures_is_waited_for(server: RtspServer, tmp_path: Path) -> None:
+    """Every connection begins a second after a key picture; the next one comes after six. The first connection is kept
+    beyond the limit of a stall, says what it waits for, and then gives every tick.
+
+    key picture  *...........*...........*
+    opened         |         first frame
+    """
+    file = write_test_card(tmp_path / "rare.mp4", seconds=6, fps=15, width=160, height=120, gop=90)
+    mount = server.add("door", load_media(file, longest_gop=20))
+    mount.faults.joined = 1.0
+    with reading(server.url("door")) as door:
+        assert door.until(lambda: "video comes, but no key picture" in (door.condition.last_error or ""))
+        assert door.more(16)
+        condition = door.condition
+
+    assert (condition.reconnects, condition.last_error, condition.state) == (0, None, "online")
+    ticks = [frame.tick for frame in door.frames]
+    assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_stray_time_stamps_cost_their_own_pictures(server: RtspServer, card: Media, reports: bool) -> None:
+    """One picture in ten is stamped ten hours ahead, over real RTP: one session, every tick, and they are counted."""
+    mount = server.add("door", card)
+    mount.faults.reports = reports
+    mount.faults.restamp = lambda number, at: at + (37_600 if number % 10 == 9 else 0)
+    with reading(server.url("door")) as door:
+        assert door.more(30)
+        condition = door.condition
+
+    ticks = [frame.tick for frame in door.frames]
+    assert len(door.sessions) == 1
+    assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+    assert condition.untimed >= 8
 
 
 def test_a_looping_file_starts_a_session_for_each_pass(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.camera.source import SourceSettings, open_source, scaled
+from pipeline.camera.picture import scaled
+from pipeline.camera.source import open_source
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import draw, number_of, write_test_card
@@ -199,7 +201,8 @@ def test_a_sending_camera_writes_nothing_to_the_terminal(server: RtspServer, car
     server.add("door", card, login=Login("ann", "s3cret"))
     code = (
         "import sys\n"
-        "from pipeline.camera.source import *\n"
+        "from pipeline.camera.source import open_source\n"
+        "from pipeline.camera.source_settings import SourceSettings\n"
         "for url in sys.argv[1:]:\n"
         "    try:\n"
         "        with open_source(SourceSettings(url, open_seconds=1)) as source:\n"
@@ -310,7 +313,8 @@ def test_real_clips_give_every_picture() -> None:
             continue  # large or long ones only take longer
         with open_source(SourceSettings(str(FOOTAGE / path))) as source:
             pictures = [picture for picture in source.pictures() if picture]
-        assert (pictures[0].width, pictures[0].height) == (int(width), int(height))
+        stored = pictures[0].frame
+        assert (stored.width, stored.height) == (int(width), int(height))
         assert abs(len(pictures) - int(frames)) <= 1, path
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.camera.source import SourceSettings, open_source
+from pipeline.camera.source import open_source
+from pipeline.camera.source_settings import SourceSettings
 from pipeline.commands.camera import app
 from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable, ConfigurationError
 from pipeline.local.rtsp import Login, Media, RtspServer

@@ -73,8 +73,8 @@ def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: 
         ("labels: [x]\nrate: 4\nlabels: [y]", r"not YAML: the key 'labels' stands twice at line 3, column 1; rename"),
         ("lables:", r"lables: unknown key, did you mean 'labels'"),
         ("source: 2026-13-01", r"actionwire\.yaml: a value looks like a date .*quotes"),
-        ("~: x", r"actionwire\.yaml: None is no section"),
-        ("labels:\n- x\n7:\n  enter: 0.5", r"actionwire\.yaml: 7 is no section .*indented too little"),
+        ("~: x", r"actionwire\.yaml: ~: unknown key"),
+        ("labels:\n- x\n7:\n  enter: 0.5", r"actionwire\.yaml: 7: unknown key.*indented too little"),
     ],
 )
 def test_a_wrong_file_names_key_reason_and_remedy(file: Path, content: str, message: str) -> None:
@@ -166,6 +166,7 @@ ALIASES = "a: &a [x]\n" + "".join(
         ('"a\\nerror: all is well": 1', r"a\\nerror: all is well: unknown key"),
         ('kafka: {"a\\nb": 1}', r"kafka\.a\\nb: unknown key"),
         ('"a\\nb": 1\n"a\\nb": 2', "stands twice"),
+        ('cameras: {101: {url: x}, "101": {url: y}}', "the key '101' stands twice at line 1"),
         ("\n".join(f"k{number}: 1" for number in range(2000)), "and 1990 more"),
         ("kafka: {" + ", ".join(f"k{number}: 1" for number in range(2000)) + "}", "and 1990 more"),
         ("? " + "k" * 20_000 + "\n: 1", "unknown key"),
@@ -207,7 +208,19 @@ def test_a_hostile_variable_is_refused_in_one_line(
 
 @pytest.mark.parametrize(
     "wrong",
-    ["127.0.0.1:9092/", "127.0.0.1:port", "::::", "[::1", "'127.0.0.1:9092'", "127.0.0.1", "a:0", "a:65536", "a:1, b"],
+    [
+        "127.0.0.1:9092/",
+        "127.0.0.1:port",
+        "::::",
+        "[::1",
+        "'127.0.0.1:9092'",
+        "127.0.0.1",
+        "a:0",
+        "a:65536",
+        "a:1, b",
+        "a..b:1",
+        "[zz]:1",
+    ],
 )
 def test_a_bootstrap_is_a_list_of_addresses(tmp_path: Path, wrong: str) -> None:
     """What is none is named, in the file and on the command line alike."""
@@ -217,6 +230,22 @@ def test_a_bootstrap_is_a_list_of_addresses(tmp_path: Path, wrong: str) -> None:
         load(path)
     with pytest.raises(ConfigurationError, match=r"the command line: kafka\.bootstrap: .* is no host:port"):
         load(overrides={"kafka": {"bootstrap": wrong}})
+
+
+@pytest.mark.parametrize("wrong", ["", " ", ",", " , "])
+def test_a_bootstrap_names_a_broker(wrong: str) -> None:
+    """A list of nothing leads nowhere."""
+    with pytest.raises(ConfigurationError, match=r"kafka\.bootstrap: it names no broker"):
+        load(overrides={"kafka": {"bootstrap": wrong}})
+
+
+@pytest.mark.parametrize("wrong", ["viewer:hunter2@a:9092", "a:9092,kafka://viewer:hunter2@b:9092"])
+def test_a_login_in_a_bootstrap_is_refused_and_not_shown(wrong: str) -> None:
+    """It has settings of its own."""
+    with pytest.raises(ConfigurationError, match=r"kafka\.bootstrap: .* no login; .*username and password") as caught:
+        load(overrides={"kafka": {"bootstrap": wrong}})
+
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

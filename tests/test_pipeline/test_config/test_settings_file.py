@@ -99,7 +99,7 @@ def test_the_last_camera_can_be_deleted(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "reason"), [("cameras: {door: {urrl: a.mp4}}", "urrl"), ("7: {url: a.mp4}", "7 is no")]
+    ("broken", "reason"), [("cameras: {door: {urrl: a.mp4}}", "urrl"), ("7: {url: a.mp4}", "7: unknown key")]
 )
 def test_a_broken_file_leaves_the_settings_and_is_logged_once(file: Path, broken: str, reason: str) -> None:
     """A typing error while editing must not take the cameras down; the next good edit counts."""

@@ -306,6 +306,90 @@ def test_a_camera_that_was_lost_can_be_removed(tmp_path: Path) -> None:
     assert run.ends[0].last_tick == run.ends[1].last_tick
 
 
+def publish(broker: Broker, settings: Settings, camera: str, *, session: int, publisher: str = "before") -> None:
+    """Write a status of another process."""
+    status = CameraStatus(camera, "online", 0, session, None, None, None, None, None, None, 0, publisher, None, None)
+    broker.producer().send(settings.topics.name("cameras"), encode_status(status))
+
+
+def test_a_camera_that_is_away_and_was_published_earlier_can_be_removed() -> None:
+    """This process has seen nothing of it, but workers keep what an earlier one published."""
+    changes: list[Settings] = []
+    settings, broker = settings_for({"door": "rtsp://127.0.0.1:1/door"}), InProcessBroker()
+    apply_topics(broker, settings)
+    publish(broker, settings, "door", session=500)
+    with running(settings, broker, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(lambda: (found := run.status("door")) is not None and found.last_error is not None)
+        changes.append(settings_for({}))
+        assert run.until(lambda: run.statuses[-1] is None)
+
+    assert run.ends == [EndMarker("door", 500, 0, "removed")]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_a_camera_that_leaves_the_settings_while_no_ingest_runs_is_removed(
+    server: RtspServer, card: Media, killed: bool
+) -> None:
+    """The cameras topic is compared with the settings at the start. What others publish or may publish stays.
+
+    topic      door (an earlier life)   yard (another process, now)   gate (of another shard)
+    settings   {}
+    """
+    shard = next(one for one in (Shard(0, 2), Shard(1, 2)) if one.owns("door"))
+    gate = next(name for name in map(str, range(9)) if not shard.owns(name))
+    yard = next(name for name in "abcdefgh" if shard.owns(name))
+    server.add("door", card)
+    before, broker = settings_for({"door": server.url("door")}), InProcessBroker()
+    with running(before, broker) as earlier:
+        assert earlier.until(lambda: len(earlier.of("door")) >= 2)
+        if killed:
+            earlier.ingest._bid_farewell = lambda _: None  # type: ignore[method-assign]
+    newest = max(frame.session for frame in earlier.frames)
+    publish(broker, before, gate, session=5, publisher="other")
+    with running(settings_for({}), broker, shard=shard) as run:
+
+        def removed() -> bool:
+            publish(broker, before, yard, session=6, publisher="other")
+            return bool(run.ends) and run.statuses.count(None) == 1
+
+        assert run.until(removed)
+
+    run.read()
+    assert [(end.camera, end.session, end.reason) for end in run.ends] == [("door", newest, "removed")]
+    assert run.statuses.count(None) == 1
+
+
+def test_an_ingest_that_ends_finishes_its_removals(server: RtspServer, card: Media) -> None:
+    """An edit of the settings just before the end is not forgotten."""
+    server.add("door", card)
+    settings = settings_for({"door": server.url("door")})
+    changes: list[Settings] = []
+    with running(settings, reload=lambda: changes.pop() if changes else None) as run:
+        assert run.until(lambda: len(run.of("door")) >= 2)
+        changes.append(settings_for({}))
+        assert run.until(lambda: not run.ingest.cameras)
+
+    run.read()
+    assert [end.reason for end in run.ends] == ["removed"]
+    assert run.statuses[-1] is None
+
+
+def test_cameras_that_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+    """An ingest that runs for a year sees many names; what it knew of a removed one is gone."""
+    file = write_test_card(tmp_path / "short.mp4", seconds=0.6)
+    changes: list[Settings] = []
+    with running(settings_for({}), reload=lambda: changes.pop() if changes else None) as run:
+        for name in ("door", "yard"):
+            changes.append(settings_for({name: str(file)}))
+            assert run.until(lambda name=name: bool(run.of(name)))  # type: ignore[misc]
+            changes.append(settings_for({}))
+            assert run.until(lambda: run.statuses[-1] is None)
+        run.until(lambda: not run.ingest._sessions)
+
+        assert run.ingest._sessions == {}
+        assert run.ingest._outbox._shares == {}
+
+
 def test_a_camera_that_is_deleted_while_it_is_being_replaced_is_removed(server: RtspServer, card: Media) -> None:
     """Two edits within a second: the second one counts."""
     server.add("door", card)

@@ -1,12 +1,11 @@
-"""What a status says, when it is due, and whose statuses make a rival."""
+"""What a status says, and when it is due."""
 
 from dataclasses import replace
 
 import pytest
 
 from pipeline.camera.condition import Condition
-from pipeline.ingest.status import ReceivedStatus, farewell, is_due, rival, status_of
-from pipeline.records.cameras import STOPPED
+from pipeline.ingest.status import farewell, is_due, status_of
 
 CONDITION = Condition(
     state="online",
@@ -64,22 +63,3 @@ def test_a_farewell_is_offline_and_nobodys() -> None:
 
     assert (last.condition, last.session, last.since_ms, last.last_error) == ("offline", 6, 99, "ingest has stopped")
     assert farewell(replace(last, since_ms=50), 6, 99).since_ms == 50
-
-
-@pytest.mark.parametrize(
-    ("publisher", "age_ms", "last_error", "expected"),
-    [
-        ("you", 1000, None, "you"),
-        ("you", 1000, "no answer", "you"),
-        ("you", 99_000, None, None),
-        ("me", 1000, None, None),
-        ("you", 1000, STOPPED, None),
-    ],
-)
-def test_a_rival_is_another_process_with_a_fresh_status(
-    publisher: str, age_ms: int, last_error: str | None, expected: str | None
-) -> None:
-    """Our own statuses, stale ones, and those of a process that has stopped are no rivals."""
-    other = ReceivedStatus(replace(STATUS, publisher=publisher, last_error=last_error), 1_000_000 - age_ms)
-
-    assert rival([other, ReceivedStatus(STATUS, 1_000_000)], "me", 1_000_000, 15_000) == expected

@@ -6,29 +6,25 @@ import json
 import re
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS, SECOND
-from pipeline.errors import ConfigurationError
 from pipeline.records.events import ActionEvent
 from pipeline.replay.evaluation import (
-    Action,
     Comparison,
     Detection,
     Tally,
-    Truth,
     compare,
     figures,
     matching,
     overlap,
     pool,
-    read_truth,
     report,
 )
+from pipeline.replay.truth import Action, Truth
 from pipeline.testing import sample_event
 
 TEXTS = {"f": "a person falls", "r": "a person runs", "w": "a person waves"}
@@ -245,44 +241,6 @@ def test_nothing_at_all_has_no_ratios() -> None:
     assert {value for name, value in figures(Tally(), 0.0).items() if name not in ("truth_events",)} == {0, None}
 
 
-DOCUMENT: dict[str, Any] = {
-    "schema": 1,
-    "seed": 20000,
-    "seconds": 120.0,
-    "fps": 12,
-    "cameras": [
-        {
-            "id": "camera-1",
-            "file": "camera-1.mp4",
-            "actions": [{"label": "a person runs", "key": "run", "start": 3.5, "end": 7.0, "actors": [0]}],
-        },
-        {"id": "camera-2", "file": "camera-2.mp4", "actions": [], "epoch": "2026-02-01T00:00:00Z", "seconds": 60},
-    ],
-}
-
-
-def test_truth_is_read_as_scenes_write_it() -> None:
-    """Time zero is that of a replay unless the document or a camera says otherwise."""
-    truth = read_truth(DOCUMENT)
-
-    assert truth.actions == (Action("camera-1", "a person runs", 3.5, 7.0),)
-    assert truth.seconds == {"camera-1": 120.0, "camera-2": 60.0}
-    assert truth.epochs_ns == {"camera-1": REPLAY_EPOCH_NS, "camera-2": 1_769_904_000 * SECOND}
-    own = {"schema": 1, "cameras": [{"id": "gate", "seconds": 20, "actions": []}]}
-    assert read_truth(own).seconds == {"gate": 20.0}  # every camera says how long it is, the document need not
-    assert read_truth({**DOCUMENT, "epoch": "2026-01-01T00:00:01Z"}).epochs_ns["camera-1"] == REPLAY_EPOCH_NS + SECOND
-
-
-@pytest.mark.parametrize(
-    "document",
-    [{}, {"schema": 2}, {"schema": 1, "seconds": 1}, {**DOCUMENT, "epoch": "yesterday"}, {**DOCUMENT, "cameras": [{}]}],
-)
-def test_a_malformed_truth_is_refused(document: dict[str, Any]) -> None:
-    """What is missing is named."""
-    with pytest.raises(ConfigurationError, match="truth"):
-        read_truth(document)
-
-
 @pytest.mark.parametrize("count", [50, 3000])
 def test_a_matching_may_take_a_long_way(count: int) -> None:
     """The last action fits one event only, which has all others move by one: as many steps as there are actions.
@@ -320,3 +278,57 @@ def test_a_matching_is_as_large_as_can_be(fits: list[set[int]]) -> None:
     assert len(pairs) == most(0, frozenset(range(6)))
     assert all(column in fits[row] for row, column in pairs)
     assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs)
+
+
+@pytest.mark.parametrize("early", [0.92, -0.92], ids=["early", "late"])
+@pytest.mark.parametrize("count", [1500, 10_000])
+def test_hours_of_actions_without_a_pause_are_matched_in_full(count: int, early: float) -> None:
+    """Each event starts closer to the next action than to its own, so every start but the last must move by one.
+
+    truth   |-0-|-1-|-2-|      events are `early` by half of that
+    events |-0-|-1-|-2-|
+    """
+    seconds = 1.8 * count + 10
+    truth = Truth(
+        tuple(Action("door", "fall", 5 + 1.8 * row, 5 + 1.8 * row + 1.8) for row in range(count)),
+        {"door": seconds},
+        {"door": REPLAY_EPOCH_NS},
+    )
+    begins = [instant(5 + 1.8 * row - early) for row in range(count)]
+    messages = [
+        sample_event(
+            "ended", id=f"e{row}", camera="door", label="fall", start_ns=begin, end_ns=begin + 18 * SECOND // 10
+        )
+        for row, begin in enumerate(begins)
+    ]
+
+    assert report(compare(truth, messages))["start_recall"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["OpenDoor", "open_door", "Open  Door", "open door", "Ｏｐｅｎ Ｄｏｏｒ"])
+@pytest.mark.parametrize("chosen", [None, ["open door"], ["OpenDoor"], ["open_door"], ["open-door"]])
+def test_a_label_is_one_however_it_is_written(name: str, chosen: list[str] | None) -> None:
+    """Class names, words, other capitals, wide letters: as lists of clips and calibrations write them, in words."""
+    truth = Truth((Action("a", name, 10, 20),), {"a": 100.0}, {"a": REPLAY_EPOCH_NS})
+    message = sample_event(
+        "ended", camera="a", label="open door", label_id="open-door", start_ns=instant(10), end_ns=instant(20)
+    )
+
+    found = compare(truth, [message], chosen)
+
+    assert (len(found.labels), found.total.matched, found.total.events) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("true", "event"),
+    [("T\u00fcr\u00d6ffnen", "tu\u0308r o\u0308ffnen"), ("跑步", "跑步"), ("ПрыжокВверх", "прыжок вверх")],
+)
+def test_labels_of_other_scripts_are_compared_alike(true: str, event: str) -> None:
+    """Accents may be characters of their own, and other alphabets have capitals too."""
+    truth = Truth((Action("a", true, 10, 20),), {"a": 100.0}, {"a": REPLAY_EPOCH_NS})
+    message = sample_event("ended", camera="a", label=event, start_ns=instant(10), end_ns=instant(20))
+
+    assert compare(truth, [message]).total.matched == 1
+    assert compare(truth, [message], [true]).total.matched == 1
+    assert compare(truth, [message], [event]).total.matched == 1
+    assert compare(truth, [message], ["something else"]).total.matched == 0

@@ -71,3 +71,46 @@ def test_documents_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     (tmp_path / "yard.mp4").unlink()
     (tmp_path / "lost.json").write_text((tmp_path / "other.json").read_text())
     refused(tmp_path / "lost.json", good, r"there is no video .*yard\.mp4, which .*lost\.json names")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "why"),
+    [
+        (
+            40_000,
+            50_000,
+            "camera 'yard': 'a person falls' from 40000 to 50000 s is beyond its end of 60 s; are these milli",
+        ),
+        (40, 30, "ends before it has lasted"),
+        (-50, -40, "begins before its recording"),
+        (float("nan"), 30, "no span of time"),
+        (10, float("inf"), "no span of time"),
+    ],
+)
+def test_what_cannot_have_happened_is_refused(tmp_path: Path, start: float, end: float, why: str) -> None:
+    """As `actionwire evaluate` refuses it, with camera and value, in one line."""
+    good = document(tmp_path, "good.json", {"door": [FALL]})
+    wrong = document(tmp_path, "wrong.json", {"yard": [FALL, {**FALL, "start": start, "end": end}]})
+    with pytest.raises(CalibrationError, match=r"wrong\.json: .*" + why) as caught:
+        own(wrong, good)
+
+    assert str(caught.value).isprintable()
+
+
+def test_a_recording_without_a_length_is_refused(tmp_path: Path) -> None:
+    """And an overhang of less than a second is cut off."""
+    good = document(tmp_path, "good.json", {"door": [{**FALL, "end": 60.5}]})
+    with pytest.raises(CalibrationError, match=r"empty\.json: camera 'yard' lasts 0 s"):
+        own(document(tmp_path, "empty.json", {"yard": [FALL]}, seconds=0), good)
+
+    found = own(document(tmp_path, "fit.json", {"yard": [FALL]}), good)
+    assert found.held_back.truth["cameras"][0]["actions"][0]["end"] == 60.0
+
+
+def test_a_document_of_another_form_is_refused_in_one_line(tmp_path: Path) -> None:
+    """The first thing that is wrong is named with its place."""
+    good = document(tmp_path, "good.json", {"door": [FALL]})
+    with pytest.raises(CalibrationError, match=r"odd\.json .*cameras\.0\.actions\.0\.start") as caught:
+        own(document(tmp_path, "odd.json", {"yard": [{**FALL, "start": "early"}]}), good)
+
+    assert str(caught.value).isprintable()

@@ -30,7 +30,7 @@ def test_paper_start_differs_and_sees_the_order() -> None:
 
 
 def test_the_convolution_starts_as_a_shift_and_keeps_channels_apart() -> None:
-    """T = 5, D = 4, X[t] = (t + 1)(1, 10, 100, 1000): the golden values, which a reshape in place of a transpose misses.
+    """T = 5, D = 4, X[t] = (t + 1)(1, 10, 100, 1000): golden values, which a reshape for a transpose misses.
 
     channel 0 takes the item before, 1 and 2 their own, 3 the item after; all are added to X and averaged.
     """
@@ -49,7 +49,7 @@ def test_the_recurrent_head_adds_what_it_saw_before() -> None:
 
 
 def test_the_class_token_has_the_layers_of_the_release() -> None:
-    """Post-norm layers over CLS and T items: 2 M parameters a layer at D = 128 and FFN 2048; output of length sqrt(D)."""
+    """Post-norm layers over CLS and T items, with a feed-forward width of 2048; an output of length sqrt(D)."""
     torch.manual_seed(0)
     head = TransfCls(layers=2).build(128, 8).eval()
     assert head.positions.shape == (1, 9, 128)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Tag
 
 from trainer.errors import RecipeError
-from trainer.part import Part, Positive, by
+from trainer.recipes.part import Part, Positive, by
 
 if TYPE_CHECKING:
     from torch import nn

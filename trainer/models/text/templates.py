@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
+from engines.canonical import words
 from trainer.models.text.word_tokenizer import normal
 
 TEMPLATES: tuple[str, ...] = (
@@ -35,11 +35,8 @@ def fill(template: str, label: str) -> str:
     return template.replace("{}", label)
 
 
-def spaced(name: str) -> str:
-    """A class name as words: `ApplyEyeMakeup` and `apply_eye_makeup` become `apply eye makeup`."""
-    name = " ".join(name.split())
-    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).replace("_", " ")
-    return " ".join(parted.split()).lower() if parted != name else name
+spaced = words
+"""The form of a label, whether a list names it in words or as a class."""
 
 
 def same_words(labels: Iterable[str]) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ OpenAI released CLIP. Prefixes that wrappers put before names are taken off. Not
 from __future__ import annotations
 
 import argparse
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,7 +104,9 @@ def _is_archive(path: Path) -> bool:
 def _archive(path: Path) -> Mapping[str, Tensor]:
     import torch
 
-    state: Mapping[str, Tensor] = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would rather have other archives; these exist
+        state: Mapping[str, Tensor] = torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     return state
 
 

@@ -88,10 +88,10 @@ def test_basic_login() -> None:
     assert authorised(login, Request("PLAY", URL, {"authorization": right}), "n")
     assert not authorised(login, Request("PLAY", URL, {"authorization": right[:-2]}), "n")
     assert not authorised(login, Request("PLAY", URL, {}), "n")
-    assert challenge(login, "n") == 'Basic realm="actionwire"'
-    assert challenge(Login("ann", "s3cret"), "n") == 'Digest realm="actionwire", nonce="n"'
+    assert challenge(login, "n") == ['Basic realm="actionwire"']
+    assert challenge(Login("ann", "s3cret"), "n") == ['Digest realm="actionwire", nonce="n"']
 
 
 def test_a_login_does_not_show_itself() -> None:
     """User name and password are not in the repr."""
-    assert repr(Login("ann", "s3cret")) == "Login(scheme='digest')"
+    assert repr(Login("ann", "s3cret")) == "Login(scheme='digest', challenges=())"

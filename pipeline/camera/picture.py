@@ -1,0 +1,108 @@
+"""A decoded picture in the shape of the scene: upright, with square pixels.
+
+Phones store pictures as their sensor lies and add a display matrix that turns or mirrors them (ISO/IEC 14496-12,
+`tkhd`). Recorders store pixels that are not square and add their sample aspect ratio (ITU-T H.264, annex E).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+
+_WIDEST = 16
+"""Sample aspect ratios beyond this are mistakes of an encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a stored picture is turned to be shown: transposed first, then mirrored."""
+
+    transposed: bool = False
+    left_right: bool = False
+    up_down: bool = False
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn uint8[height, width, 3]."""
+        if self.transposed:
+            image = image.transpose(1, 0, 2)
+        if self.left_right:
+            image = image[:, ::-1]
+        if self.up_down:
+            image = image[::-1]
+        return np.ascontiguousarray(image)
+
+
+STORED = Turn()
+"""Shown as it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture, not yet converted."""
+
+    pts: int | None
+    """Nanoseconds on the stream's own time line; None where it is unknown."""
+    reference: int | None
+    """Capture time in nanoseconds since 1970 by the camera's clock."""
+    arrival: int
+    """When the packet arrived, by the clock that `open_source` was given."""
+    width: int
+    """As it is shown, like the height: turned upright, with square pixels."""
+    height: int
+    key: bool
+    corrupt: bool
+    """Damaged in transit, or decoded from a damaged picture."""
+    frame: VideoFrame = field(repr=False)
+    turn: Turn = STORED
+
+    def rgb(self, short_side: int) -> NDArray[np.uint8]:
+        """The picture as uint8[height, width, 3], upright, scaled in the same step (area filter)."""
+        width, height = scaled(self.width, self.height, short_side)
+        if self.turn.transposed:
+            width, height = height, width
+        image = self.frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
+        image = image.astype(np.uint8, copy=False)
+        return image if self.turn == STORED else self.turn.apply(image)
+
+
+def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """(width, height) with the shorter side scaled down to `short_side`; a smaller picture keeps its size."""
+    shorter = min(width, height)
+    if shorter <= short_side:
+        return width, height
+    return max(1, round(width * short_side / shorter)), max(1, round(height * short_side / shorter))
+
+
+def turn_of(frame: VideoFrame) -> Turn:
+    """How a frame is turned to be shown, by its display matrix."""
+    found = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)
+    return STORED if found is None else turn_by(struct.unpack_from("<4i", bytes(found)[:8] + bytes(found)[12:20]))
+
+
+def turn_by(matrix: tuple[int, ...]) -> Turn:
+    """The quarter turn, mirrored or not, that is nearest to the display matrix (a, b, c, d).
+
+    It sends a stored point (x, y) to (a x + c y, b x + d y).
+    """
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Turn(True, left_right=c < 0, up_down=b < 0)
+    return Turn(False, left_right=a < 0, up_down=d < 0)
+
+
+def shown_size(width: int, height: int, ratio: Fraction | None, turn: Turn) -> tuple[int, int]:
+    """(width, height) of the scene for a stored picture. ratio: width of a pixel by its height.
+
+    The narrower side of a pixel is stretched, so that nothing is lost before the picture is scaled down.
+    """
+    if ratio and 1 / _WIDEST <= ratio <= _WIDEST:
+        width, height = (round(width * ratio), height) if ratio > 1 else (width, round(height / ratio))
+    return (height, width) if turn.transposed else (width, height)

@@ -1,0 +1,177 @@
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.camera.check import check
+from pipeline.camera.picture import Turn, shown_size, turn_by
+from pipeline.camera.sampling import sample_file
+from pipeline.camera.source_settings import SourceSettings
+from pipeline.local.rtsp import RtspServer, load_media
+from pipeline.testing import first_pictures
+
+CORNERS = {"red": (250, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 250), "grey": (128, 128, 128)}
+UPRIGHT = ("red", "green", "blue", "grey")
+"""Colours of the scene: top left, top right, bottom left, bottom right."""
+
+
+def scene(width: int, height: int) -> NDArray[np.uint8]:
+    """uint8[height, width, 3]: four colours, one in each corner."""
+    image = np.empty((height, width, 3), np.uint8)
+    for number, name in enumerate(UPRIGHT):
+        top, left = divmod(number, 2)
+        image[top * height // 2 : (top + 1) * height // 2, left * width // 2 : (left + 1) * width // 2] = CORNERS[name]
+    return image
+
+
+def corners(image: NDArray[np.uint8]) -> tuple[str, ...]:
+    """The colours in the four quarters of a picture."""
+    height, width = image.shape[:2]
+    found = []
+    for top, left in ((1, 1), (1, 3), (3, 1), (3, 3)):
+        pixel = image[top * height // 4, left * width // 4].astype(int)
+        found.append(min(CORNERS, key=lambda name: abs(pixel - CORNERS[name]).sum()))
+    return tuple(found)
+
+
+def write(
+    path: Path,
+    image: NDArray[np.uint8],
+    *,
+    rotation: float | None = None,
+    ratio: Fraction | None = None,
+    **options: object,
+) -> Path:
+    """A second of one picture; rotation: degrees counter-clockwise in its display matrix."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(str(options.get("codec", "libx264")), 25)
+        stream.height, stream.width = image.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = 12
+        if ratio:
+            stream.codec_context.sample_aspect_ratio = ratio
+        if rotation is not None:
+            stream.set_display_rotation(rotation)
+        for _ in range(25):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        output.mux(stream.encode(None))
+    return path
+
+
+Stored = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+TURNED: list[tuple[float, Stored]] = [
+    (-90.0, lambda shown: np.rot90(shown, 1)),  # a phone held upright: stored turned to the left
+    (90.0, lambda shown: np.rot90(shown, -1)),
+    (180.0, lambda shown: np.rot90(shown, 2)),
+    (0.0, lambda shown: shown),
+]
+
+
+@pytest.mark.parametrize(("rotation", "stored"), TURNED)
+def test_a_clip_from_a_phone_is_upright(tmp_path: Path, rotation: float, stored: Stored) -> None:
+    """The display matrix turns the stored picture: its size and what is on top are those of the scene, for a camera, a
+    check and a replay."""
+    clip = write(tmp_path / "clip.mp4", np.ascontiguousarray(stored(scene(240, 320))), rotation=rotation)
+
+    [picture] = first_pictures(SourceSettings(str(clip)), 1)
+    report = check(SourceSettings(str(clip)), 5)
+    sampled = next(sample_file(clip, "door", 4, 0, short_side=120))
+
+    assert (picture.width, picture.height) == (report.width, report.height) == (240, 320)
+    assert picture.rgb(120).shape == sampled.image.shape == (160, 120, 3)
+    assert corners(picture.rgb(120)) == corners(sampled.image) == UPRIGHT
+
+
+@pytest.mark.parametrize(
+    ("matrix", "turn", "shown"),
+    [
+        ((1, 0, 0, 1), Turn(), UPRIGHT),
+        ((0, 1, -1, 0), Turn(True, left_right=True), ("blue", "red", "grey", "green")),
+        ((0, -1, 1, 0), Turn(True, up_down=True), ("green", "grey", "red", "blue")),
+        ((-1, 0, 0, -1), Turn(False, True, True), ("grey", "blue", "green", "red")),
+        ((-1, 0, 0, 1), Turn(False, True, False), ("green", "red", "grey", "blue")),
+        ((1, 0, 0, -1), Turn(False, False, True), ("blue", "grey", "red", "green")),
+        ((0, 1, 1, 0), Turn(True), ("red", "blue", "green", "grey")),
+        ((0, -1, -1, 0), Turn(True, True, True), ("grey", "green", "blue", "red")),
+        ((65000, 8000, -8000, 65000), Turn(), UPRIGHT),
+    ],
+)
+def test_every_display_matrix_is_followed(matrix: tuple[int, ...], turn: Turn, shown: tuple[str, ...]) -> None:
+    """Quarter turns, mirrored or not; a few degrees between them are left as they are.
+
+    stored  red  green      turned by 90 degrees clockwise   blue red
+            blue grey                                        grey green
+    """
+    assert turn_by(matrix) == turn
+    assert corners(turn.apply(scene(64, 64))) == shown
+
+
+@pytest.mark.parametrize(
+    ("stored", "ratio", "turn", "shown"),
+    [
+        ((352, 576), Fraction(2), Turn(), (704, 576)),
+        ((704, 288), Fraction(1, 2), Turn(), (704, 576)),
+        ((720, 576), Fraction(16, 15), Turn(), (768, 576)),
+        ((720, 480), Fraction(8, 9), Turn(), (720, 540)),
+        ((352, 576), Fraction(2), Turn(True), (576, 704)),
+        ((320, 240), None, Turn(), (320, 240)),
+        ((320, 240), Fraction(0), Turn(), (320, 240)),
+        ((320, 240), Fraction(500), Turn(), (320, 240)),
+    ],
+)
+def test_pixels_that_are_not_square_keep_the_shape_of_the_scene(
+    stored: tuple[int, int], ratio: Fraction | None, turn: Turn, shown: tuple[int, int]
+) -> None:
+    """The narrower side of a pixel is stretched, before a turn; a ratio of nothing, or beyond reason, is none."""
+    assert shown_size(*stored, ratio, turn) == shown
+
+
+@pytest.mark.parametrize(("name", "codec"), [("cif.mp4", "libx264"), ("cif.avi", "mpeg4"), ("cif.mkv", "libx264")])
+def test_a_recorders_half_pictures_get_their_width_back(tmp_path: Path, name: str, codec: str) -> None:
+    """352 x 576 with pixels twice as wide as high is a scene of 1.22 : 1, whatever container holds it."""
+    clip = write(tmp_path / name, scene(352, 576), ratio=Fraction(2), codec=codec)
+
+    [picture] = first_pictures(SourceSettings(str(clip)), 1)
+
+    assert (picture.width, picture.height) == (704, 576)
+    assert picture.rgb(256).shape == (256, 313, 3)
+    assert corners(picture.rgb(256)) == UPRIGHT
+
+
+@pytest.mark.parametrize(("rotation", "stored"), TURNED)
+def test_a_clip_from_a_phone_is_served_upright(
+    server: RtspServer, tmp_path: Path, rotation: float, stored: Stored
+) -> None:
+    """RTSP knows no display matrix, so what is served of such a clip was turned before."""
+    clip = write(tmp_path / "clip.mp4", np.ascontiguousarray(stored(scene(240, 320))), rotation=rotation)
+    server.add("door", load_media(clip))
+
+    [picture] = first_pictures(SourceSettings(server.url("door")), 1)
+
+    assert (picture.width, picture.height) == (240, 320)
+    assert corners(picture.rgb(120)) == UPRIGHT
+
+
+@pytest.mark.parametrize(("name", "codec"), [("cif.avi", "mpeg4"), ("cif.mkv", "libx264")])
+def test_a_served_file_keeps_the_shape_of_its_pixels(server: RtspServer, tmp_path: Path, name: str, codec: str) -> None:
+    """Copied or encoded again."""
+    server.add("door", load_media(write(tmp_path / name, scene(176, 288), ratio=Fraction(2), codec=codec)))
+
+    [picture] = first_pictures(SourceSettings(server.url("door")), 1)
+
+    assert (picture.width, picture.height) == (352, 288)
+
+
+def test_a_live_camera_tells_the_shape_of_its_pixels_in_its_stream(server: RtspServer, tmp_path: Path) -> None:
+    """Over RTSP the ratio stands in the parameter sets of the stream."""
+    clip = write(tmp_path / "cif.mp4", scene(176, 288), ratio=Fraction(2))
+    server.add("door", load_media(clip))
+
+    [picture] = first_pictures(SourceSettings(server.url("door")), 1)
+
+    assert (picture.width, picture.height) == (352, 288)
+    assert corners(picture.rgb(256)) == UPRIGHT

@@ -1,0 +1,1 @@
+"""The shipped recipes, and what every recipe is made of."""
