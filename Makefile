@@ -62,7 +62,7 @@ chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make ch
 demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (84 minutes on two cores with AVX-512)
 	@$(BIN)/actionwire-trainer demo-model $(ARGS)
 
-real: $(VENV)/dev.stamp  ## Measure on real footage: make real [JSON=FILE] [ONLY=ut,fight,stream,speed,scratch,tuned]
+real: $(VENV)/dev.stamp  ## Measure on real footage: make real [JSON=FILE] [ONLY=ut,heads,fight,stream,speed,scratch,tuned]
 	@$(BIN)/actionwire-trainer real $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 clean:  ## Remove the environment and what was built

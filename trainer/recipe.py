@@ -187,6 +187,8 @@ class Validate(Part):
     clip_seconds: float = Field(default=5.0, gt=0)
     every: Positive = 1000
     """Steps between two validations."""
+    keep: Literal["last", "best"] = "last"
+    """Which validation's model a run on clips hands on: the last one, or the one with most clips of `validate` right."""
 
 
 class Items(Part):

@@ -31,7 +31,7 @@ BARS: Mapping[str, str] = {
 
 def real(
     only: Annotated[
-        str | None, typer.Option(help="Experiments, with commas: ut, fight, stream, speed, scratch, tuned; else all.")
+        str | None, typer.Option(help="Experiments, with commas: ut, heads, fight, stream, speed, scratch, tuned.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON here.")] = None,
     footage: Annotated[

@@ -45,7 +45,7 @@ def training_step(
 def _limit(task: Task, batch: Any, recipe: Recipe, step: int) -> None:
     """Clip the gradients' norm, and look at it."""
     largest = recipe.optimiser.clip or math.inf
-    norm = float(nn.utils.clip_grad_norm_(task.parameters(), largest))
+    norm = float(nn.utils.clip_grad_norm_(task.learning, largest))
     if math.isfinite(norm):
         return
     gradients = ((name, parameter.grad) for name, parameter in task.named_parameters())
