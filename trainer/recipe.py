@@ -188,7 +188,7 @@ class Validate(Part):
     every: Positive = 1000
     """Steps between two validations."""
     keep: Literal["last", "best"] = "last"
-    """Which validation's model a run on clips hands on: the last one, or the one with most clips of `validate` right."""
+    """Whose model a run on clips hands on: that of the last validation, or of the one with most clips right."""
 
 
 class Items(Part):

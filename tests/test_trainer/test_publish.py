@@ -61,7 +61,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Recipe, expo
             | {
                 "licence": "CC0-1.0",
                 "data": {"clips": str(list_of(folder, splits)), "sampling": "window"},
-                "stages": [{"steps": 40, "chunks": 12, "ticks": 4}],
+                "stages": [{"steps": 10, "chunks": 6, "ticks": 4}],
             }
         )
         loop.train(recipe, CLIPS, folder / "run")
