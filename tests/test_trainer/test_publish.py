@@ -17,7 +17,7 @@ from trainer.cli import app
 from trainer.data.encode import encode_mp4
 from trainer.demo.recordings import require_scenes
 from trainer.errors import CalibrationError, ExportError, RecipeError
-from trainer.publish import publish
+from trainer.publish import Published, publish
 from trainer.recipe import Recipe
 from trainer.training import loop
 from trainer.training.clips import CLIPS
@@ -76,11 +76,16 @@ def run(make_run: Callable[..., Path]) -> Path:
     return make_run(*["train"] * 3, *["validate"] * 3, *["test"] * 2)
 
 
-def test_a_run_is_published_calibrated_to_its_own_clips(run: Path, tmp_path: Path) -> None:
-    """Thresholds state on how many seconds they were fitted, and the store holds bundle and card."""
-    made = publish(run, tmp_path / "store")
+@pytest.fixture(scope="module")
+def published(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """That run in a store of its own."""
+    return publish(run, tmp_path_factory.mktemp("published") / "store")
 
-    manifest = bundles.load(resolve("tiny", tmp_path / "store")).manifest
+
+def test_a_run_is_published_calibrated_to_its_own_clips(published: Published) -> None:
+    """Thresholds state on how many seconds they were fitted, and the store holds bundle and card."""
+    made, store = published, published.bundle.path.parents[1]
+    manifest = bundles.load(resolve("tiny", store)).manifest
     report = manifest.events.report
     assert manifest == made.bundle.manifest and manifest.sealed and manifest.events.calibrated and report is not None
     assert report["clips"] == {"fit": {"gets brighter": 3, "gets darker": 3},
@@ -91,7 +96,7 @@ def test_a_run_is_published_calibrated_to_its_own_clips(run: Path, tmp_path: Pat
     assert report["fitted_on"]["seconds"] == pytest.approx(6 * 2 + 7 * 3, abs=1.0)
     assert manifest.events.fitted_seconds == report["fitted_on"]["seconds"] + report["fitted_on"]["quiet_seconds"]
     card = made.card.read_text()
-    assert made.card == tmp_path / "store" / "tiny" / "0.1.0.md"
+    assert made.card == store / "tiny" / "0.1.0.md"
     for words in ("gets brighter", "CC0-1.0", "Thresholds were fitted on", "clips_top1", "(background)"):
         assert words in card, words
 
@@ -132,10 +137,10 @@ def test_a_list_that_changed_since_the_training_is_refused(make_run: Callable[..
         publish(run, tmp_path)
 
 
-def test_scenes_never_calibrate_a_model_of_clips(run: Path, tmp_path: Path, tiny_draft: Path) -> None:
+def test_scenes_never_calibrate_a_model_of_clips(published: Published, tmp_path: Path, tiny_draft: Path) -> None:
     """Their thresholds would be those of other labels. A model of scenes may be calibrated by them."""
     require_scenes(tiny_draft)
-    bundle = publish(run, tmp_path).bundle.path
+    bundle = published.bundle.path
     with pytest.raises(CalibrationError, match=r"not trained on rendered scenes.*publish RUN"):
         require_scenes(bundle)
     found = CliRunner().invoke(app, ["calibrate", str(bundle), "--out", str(tmp_path / "out")])

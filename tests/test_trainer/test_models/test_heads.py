@@ -24,7 +24,8 @@ def test_concatenation_starts_as_the_mean_and_can_tell_the_order() -> None:
     """Its map is zero at the start; any other one gives another output for the items in reverse."""
     head, mean = Concat().build(128, 8), MeanP().build(128, 8)
     assert torch.equal(head(ITEMS), mean(ITEMS))
-    torch.nn.init.normal_(head.map.weight, generator=torch.Generator().manual_seed(0))
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
     assert not torch.allclose(head(ITEMS), head(ITEMS.flip(1)), atol=1e-3)
 
 
