@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 SYNC := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format bench chaos demo-model clean
+.PHONY: help setup demo test test-fast check format bench chaos demo-model real clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make ch
 
 demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (84 minutes on two cores with AVX-512)
 	@$(BIN)/actionwire-trainer demo-model $(ARGS)
+
+real: $(VENV)/dev.stamp  ## Measure on real footage: make real [JSON=FILE] [ONLY=ut,heads,fight,stream,speed,scratch,tuned]
+	@$(BIN)/actionwire-trainer real $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 clean:  ## Remove the environment and what was built
 	@rm -rf $(VENV) build dist *.egg-info

@@ -108,6 +108,8 @@ def test_the_readme_has_commands_to_check() -> None:
 
 def _check(line: str, command: Any, arguments: list[str]) -> None:
     while arguments and hasattr(command, "commands"):
+        if arguments[0] not in command.commands and "list" in command.commands:
+            arguments.insert(0, "list")  # `data FOLDER` is short for `data list FOLDER`
         name, *arguments = arguments
         assert name in command.commands, line
         command = command.commands[name]

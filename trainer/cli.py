@@ -18,6 +18,7 @@ from trainer.data.commands import app as data
 from trainer.demo.demo_model import BETA
 from trainer.errors import TrainerError
 from trainer.export import zero_shot
+from trainer.real.command import real
 from trainer.scenes.commands import app as scenes
 
 if TYPE_CHECKING:
@@ -177,13 +178,15 @@ def calibrate(
 ) -> None:
     """Fit temperature, thresholds and lags to validation streams, by the serving side's replay, and seal.
 
-    The streams are rendered scenes, or with --truth and --held-back-truth your own recordings.
+    The streams are rendered scenes, for a model that was trained on them, or with --truth and --held-back-truth your
+    own recordings. For a model of your own clips, `publish` makes streams of those that were kept apart.
     """
     from trainer.calibration import calibrate as calibration
     from trainer.calibration.judge import judge
     from trainer.calibration.streams import own
     from trainer.calibration.threshold_search import Measure
     from trainer.demo.recordings import Streams as Rendered
+    from trainer.demo.recordings import require_scenes
     from trainer.progress import Bars
 
     if (truth is None) != (held_back_truth is None):
@@ -192,6 +195,7 @@ def calibrate(
         if truth is not None and held_back_truth is not None:
             chosen = own(truth, held_back_truth)
         else:
+            require_scenes(bundle)
             rendered = Rendered(seeds, quiet, held_back, held_back_quiet, cameras, seconds)
             chosen = rendered.material(cache, bars.report)
         if precision is Precision.INT8:
@@ -204,7 +208,57 @@ def calibrate(
     _summarise(out, manifest)
 
 
+@app.command()
+@needs_torch
+def publish(
+    run: Annotated[Path, typer.Argument(help="Run folder of a training on clips of your own.")],
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Version of the bundle, else the recipe's; a published one keeps it for itself.")
+    ] = None,
+    beta: Annotated[
+        float, typer.Option(min=0.05, max=5, help="F-beta to maximise: below 1 a false alarm weighs more than a miss.")
+    ] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was published as JSON.")] = False,
+) -> None:
+    """Export a run, check it, calibrate it to the clips that were kept apart, and publish it with a model card.
+
+    The clips of the split `validate`, spliced into background, decide the thresholds; those of `test` measure them.
+    Labels with too few clips, and a bundle without any, are published as not calibrated, and it is said.
+    Exit codes: 0 published, 1 failed, 2 a person must change something.
+    """
+    from engines.bundle.store import default_store
+    from trainer.calibration.publish import publish as make
+    from trainer.calibration.threshold_search import Measure
+    from trainer.progress import Bars
+
+    with Bars() as bars:
+        made = make(run, store or default_store(), version=version, measure=Measure(beta), report=bars.report)
+    manifest, events = made.bundle.manifest, made.bundle.manifest.events
+    said = events.report or {}
+    if as_json:
+        figures = {
+            "name": manifest.name, "version": manifest.version, "id": manifest.id, "path": str(made.bundle.path),
+            "card": str(made.card), "calibrated": events.calibrated, "report": said,
+        }  # fmt: skip
+        typer.echo(json.dumps(figures, indent=2, ensure_ascii=False))
+        return
+    if events.calibrated:
+        _summarise(made.bundle.path, manifest)
+    else:
+        typer.echo(f"{made.bundle.label} is NOT calibrated: {said.get('reason')}")
+    for label, reason in said.get("uncalibrated", {}).items():
+        typer.echo(f"{label}: no thresholds of its own: {reason}")
+    typer.echo(f"{made.bundle.label} is current; card: {made.card}; next: actionwire worker --bundle {manifest.name}")
+
+
 app.command("bundle")(needs_torch(zero_shot.bundle))
+
+
+app.command("real")(needs_torch(real))
 
 
 @app.command("demo-model")

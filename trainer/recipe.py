@@ -187,6 +187,8 @@ class Validate(Part):
     clip_seconds: float = Field(default=5.0, gt=0)
     every: Positive = 1000
     """Steps between two validations."""
+    keep: Literal["last", "best"] = "last"
+    """Whose model a run on clips hands on: that of the last validation, or of the one with most clips right."""
 
 
 class Items(Part):

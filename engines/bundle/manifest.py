@@ -154,6 +154,29 @@ class Events(Part):
             self.settings(label)
         return self
 
+    @property
+    def uncalibrated(self) -> tuple[str, ...]:
+        """Labels that `calibrate` could not fit thresholds of their own for, by its report."""
+        named = (self.report or {}).get("uncalibrated")
+        return tuple(sorted(named)) if isinstance(named, dict) else ()
+
+    @property
+    def fitted_seconds(self) -> float | None:
+        """On how many seconds of streams the thresholds were fitted; None where no report says."""
+        fitted = (self.report or {}).get("fitted_on")
+        found = [fitted.get(name) for name in ("seconds", "quiet_seconds")] if isinstance(fitted, dict) else []
+        numbers = [value for value in found if isinstance(value, int | float) and not isinstance(value, bool)]
+        return float(sum(numbers)) if numbers else None
+
+    @property
+    def said(self) -> str:
+        """In a few words, where the thresholds come from."""
+        if not self.calibrated:
+            return "NOT calibrated: thresholds are set by hand"
+        extent = "" if self.fitted_seconds is None else f" on {self.fitted_seconds:g} s"
+        rest = f", but for {len(self.uncalibrated)} labels" if self.uncalibrated else ""
+        return f"calibrated{extent}{rest}"
+
     def settings(self, label: str) -> EventSettings:
         """Return the settings of one label: the defaults with its overrides."""
         override = self.labels.get(label, EventOverride()).model_dump(exclude_none=True)

@@ -60,7 +60,7 @@ def publish(store: Path, source: Path) -> Bundle:
     if stored.manifest.id != bundle.manifest.id:
         raise IncompatibleBundle(
             f"{store} holds another bundle {bundle.label} already; give this one a new version: "
-            "`actionwire-trainer calibrate` and `bundle` take --version"
+            "`actionwire-trainer publish`, `calibrate` and `bundle` take --version"
         )
     _point(store, name, version)
     return stored

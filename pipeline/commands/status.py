@@ -123,6 +123,9 @@ def bundle(reference: str) -> dict[str, Any]:
         "version": manifest.version,
         "sealed": manifest.sealed,
         "calibrated": manifest.events.calibrated,
+        "fitted_seconds": manifest.events.fitted_seconds,
+        "uncalibrated": list(manifest.events.uncalibrated),
+        "thresholds": manifest.events.said,
         "kind": manifest.kind,
         "head": manifest.head.architecture,
         "window": {"frames": manifest.window.frames, "rate": manifest.window.rate},
@@ -213,7 +216,7 @@ def _bundle_line(found: Mapping[str, Any]) -> str:
         f"bundle {found['name']}@{found['version']} ({found['id'][:12]}), {found['head']}, "
         f"{window['frames']} frames at {window['rate']}/s"
     )
-    return f"{line}, calibrated" if found["calibrated"] else f"{line}\nNOT calibrated: thresholds are set by hand"
+    return f"{line}\n{found['thresholds']}"
 
 
 def _span(nanoseconds: int) -> str:

@@ -29,7 +29,8 @@ class ScoreTable:
 
         rate int64; labels and references, unicode [L] and [R]; templates, unicode [P]; and per camera C:
         C/ticks int64 [n], the last tick of each window; C/probabilities float32 [n, L]; C/label_cosines float32
-        [n, L, P] and C/reference_cosines float32 [n, R, P], of the temporal head's output with each text, raw.
+        [n, L, P] and C/reference_cosines float32 [n, R, P], of the temporal head's output with each text, raw;
+        C/embeddings float32 [n, D], that output, normalised.
         """
         embedded: Any = model.embed(LabelSet(labels, 0))
         arrays: dict[str, Any] = {
@@ -41,6 +42,7 @@ class ScoreTable:
         for camera, rows in self.rows.items():
             heads = np.stack([head for _, head, _ in rows])
             arrays[f"{camera}/ticks"] = np.array([tick for tick, _, _ in rows], np.int64)
+            arrays[f"{camera}/embeddings"] = heads
             arrays[f"{camera}/probabilities"] = np.stack([scores for _, _, scores in rows])
             arrays[f"{camera}/label_cosines"] = np.einsum("nd,tpd->ntp", heads, embedded.scorer.labels)
             arrays[f"{camera}/reference_cosines"] = np.einsum("nd,tpd->ntp", heads, embedded.scorer.references)

@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from engines.bundle.files import Bundle
 from engines.bundle.store import default_store, followed, watch
 from engines.errors import EngineError
 from engines.folders import cache_directory
@@ -89,7 +90,7 @@ def run_worker(
         check_topics(broker, settings)
         history, embedding = LabelHistory(), EmbeddingProgress()
         bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding), history)))
-        metrics.engine(_engine_labels(bundle_swap.model))
+        _say_what_runs(metrics, bundle_swap.model)
         labels = LabelsInSettings(broker, settings)
         stack.callback(labels.close)
         labels.start()
@@ -138,6 +139,20 @@ def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
 
 
+def _say_what_runs(metrics: WorkerMetrics, model: Model) -> None:
+    metrics.engine(_engine_labels(model))
+    warn_of_thresholds(model.bundle)
+
+
+def warn_of_thresholds(bundle: Bundle) -> None:
+    """Say in the log where a bundle's thresholds were not measured: of all its labels, or of some."""
+    events = bundle.manifest.events
+    if not events.calibrated:
+        log.warning("the bundle is not calibrated: its thresholds are set by hand", bundle=bundle.label)
+    elif events.uncalibrated:
+        log.warning("labels without thresholds of their own", bundle=bundle.label, labels=list(events.uncalibrated))
+
+
 def _require_usable(model: Model, labels: LabelSet) -> None:
     """A worker that would watch for nothing does not start: a person must change the labels or the bundle.
 
@@ -165,8 +180,8 @@ def _following_store(
 
     def outcome(what: Outcome) -> None:
         context.metrics.swap(what)
-        context.metrics.engine(_engine_labels(bundle_swap.model))
         if what == "taken":
+            _say_what_runs(context.metrics, bundle_swap.model)
             report()
 
     def body(ended: threading.Event) -> None:

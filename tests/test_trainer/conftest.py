@@ -12,10 +12,10 @@ import open_clip
 import pytest
 import torch
 
+from trainer.data.encode import encode_mp4
 from trainer.demo.recordings import Streams
 from trainer.demo.source import SCENES
 from trainer.recipe import Recipe
-from trainer.scenes.picture.encode import encode_mp4
 from trainer.training import loop
 
 TINY = Recipe.model_validate(

@@ -87,7 +87,7 @@ def calibrate(
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
         score_rule(building, manifest, material.labels)  # first: it refuses unreadable labels
-        work = Work(building, manifest.window.rate, material.labels, report, Path(folder))
+        work = Replays(building, manifest.window.rate, material.labels, report, Path(folder))
         fitting = work.replay("fit", material.fit)
         quiet = work.replay("quiet", material.quiet)
         rule = score_rule(building, manifest, fitting.scores.labels)
@@ -115,8 +115,8 @@ def calibrate(
 
 
 @dataclass(frozen=True)
-class Work:
-    """What every replay of a calibration needs."""
+class Replays:
+    """Streams replayed through one bundle, and what every replay of it needs."""
 
     bundle: Path
     rate: int
@@ -202,14 +202,27 @@ def _events(found: Fit, labels: tuple[str, ...], rate: int) -> bundles.Events:
     )
 
 
-def _measured(work: Work, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature) -> dict[str, Any]:
+def _extent(material: Material) -> dict[str, Any]:
+    """On how much the thresholds were fitted."""
+    actions = sum(len(camera["actions"]) for camera in material.fit.truth["cameras"])
+    return {
+        "seconds": round(3600 * material.fit.hours, 1),
+        "quiet_seconds": round(3600 * material.quiet.hours, 1),
+        "actions": actions,
+    }
+
+
+def _measured(
+    work: Replays, material: Material, rule: ScoreRule, found: Fit, temperature: Temperature
+) -> dict[str, Any]:
     """The figures of the sealed bundle on held-back streams, by the serving side's own commands."""
     seen = work.replay("held-back", material.held_back)
     figures = work.evaluate("held-back", seen)
     searched = sum(found.tallies(_series(seen.windows(), rule, seen.recorded), work.rate), Tally())
     come = material.sources
     report = {
-        "fitted_on": come["fit"] | {f"quiet_{key}": name for key, name in come["quiet"].items()},
+        **material.notes,
+        "fitted_on": come["fit"] | {f"quiet_{key}": name for key, name in come["quiet"].items()} | _extent(material),
         "held_back": {**come["held_back"], **figures, "event_f1_of_the_search": round(searched.f1, 4)},
         "temperature": {
             "lag_s": temperature.lag,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from engines.bundle import files as bundles
 from engines.bundle.manifest import Variant
-from trainer.calibration.calibrate import Seen, Work
+from trainer.calibration.calibrate import Replays, Seen
 from trainer.calibration.streams import Material, Recorded, Truth
 from trainer.calibration.temperature import Windows
 from trainer.errors import CalibrationError
@@ -47,7 +47,7 @@ def judge(
         raise CalibrationError(f"{source} has no int8 variant to judge; make one with `actionwire-engines quantise`")
     with new_directory(out) as building, tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
         shutil.copytree(source, building, dirs_exist_ok=True)
-        work = Work(building, manifest.window.rate, material.labels, report, Path(folder))
+        work = Replays(building, manifest.window.rate, material.labels, report, Path(folder))
         recorded = _together(material.held_back, material.held_back_quiet)
         float32 = work.replay("float32", recorded)
         int8 = replace(work, precision="int8").replay("int8", recorded)

@@ -30,13 +30,15 @@ _LAST_LINES = 12
 class CameraScores:
     """What a replay wrote about the n windows of one camera; L labels, R reference texts, P templates.
 
-    ticks [n], the last tick of each window; probabilities [n, L]; label_cosines [n, L, P]; reference_cosines [n, R, P].
+    ticks [n], the last tick of each window; probabilities [n, L]; label_cosines [n, L, P]; reference_cosines [n, R, P];
+    embeddings [n, D].
     """
 
     ticks: npt.NDArray[np.int64]
     probabilities: Floats
     label_cosines: Floats
     reference_cosines: Floats
+    embeddings: Floats
 
     def seconds(self, camera: str, rate: int) -> npt.NDArray[np.float64]:
         """When the windows' last frames were due, in seconds of the file (ARCHITECTURE 3a)."""
@@ -99,6 +101,7 @@ def read_scores(path: Path) -> Scores:
                     probabilities=arrays[f"{camera}/probabilities"],
                     label_cosines=arrays[f"{camera}/label_cosines"],
                     reference_cosines=arrays[f"{camera}/reference_cosines"],
+                    embeddings=arrays[f"{camera}/embeddings"],
                 )
                 for camera in cameras
             },

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -71,6 +71,8 @@ class Material:
     held_back_quiet: Recorded
     labels: tuple[str, ...]
     sources: Mapping[str, dict[str, str]]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What else the report says of them."""
 
 
 class _Action(BaseModel):

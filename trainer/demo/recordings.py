@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines import folders
+from engines.bundle import files as bundles
 from trainer.calibration.streams import PARTS, CameraTruth, Material, Recorded
 from trainer.errors import CalibrationError, RecipeError
 from trainer.progress import Count, Report, counted
@@ -59,6 +60,19 @@ class Streams:
             held_back_quiet=rendered("held-back quiet", self.held_back_quiet, 0.0),
             labels=tuple(action.label for action in ACTIONS),
             sources={name: {"seeds": getattr(self, name)} for name in PARTS},
+        )
+
+
+def require_scenes(bundle: Path) -> None:
+    """Raise CalibrationError for a bundle that knows no scenes: theirs would be thresholds of other labels."""
+    loaded = bundles.load(bundle, allow_draft=True)
+    references = loaded.references()
+    known = {text for text, kind in zip(references.texts, references.kinds, strict=True) if kind == "action"}
+    if not known.issuperset(action.label for action in ACTIONS):
+        raise CalibrationError(
+            f"{loaded.label} was not trained on rendered scenes, so their streams say nothing of its labels; name "
+            "recordings of your own with --truth and --held-back-truth, or, for a run on clips, use "
+            "`actionwire-trainer publish RUN`"
         )
 
 

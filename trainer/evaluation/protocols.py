@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,52 @@ from trainer.models.video_text import VideoTextModel
 _TEXTS_AT_ONCE = 256  # a bank of four hundred labels has 6400 texts
 
 Floats = npt.NDArray[np.float64]
+
+
+Fold = npt.NDArray[np.int64]
+"""Indices of the clips that one fold keeps apart."""
+
+
+def leave_groups_out(groups: Sequence[str]) -> list[Fold]:
+    """A fold per group, in alphabetical order: each group is kept apart once, whole."""
+    return [np.flatnonzero(np.array(groups) == group) for group in sorted(set(groups))]
+
+
+def stratified_folds(labels: Sequence[int], groups: Sequence[str], count: int, seed: int) -> list[Fold]:
+    """`count` folds that keep groups whole and spread labels evenly (sklearn's StratifiedGroupKFold)."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    return [np.asarray(test) for _, test in splitter.split(np.zeros(len(labels)), labels, groups)]
+
+
+def out_of_fold(count: int, folds: Sequence[Fold], scores: Callable[[Fold], Floats]) -> Floats:
+    """Scores [count, A] of all clips, each from a model that saw no clip of its fold.
+
+    scores: called with the clips of a fold, gives [len(fold), A] by what it learns from all the others.
+    Raises ValueError where the folds do not name each clip once.
+    """
+    if sorted(np.concatenate(folds).tolist()) != list(range(count)):
+        raise ValueError(f"the folds do not name each of {count} clips once")
+    parts = [np.asarray(scores(fold), np.float64) for fold in folds]
+    found = np.zeros((count, parts[0].shape[1]))
+    for fold, part in zip(folds, parts, strict=True):
+        found[fold] = part
+    return found
+
+
+def classified(scores: Floats, labels: Sequence[int]) -> dict[str, float]:
+    """Top-1, balanced accuracy and, of two labels, the area under the curve of the first one, of scores [n, A]."""
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+    known, chosen = np.asarray(labels), scores.argmax(axis=1)
+    figures = {
+        "top1": float(np.mean(chosen == known)),
+        "balanced": float(balanced_accuracy_score(known, chosen)),
+    }
+    if scores.shape[1] == 2:
+        figures["auc"] = float(roc_auc_score(known == 0, scores[:, 0]))
+    return figures
 
 
 @torch.inference_mode()

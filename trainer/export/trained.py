@@ -63,9 +63,9 @@ def export(
 
 def checkpoint_of(run: Path) -> Path:
     """The checkpoint file of a run folder; a file is taken as it is. Raises CheckpointError when there is none."""
-    from trainer.training.checkpoint import NAME
+    from trainer.training.best import chosen
 
-    path = run / NAME if run.is_dir() else run
+    path = chosen(run) if run.is_dir() else run
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}; train first, or name another run folder")
     return path

@@ -16,7 +16,7 @@ _SCENES = (
 _SCENE_STAGES = ("texts", "balanced", "items")
 _CLIPS = (
     "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
-    "items.copies",
+    "items.copies", "validate_on.keep",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import typer
 
-from trainer.scenes.picture.encode import encode_mp4
+from trainer.data.encode import encode_mp4
 from trainer.scenes.picture.render import render
 from trainer.scenes.script import draw_stream
 from trainer.scenes.vocabulary import SPLIT_SIZE, split_of

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Tensors of an average and of the model that it follows; a model keeps its tensors, whatever is loaded into it."""
+
+    model: nn.Module
+    state: dict[str, Tensor]
+    floats: list[tuple[Tensor, Tensor]]
+    others: list[tuple[Tensor, Tensor]]
 
 
 class Average:
@@ -18,21 +29,27 @@ class Average:
     def __init__(self, model: nn.Module, decay: float, still: Collection[str] = ()):
         self.decay = decay
         self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items() if name not in still}
+        self._pairs: _Pairs | None = None
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model's state after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = [], []
-        for name, tensor in model.state_dict().items():
-            if name not in self.state:
-                continue
-            if tensor.is_floating_point():
-                mine.append(self.state[name])
-                theirs.append(tensor)
-            else:
-                self.state[name].copy_(tensor)
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        pairs = self._paired(model)
+        torch._foreach_lerp_([mine for mine, _ in pairs.floats], [theirs for _, theirs in pairs.floats], 1 - decay)
+        for mine, theirs in pairs.others:
+            mine.copy_(theirs)
+
+    def _paired(self, model: nn.Module) -> _Pairs:
+        """Each tensor of the average with the model's, found once: a walk takes as long as a step from cached items."""
+        found = self._pairs
+        if found is None or found.model is not model or found.state is not self.state:
+            theirs = {name: tensor for name, tensor in model.state_dict().items() if name in self.state}
+            both = [(self.state[name], tensor) for name, tensor in theirs.items()]
+            floats = [pair for pair in both if pair[1].is_floating_point()]
+            others = [pair for pair in both if not pair[1].is_floating_point()]
+            self._pairs = found = _Pairs(model, self.state, floats, others)
+        return found
 
     @contextlib.contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:

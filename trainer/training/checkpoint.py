@@ -42,7 +42,7 @@ def save(path: Path, task: Task, average: Average, optimiser: torch.optim.Optimi
                 f"step {step}: {name} is no longer finite; the checkpoint before it is kept in {path.parent}. Lower "
                 "optimiser.rate, or set optimiser.clip"
             )
-    if path.exists():
+    if path.name == NAME and path.exists():
         _keep(path)
     checkpoint_file.write(path, tensors, task.model, {"step": str(step), "recipe": recipe.model_dump_json()})
 

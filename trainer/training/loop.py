@@ -21,6 +21,7 @@ from trainer.models.video_text import VideoTextModel, build
 from trainer.progress import Report, silent
 from trainer.recipe import Recipe
 from trainer.training import allocator, checkpoint
+from trainer.training import best as bests
 from trainer.training.averaging import Average
 from trainer.training.freezing import freeze, frozen_names
 from trainer.training.optimiser import build_optimiser
@@ -66,9 +67,13 @@ def train(
         _forget_after(out / LOG, first, recipe.steps)
     (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", "utf-8")
 
+    best = bests.best_of(out, recipe)
+
     def validated(step: int) -> dict[str, float]:
         with average.applied(model):
             figures = finite(data.validate(model))
+        if best is not None:
+            best.offer(figures, lambda: checkpoint.save(out / bests.NAME, task, average, optimiser, step, recipe))
         _write(log, {"step": step, "validation": figures})
         return figures
 
@@ -88,6 +93,7 @@ def train(
             if done % recipe.checkpoint_every == 0 or done == recipe.steps:
                 checkpoint.save(out / checkpoint.NAME, task, average, optimiser, done, recipe)
         result = validated(recipe.steps)
+    result = (best and best.figures) or result
     (out / REPORT).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", "utf-8")
     plots.draw(out / LOG, out / CURVES)
     return result
@@ -145,7 +151,7 @@ def measure(
 
     Raises CheckpointError when the folder holds no checkpoint, RecipeError for a device that is not there.
     """
-    model, recipe = checkpoint.load_model(run / checkpoint.NAME)
+    model, recipe = checkpoint.load_model(bests.chosen(run))
     with _refusing(recipe, device):
         model = model.to(device)
     data = source.open(recipe, model.blueprint.form, cache or run / "footage", report, False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,11 +26,12 @@ class Task(nn.Module):
     report of scalars for the log, both by name.
     """
 
-    def __init__(self, model: VideoTextModel, weights: Loss):
+    def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
+        """`known`: embeddings of texts by their token ids, for tasks that share a text tower that does not learn."""
         super().__init__()
         self.model = model
         self.weights = weights
-        self._known: dict[bytes, Tensor] = {}
+        self._known: dict[bytes, Tensor] = {} if known is None else known
 
     def extra_parameters(self) -> list[nn.Parameter]:
         """Parameters beside the model's, which are dropped after training."""
@@ -44,7 +47,7 @@ class Task(nn.Module):
     def texts(self, tokens: npt.NDArray[np.int64]) -> Tensor:
         """Embeddings [n, D] of token ids [n, context]. A text tower that does not learn reads each text once."""
         given = torch.from_numpy(tokens)
-        if any(parameter.requires_grad for parameter in self._text_tower()):
+        if self._text_learns:
             return self.model.encode_text(given.to(self.model.device, non_blocking=True))
         keys = [row.tobytes() for row in tokens]
         new = [at for at, key in enumerate(keys) if key not in self._known]
@@ -55,8 +58,15 @@ class Task(nn.Module):
             self._known |= {keys[at]: embedding for at, embedding in zip(part, found, strict=True)}
         return torch.stack([self._known[key] for key in keys])
 
-    def _text_tower(self) -> list[nn.Parameter]:
-        return list(text_parameters(self.model))
+    @functools.cached_property
+    def _text_learns(self) -> bool:
+        """Looked at once: walking through a tower takes as long as a step from cached items."""
+        return any(parameter.requires_grad for parameter in text_parameters(self.model))
+
+    @functools.cached_property
+    def learning(self) -> list[nn.Parameter]:
+        """The parameters that learn, in the order of the model."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
 
 class ClipTask(Task):
@@ -66,8 +76,8 @@ class ClipTask(Task):
     serving does: over the labels, and over all background texts together.
     """
 
-    def __init__(self, model: VideoTextModel, weights: Loss):
-        super().__init__(model, weights)
+    def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
+        super().__init__(model, weights, known)
         self._backgrounds = model.tokens(BACKGROUNDS).cpu().numpy()
 
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

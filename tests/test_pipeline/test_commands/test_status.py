@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from engines.bundle.manifest import Events, EventSettings
 from engines.testing import tiny_bundle
 from pipeline.analysis.label_set import make
 from pipeline.broker import control_topic
@@ -35,6 +36,13 @@ YARD = CameraStatus(
 )  # fmt: skip
 GATE = CameraStatus(
     "gate", "offline", 1_790_000_000_000, None, None, None, None, None, None, None, 0, "host-1", None, "no answer"
+)
+
+
+BY_HAND = Events(
+    defaults=EventSettings(
+        enter=0.5, exit=0.3, confirm=1, min_seconds=0.0, merge_seconds=1.0, cooldown_seconds=0.0, max_seconds=30.0
+    )
 )
 
 
@@ -95,7 +103,7 @@ def test_people_see_what_matters(broker: Broker, settings: Settings) -> None:
     """Conditions, faults, conflicts, lag, labels, and a warning where thresholds were not measured."""
     output = io.StringIO()
     found = collect(broker, settings, NOW_NS)
-    by_hand = {**found, "bundle": {**found["bundle"], "calibrated": False}}
+    by_hand = {**found, "bundle": {**found["bundle"], "thresholds": BY_HAND.said}}
 
     Console(file=output, width=80).print(shown(by_hand, NOW_NS))
 

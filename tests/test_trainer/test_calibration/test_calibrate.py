@@ -93,6 +93,9 @@ def test_own_recordings_decide_and_measure(
     report = manifest.events.report
     assert manifest == bundles.load(tmp_path / "bundle").manifest and manifest.version == "0.2.0"
     assert report is not None and manifest.events.calibrated
-    assert report["fitted_on"] == {"truth": "fit.json", "quiet_truth": "fit.json"}
+    actions = len(rendered.fit.truth["cameras"][0]["actions"])
+    assert report["fitted_on"] == {
+        "truth": "fit.json", "quiet_truth": "fit.json", "seconds": 20.0, "quiet_seconds": 20.0, "actions": actions,
+    }  # fmt: skip
     assert report["held_back"]["truth"] == "held-back.json" and report["held_back"]["truth_events"] > 0
     assert "held_back_quiet" not in report

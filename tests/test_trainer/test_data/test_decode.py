@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from trainer.data.decode import Damage, probe, read_clip
+from trainer.data.encode import encode_mp4
 from trainer.errors import VideoError
-from trainer.scenes.picture.encode import encode_mp4
 
 ONE = 1 << 16
 UPRIGHT = np.zeros((48, 64, 3), np.uint8)

@@ -15,11 +15,11 @@ from trainer.data import decoded
 from trainer.data.cache import Clips
 from trainer.data.decode import Damage, read_clip
 from trainer.data.decoded import Size
+from trainer.data.encode import encode_mp4
 from trainer.data.manifest import read_list
 from trainer.data.opening import open_clips
 from trainer.errors import RecipeError
 from trainer.progress import silent
-from trainer.scenes.picture.encode import encode_mp4
 
 SIZE = Size(10, 32, 32)
 NAMES = ("gets brighter", "gets darker")

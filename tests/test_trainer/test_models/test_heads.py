@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
 
 from trainer.errors import RecipeError
-from trainer.models.heads import Conv1D, Head, Lstm, MeanP, Transf, TransfCls
+from trainer.models.heads import Concat, Conv1D, Head, Lstm, MeanP, Transf, TransfCls
 
 ITEMS = torch.randn(5, 8, 128, generator=torch.Generator().manual_seed(0))
 
@@ -18,6 +18,15 @@ def test_identity_start_has_the_direction_of_the_mean() -> None:
     head = Transf(layers=3, init="identity").build(128, 8)
     cosine = F.cosine_similarity(head(ITEMS), MeanP().build(128, 8)(ITEMS), dim=-1)
     assert cosine.tolist() == pytest.approx([1.0] * 5, abs=1e-6)
+
+
+def test_concatenation_starts_as_the_mean_and_can_tell_the_order() -> None:
+    """Its map is zero at the start; any other one gives another output for the items in reverse."""
+    head, mean = Concat().build(128, 8), MeanP().build(128, 8)
+    assert torch.equal(head(ITEMS), mean(ITEMS))
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(head(ITEMS), head(ITEMS.flip(1)), atol=1e-3)
 
 
 def test_paper_start_differs_and_sees_the_order() -> None:

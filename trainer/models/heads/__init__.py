@@ -41,6 +41,18 @@ class Conv1D(Part):
         return TemporalConvolution(dimensions)
 
 
+class Concat(Part):
+    """One linear map of all items of the window, in order, added to their mean."""
+
+    architecture: Literal["concat"] = "concat"
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]."""
+        from trainer.models.heads.concatenation import Concatenation
+
+        return Concatenation(dimensions, frames)
+
+
 class Lstm(Part):
     """One recurrent layer."""
 
@@ -85,6 +97,7 @@ class TransfCls(Part):
 Head = Annotated[
     Annotated[MeanP, Tag("meanp")]
     | Annotated[Conv1D, Tag("conv1d")]
+    | Annotated[Concat, Tag("concat")]
     | Annotated[Lstm, Tag("lstm")]
     | Annotated[Transf, Tag("transf")]
     | Annotated[TransfCls, Tag("transf_cls")],

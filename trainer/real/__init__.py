@@ -1,0 +1,1 @@
+"""What real footage shows: the figures that `make real` prints, each from the parts that everybody trains with."""
