@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from engines.bundle.manifest import Input
 from engines.bundle.store import demo_path
 from trainer.export.batch_leading import batch_leading_attention
 from trainer.export.onnx import check_parity, write_network
+from trainer.models.blueprint import Blueprint
 from trainer.models.video_text import VideoTextModel
 
 FRAME = ("image.onnx", "head.onnx", "text.onnx")
@@ -37,8 +39,17 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The image network of a ViT-B/32, with random weights, exported and compared with torch."""
     path = tmp_path_factory.mktemp("vit") / "image.onnx"
     torch.manual_seed(0)
-    clip = open_clip.create_model("ViT-B-32").eval()
-    model = VideoTextModel(clip, nn.Identity(), None, frames=8, mean=[0.5] * 3, std=[0.25] * 3)  # type: ignore[arg-type]
+    form = Input(height=224, width=224, resize="bicubic", crop="centre", mean=(0.5,) * 3, std=(0.25,) * 3)
+    blueprint = Blueprint(
+        name="ViT-B-32", form=form, dimensions=512, config=open_clip.get_model_config("ViT-B-32") or {}
+    )
+    model = VideoTextModel(
+        blueprint.build().eval(),
+        nn.Identity(),
+        None,  # type: ignore[arg-type]
+        frames=8,
+        blueprint=blueprint,
+    ).eval()
     images = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
     with torch.no_grad():
         expected = model.encode_frames(images).numpy()
