@@ -6,15 +6,23 @@ import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
+import transformers
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from trainer.data.encode import encode_mp4
 from trainer.demo.recordings import Streams
 from trainer.demo.source import SCENES
+from trainer.models.text.texts import texts_of
 from trainer.recipe import Recipe
 from trainer.training import loop
 
@@ -173,3 +181,26 @@ def published(published_name: str) -> torch.nn.Module:
             if tensor.is_floating_point():
                 tensor.copy_(tensor.half().float())
     return model
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> dict[str, Any]:
+    """A residual network's weights with its classifier, and a folder of a small BERT, as `parts`."""
+    torch.manual_seed(1)
+    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "tower.pth")
+    folder = tmp_path / "encoder"
+    words = {word: index for index, word in enumerate(("[PAD]", "[UNK]", *texts_of(("a person runs",)).words))}
+    config = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
+    bert = transformers.BertModel(config)
+    config.save_pretrained(folder)
+    save_file({name: tensor.contiguous() for name, tensor in bert.state_dict().items()}, folder / "model.safetensors")
+    tokenizer = Tokenizer(WordLevel(words, "[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return {
+        "kind": "parts",
+        "image": {"name": "resnet10t", "weights": str(tmp_path / "tower.pth"), "size": 64},
+        "text": {"folder": str(folder), "context": 12},
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,6 +15,7 @@ from torch import nn
 from engines.backends import open_engine
 from engines.bundle import files as bundles
 from engines.text.text_bank import TextEncoder
+from trainer.calibration.serving_commands import read_scores, replay
 from trainer.demo.source import SCENES
 from trainer.errors import CheckpointError, ExportError, ParityError
 from trainer.export import onnx
@@ -23,7 +25,8 @@ from trainer.export.trained import checkpoint_of, export
 from trainer.models.text import templates
 from trainer.recipe import Recipe
 from trainer.scenes.vocabulary import ACTIONS
-from trainer.training import checkpoint
+from trainer.training import checkpoint, loop
+from trainer.training.clips import CLIPS
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
@@ -126,3 +129,36 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path, tiny_run: Path) -> Non
         (building / "half").write_text("half")
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tower_and_a_sentence_encoder_are_served(
+    halves: dict[str, Any], listed: Path, clip_recipe: Callable[[Path], Recipe], exporter: None, tmp_path: Path
+) -> None:
+    """Trained on items, exported with BERT and its projection inside, and replayed by the serving side.
+
+    The bundle says whose weights it began with; its text network gives what BERT's own tokens give.
+    """
+    tree = clip_recipe(listed).model_dump(mode="json") | {"start": halves, "freeze": "V3"}
+    tree["optimiser"] |= {"orthogonal": 0}
+    loop.train(Recipe.model_validate(tree), CLIPS, tmp_path / "run")
+    manifest, differences = export(tmp_path / "run", tmp_path / "draft", CLIPS.texts)
+    assert max(differences.values()) < 1e-4 and differences.keys() == {"image.onnx", "head.onnx", "text.onnx"}
+    assert (manifest.encoder.architecture, manifest.encoder.pretrained) == ("resnet10t", "tower.pth + encoder")
+    assert (manifest.space.dimensions, manifest.text.context_length, manifest.licence) == (
+        64,
+        12,
+        "that of the footage",
+    )
+    model, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
+    encoder = TextEncoder(bundles.load(tmp_path / "draft", allow_draft=True))
+    try:
+        said = encoder.bank(["a person runs"]).embeddings
+    finally:
+        encoder.close()
+    filled = [templates.fill(template, "a person runs") for template in templates.TEMPLATES]
+    with torch.no_grad():
+        assert np.allclose(said.reshape(-1, 64), model.encode_text(model.tokens(filled)).numpy(), atol=1e-4)
+    scores = tmp_path / "scores.npz"
+    replay(tmp_path / "draft", 4, ["a person runs"], {"cam": listed / "up.mp4"}, tmp_path / "events.jsonl", scores)
+    table = read_scores(scores)
+    assert len(table.cameras["cam"].ticks) >= 8 and np.isfinite(table.cameras["cam"].probabilities).all()

@@ -15,9 +15,6 @@ import torch
 import transformers
 from pydantic import TypeAdapter
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
 
 from trainer.errors import CheckpointError, PretrainedError, RecipeError
@@ -61,29 +58,6 @@ def test_a_clip_keeps_what_was_published_with_it(published: nn.Module, published
         assert torch.allclose(model.encode_text(model.tokens(texts)), said, atol=1e-6)
     again: Any = type(found.blueprint).model_validate_json(found.blueprint.model_dump_json()).build()
     again.load_state_dict(published.state_dict())
-
-
-@pytest.fixture
-def halves(tmp_path: Path) -> dict[str, Any]:
-    """A residual network's weights with its classifier, and a folder of a small BERT, as `parts`."""
-    torch.manual_seed(1)
-    torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "tower.pth")
-    folder = tmp_path / "encoder"
-    words = {word: index for index, word in enumerate(("[PAD]", "[UNK]", *WORDS))}
-    config = transformers.BertConfig(
-        vocab_size=len(words), hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
-    )
-    bert = transformers.BertModel(config)
-    config.save_pretrained(folder)
-    save_file({name: tensor.contiguous() for name, tensor in bert.state_dict().items()}, folder / "model.safetensors")
-    tokenizer = Tokenizer(WordLevel(words, "[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return {
-        "kind": "parts",
-        "image": {"name": "resnet10t", "weights": str(tmp_path / "tower.pth"), "size": 64},
-        "text": {"folder": str(folder), "context": 12},
-    }
 
 
 def test_two_towers_that_never_met_share_the_space_of_the_texts(halves: dict[str, Any], tmp_path: Path) -> None:
