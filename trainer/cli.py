@@ -213,9 +213,9 @@ def publish(
     Exit codes: 0 published, 1 failed, 2 a person must change something.
     """
     from engines.bundle.store import default_store
+    from trainer.calibration.publish import publish as make
     from trainer.calibration.threshold_search import Measure
     from trainer.progress import Bars
-    from trainer.publish import publish as make
 
     with Bars() as bars:
         made = make(run, store or default_store(), version=version, measure=Measure(beta), report=bars.report)

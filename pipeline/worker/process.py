@@ -91,7 +91,6 @@ def run_worker(
         history, embedding = LabelHistory(), EmbeddingProgress()
         bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding), history)))
         metrics.engine(_engine_labels(bundle_swap.model))
-        warn_of_thresholds(bundle_swap.model.bundle)
         labels = LabelsInSettings(broker, settings)
         stack.callback(labels.close)
         labels.start()
@@ -134,10 +133,12 @@ def run_worker(
 def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
     """The bundle of the settings. If it cannot be loaded, every start would fail: only a person can mend that."""
     try:
-        return load_model(settings, cache=cache_directory(), progress=embedding)
+        model = load_model(settings, cache=cache_directory(), progress=embedding)
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
+    warn_of_thresholds(model.bundle)
+    return model
 
 
 def warn_of_thresholds(bundle: Bundle) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainer.calibration.publish import publish
 from trainer.data.batches import ClipBatches
 from trainer.data.folder import write_list
 from trainer.data.manifest import Clip
 from trainer.evaluation import protocols
 from trainer.models.video_text import build
 from trainer.progress import Report
-from trainer.publish import publish
 from trainer.real import footage, heads
 from trainer.real import stream as streams
 from trainer.real.heads import Cached

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from engines.bundle import files as bundles
 from engines.bundle.store import resolve
+from trainer.calibration.publish import Published, publish
 from trainer.cli import app
 from trainer.data.encode import encode_mp4
 from trainer.demo.recordings import require_scenes
 from trainer.errors import CalibrationError, ExportError, RecipeError
-from trainer.publish import Published, publish
 from trainer.recipe import Recipe
 from trainer.training import loop
 from trainer.training.clips import CLIPS
