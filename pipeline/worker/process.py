@@ -90,7 +90,7 @@ def run_worker(
         check_topics(broker, settings)
         history, embedding = LabelHistory(), EmbeddingProgress()
         bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding), history)))
-        _say_what_runs(metrics, bundle_swap.model)
+        metrics.engine(_engine_labels(bundle_swap.model))
         labels = LabelsInSettings(broker, settings)
         stack.callback(labels.close)
         labels.start()
@@ -133,15 +133,12 @@ def run_worker(
 def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
     """The bundle of the settings. If it cannot be loaded, every start would fail: only a person can mend that."""
     try:
-        return load_model(settings, cache=cache_directory(), progress=embedding)
+        model = load_model(settings, cache=cache_directory(), progress=embedding)
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
-
-
-def _say_what_runs(metrics: WorkerMetrics, model: Model) -> None:
-    metrics.engine(_engine_labels(model))
     warn_of_thresholds(model.bundle)
+    return model
 
 
 def warn_of_thresholds(bundle: Bundle) -> None:
@@ -154,20 +151,9 @@ def warn_of_thresholds(bundle: Bundle) -> None:
 
 
 def _require_usable(model: Model, labels: LabelSet) -> None:
-    """A worker that would watch for nothing does not start: a person must change the labels or the bundle.
-
-    One that starts says in one line what it can and cannot watch for.
-    """
-    manifest, problems, words = model.bundle.manifest, model.check.problems(labels.labels), model.check.words
-    if reason := none_usable(labels, problems):
+    """A worker that would watch for nothing does not start: a person must change the labels or the bundle."""
+    if reason := none_usable(labels, model.check.problems(labels.labels)):
         raise ConfigurationError(reason)
-    log.info(
-        "watching",
-        bundle=f"{manifest.name}@{manifest.version}",
-        understands="any words" if words is None else f"a vocabulary of {words} tokens",
-        labels=[label.text for label in labels.labels if label.id not in problems],
-        cannot_watch_for=problems,
-    )
 
 
 def _following_store(
@@ -180,8 +166,9 @@ def _following_store(
 
     def outcome(what: Outcome) -> None:
         context.metrics.swap(what)
+        context.metrics.engine(_engine_labels(bundle_swap.model))
         if what == "taken":
-            _say_what_runs(context.metrics, bundle_swap.model)
+            warn_of_thresholds(bundle_swap.model.bundle)
             report()
 
     def body(ended: threading.Event) -> None:

@@ -31,7 +31,7 @@ BARS: Mapping[str, str] = {
 
 def real(
     only: Annotated[
-        str | None, typer.Option(help="Experiments, with commas: ut, heads, fight, stream, speed, scratch, tuned.")
+        str | None, typer.Option(help="Of ut, heads, fight, stream, speed, scratch, tuned; with commas.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON here.")] = None,
     footage: Annotated[
@@ -43,6 +43,7 @@ def real(
 ) -> None:
     """Measure what real footage shows: heads on frozen towers, folds by sequence, streams of a published bundle.
 
+    By default all of them; scratch and tuned train networks on pictures, which takes hours.
     Exit codes: 0 measured, 1 failed, 2 a person must change something, such as where the footage lies.
     """
     from engines.folders import cache_directory
