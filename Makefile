@@ -4,7 +4,7 @@ PYTHON ?= python3
 SEED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
-PURE_TESTS := tests/test_house.py tests/test_documents.py tests/test_engines $(addprefix tests/test_pipeline/,test_analysis test_config test_records)
+PURE_TESTS := tests/test_house.py tests/test_documents.py tests/test_engines/test_bundle tests/test_engines/test_text $(addprefix tests/test_pipeline/,test_analysis test_config test_records)
 UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 SYNC := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --quiet --python $(BIN)/python
 
