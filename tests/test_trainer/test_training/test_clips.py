@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from trainer.data.recipe_clips import with_labels
 from trainer.errors import CheckpointError, RecipeError
@@ -94,37 +88,6 @@ from trainer.training.clips import CLIPS
 recipe, run = Recipe.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
 loop.train(recipe, CLIPS, run, report=lambda what, done, of, note: print(what, done, flush=True))
 """
-
-
-def test_a_run_that_is_killed_again_and_again_ends_like_an_uncut_one(
-    listed: Path, clip_recipe: Callable[[Path], Recipe], tmp_path: Path
-) -> None:
-    """SIGKILL while it trains, resumed each time: report, log and weights are the same to the bit. KILLS=10 by hand.
-
-    The head has dropout, whose random state no checkpoint holds.
-    """
-    tree = clip_recipe(listed).model_dump(mode="json")
-    tree["model"]["head"] = {"architecture": "transf_cls", "layers": 1}
-    tree |= {"stages": [{"steps": 40, "chunks": 4, "ticks": 4}], "checkpoint_every": 1}
-    recipe = Recipe.model_validate(tree)
-    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
-    uncut = loop.train(recipe, CLIPS, tmp_path / "uncut")
-    command = [sys.executable, "-c", RUNNER, str(tmp_path / "recipe.json"), str(tmp_path / "cut")]
-    kills, rng = int(os.environ.get("KILLS", "2")), random.Random(1)
-    written = tmp_path / "cut" / checkpoint.NAME
-    for number in range(kills):
-        last = (1 + number) * 36 // kills
-        at = rng.randint(max(1, last - 30 // kills), last)
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-            while process.poll() is None and _steps(written) < at:
-                time.sleep(0.005)
-            process.kill()
-        assert _steps(written) >= at
-    assert loop.train(recipe, CLIPS, tmp_path / "cut") == uncut
-    logs = [(tmp_path / run / "metrics.jsonl").read_text() for run in ("cut", "uncut")]
-    assert logs[0] == logs[1]
-    ours, theirs = (load_file(tmp_path / run / checkpoint.NAME) for run in ("cut", "uncut"))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def _steps(path: Path) -> int:
