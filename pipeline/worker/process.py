@@ -151,9 +151,20 @@ def warn_of_thresholds(bundle: Bundle) -> None:
 
 
 def _require_usable(model: Model, labels: LabelSet) -> None:
-    """A worker that would watch for nothing does not start: a person must change the labels or the bundle."""
-    if reason := none_usable(labels, model.check.problems(labels.labels)):
+    """A worker that would watch for nothing does not start: a person must change the labels or the bundle.
+
+    One that starts says in one line what it can and cannot watch for.
+    """
+    manifest, problems, words = model.bundle.manifest, model.check.problems(labels.labels), model.check.words
+    if reason := none_usable(labels, problems):
         raise ConfigurationError(reason)
+    log.info(
+        "watching",
+        bundle=f"{manifest.name}@{manifest.version}",
+        understands="any words" if words is None else f"a vocabulary of {words} tokens",
+        labels=[label.text for label in labels.labels if label.id not in problems],
+        cannot_watch_for=problems,
+    )
 
 
 def _following_store(

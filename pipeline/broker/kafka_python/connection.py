@@ -179,8 +179,6 @@ def common_settings(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
         # A topic that is added while a metadata request is under way is not asked for before the next one is due.
         "metadata_max_age_ms": 5000,
     }
-    if not common["bootstrap_servers"]:
-        raise ConfigurationError("kafka.bootstrap is empty; name a broker such as 127.0.0.1:9092")
     if "SSL" in settings.security_protocol:
         common |= {
             "ssl_check_hostname": settings.check_hostname,
