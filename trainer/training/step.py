@@ -44,7 +44,7 @@ def training_step(
 
 def _limit(task: Task, batch: Any, recipe: Recipe, step: int) -> None:
     """Look at the gradients' norm, and clip it."""
-    learning = [parameter for parameter in task.parameters() if parameter.grad is not None]
+    learning = [parameter for parameter in task.learning if parameter.grad is not None]
     norm = nn.utils.get_total_norm([parameter.grad for parameter in learning if parameter.grad is not None])
     if math.isfinite(float(norm)):
         if recipe.optimiser.clip:
