@@ -123,6 +123,10 @@ class Loss(Part):
     """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
+    merged: float = Field(default=0.5, ge=0)
+    """Of the head `experts`: the main part again, by the merged experts."""
+    anchor: float = Field(default=0.1, ge=0)
+    """Of the head `experts`: the squared distance of the merged experts' output from the mean of the items."""
 
 
 class Stage(Part):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.data.cache import Clips
 from trainer.data.items import EncodedClips
-from trainer.models.text.templates import TEMPLATES, fill
+from trainer.models.text.templates import fill
 from trainer.models.video_text import VideoTextModel
 
 _TEXTS_AT_ONCE = 256  # a bank of four hundred labels has 6400 texts
@@ -95,7 +95,7 @@ def labelled_report(
 
     ActionCLIP's rule: one view, probabilities averaged over the templates.
     """
-    bank = text_embeddings(model, labels, TEMPLATES)
+    bank = text_embeddings(model, labels, model.templates)
     right = 0
     for clip in chosen:
         given = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(model.device)

@@ -46,16 +46,17 @@ def export(
     Raises CheckpointError, ExportError when `out` exists, ParityError when an ONNX file does not compute what torch
     does.
     """
+    from trainer.models.heads.experts import merged
     from trainer.models.towers.pretrained import fused
     from trainer.training import checkpoint
 
     path = checkpoint_of(run)
     model, recipe = checkpoint.load_model(path)
     known, form = texts(recipe), model.blueprint.form
-    model.clip = fused(model.clip)
+    model.clip, model.head = fused(model.clip), merged(model.head)
     with new_directory(out) as building:
         probe = Probe(form.height, form.width, PROBE_TEXTS, recipe.seed)
-        references, differences = write_parts(model, building, probe, known.references, TEMPLATES, progress)
+        references, differences = write_parts(model, building, probe, known.references, model.templates, progress)
         synonym = synonym_threshold(model, references, known.wordings)
         manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
     return manifest, differences
@@ -120,7 +121,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
         score=bundles.Score(
             logit_scale=float(model.scale.detach()),
             synonym=synonym,
-            templates=TEMPLATES,
+            templates=model.templates,
         ),
         text=bundles.Text(context_length=context_length(model.tokenizer)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),

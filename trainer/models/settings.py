@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainer.models.heads import Head, Transf
+from trainer.models.text.templates import Templates
 from trainer.recipes.part import Part, Positive
 
 
@@ -13,3 +14,4 @@ class Model(Part):
     """Names of your own actions; training fills them in. Empty: those of the scenes."""
     frames: Positive = 8
     head: Head = Transf()
+    templates: Templates = Templates()

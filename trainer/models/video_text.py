@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import RecipeError
 from trainer.models.blueprint import Blueprint
+from trainer.models.text.templates import TEMPLATES
 
 if TYPE_CHECKING:
     from trainer.models.settings import Model
@@ -73,13 +74,23 @@ class VideoTextModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, clip: Clip, head: nn.Module, tokenizer: Tokenizer, *, frames: int, blueprint: Blueprint):
+    def __init__(
+        self,
+        clip: Clip,
+        head: nn.Module,
+        tokenizer: Tokenizer,
+        *,
+        frames: int,
+        blueprint: Blueprint,
+        templates: Sequence[str] = TEMPLATES,
+    ):
         super().__init__()
         self.clip = clip
         self.head = head
         self.project = _projection(blueprint)
         self.tokenizer = tokenizer
         self.frames = frames
+        self.templates = tuple(templates)
         self.blueprint = blueprint
         self.resting: tuple[nn.Module, ...] = ()
         """Parts that do not learn, and so stay in evaluation mode (`trainer.training.freezing`)."""
@@ -166,7 +177,9 @@ def build(settings: Model, foundation: Foundation) -> VideoTextModel:
 def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Tokenizer) -> VideoTextModel:
     """Towers and a fresh head as one model."""
     head = settings.head.build(blueprint.dimensions, settings.frames)
-    model = VideoTextModel(clip, head, tokenizer, frames=settings.frames, blueprint=blueprint)
+    model = VideoTextModel(
+        clip, head, tokenizer, frames=settings.frames, blueprint=blueprint, templates=settings.templates.chosen
+    )
     return model.to(memory_format=torch.channels_last)
 
 

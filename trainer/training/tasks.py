@@ -13,6 +13,7 @@ from trainer.data.batches import ClipBatch
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Loss
+from trainer.training.extras import Outputs, extras_of
 from trainer.training.freezing import text_parameters
 from trainer.training.losses import label_cross_entropy, multi_positive_kl, scaled_cosines
 
@@ -79,6 +80,7 @@ class ClipTask(Task):
     def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
         super().__init__(model, weights, known)
         self._backgrounds = model.tokens(BACKGROUNDS).cpu().numpy()
+        self._extras = extras_of(model, weights)
 
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses and a report, as `Task` says."""
@@ -91,9 +93,16 @@ class ClipTask(Task):
         texts = self.texts(batch.tokens)
         labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
         matches = torch.from_numpy(batch.matches).to(device, non_blocking=True)
+
+        def contrast(embeddings: Tensor) -> Tensor:
+            logits = scaled_cosines(self.model.scale, embeddings, texts)
+            rows, columns = multi_positive_kl(logits, matches, leak=self.weights.leak)
+            return self.weights.contrast * 0.5 * (rows + columns)
+
+        losses = {"contrast": contrast(embeddings)}
+        for extra in self._extras:
+            losses |= extra(Outputs(items, contrast))
         logits = scaled_cosines(self.model.scale, embeddings, texts)
-        rows, columns = multi_positive_kl(logits, matches, leak=self.weights.leak)
-        losses = {"contrast": self.weights.contrast * 0.5 * (rows + columns)}
         if batch.background.any():
             losses["background"] = self.weights.background * self._background_loss(batch, embeddings, texts)
         right = labels[logits.argmax(dim=-1)] == labels
