@@ -277,6 +277,19 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
+    def _prompts_see_windows(self) -> Recipe:
+        if self.model.prompt.kind == "none":
+            return self
+        said = f"model.prompt {self.model.prompt.kind} looks at all frames of a window together"
+        if self.data.clips is None:
+            raise ValueError(f"{said}, and rendered scenes are trained by streams; set data.clips")
+        if self.image_frozen or any(stage.frozen for stage in self.stages):
+            raise ValueError(f"{said}: no item can be computed once; freeze V1 or V4, and no stage")
+        if any(stage.ticks < self.model.frames for stage in self.stages):
+            raise ValueError(f"{said}: set ticks of every stage to model.frames, {self.model.frames}")
+        return self
+
+    @model_validator(mode="after")
     def _nothing_without_effect(self) -> Recipe:
         if faults := without_effect(self):
             raise ValueError("; ".join(faults))

@@ -99,8 +99,7 @@ def labelled_report(
     right = 0
     for clip in chosen:
         given = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(model.device)
-        features = given if given.is_floating_point() else model.features(given)
-        head, _ = model.embed_windows(model.items(features).float()[None])
+        head, _ = model.embed_windows(model.window_items(given[None]))
         shares = (model.scale * head @ bank.mT).softmax(dim=-1).mean(dim=0)
         right += int(shares.argmax()) in clips.label_sets[clip]
     name = "clips_top1" if clips.of("validate") else "clips_top1_trained"

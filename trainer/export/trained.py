@@ -109,8 +109,9 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
     return bundles.Manifest(
         name=recipe.name,
         version=recipe.version,
+        kind=model.kind,
         encoder=bundles.Encoder(
-            architecture=blueprint.name, pretrained=blueprint.pretrained,
+            architecture=blueprint.name + _prompted(recipe), pretrained=blueprint.pretrained,
             parameters=_count(model.clip.visual) + _count(model.project),
         ),
         head=bundles.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
@@ -131,6 +132,12 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
         ),
         licence=recipe.licence or OUR_LICENCE,
     )  # fmt: skip
+
+
+def _prompted(recipe: Recipe) -> str:
+    """What the name of the image tower says of its prompt."""
+    prompt = recipe.model.prompt
+    return "" if prompt.kind == "none" else f"+{prompt.kind}"
 
 
 def _count(module: nn.Module) -> int:

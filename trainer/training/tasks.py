@@ -40,10 +40,7 @@ class Task(nn.Module):
 
     def items(self, images: npt.NDArray[np.generic]) -> Tensor:
         """Items float32 [b, n, D] of pictures uint8 [b, n, H, W, 3], or of the features [b, n, F] of a frozen tower."""
-        given = torch.from_numpy(images).to(self.model.device, non_blocking=True)
-        flat = given.flatten(0, 1)
-        features = flat.float() if given.is_floating_point() else self.model.features(flat)
-        return self.model.items(features).float().view(*given.shape[:2], -1)
+        return self.model.window_items(torch.from_numpy(images).to(self.model.device, non_blocking=True))
 
     def texts(self, tokens: npt.NDArray[np.int64]) -> Tensor:
         """Embeddings [n, D] of token ids [n, context]. A text tower that does not learn reads each text once."""
@@ -86,7 +83,7 @@ class ClipTask(Task):
         """Losses and a report, as `Task` says."""
         device = self.model.device
         items = self.items(batch.images)
-        if items.shape[1] == 1:
+        if batch.images.shape[1] == 1:
             embeddings = nn.functional.normalize(items[:, 0], dim=-1)
         else:
             embeddings = self.model.embed_windows(items)[0]
