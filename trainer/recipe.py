@@ -112,7 +112,12 @@ class Loss(Part):
     """Weights of the parts of the loss."""
 
     contrast: float = Field(default=1.0, ge=0)
-    """ActionCLIP's symmetric KL between windows and captions."""
+    """Of the main part: ActionCLIP's symmetric KL between windows and captions, or what `objective` says."""
+    objective: Literal["kl", "diagonal", "classes"] = "kl"
+    """Of clips: captions of equal labels are all right (kl), or each clip's own alone (diagonal, mmaction2); or every
+    clip is compared with all labels at once (classes, Text4Vis and BIKE), best with a text tower that rests."""
+    smoothing: Fraction = 0.0
+    """With `objective: classes`, the share of the target that is spread over all labels."""
     label: float = Field(default=1.0, ge=0)
     """Cross-entropy over action names and background texts, as serving scores them."""
     pooled: float = Field(default=0.25, ge=0)
@@ -287,6 +292,16 @@ class Recipe(Part):
             raise ValueError(f"{said}: no item can be computed once; freeze V1 or V4, and no stage")
         if any(stage.ticks < self.model.frames for stage in self.stages):
             raise ValueError(f"{said}: set ticks of every stage to model.frames, {self.model.frames}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_learned_bank_reads_nothing(self) -> Recipe:
+        reads = self.loss.objective != "classes" or not self.text_frozen or self.data.background > 0
+        if self.model.bank == "learned" and self.data.clips is not None and reads:
+            raise ValueError(
+                "model.bank: a learned bank compares clips with its own vectors and reads no text; set loss.objective "
+                "classes, freeze V1 or V3, and data.background 0"
+            )
         return self
 
     @model_validator(mode="after")

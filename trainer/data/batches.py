@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,10 +34,8 @@ class ClipBatch:
     """The captions, [b, context]: a label in a template, or a background text."""
     labels: npt.NDArray[np.int64]
     """[b]: index of the label in the caption; -1 for background."""
-    background: npt.NDArray[np.bool_]
-    """[b]: whether no label happens in the clip."""
-    matches: npt.NDArray[np.bool_]
-    """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all."""
+    truth: npt.NDArray[np.bool_]
+    """[b, C + 1]: which labels are true of the clip, several or one; the last column is background."""
     clips: tuple[str, ...]
     """[b]: their names, for messages."""
 
@@ -48,7 +46,11 @@ class ClipBatches:
     Raises RecipeError for a label that is longer than the text tower's context: no bundle could watch for it.
     """
 
-    def __init__(self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer):
+    def __init__(
+        self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer,
+        rows: Callable[[int], range] = range,
+    ):  # fmt: skip
+        """`rows`: of a batch of so many clips those that this process takes; by default all."""
         self._templates = recipe.model.templates.chosen
         for label in recipe.model.labels:
             texts = [fill(template, label) for template in self._templates]
@@ -59,6 +61,7 @@ class ClipBatches:
                     "the start"
                 )
         self._recipe = recipe
+        self._rows = rows
         self._clips = clips
         self._tokenizer = tokenizer
         self._train, self._quiet = clips.of("train"), clips.background("train")
@@ -74,14 +77,25 @@ class ClipBatches:
         stage, _ = self._recipe.stage_at(step)
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
         drawn = self._drawn(stage.chunks, rng)
-        images = np.stack([self._images(clip, frames, rng) for clip in drawn])
         labels = [self._label(clip, rng) for clip in drawn]
-        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(labels, rng))], np.int64)
-        sets = [self._clips.label_sets[clip] or {BACKGROUND} for clip in drawn]
-        matches = np.array([[label in shown for label in labels] for shown in sets])
-        index = np.array(labels, np.int64)
-        names = tuple(self._clips.clips[clip].place for clip in drawn)
-        return ClipBatch(images, tokens, index, index == BACKGROUND, matches, names)
+        captions = self._captions(labels, rng)
+        rows = self._rows(len(drawn))
+        # A generator for each clip: its pictures do not depend on who computes those of the others.
+        images = np.stack(
+            [self._images(drawn[row], frames, np.random.default_rng([self._recipe.seed, step, row])) for row in rows]
+        )
+        own = [drawn[row] for row in rows]
+        ids = self._tokenizer.encode_batch([captions[row] for row in rows])
+        truth = np.zeros((len(own), len(self._recipe.model.labels) + 1), np.bool_)
+        for row, clip in enumerate(own):
+            truth[row, sorted(self._clips.label_sets[clip]) or [BACKGROUND]] = True
+        return ClipBatch(
+            images=images,
+            tokens=np.array([entry.ids for entry in ids], np.int64),
+            labels=np.array([labels[row] for row in rows], np.int64),
+            truth=truth,
+            clips=tuple(self._clips.clips[clip].place for clip in own),
+        )
 
     def _drawn(self, count: int, rng: np.random.Generator) -> list[int]:
         drawn = [self._train[index] for index in rng.integers(len(self._train), size=count)]

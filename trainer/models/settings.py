@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from trainer.models.heads import Head, Transf
@@ -19,6 +21,9 @@ class Model(Part):
     prompt: Prompt = Plain()
     head: Head = Transf()
     templates: Templates = Templates()
+    bank: Literal["texts", "learned"] = "texts"
+    """What windows are compared with: texts, or a learned vector per label. The latter is the unimodal baseline of the
+    paper: it reads no text, so nothing can be watched for with it."""
 
     @model_validator(mode="after")
     def _joint_has_no_head(self) -> Model:

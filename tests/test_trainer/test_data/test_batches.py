@@ -98,10 +98,10 @@ def test_background_and_several_labels_are_told_apart(listed: Path, clip_recipe:
     quiet = {tuple(tokenizer.encode(text).ids) for text in BACKGROUNDS}
     both = {0, 2}
     for batch in made:
-        assert np.array_equal(batch.background, batch.labels == -1)
+        assert np.array_equal(batch.truth[:, -1], batch.labels == -1)
         for row, label in enumerate(batch.labels):
-            assert (tuple(batch.tokens[row]) in quiet) == batch.background[row]
+            assert (tuple(batch.tokens[row]) in quiet) == batch.truth[row, -1]
             shown = both if label in both else {label}
-            assert batch.matches[row].tolist() == [other in shown for other in batch.labels]
+            assert batch.truth[row, batch.labels].tolist() == [other in shown for other in batch.labels]
     off = recipe.model_copy(update={"data": recipe.data.model_copy(update={"background": 0.0})})
-    assert not batches(off, listed / "cache")(0).background.any()
+    assert not batches(off, listed / "cache")(0).truth[:, -1].any()
