@@ -84,5 +84,5 @@ def _rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, st
             yield reader.line_num, {name: value.strip() for name, value in row.items()}
     except csv.Error as error:
         raise refused(
-            place(path, reader.line_num), f"it is no row of CSV ({error})", "close its quotation marks"
+            place(path, reader.reader.line_num), f"it is no row of CSV ({error})", "close its quotation marks"
         ) from error
