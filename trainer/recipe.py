@@ -123,6 +123,10 @@ class Loss(Part):
     """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
+    merged: float = Field(default=0.5, ge=0)
+    """Of the head `experts`: the main part again, by the merged experts."""
+    anchor: float = Field(default=0.1, ge=0)
+    """Of the head `experts`: the squared distance of the merged experts' output from the mean of the items."""
 
 
 class Stage(Part):
@@ -270,6 +274,19 @@ class Recipe(Part):
                 f"targets: first and last leave {aside} frames out, a window has {self.model.frames} (model.frames); "
                 "no window would show an action"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _prompts_see_windows(self) -> Recipe:
+        if self.model.prompt.kind == "none":
+            return self
+        said = f"model.prompt {self.model.prompt.kind} looks at all frames of a window together"
+        if self.data.clips is None:
+            raise ValueError(f"{said}, and rendered scenes are trained by streams; set data.clips")
+        if self.image_frozen or any(stage.frozen for stage in self.stages):
+            raise ValueError(f"{said}: no item can be computed once; freeze V1 or V4, and no stage")
+        if any(stage.ticks < self.model.frames for stage in self.stages):
+            raise ValueError(f"{said}: set ticks of every stage to model.frames, {self.model.frames}")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from trainer.data.items import EncodedClips
 from trainer.data.published import change
 from trainer.data.sides import names_a_side
 from trainer.errors import RecipeError
-from trainer.models.text.templates import TEMPLATES, fill
+from trainer.models.text.templates import fill
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import context_length
 from trainer.recipe import Recipe
@@ -49,8 +49,9 @@ class ClipBatches:
     """
 
     def __init__(self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer):
+        self._templates = recipe.model.templates.chosen
         for label in recipe.model.labels:
-            texts = [fill(template, label) for template in TEMPLATES]
+            texts = [fill(template, label) for template in self._templates]
             if any(entry.overflowing for entry in tokenizer.encode_batch(texts)):
                 raise RecipeError(
                     f"the label {label!r} has more words than the text tower reads "
@@ -68,7 +69,7 @@ class ClipBatches:
             log.warning("clips of these labels are not mirrored, because they name a side: %s", ", ".join(sided))
 
     def batch(self, step: int) -> ClipBatch:
-        """The batch of a step: clips drawn with replacement, each label in one of the sixteen templates."""
+        """The batch of a step: clips drawn with replacement, each label in one of the templates."""
         rng = np.random.default_rng([self._recipe.seed, step])
         stage, _ = self._recipe.stage_at(step)
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
@@ -103,10 +104,10 @@ class ClipBatches:
         return self._clips.labels[clip] if len(labels) < 2 else labels[rng.integers(len(labels))]
 
     def _captions(self, labels: Sequence[int], rng: np.random.Generator) -> list[str]:
-        templates = rng.integers(len(TEMPLATES), size=len(labels))
+        templates = rng.integers(len(self._templates), size=len(labels))
         return [
             BACKGROUNDS[template % len(BACKGROUNDS)]
             if label == BACKGROUND
-            else fill(TEMPLATES[template], self._recipe.model.labels[label])
+            else fill(self._templates[template], self._recipe.model.labels[label])
             for template, label in zip(templates, labels, strict=True)
         ]

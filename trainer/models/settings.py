@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
 from trainer.models.heads import Head, Transf
+from trainer.models.text.templates import Templates
+from trainer.models.towers.prompts import Plain, Prompt
 from trainer.recipes.part import Part, Positive
 
 
@@ -12,4 +16,12 @@ class Model(Part):
     labels: tuple[str, ...] = ()
     """Names of your own actions; training fills them in. Empty: those of the scenes."""
     frames: Positive = 8
+    prompt: Prompt = Plain()
     head: Head = Transf()
+    templates: Templates = Templates()
+
+    @model_validator(mode="after")
+    def _joint_has_no_head(self) -> Model:
+        if self.prompt.kind == "joint" and self.head.architecture != "meanp":
+            raise ValueError("head: the prompt joint gives one embedding per window; set head.architecture to meanp")
+        return self

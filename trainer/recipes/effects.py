@@ -16,7 +16,7 @@ _SCENES = (
 _SCENE_STAGES = ("texts", "balanced", "items")
 _CLIPS = (
     "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
-    "items.copies", "validate_on.keep",
+    "loss.merged", "loss.anchor", "model.templates", "items.copies", "validate_on.keep",
 )  # fmt: skip
 
 
@@ -40,6 +40,8 @@ def _inert(recipe: Any) -> Iterator[tuple[str, str]]:
             yield f"{place}.rate", "the stage is not frozen; it learns at optimiser.rate"
         if recipe.image_frozen:
             yield f"{place}.frozen", "the image tower is frozen from the first step on"
+    if recipe.data.clips is not None and recipe.model.head.architecture != "experts":
+        yield from ((name, "the head has no experts") for name in ("loss.merged", "loss.anchor"))
     yield from _of_freezing(recipe)
 
 

@@ -45,10 +45,10 @@ class Texts:
     """Pairs: the name of a trained action, and the same action in other words."""
 
 
-def texts_of(labels: Sequence[str]) -> Texts:
+def texts_of(labels: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Texts:
     """The texts of a model trained on clips with these labels; other wordings of them are not known."""
-    templates = (fill(template, " ") for template in TEMPLATES)
-    words = vocabulary((*templates, *BACKGROUNDS, *COMMON_WORDS, *labels))
+    around = (fill(template, " ") for template in dict.fromkeys((*TEMPLATES, *templates)))
+    words = vocabulary((*around, *BACKGROUNDS, *COMMON_WORDS, *labels))
     return Texts(words=words, references=references_of(labels))
 
 
