@@ -6,6 +6,8 @@
     |   `-- IncompatibleBundle           intact, but not usable here: schema, space, window or rate differ
     |-- BundleNotFound (FileNotFoundError)
     |-- BackendUnavailable (RuntimeError)  the runtime is not installed or has no such device
+    |-- BuildFailed (RuntimeError)       a runtime cannot build what it should run from a network
+    |-- BuildCacheError (RuntimeError)   the folder of what was built must not be used, or its builder never ends
     |-- ProbeFailed (RuntimeError)       the engine's outputs differ from the golden probe
     |-- CalibrationError (ValueError)    frames that cannot calibrate an int8 variant, or a variant too far off
     `-- TextError (ValueError)           a text that cannot be embedded
@@ -38,6 +40,14 @@ class BundleNotFound(EngineError, FileNotFoundError):
 
 class BackendUnavailable(EngineError, RuntimeError):
     """The inference runtime is not installed, or it has no such device."""
+
+
+class BuildFailed(EngineError, RuntimeError):
+    """A runtime cannot build a network; the message names the node and the operator."""
+
+
+class BuildCacheError(EngineError, RuntimeError):
+    """What was built must not be loaded from this folder, or another process builds it without end."""
 
 
 class ProbeFailed(EngineError, RuntimeError):
