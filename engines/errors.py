@@ -3,10 +3,11 @@
     EngineError
     |-- BundleError (ValueError)         the bundle is damaged, incomplete or not what it claims to be
     |   |-- TamperedBundle               a file does not match the hash in the manifest
-    |   `-- IncompatibleBundle           intact, but not usable here: schema, space, window or rate differ
+    |   |-- IncompatibleBundle           intact, but not usable here: schema, space, window or rate differ
+    |   `-- BuildFailed                  a runtime cannot build a network; names node and operator
     |-- BundleNotFound (FileNotFoundError)
     |-- BackendUnavailable (RuntimeError)  the runtime is not installed or has no such device
-    |-- BuildFailed (RuntimeError)       a runtime cannot build what it should run from a network
+    |-- CudaError (RuntimeError)         a call of CUDA or an execution on a GPU failed
     |-- BuildCacheError (RuntimeError)   the folder of what was built must not be used, or its builder never ends
     |-- ProbeFailed (RuntimeError)       the engine's outputs differ from the golden probe
     |-- CalibrationError (ValueError)    frames that cannot calibrate an int8 variant, or a variant too far off
@@ -34,6 +35,10 @@ class IncompatibleBundle(BundleError):
     """The bundle is intact but cannot be used here: other schema version, embedding space, rate or window."""
 
 
+class BuildFailed(BundleError):
+    """A runtime cannot build a network; the message names the node and the operator."""
+
+
 class BundleNotFound(EngineError, FileNotFoundError):
     """No bundle at the given path or under the given name."""
 
@@ -42,8 +47,8 @@ class BackendUnavailable(EngineError, RuntimeError):
     """The inference runtime is not installed, or it has no such device."""
 
 
-class BuildFailed(EngineError, RuntimeError):
-    """A runtime cannot build a network; the message names the node and the operator."""
+class CudaError(EngineError, RuntimeError):
+    """A call of CUDA or an execution on a GPU failed."""
 
 
 class BuildCacheError(EngineError, RuntimeError):
