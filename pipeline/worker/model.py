@@ -26,7 +26,7 @@ from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.label_set import LabelSet
 from pipeline.analysis.partition import Scores
 from pipeline.analysis.scoring import Scorer, ScoreRule
-from pipeline.analysis.thresholds import Calibration, EventRules
+from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError, ConfigurationError
@@ -71,7 +71,7 @@ class BundleLabels:
     calibrated: Calibration
     defaults: Mapping[str, float | None]
     """The deployment's own thresholds; None: as calibrated."""
-    _rules: dict[tuple[str, int], EventRules] = field(default_factory=dict)
+    _rules: dict[int, CameraRules] = field(default_factory=dict)
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
         """Probabilities from the temporal head's embeddings [m, D], float32 [m, L]."""
@@ -79,7 +79,11 @@ class BundleLabels:
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds of one camera, made once. Raises ConfigurationError if they contradict each other."""
-        if (camera, rate) not in self._rules:
+        return self.at(rate)(camera)
+
+    def at(self, rate: int) -> CameraRules:
+        """Thresholds of all cameras of this rate, made once. Raises ConfigurationError like `rules`."""
+        if rate not in self._rules:
             resolved = thresholds.resolve(
                 self.labels,
                 self.calibrated,
@@ -88,8 +92,8 @@ class BundleLabels:
                 multiple=max(1, rate // self.window.rate),
                 stride=self.window.stride,
             )
-            self._rules[camera, rate] = thresholds.for_camera(resolved, camera)
-        return self._rules[camera, rate]
+            self._rules[rate] = CameraRules(resolved)
+        return self._rules[rate]
 
 
 class Model:
