@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from engines.backends import open_engine
@@ -20,7 +19,7 @@ from engines.bundle.manifest import Window, check_deployment
 from engines.bundle.store import default_store, resolve
 from engines.contract import Embeddings, Engine, Images
 from engines.preprocess import prepare
-from engines.text.text_bank import TextEncoder
+from engines.text.text_memory import TextMemory
 from pipeline.analysis import scoring, thresholds
 from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.label_set import LabelSet
@@ -31,11 +30,15 @@ from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.labels.check import LabelCheck
+from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
 from pipeline.records.labels import Label
 from pipeline.worker.decoding import Prepare
 from pipeline.worker.label_views import EmbeddingProgress, LabelViews
 from pipeline.worker.overload import Relief, steps
+
+TEXTS_REST_SECONDS = 60.0
+"""How long the text network stays in memory after a label that had to be embedded: people add several in a row."""
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +110,9 @@ class Model:
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
     ) -> None:
-        """Load and probe. cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
+        """Load and probe; the text network follows with the first text that is not in the cache.
+
+        cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
 
         Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
         """
@@ -124,7 +129,8 @@ class Model:
                 f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
                 "choose a bundle without memory"
             )
-        self._texts = TextEncoder(bundle, cache=cache, threads=worker.threads or None)
+        self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
+        self._rate = settings.rate
         self.check = LabelCheck(bundle, settings)
         """Which labels this bundle can watch for."""
         self._progress = progress or EmbeddingProgress()
@@ -146,19 +152,21 @@ class Model:
         each other) is left out and logged: it must not stop the others.
         """
         refused = self.check.problems(labels.labels)
-        for label in labels.labels:
-            if label.id in refused:
-                log.error("a label cannot be watched for", label=label.text, reason=refused[label.id])
+        log_refused(labels.labels, refused)
         usable = tuple(label for label in labels.labels if label.id not in refused)
         manifest = self.bundle.manifest
         score = manifest.score
-        embedded = [self._texts.embed_labels([label.text]) for label in self._progress.over(usable)]
-        embeddings = np.concatenate([self._texts.embed_labels([]), *embedded])
-        bank = self._texts.bank_of([label.text for label in usable], embeddings)
+        bank = self._texts.bank([label.text for label in usable], self._progress.over)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
         scorer = scoring.prepare(bank.embeddings, bank.reference_embeddings, bank.left_out, groups, rule)
-        return BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
+        found = BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
+        found.at(self._rate)  # here, and not by the first frame that needs it: it takes long for many labels
+        return found
+
+    def rest(self) -> None:
+        """Release what only new labels need, once there were none for a while. May be called from any thread."""
+        self._texts.rest(TEXTS_REST_SECONDS)
 
     def close(self) -> None:
         """Release the networks."""
