@@ -83,6 +83,38 @@ def test_the_number_of_threads_holds_for_every_network(bundle: Path) -> None:
     assert not started
 
 
+def test_a_labels_scores_are_the_same_in_any_company(model: Model) -> None:
+    """Alone or among two hundred, one window or twenty: the same bits."""
+    labels = [Label(f"l{number}", f"{['red', 'cyan', 'green'][number % 3]} {number}") for number in range(200)]
+    windows = np.random.default_rng(0).standard_normal((20, 16)).astype(np.float32)
+    windows /= np.linalg.norm(windows, axis=1, keepdims=True)
+
+    many = model.embed(LabelSet(tuple(labels), 0)).score(windows, windows)
+
+    for column in (0, 77, 199):
+        alone = model.embed(LabelSet((labels[column],), 0))
+        for row in (0, 7, 19):
+            assert alone.score(windows[row : row + 1], windows[:1]).item() == many[row, column]
+
+
+def test_where_the_fast_product_is_not_proven_another_is_used(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slower, said so, and the same answers but for their last digits."""
+    label, windows = LabelSet((Label("cyan", "cyan"),), 0), np.eye(2, 16, dtype=np.float32)
+    monkeypatch.setattr("pipeline.worker.model.proven_product", lambda _: None)
+    other = load_model(settings(bundle))
+    assert "similarities are computed one by one" in capsys.readouterr().out
+    monkeypatch.undo()
+    usual = load_model(settings(bundle))
+
+    found, expected = (one.embed(label).score(windows, windows) for one in (other, usual))
+
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    other.close()
+    usual.close()
+
+
 def test_an_empty_set_scores_nothing(model: Model) -> None:
     """Before the first control record there is nothing to score, and nothing fails."""
     label_view = model.embed(LabelSet())
