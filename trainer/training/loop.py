@@ -58,7 +58,7 @@ def train(
     torch.manual_seed(recipe.seed)
     model = _built(recipe, source, device, out, report)  # first, because opening the data may take minutes
     data = source.open(recipe, model.blueprint.form, cache or out / "footage", report, True)
-    task = source.task(model, recipe.loss).to(device)
+    task = source.task(model, recipe).to(device)
     optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
     average = Average(model, recipe.optimiser.average, frozen_names(model))
     first = 0
