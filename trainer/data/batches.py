@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ class ClipBatch:
     background: npt.NDArray[np.bool_]
     """[b]: whether no label happens in the clip."""
     matches: npt.NDArray[np.bool_]
-    """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all."""
+    """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all, and
+    background with texts of its own matches those alone."""
     clips: tuple[str, ...]
     """[b]: their names, for messages."""
 
@@ -51,13 +52,9 @@ class ClipBatches:
     def __init__(self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer):
         self._templates = recipe.model.templates.chosen
         for label in recipe.model.labels:
-            texts = [fill(template, label) for template in self._templates]
-            if any(entry.overflowing for entry in tokenizer.encode_batch(texts)):
-                raise RecipeError(
-                    f"the label {label!r} has more words than the text tower reads "
-                    f"({context_length(tokenizer)} tokens, template included); shorten it, or raise the context of "
-                    "the start"
-                )
+            _fits(f"the label {label!r}", [fill(template, label) for template in self._templates], tokenizer)
+        for text in recipe.model.backgrounds:
+            _fits(f"the text of background {text!r}", [text], tokenizer)
         self._recipe = recipe
         self._clips = clips
         self._tokenizer = tokenizer
@@ -75,11 +72,10 @@ class ClipBatches:
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
         drawn = self._drawn(stage.chunks, rng)
         images = np.stack([self._images(clip, frames, rng) for clip in drawn])
-        labels = [self._label(clip, rng) for clip in drawn]
-        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(labels, rng))], np.int64)
-        sets = [self._clips.label_sets[clip] or {BACKGROUND} for clip in drawn]
-        matches = np.array([[label in shown for label in labels] for shown in sets])
-        index = np.array(labels, np.int64)
+        said = [self._said(clip, rng) for clip in drawn]
+        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(said, rng))], np.int64)
+        matches = np.array([[caption in self._true_of(clip) for caption in said] for clip in drawn])
+        index = np.array([BACKGROUND if isinstance(caption, str) else caption for caption in said], np.int64)
         names = tuple(self._clips.clips[clip].place for clip in drawn)
         return ClipBatch(images, tokens, index, index == BACKGROUND, matches, names)
 
@@ -99,15 +95,29 @@ class ClipBatches:
         rules = self._upright if self._clips.label_sets[clip] & self._sided else self._recipe.augment
         return change(np.asarray(shown, np.uint8), rules, rng)
 
-    def _label(self, clip: int, rng: np.random.Generator) -> int:
-        labels = sorted(self._clips.label_sets[clip])
-        return self._clips.labels[clip] if len(labels) < 2 else labels[rng.integers(len(labels))]
+    def _true_of(self, clip: int) -> Collection[int | str]:
+        """What a caption may say of a clip: indices of labels; of background its own texts, or BACKGROUND for ours."""
+        return self._clips.label_sets[clip] or self._clips.clips[clip].shows or (BACKGROUND,)
 
-    def _captions(self, labels: Sequence[int], rng: np.random.Generator) -> list[str]:
-        templates = rng.integers(len(self._templates), size=len(labels))
-        return [
-            BACKGROUNDS[template % len(BACKGROUNDS)]
-            if label == BACKGROUND
-            else fill(self._templates[template], self._recipe.model.labels[label])
-            for template, label in zip(templates, labels, strict=True)
-        ]
+    def _said(self, clip: int, rng: np.random.Generator) -> int | str:
+        true = sorted(self._clips.label_sets[clip]) or self._true_of(clip)
+        return next(iter(true)) if len(true) < 2 else list(true)[rng.integers(len(true))]
+
+    def _captions(self, said: Sequence[int | str], rng: np.random.Generator) -> list[str]:
+        templates = rng.integers(len(self._templates), size=len(said))
+        return [self._caption(caption, template) for caption, template in zip(said, templates, strict=True)]
+
+    def _caption(self, said: int | str, template: int) -> str:
+        if isinstance(said, str):
+            return said
+        if said == BACKGROUND:
+            return BACKGROUNDS[template % len(BACKGROUNDS)]
+        return fill(self._templates[template], self._recipe.model.labels[said])
+
+
+def _fits(what: str, texts: Sequence[str], tokenizer: Tokenizer) -> None:
+    if any(entry.overflowing for entry in tokenizer.encode_batch(list(texts))):
+        raise RecipeError(
+            f"{what} has more words than the text tower reads ({context_length(tokenizer)} tokens, template included); "
+            "shorten it, or raise the context of the start"
+        )

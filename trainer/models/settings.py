@@ -15,6 +15,8 @@ class Model(Part):
 
     labels: tuple[str, ...] = ()
     """Names of your own actions; training fills them in. Empty: those of the scenes."""
+    backgrounds: tuple[str, ...] = ()
+    """Your own texts of what background clips show; training fills them in. They stand beside ours."""
     frames: Positive = 8
     prompt: Prompt = Plain()
     head: Head = Transf()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,9 +75,16 @@ class ClipTask(Task):
     serving does: over the labels, and over all background texts together.
     """
 
-    def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
+    def __init__(
+        self,
+        model: VideoTextModel,
+        weights: Loss,
+        known: dict[bytes, Tensor] | None = None,
+        backgrounds: Sequence[str] = (),
+    ):
+        """`backgrounds`: the user's own texts of what background clips show, beside ours."""
         super().__init__(model, weights, known)
-        self._backgrounds = model.tokens(BACKGROUNDS).cpu().numpy()
+        self._backgrounds = model.tokens([*dict.fromkeys((*BACKGROUNDS, *backgrounds))]).cpu().numpy()
         self._extras = extras_of(model, weights)
 
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
