@@ -127,11 +127,14 @@ class Model:
         self._calibrated = thresholds.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
-    def prepare(self, jpeg: bytes) -> Images:
-        """JPEG bytes to the engine's input, uint8 [H, W, 3]. Thread-safe. Raises BadRecordError."""
+    def prepare(self, jpeg: bytes, pixel: float = 1.0) -> Images:
+        """JPEG bytes to the engine's input, uint8 [H, W, 3]. Thread-safe. Raises BadRecordError.
+
+        pixel: width of one of its pixels by its height (`FrameRecord.pixel`).
+        """
         image = decode_jpeg(jpeg)
         try:
-            return prepare(image, self.bundle.manifest.input)
+            return prepare(image, self.bundle.manifest.input, pixel)
         except ValueError as error:
             raise BadRecordError("jpeg", f"a frame that the bundle cannot take: {error}") from error
 

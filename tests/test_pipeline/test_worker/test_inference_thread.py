@@ -68,7 +68,7 @@ def equipment(size: int) -> Equipment:
     label_views = LabelViews(lambda _: labels, LabelHistory(complete=True))
     label_views(EMPTY)
 
-    def prepare(jpeg: bytes) -> Images:
+    def prepare(jpeg: bytes, pixel: float = 1.0) -> Images:
         return np.full((size, size, 3), COLOURS[jpeg.decode()], np.uint8)
 
     return Equipment(SizedEngine(size=size), Geometry(4, 4), prepare, label_views)

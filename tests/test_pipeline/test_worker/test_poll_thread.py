@@ -52,7 +52,7 @@ class Poller:
         self._pool = ThreadPoolExecutor(1)
         label_views = LabelViews(lambda labels: ColourLabels.of(labels.version, []), LabelHistory(complete=True))
         label_views(EMPTY)
-        equipment: Any = SimpleNamespace(prepare=lambda jpeg: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
+        equipment: Any = SimpleNamespace(prepare=lambda *_: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
         self._thread = PollThread(
             WorkerContext(SETTINGS, self.broker, self.metrics, "a", self.clock.monotonic),
             self.consumer,
