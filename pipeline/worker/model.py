@@ -50,6 +50,8 @@ class Equipment:
     label_views: LabelViews
     steps: tuple[Relief, ...] = ()
     """What may be left out under overload, least first; the first entry leaves out nothing."""
+    origin: object = field(default_factory=object)
+    """Equal where the items of two engines are the same, bit for bit."""
 
 
 @dataclass(slots=True)
@@ -120,6 +122,9 @@ class Model:
                 f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
                 "choose a bundle without memory"
             )
+        info, form = self.engine.info, manifest.input
+        self.origin = (info.space, info.kind, info.backend, info.device, info.precision, form.resize, form.crop)
+        """What decides the items of this bundle. The space names the networks, and with them the size of pictures."""
         self._texts = TextEncoder(bundle, cache=cache, threads=worker.threads or None)
         self.check = LabelCheck(bundle, settings)
         """Which labels this bundle can watch for."""

@@ -27,6 +27,7 @@ from pipeline.testing import ColourLabels, ManualClock
 from pipeline.worker import assignment, fail_points, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.lost_cameras import Suspicion
 from pipeline.worker.poll_thread import PROBE_SECONDS, RETRY_SECONDS, PollThread
@@ -60,6 +61,7 @@ class Poller:
             equipment=lambda: equipment,
             handover=self.handover,
             epochs=self.epochs,
+            kept=KeptItems(),
         )
 
     def strike(self, step: str) -> None:
