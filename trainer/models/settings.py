@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.models.few_shot import FewShot
 from trainer.models.heads import Head, Transf
 from trainer.recipes.part import Part, Positive
 
@@ -13,3 +14,5 @@ class Model(Part):
     """Names of your own actions; training fills them in. Empty: those of the scenes."""
     frames: Positive = 8
     head: Head = Transf()
+    few_shot: FewShot | None = None
+    """How a class is recognised from a few examples (`loss.few_shot` trains it); None for models without."""
