@@ -67,7 +67,7 @@ def episode_report(
     form = recipe.episodes
     if form is None or model.few_shot is None:
         raise RecipeError(f"recipe {recipe.name!r} has no episodes; set `episodes` and model.few_shot")
-    shown = _shown(model, clips, recipe)
+    shown = shown_of(model, clips, recipe)
     form = form.model_copy(update={"ways": min(form.ways, len(classes_of(clips, split))), "queries": 1})
     metric = Metric(model.few_shot, float(model.scale.detach()))
     tuning, measuring = (
@@ -80,7 +80,7 @@ def episode_report(
 
 
 @torch.no_grad()
-def _shown(model: VideoTextModel, clips: Clips | EncodedClips, recipe: Recipe) -> Shown:
+def shown_of(model: VideoTextModel, clips: Clips | EncodedClips, recipe: Recipe) -> Shown:
     """The items of all clips that were opened, and the texts of all labels."""
     known = [clip for split in ("train", "validate", "test") for clip in clips.of(split)]
     if isinstance(clips, EncodedClips):

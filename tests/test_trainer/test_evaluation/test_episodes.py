@@ -19,7 +19,7 @@ GROUPS = [str(clip) for clip in range(CLASSES * CLIPS)]
 def metric() -> Metric:
     """A modulation of tiny weights: nearly what it is given."""
     torch.manual_seed(0)
-    modulation = FewShot(hidden=32, smoothing=0.1).build(32)
+    modulation = FewShot(hidden=32, smoothing=0.1, init="paper").build(32)
     for parameter in modulation.parameters():
         parameter.data.mul_(0.05)
     return Metric(modulation, scale=20.0)

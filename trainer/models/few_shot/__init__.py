@@ -22,6 +22,8 @@ class FewShot(Part):
     hidden: Positive = 2048
     smoothing: float = Field(default=0.5, gt=0)
     """Lambda of the alignment's soft minimum."""
+    init: Literal["paper", "identity"] = "identity"
+    """Whether untrained blocks change the frames, as released, or pass them on."""
     scale_init: Literal["release", "clip"] = "clip"
     """Where the scale of the cosines with texts begins: at that of the start (CLIP: 100), or at 1, as released."""
 
@@ -31,4 +33,4 @@ class FewShot(Part):
 
         if dimensions % _HEADS:
             raise RecipeError(f"model.few_shot needs a width that {_HEADS} divides; {dimensions} is none")
-        return Modulation(dimensions, self.layers, _HEADS, self.hidden, self.smoothing)
+        return Modulation(dimensions, self.layers, _HEADS, self.hidden, self.smoothing, self.init)

@@ -12,14 +12,20 @@ class Modulation(nn.Module):
 
     Blocks of attention without biases in queries, keys and values, pre-norm, and an MLP that has no norm before it; no
     positions. The residual is taken from what came in, not from what was normalised (models.md section 8.2 in words:
-    CLIP-FSAR's release).
+    CLIP-FSAR's release). With `init="identity"` the last map of every branch is zero: frames come out as they went in.
     """
 
-    def __init__(self, dimensions: int, layers: int, heads: int, hidden: int, smoothing: float):
+    def __init__(self, dimensions: int, layers: int, heads: int, hidden: int, smoothing: float, init: str):
         super().__init__()
         self.smoothing = smoothing
         """Lambda of the alignment that compares what comes out."""
         self.blocks = nn.ModuleList(_Block(dimensions, heads, hidden) for _ in range(layers))
+        if init == "identity":
+            for module in self.blocks.modules():
+                if isinstance(module, _Block):
+                    for last in (module.out, module.narrow):
+                        nn.init.zeros_(last.weight)
+                        nn.init.zeros_(last.bias)
 
     def queries(self, items: Tensor) -> Tensor:
         """Windows of items [m, T, D], not normalised, to sequences [m, T, D]."""
