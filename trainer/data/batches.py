@@ -43,6 +43,27 @@ class ClipBatch:
     """[b]: their names, for messages."""
 
 
+class ClipFrames:
+    """Frames of a clip as training takes them: drawn, and changed at random."""
+
+    def __init__(self, recipe: Recipe, clips: Clips | EncodedClips):
+        """Warns of labels whose clips are never mirrored, because they name a side."""
+        self._recipe, self._clips = recipe, clips
+        sided = [label for label in recipe.model.labels if names_a_side(label)]
+        self._sided = frozenset(recipe.model.labels.index(label) for label in sided)
+        self._upright = recipe.augment.model_copy(update={"flip": 0.0})
+        if sided and recipe.augment.flip:
+            log.warning("clips of these labels are not mirrored, because they name a side: %s", ", ".join(sided))
+
+    def of(self, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Pictures [frames, H, W, 3], changed; or features [frames, F], of pictures changed when they were encoded."""
+        shown = self._clips.sample(clip, frames, self._recipe.data.sampling, rng)
+        if np.issubdtype(shown.dtype, np.floating):
+            return shown
+        rules = self._upright if self._clips.label_sets[clip] & self._sided else self._recipe.augment
+        return change(np.asarray(shown, np.uint8), rules, rng)
+
+
 class ClipBatches:
     """Batches of a user's clips, as a function of recipe and step. Thread-safe.
 
@@ -58,12 +79,8 @@ class ClipBatches:
         self._recipe = recipe
         self._clips = clips
         self._tokenizer = tokenizer
+        self._frames = ClipFrames(recipe, clips)
         self._train, self._quiet = clips.of("train"), clips.background("train")
-        sided = [label for label in recipe.model.labels if names_a_side(label)]
-        self._sided = frozenset(recipe.model.labels.index(label) for label in sided)
-        self._upright = recipe.augment.model_copy(update={"flip": 0.0})
-        if sided and recipe.augment.flip:
-            log.warning("clips of these labels are not mirrored, because they name a side: %s", ", ".join(sided))
 
     def batch(self, step: int) -> ClipBatch:
         """The batch of a step: clips drawn with replacement, each label in one of the templates."""
@@ -71,7 +88,7 @@ class ClipBatches:
         stage, _ = self._recipe.stage_at(step)
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
         drawn = self._drawn(stage.chunks, rng)
-        images = np.stack([self._images(clip, frames, rng) for clip in drawn])
+        images = np.stack([self._frames.of(clip, frames, rng) for clip in drawn])
         said = [self._said(clip, rng) for clip in drawn]
         tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(said, rng))], np.int64)
         matches = np.array([[caption in self._true_of(clip) for caption in said] for clip in drawn])
@@ -86,14 +103,6 @@ class ClipBatches:
             for number in np.flatnonzero(rng.random(count) < share):
                 drawn[number] = self._quiet[rng.integers(len(self._quiet))]
         return drawn
-
-    def _images(self, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-        """Pictures, changed at random; or features, of pictures that were changed when they were encoded."""
-        shown = self._clips.sample(clip, frames, self._recipe.data.sampling, rng)
-        if np.issubdtype(shown.dtype, np.floating):
-            return shown
-        rules = self._upright if self._clips.label_sets[clip] & self._sided else self._recipe.augment
-        return change(np.asarray(shown, np.uint8), rules, rng)
 
     def _true_of(self, clip: int) -> Collection[int | str]:
         """What a caption may say of a clip: indices of labels; of background its own texts, or BACKGROUND for ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
+from trainer.models.few_shot import FewShot
 from trainer.models.heads import Head, Transf
 from trainer.models.text.templates import Templates
 from trainer.models.towers.prompts import Plain, Prompt
@@ -21,6 +22,8 @@ class Model(Part):
     prompt: Prompt = Plain()
     head: Head = Transf()
     templates: Templates = Templates()
+    few_shot: FewShot | None = None
+    """How a class is recognised from a few examples (`loss.few_shot` trains it); None for models without."""
 
     @model_validator(mode="after")
     def _joint_has_no_head(self) -> Model:
