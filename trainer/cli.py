@@ -88,7 +88,8 @@ def train(
         result = loop.train(
             chosen, _source(chosen), out, device=device, cache=cache, workers=workers, report=bars.report
         )
-    _show(out, result)
+    if result:  # of several processes the first alone reports
+        _show(out, result)
 
 
 @app.command()
@@ -287,6 +288,10 @@ def demo_model(
 
 def _source(recipe: Recipe) -> Source:
     """The source of a recipe: the user's own clips where it names some, rendered scenes otherwise."""
+    if recipe.episodes is not None:
+        from trainer.training.episode_source import EPISODES
+
+        return EPISODES
     if recipe.data.clips is not None:
         from trainer.training.clips import CLIPS
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from trainer.models.few_shot import FewShot
 from trainer.models.heads import Head, Transf
 from trainer.models.text.templates import Templates
 from trainer.models.towers.prompts import Plain, Prompt
@@ -17,6 +18,8 @@ class Model(Part):
 
     labels: tuple[str, ...] = ()
     """Names of your own actions; training fills them in. Empty: those of the scenes."""
+    backgrounds: tuple[str, ...] = ()
+    """Your own texts of what background clips show; training fills them in. They stand beside ours."""
     frames: Positive = 8
     prompt: Prompt = Plain()
     head: Head = Transf()
@@ -24,6 +27,8 @@ class Model(Part):
     bank: Literal["texts", "learned"] = "texts"
     """What windows are compared with: texts, or a learned vector per label. The latter is the unimodal baseline of the
     paper: it reads no text, so nothing can be watched for with it."""
+    few_shot: FewShot | None = None
+    """How a class is recognised from a few examples (`loss.few_shot` trains it); None for models without."""
 
     @model_validator(mode="after")
     def _joint_has_no_head(self) -> Model:

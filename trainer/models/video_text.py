@@ -18,6 +18,7 @@ from trainer.models.blueprint import Blueprint
 from trainer.models.text.templates import TEMPLATES
 
 if TYPE_CHECKING:
+    from trainer.models.few_shot.modulation import Modulation
     from trainer.models.settings import Model
 
 MAX_SCALE = 100.0
@@ -78,6 +79,8 @@ class VideoTextModel(nn.Module):
     mean: Tensor
     std: Tensor
 
+    few_shot: Modulation | None
+
     def __init__(
         self,
         clip: Clip,
@@ -89,10 +92,12 @@ class VideoTextModel(nn.Module):
         templates: Sequence[str] = TEMPLATES,
         labels: Sequence[str] = (),
         bank: nn.Module | None = None,
+        few_shot: Modulation | None = None,
     ):
         super().__init__()
         self.clip = clip
         self.head = head
+        self.few_shot = few_shot
         self.project = _projection(blueprint)
         self.tokenizer = tokenizer
         self.frames = frames
@@ -172,9 +177,9 @@ class VideoTextModel(nn.Module):
         """Windows of items [m, T, D] to (head, pooled), both [m, D] and L2-normalised."""
         return F.normalize(self.head(windows), dim=-1), F.normalize(windows.mean(dim=1), dim=-1)
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Token ids [n, context] to embeddings [n, D], L2-normalised."""
-        return self.clip.encode_text(tokens, normalize=True)
+    def encode_text(self, tokens: Tensor, *, normalise: bool = True) -> Tensor:
+        """Token ids [n, context] to embeddings [n, D], L2-normalised unless said otherwise."""
+        return self.clip.encode_text(tokens, normalize=normalise)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token ids of texts, int64 [n, context], on the model's device."""
@@ -202,12 +207,15 @@ def build(settings: Model, foundation: Foundation) -> VideoTextModel:
     model = assemble(settings, foundation.blueprint, foundation.clip, foundation.tokenizer)
     kept = ("head.", "project.", f"clip.visual.{TIME}") if foundation.keep_head else ("project.",)
     _take(model, foundation.rest, kept if foundation.rest else ())
+    if settings.few_shot and settings.few_shot.scale_init == "release":
+        model.clip.logit_scale.data.zero_()
     return model
 
 
 def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Tokenizer) -> VideoTextModel:
     """Towers under a prompt and a fresh head as one model. Raises RecipeError for parts that do not fit."""
     head = settings.head.build(blueprint.dimensions, settings.frames)
+    few_shot = settings.few_shot and settings.few_shot.build(blueprint.dimensions)
     clip.visual = settings.prompt.build(clip.visual, settings.frames)
     model = VideoTextModel(
         clip,
@@ -218,6 +226,7 @@ def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Token
         templates=settings.templates.chosen,
         labels=settings.labels,
         bank=_bank(settings, blueprint.dimensions) if settings.bank == "learned" else None,
+        few_shot=few_shot or None,
     )
     return model.to(memory_format=torch.channels_last)
 

@@ -52,7 +52,18 @@ def _inert(recipe: Any) -> Iterator[tuple[str, str]]:
             "loss.background",
             "with loss.objective classes background texts are among what every clip is compared with",
         )
+    yield from _of_episodes(recipe)
     yield from _of_freezing(recipe)
+
+
+def _of_episodes(recipe: Any) -> Iterator[tuple[str, str]]:
+    if recipe.episodes is None:
+        yield "model.few_shot", "only episodes train it (`episodes: {}`)"
+        yield "loss.few_shot", "it is for episodes"
+        return
+    reason = "episodes show no background"
+    yield from ((name, reason) for name in ("data.background", "loss.background"))
+    yield "loss.leak", "the targets of episodes are classes"
 
 
 def _of_freezing(recipe: Any) -> Iterator[tuple[str, str]]:

@@ -54,9 +54,14 @@ def _encoded(
     return items.encode(model, clips, chosen, cache, counted(report, "encode files"), changes)
 
 
-def _texts(recipe: Recipe) -> Texts:
-    return texts_of(recipe.model.labels, recipe.model.templates.chosen)
+def texts(recipe: Recipe) -> Texts:
+    """The texts of a recipe that was completed from its list of clips."""
+    return texts_of(recipe.model.labels, recipe.model.templates.chosen, backgrounds=recipe.model.backgrounds)
 
 
-CLIPS = Source(complete=with_labels, texts=_texts, task=ClipTask, open=_open)
+def _task(model: VideoTextModel, recipe: Recipe) -> ClipTask:
+    return ClipTask(model, recipe.loss, backgrounds=recipe.model.backgrounds)
+
+
+CLIPS = Source(complete=with_labels, texts=texts, task=_task, open=_open)
 """Labels and texts come from the list of clips that `data.clips` names."""

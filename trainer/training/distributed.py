@@ -71,8 +71,9 @@ def check(model: VideoTextModel, recipe: Recipe) -> None:
     """Refuse what several processes would compute otherwise than one. Raises RecipeError."""
     if world() == 1:
         return
-    if recipe.data.clips is None:
-        raise RecipeError(f"rendered scenes are trained in one process, and there are {world()}; set data.clips")
+    if recipe.data.clips is None or recipe.episodes is not None:
+        kind = "rendered scenes are" if recipe.data.clips is None else "episodes are"
+        raise RecipeError(f"{kind} trained in one process, and there are {world()}; start it without torchrun")
     for stage in recipe.stages:
         if stage.chunks % world():
             raise RecipeError(

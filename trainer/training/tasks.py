@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,21 +81,21 @@ class Task(nn.Module):
 
 @dataclass(frozen=True)
 class Truth:
-    """What the clips of a batch show, those of all processes: labels [B] of the captions, and shown [B, C + 1]."""
+    """What the clips of a batch show, those of all processes, as `ClipBatch` has it."""
 
     labels: Tensor
+    captions: Tensor
     shown: Tensor
-    """Bool: which of the C labels are true of a clip; the last column is background."""
 
     @property
     def matches(self) -> Tensor:
         """Bool [B, B]: whether clip i shows what caption j says."""
-        return self.shown[:, self.labels]
+        return self.shown[:, self.captions]
 
     @property
     def background(self) -> Tensor:
         """Bool [B]: whether no label happens in the clip."""
-        return self.shown[:, -1]
+        return self.labels < 0
 
 
 class ClipTask(Task):
@@ -105,9 +106,16 @@ class ClipTask(Task):
     caption of each clip alone, or all labels at once.
     """
 
-    def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
+    def __init__(
+        self,
+        model: VideoTextModel,
+        weights: Loss,
+        known: dict[bytes, Tensor] | None = None,
+        backgrounds: Sequence[str] = (),
+    ):
+        """`backgrounds`: the user's own texts of what background clips show, beside ours."""
         super().__init__(model, weights, known)
-        self._backgrounds = model.tokens(BACKGROUNDS).cpu().numpy()
+        self._backgrounds = model.tokens([*dict.fromkeys((*BACKGROUNDS, *backgrounds))]).cpu().numpy()
         self._extras = extras_of(model, weights)
 
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -158,7 +166,8 @@ class ClipTask(Task):
     def _by_class(self, batch: ClipBatch, items: Tensor, embeddings: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Clips of this process against all labels and, where there is background, its texts together."""
         shown, bank = torch.from_numpy(batch.truth).to(embeddings.device), self._bank()
-        quiet, labels = shown[:, -1].float(), shown[:, :-1].float()
+        labels = shown[:, : len(bank)].float()
+        quiet = torch.from_numpy(batch.background).to(labels)
         mass = smoothed(labels / labels.sum(dim=1, keepdim=True).clamp_min(1), self.weights.smoothing)
         backgrounds = self.texts(self._backgrounds) if bool(quiet.any()) else None
 
@@ -195,5 +204,5 @@ class ClipTask(Task):
 
     def _truth(self, batch: ClipBatch) -> Truth:
         device = self.model.device
-        labels, shown = (gathered_array(part, device) for part in (batch.labels, batch.truth))
-        return Truth(torch.from_numpy(labels).to(device), torch.from_numpy(shown).to(device))
+        whole = (gathered_array(part, device) for part in (batch.labels, batch.captions, batch.truth))
+        return Truth(*(torch.from_numpy(part).to(device) for part in whole))

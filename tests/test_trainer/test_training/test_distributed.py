@@ -109,7 +109,10 @@ def test_each_process_takes_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({}, r"batch norm, which would see a part of the batch in each of 4 processes; freeze the image tower"),
         ({"stages": [{"steps": 1, "chunks": 6, "ticks": 4}]}, "6 chunks cannot be shared by 4 processes"),
-        ({"data": {}, "licence": None}, "rendered scenes are trained in one process, and there are 4"),
+        (
+            {"data": {}, "licence": None},
+            "rendered scenes are trained in one process, and there are 4; start it without torchrun",
+        ),
     ],
 )
 def test_what_several_processes_would_compute_otherwise_is_refused(

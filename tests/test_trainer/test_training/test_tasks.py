@@ -18,6 +18,7 @@ from trainer.recipe import Recipe
 from trainer.training.tasks import ClipTask
 
 LABELS = ("gets brighter", "gets darker")
+DOOR = "a door swings"
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def task(clip_recipe: Callable[[Path], Recipe]) -> ClipTask:
     """The task of a tiny model, whose image tower a batch of features leaves out."""
     recipe = clip_recipe(Path("x"))
     torch.manual_seed(0)
-    return ClipTask(build(recipe.model, recipe.start.build(texts_of(LABELS).words)), recipe.loss)
+    words = texts_of(LABELS, (DOOR,)).words
+    return ClipTask(build(recipe.model, recipe.start.build(words)), recipe.loss, backgrounds=(DOOR,))
 
 
 def batch_of(task: ClipTask, labels: list[int]) -> ClipBatch:
@@ -36,8 +38,22 @@ def batch_of(task: ClipTask, labels: list[int]) -> ClipBatch:
     captions = [BACKGROUNDS[number % 6] if label < 0 else LABELS[label] for number, label in enumerate(labels)]
     index = np.array(labels, np.int64)
     tokens = task.model.tokens(captions).numpy()
-    truth = np.eye(3, dtype=bool)[index]  # the last row is background
-    return ClipBatch(images, tokens, index, truth, tuple(map(str, labels)))
+    columns = index % 3  # background is the last
+    return ClipBatch(images, tokens, index, columns, np.eye(3, dtype=bool)[columns], tuple(map(str, labels)))
+
+
+def test_a_text_of_the_users_own_is_one_of_those_that_background_is_trained_to(task: ClipTask) -> None:
+    """All background texts count together, as in serving: what lies at that text is background with it alone."""
+    batch = batch_of(task, [0, *[-1] * 9])
+    with torch.no_grad():
+        texts = task.texts(batch.tokens)
+        door = task.texts(task.model.tokens([DOOR]).numpy())
+        embedded = torch.cat((texts[:1], door.expand(9, -1)))
+        losses = [
+            one._background_loss(one._truth(batch), embedded, texts)
+            for one in (task, ClipTask(task.model, task.weights))
+        ]
+    assert losses[0] < losses[1]
 
 
 def probability_of_background(task: ClipTask, batch: ClipBatch) -> tuple[float, float]:
@@ -46,7 +62,7 @@ def probability_of_background(task: ClipTask, batch: ClipBatch) -> tuple[float, 
         head, _ = task.model.embed_windows(task.items(batch.images))
         texts = task.model.encode_text(task.model.tokens([*LABELS, *BACKGROUNDS]))
         shares = (task.model.scale * head @ texts.t()).softmax(dim=-1)[:, len(LABELS) :].sum(dim=-1)
-    return float(shares[batch.truth[:, -1]].mean()), float(shares[~batch.truth[:, -1]].mean())
+    return float(shares[batch.background].mean()), float(shares[~batch.background].mean())
 
 
 def test_background_is_pushed_to_its_texts_and_away_from_the_labels(task: ClipTask) -> None:

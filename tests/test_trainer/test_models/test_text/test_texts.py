@@ -23,6 +23,14 @@ def test_a_model_reads_the_templates_that_its_recipe_brings() -> None:
     assert "footage" not in texts_of(("run",)).words
 
 
+def test_texts_of_the_users_own_background_stand_beside_ours() -> None:
+    """Their words are known, and every label competes with them; one that is ours already stands there once."""
+    texts = texts_of(("run",), backgrounds=("a door swings", "nothing happens"))
+    assert {"door", "swings"} <= set(texts.words)
+    said = [text.text for text in texts.references if text.kind == "background"]
+    assert said == [*BACKGROUNDS, "a door swings"]
+
+
 def test_the_vocabulary_does_not_depend_on_the_order_of_labels() -> None:
     """A list of clips in another order gives the same model."""
     assert texts_of(("run", "jump fence")).words == texts_of(("jump fence", "run")).words
