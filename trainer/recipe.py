@@ -128,6 +128,11 @@ class Loss(Part):
     """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
     few_shot: float = Field(default=1.0, ge=0)
     """Alpha: of episodes, the cross-entropy of queries over the examples, beside that over the texts (`contrast`)."""
+    distil: float = Field(default=0.0, ge=0)
+    """Of clips: 1 - cosine of pictures and texts to what the frozen start says of them (FROSTER has 2)."""
+    second_pass: float = Field(default=0.0, ge=0)
+    """Of clips: weight of the gradient of a second pass, at weights between the start's and the present ones;
+    Open-VCLIP has 0.5. A step costs twice as much."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
     merged: float = Field(default=0.5, ge=0)
@@ -199,6 +204,10 @@ class Optimiser(Part):
     """Of the forward pass; `auto` is bfloat16 on a GPU and float32 on a CPU. Weights and losses are float32."""
     average: float = Field(default=0.998, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what evaluation and export use; 0 for none."""
+    averaging: Literal["ema", "swa"] = "ema"
+    """That moving average, or the plain mean of the weights after all late steps (SWA, as Open-VCLIP has it)."""
+    average_from: Fraction = 0.1
+    """With `averaging: swa`, after which share of the steps the mean begins."""
 
 
 class Validate(Part):
@@ -254,6 +263,11 @@ class Recipe(Part):
     def steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def mean_from(self) -> int | None:
+        """The step from which the mean of the weights counts; None for the exponential average."""
+        return round(self.optimiser.average_from * self.steps) if self.optimiser.averaging == "swa" else None
 
     @property
     def image_frozen(self) -> bool:
