@@ -42,8 +42,8 @@ def export(
     """Write the averaged model of a run folder, or of a checkpoint file, as a draft bundle to the new directory `out`.
 
     texts: of the source that the model was trained on. alpha: the share of the start's weights in the towers, for
-    labels that were never trained (`trainer.training.blending`); the manifest says it. Returns the manifest and each network's
-    greatest difference from torch. Nothing is left at `out` when it fails.
+    labels that were never trained (`trainer.training.blending`); the manifest says it. Returns the manifest and each
+    network's greatest difference from torch. Nothing is left at `out` when it fails.
     Raises CheckpointError, ExportError when `out` exists and for a model that reads no text, ParityError when an ONNX
     file does not compute what torch does.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.models.heads.experts import ExpertTransformer
 from trainer.models.video_text import VideoTextModel
-from trainer.recipe import Loss
+from trainer.recipes.loss import Loss
 from trainer.training.distillation import Distillation
 
 

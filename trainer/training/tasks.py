@@ -16,7 +16,7 @@ from trainer.data.batches import ClipBatch
 from trainer.models.text.templates import fill
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import TIME, VideoTextModel
-from trainer.recipe import Loss
+from trainer.recipes.loss import Loss
 from trainer.training.distillation import Distillation
 from trainer.training.distributed import gathered, gathered_array
 from trainer.training.extras import Outputs, extras_of

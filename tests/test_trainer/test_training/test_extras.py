@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from trainer.models.heads import Experts
 from trainer.models.heads.experts import ExpertTransformer
-from trainer.recipe import Loss
+from trainer.recipes.loss import Loss
 from trainer.training.extras import Outputs, merged_experts
 
 ITEMS = torch.randn(6, 4, 64, generator=torch.Generator().manual_seed(0))
