@@ -60,7 +60,9 @@ class Task(nn.Module):
     @functools.cached_property
     def _text_learns(self) -> bool:
         """Looked at once: walking through a tower takes as long as a step from cached items."""
-        return any(parameter.requires_grad for parameter in text_parameters(self.model))
+        return self.model.context is not None or any(
+            parameter.requires_grad for parameter in text_parameters(self.model)
+        )
 
     @functools.cached_property
     def learning(self) -> list[nn.Parameter]:
