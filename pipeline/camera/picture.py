@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 _WIDEST = 16
@@ -62,14 +62,18 @@ class Picture:
     """Damaged in transit, or decoded from a damaged picture."""
     frame: VideoFrame = field(repr=False)
     turn: Turn = STORED
+    converter: VideoReformatter = field(default_factory=VideoReformatter, repr=False)
+    """That of the source: what FFmpeg prepares for a conversion serves the next picture of the same size."""
 
     def rgb(self, short_side: int) -> NDArray[np.uint8]:
         """The picture as uint8[height, width, 3], upright, scaled in the same step (area filter)."""
         width, height = scaled(self.width, self.height, short_side)
         if self.turn.transposed:
             width, height = height, width
-        image = self.frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
-        image = image.astype(np.uint8, copy=False)
+        converted = self.converter.reformat(
+            self.frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1
+        )  # by default each conversion starts a thread per CPU, which lives as long as the converter
+        image = converted.to_ndarray().astype(np.uint8, copy=False)
         return image if self.turn == STORED else self.turn.apply(image)
 
 
@@ -82,8 +86,12 @@ def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 
 def turn_of(frame: VideoFrame) -> Turn:
-    """How a frame is turned to be shown, by its display matrix."""
-    found = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)
+    """How a frame is turned to be shown, by its display matrix.
+
+    `frame.side_data` is not asked: it refers to the frame and the frame to it, so that every picture, with its pixels,
+    would stay until the garbage collector comes by.
+    """
+    found = cast(Any, SideDataContainer)(frame).get(Type.DISPLAYMATRIX)
     return STORED if found is None else turn_by(struct.unpack_from("<4i", bytes(found)[:8] + bytes(found)[12:20]))
 
 

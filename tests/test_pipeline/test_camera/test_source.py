@@ -1,7 +1,9 @@
+import gc
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from pipeline.camera.picture import scaled
 from pipeline.camera.source import open_source
 from pipeline.camera.source_settings import SourceSettings
-from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
+from pipeline.errors import ActionwireError, AuthenticationError, CameraRefused, CameraUnavailable
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import draw, number_of, write_test_card
 from pipeline.testing import first_pictures
@@ -330,3 +332,61 @@ def test_real_clips_over_rtsp(server: RtspServer, pattern: str) -> None:
 
     assert not any(picture.corrupt for picture in pictures)
     assert all(picture.reference is not None for picture in pictures)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[Callable[[], list[str]]]:
+    """What of PyAV waits for the garbage collector, which does not come by itself meanwhile."""
+
+    def found() -> list[str]:
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        return [type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("av.")]
+
+    gc.collect()
+    gc.disable()
+    yield found
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+def test_a_picture_leaves_nothing_behind(card_file: Path, uncollected: Callable[[], list[str]]) -> None:
+    """Its pixels go with the last reference, and no conversion starts threads; else both would grow by the second."""
+    threads = set()
+
+    with open_source(SourceSettings(str(card_file))) as source:
+        for picture in source.pictures():
+            if picture:
+                picture.rgb(64)
+                threads.add(threads_of_this_process())
+    del source, picture
+
+    assert uncollected() == []
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("at", ["the login", "a picture", "nobody there"])
+def test_a_lost_connection_leaves_nothing_behind(
+    server: RtspServer, card: Media, uncollected: Callable[[], list[str]], at: str
+) -> None:
+    """A decoder holds pictures: it goes with its connection, whatever ends it, and does not wait for the collector."""
+    mount = server.add("door", card, login=Login("ann", "secret"))
+    url = server.url("door", login=at != "the login")
+    if at == "nobody there":
+        server.close()
+
+    def read() -> None:
+        with pytest.raises(ActionwireError), open_source(SourceSettings(url, open_seconds=2.0)) as source:
+            for picture in source.pictures():
+                if picture:
+                    server.drop(mount)
+
+    read()
+
+    assert uncollected() == []
+
+
+def threads_of_this_process() -> int:
+    """Those of libraries included, where the system tells."""
+    return len(list(Path("/proc/self/task").iterdir())) if sys.platform == "linux" else 0
