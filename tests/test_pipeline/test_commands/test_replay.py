@@ -57,16 +57,13 @@ def test_the_command_writes_events_and_scores(film: Film, tmp_path: Path, bundle
         assert scores["yard/probabilities"][best, 0] > 0.6
 
 
-@pytest.mark.parametrize(("rotation", "quarters"), [(-90.0, 1), (180.0, 2)])
-def test_a_clip_from_a_phone_scores_as_the_same_film_stored_upright(
-    tmp_path: Path, command: typer.Typer, rotation: float, quarters: int
-) -> None:
+def test_a_clip_from_a_phone_scores_as_the_same_film_stored_upright(tmp_path: Path, command: typer.Typer) -> None:
     """Every cosine, of every window, with every text. Without loss: what an encoder drops differs from film to film."""
     film = tmp_path / "film.mp4"
     with av.open(str(recording(20321, 2, 12.0).files["camera-2"])) as source:
-        pictures = [frame.to_ndarray(format="rgb24") for frame in itertools.islice(source.decode(video=0), 125)]
+        pictures = [frame.to_ndarray(format="rgb24") for frame in itertools.islice(source.decode(video=0), 100)]
     cosines = []
-    for turns, degrees in ((0, None), (quarters, rotation)):
+    for turns, degrees in ((0, None), (1, -90.0)):
         with av.open(str(film), "w") as output:
             stream = output.add_stream("libx264", 25, options={"qp": "0", "preset": "ultrafast"})
             stream.height, stream.width = np.rot90(pictures[0], turns).shape[:2]
@@ -82,7 +79,7 @@ def test_a_clip_from_a_phone_scores_as_the_same_film_stored_upright(
         with np.load(tmp_path / "s.npz", allow_pickle=False) as scores:
             cosines.append(np.concatenate([scores["film/label_cosines"], scores["film/reference_cosines"]], axis=1))
 
-    assert len(cosines[0]) > 5
+    assert len(cosines[0]) >= 4
     np.testing.assert_allclose(cosines[1], cosines[0], atol=0.05)
 
 
