@@ -97,10 +97,15 @@ class Ingest:
         return self._settings.ingest.status_seconds * FRESH_PERIODS
 
     def _remove_leftovers(self) -> None:
-        """Remove the cameras that left the settings while no ingest ran, or whose removal did not get through."""
+        """Remove the cameras that left the settings while no ingest ran, or whose removal did not get through.
+
+        Those of an ingest of another name are its own, and named in other settings.
+        """
+        own = self._settings.ingest.name
         for name in self._others.cameras:
-            if self._shard.owns(name) and name not in self._settings.cameras:
-                log.info("camera removed: the settings do not name it any more", camera=name)
+            if self._shard.owns(name) and name not in self._settings.cameras and self._others.ingest(name) == own:
+                remedy = "where another ingest with settings of its own reads it, give each an ingest.name"
+                log.info("camera removed: the settings do not name it any more", camera=name, remedy=remedy)
                 self._removed.add(name)
 
     @property
@@ -312,6 +317,7 @@ class Ingest:
             dropped=feed.dropped,
             conflict=conflict,
             priority=0 if named is None else named.priority,
+            ingest=self._settings.ingest.name,
         )
         if is_due(feed.last_status, status, time.monotonic() - feed.last_status_at, period):
             if conflict and not (feed.last_status and feed.last_status.conflict):
