@@ -3,7 +3,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -62,6 +64,29 @@ def test_a_reference_appears_with_the_first_report(server: RtspServer, card: Med
 
     assert known == sorted(known)
     assert (known[0], known[-1]) == (False, True)
+
+
+def test_a_track_of_sound_changes_nothing(server: RtspServer, card: Media) -> None:
+    """It stands before the video, nothing ever sounds, and its reports say 1970: the video's own clock counts."""
+    mount = server.add("door", card)
+    mount.faults.sound = True
+
+    pictures = first_pictures(camera(server), 40)
+
+    assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(40))
+    for number, picture in enumerate(pictures):
+        assert picture.reference is not None
+        assert picture.reference / 1e9 - (mount.zero or 0) == pytest.approx(number / 25, abs=0.002)
+
+
+def test_a_camera_that_has_moved_is_followed(server: RtspServer, card: Media) -> None:
+    """It answers with another address (302), as recorders do; a blank behind the first one is nothing."""
+    server.add("door", card)
+    server.add("old", card).faults.moved = server.url("door")
+
+    pictures = first_pictures(replace(camera(server, "old"), url=server.url("old") + " "), 3)
+
+    assert [number_of(picture.rgb(64)) for picture in pictures] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("first", [2**32 - 25_000, 2**31 - 25_000])
@@ -282,6 +307,58 @@ def test_other_tracks_cost_no_picture_at_the_end_of_a_file(tmp_path: Path, name:
         pictures = [picture for picture in source.pictures() if picture]
 
     assert [number_of(picture.rgb(120)) for picture in pictures] == list(range(20))
+
+
+def test_half_a_file_gives_the_pictures_that_are_there(tmp_path: Path) -> None:
+    """A download or a recording that was cut off, its index at the front."""
+    file = tmp_path / "half.mp4"
+    with av.open(str(file), "w", options={"movflags": "faststart"}) as output:
+        stream = output.add_stream("libx264", 25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number in range(60):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number, 160, 120), format="rgb24")))
+        output.mux(stream.encode(None))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+
+    with open_source(SourceSettings(str(file))) as source:
+        numbers = [number_of(picture.rgb(120)) for picture in source.pictures() if picture and not picture.corrupt]
+
+    assert len(numbers) >= 15 and numbers == list(range(len(numbers)))
+
+
+def write_stamped(file: Path, stamps: Sequence[int], clock: int, form: str) -> Path:
+    """Numbered pictures whose packets have these time stamps, in units of 1/clock."""
+    with av.open(str(file), "w", format=form) as output:
+        stream = output.add_stream("libx264", 25, options={"preset": "ultrafast", "tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number, stamp in enumerate(stamps):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(draw(number, 160, 120), format="rgb24")):
+                packet.time_base, packet.pts, packet.dts = Fraction(1, clock), stamp, stamp
+                output.mux(packet)
+    return file
+
+
+def test_time_runs_on_where_the_stamps_of_a_file_wrap(tmp_path: Path) -> None:
+    """Those of a transport stream have 33 bits: they begin anew after a day, in the middle of a recording."""
+    stamps = [2**33 - 270_000 + 3600 * number for number in range(100)]
+    file = write_stamped(tmp_path / "day.ts", stamps, 90_000, "mpegts")
+    with open_source(SourceSettings(str(file))) as source:
+        times = [picture.pts for picture in source.pictures() if picture]
+
+    assert len(times) == 100
+    assert {later - earlier for earlier, later in pairwise(times)} == {40_000_000}
+
+
+def test_a_hole_in_a_file_is_a_hole(tmp_path: Path) -> None:
+    """A recorder that wrote nothing for twenty seconds."""
+    stamps = [40 * number + 20_000 * (number >= 25) for number in range(50)]
+    file = write_stamped(tmp_path / "hole.mkv", stamps, 1000, "matroska")
+    with open_source(SourceSettings(str(file))) as source:
+        times = [picture.pts for picture in source.pictures() if picture]
+
+    assert len(times) == 50
+    assert [later - earlier for earlier, later in pairwise(times)][24] == pytest.approx(20_040_000_000, abs=2e6)
 
 
 @pytest.mark.parametrize(
