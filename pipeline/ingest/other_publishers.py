@@ -129,10 +129,9 @@ class OtherPublishers:
     def _fresh_since_ms(self) -> int:
         return _now_ms() - round(self.fresh_seconds * 1000)
 
-    def ingest(self, camera: str) -> str | None:
-        """The `ingest.name` of whoever published this camera last; None where it has none, or nobody did."""
-        heard = self._cameras.get(camera)
-        return heard.ingest if heard else None
+    def cameras_of(self, ingest: str | None) -> list[str]:
+        """Those of them that an ingest of this name published last; the rest stand in settings that we do not know."""
+        return [name for name in self.cameras if self._cameras[name].ingest == ingest]
 
     def last_session(self, camera: str) -> int:
         """The newest session that any publisher has named and that can be; 0 where there is none."""

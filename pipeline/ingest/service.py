@@ -103,13 +103,9 @@ class Ingest:
         return self._settings.ingest.status_seconds * FRESH_PERIODS
 
     def _remove_leftovers(self) -> None:
-        """Remove the cameras that left the settings while no ingest ran, or whose removal did not get through.
-
-        Those of an ingest of another name are its own, and named in other settings.
-        """
-        own = self._settings.ingest.name
-        for name in self._others.cameras:
-            if self._shard.owns(name) and name not in self._settings.cameras and self._others.ingest(name) == own:
+        """Remove the cameras that left the settings while no ingest ran, or whose removal did not get through."""
+        for name in self._others.cameras_of(self._settings.ingest.name):
+            if self._shard.owns(name) and name not in self._settings.cameras:
                 remedy = "where another ingest with settings of its own reads it, give each an ingest.name"
                 log.info("camera removed: the settings do not name it any more", camera=name, remedy=remedy)
                 self._removed.add(name)
