@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,7 @@ from engines.errors import EngineError
 
 app = typer.Typer(
     name="actionwire-engines",
-    help="Bundles and the engines built from them: inspect, measure, publish.",
+    help="Bundles and the engines built from them: inspect, measure, build, publish.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -91,6 +93,49 @@ def quantise(
     typer.echo(_json(data) if as_json else f"{out}: {made.bundle.label}, {shown}")
 
 
+@app.command()
+def build(
+    bundle: Reference,
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or tensorrt.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8.")] = "fp32",
+    buckets: Annotated[str, typer.Option(help="Batch sizes of TensorRT's plans.", metavar="N,N,...")] = "1,4,16,64",
+    device: Annotated[str, typer.Option(help="auto, CPU, or the number of a GPU.")] = "auto",
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do now what the first start of a worker would wait for: plans of TensorRT, proofs of batch sizes.
+
+    What was built is kept in the user's cache, for this host; several processes build it once.
+    """
+    from engines.build.prepare import prepare
+
+    sizes = _sizes(buckets)
+    chosen = _precision(precision)
+    source = _load(bundle, store)
+    with _bar() as told:
+        made = prepare(source, backend, device, precision=chosen, buckets=sizes, told=told)
+    typer.echo(_json(made.data()) if as_json else made.text())
+
+
+@app.command()
+def prune(
+    days: Annotated[float, typer.Option(min=0, help="What was not used for so long is removed.")] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """Remove from this host's cache what was built and is not used any more."""
+    from engines.build_cache.entries import build_folder
+    from engines.build_cache.prune import prune as run
+
+    removed = run(build_folder(), days=days)
+    if as_json:
+        rows = [{"path": str(one.path), "what": one.what, "bytes": one.size} for one in removed]
+        typer.echo(_json({"removed": rows, "bytes": sum(one.size for one in removed)}))
+        return
+    for one in removed:
+        typer.echo(f"{one.path.name}: {one.what}, {one.size / 2**20:.1f} MiB")
+    typer.echo(f"{len(removed)} removed, {sum(one.size for one in removed) / 2**20:.1f} MiB, from {build_folder()}")
+
+
 @app.command("list")
 def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
     """List the published bundles and which version of each is current."""
@@ -146,6 +191,44 @@ def _load(reference: str, store: Path | None) -> Any:
     from engines.bundle.store import default_store, resolve
 
     return load(resolve(reference, store or default_store()), allow_draft=True)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isascii() and part.strip().isdigit() and 1 <= int(part) <= 4096 for part in parts):
+        raise typer.BadParameter(
+            f"{text} is no list of batch sizes from 1 to 4096, such as 1,4,16", param_hint="--buckets"
+        )
+    return tuple(map(int, parts))
+
+
+def _precision(text: str) -> Any:
+    from engines.backends.tensorrt.plans import PRECISIONS
+
+    if text not in PRECISIONS:
+        raise typer.BadParameter(f"{text} is no precision; choose {', '.join(PRECISIONS)}", param_hint="--precision")
+    return text
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, float], None]]:
+    """Show on stderr what is being done: a bar on a terminal, and one line per step where it is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    said: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=1.0)
+
+        def told(what: str, done: float) -> None:
+            progress.update(task, description=what, completed=done)
+            if not console.is_terminal and what not in said[-1:]:
+                said.append(what)
+                typer.echo(what, err=True)
+
+        yield told
 
 
 def _json(data: object) -> str:
