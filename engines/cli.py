@@ -32,6 +32,7 @@ Store = Annotated[
     Path | None,
     typer.Option("--store", help="Folder of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
 ]
+Channel = Annotated[str, typer.Option("--channel", help="What workers follow: stable, candidate, or a name of yours.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -119,10 +120,24 @@ def build(
 
 @app.command()
 def prune(
-    days: Annotated[float, typer.Option(min=0, help="What was not used for so long is removed.")] = 30.0,
+    name: Annotated[str | None, typer.Argument(help="Name of a published bundle; else what was built here.")] = None,
+    days: Annotated[float, typer.Option(min=0, help="What was built and not used for so long is removed.")] = 30.0,
+    keep: Annotated[int, typer.Option(min=0, help="Versions of NAME before the current one that stay.")] = 3,
+    store: Store = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove from this host's cache what was built and is not used any more."""
+    """Remove what was built on this host and is not used any more; with NAME, old versions of a bundle in the store.
+
+    A version on which a channel stands stays, and the last ones before it, to roll back to.
+    """
+    if name is not None:
+        from engines.bundle.store import default_store
+        from engines.bundle.store import prune as prune_store
+
+        folders = prune_store(store or default_store(), name, keep)
+        shown = [str(path) for path in folders]
+        typer.echo(_json({"removed": shown}) if as_json else "\n".join([*shown, f"{len(shown)} removed"]))
+        return
     from engines.build_cache.entries import build_folder
     from engines.build_cache.prune import prune as run
 
@@ -138,41 +153,61 @@ def prune(
 
 @app.command("list")
 def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
-    """List the published bundles and which version of each is current."""
+    """List the published bundles, which version of each is current, and where other channels stand."""
+    from dataclasses import asdict
+
+    from engines.bundle.channels import STABLE
     from engines.bundle.store import default_store, entries
 
     found = entries(store or default_store())
     if as_json:
-        rows = [{"name": e.name, "version": e.version, "path": str(e.path), "current": e.current} for e in found]
-        typer.echo(_json(rows))
+        typer.echo(_json([asdict(entry) | {"path": str(entry.path)} for entry in found]))
         return
     for entry in found:
-        typer.echo(f"{'*' if entry.current else ' '} {entry.name}@{entry.version}  {entry.path}")
+        others = "".join(f"  ({channel})" for channel in entry.channels if not entry.current or channel != STABLE)
+        typer.echo(f"{'*' if entry.current else ' '} {entry.name}@{entry.version}  {entry.path}{others}")
     if not found:
         typer.echo(f"no bundle is published in {store or default_store()}", err=True)
 
 
 @app.command()
-def publish(
-    bundle: Annotated[Path, typer.Argument(help="Directory of a sealed bundle.")],
-    store: Store = None,
-) -> None:
-    """Copy a sealed bundle into the store and make it current: workers that run it by its name take it up at once."""
+def resolve(bundle: Reference, store: Store = None) -> None:
+    """Print the directory of a bundle: of a path, NAME, NAME:CHANNEL, NAME@VERSION, or demo."""
     from engines.bundle.store import default_store
-    from engines.bundle.store import publish as run
+    from engines.bundle.store import resolve as run
 
-    stored = run(store or default_store(), bundle)
-    typer.echo(f"{stored.label} is current: {stored.path}")
+    typer.echo(str(run(bundle, store or default_store())))
 
 
 @app.command()
-def rollback(name: Annotated[str, typer.Argument(help="Name of a published bundle.")], store: Store = None) -> None:
-    """Make the previous version current again."""
+def publish(
+    bundle: Annotated[Path, typer.Argument(help="Directory of a sealed bundle.")],
+    channel: Channel = "stable",
+    store: Store = None,
+) -> None:
+    """Copy a sealed bundle into the store and let a channel stand on it: workers that follow it take it up at once.
+
+    Workers that run a bundle by its name follow `stable`; NAME:candidate follows `candidate`.
+    """
+    from engines.bundle.store import default_store
+    from engines.bundle.store import publish as run
+
+    stored = run(store or default_store(), bundle, channel)
+    typer.echo(f"{stored.label} is {_standing(channel)}: {stored.path}")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name of a published bundle.")],
+    channel: Channel = "stable",
+    store: Store = None,
+) -> None:
+    """Let a channel stand on its previous version again."""
     from engines.bundle.store import default_store
     from engines.bundle.store import rollback as run
 
-    bundle = run(store or default_store(), name)
-    typer.echo(f"{bundle.label} is current again: {bundle.path}")
+    bundle = run(store or default_store(), name, channel)
+    typer.echo(f"{bundle.label} is {_standing(channel)} again: {bundle.path}")
 
 
 def main() -> None:
@@ -191,6 +226,10 @@ def _load(reference: str, store: Path | None) -> Any:
     from engines.bundle.store import default_store, resolve
 
     return load(resolve(reference, store or default_store()), allow_draft=True)
+
+
+def _standing(channel: str) -> str:
+    return "current" if channel == "stable" else f"{channel} now"
 
 
 def _sizes(text: str) -> tuple[int, ...]:

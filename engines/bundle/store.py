@@ -1,32 +1,36 @@
-"""The bundle store: a folder that keeps published bundles and says which version of each name is current.
+"""The bundle store: a folder that keeps published bundles; channels say which version of each name is followed.
 
     STORE/NAME/VERSION/...        a sealed bundle, never changed once it is there
-    STORE/NAME/current.json       {"version": current, "history": earlier ones, oldest first}
+    STORE/NAME/current.json       where the channel `stable` stands; see `engines.bundle.channels`
 
-Both appear by an atomic rename, so a reader sees a whole bundle or none.
+Bundles and pointers appear by an atomic rename, so a reader sees a whole one or none.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from engines.bundle import channels
+from engines.bundle.channels import STABLE, Pointer, check_channel
 from engines.bundle.files import Bundle, load
 from engines.bundle.manifest import MANIFEST_FILE
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle
 from engines.folders import data_directory
-from engines.strict_json import parse_json
 
 DEMO = "demo"
 """The name of the bundle that is shipped with the package."""
 
-_POINTER = "current.json"
+KEPT_VERSIONS = 3
+"""Versions before the current one that `prune` leaves to roll back to."""
+_HALF_WRITTEN_SECONDS = 86400.0
+"""A temporary folder of this age belongs to nobody who still writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +41,19 @@ class Entry:
     version: str
     path: Path
     current: bool
+    """Whether the channel `stable` stands here."""
+    channels: tuple[str, ...] = ()
+    """All channels that stand here."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pointer:
-    version: str
-    history: tuple[str, ...]
+def add(store: Path, source: Path) -> Bundle:
+    """Copy the sealed bundle at `source` into the store, where no channel stands on it yet; return it as stored.
 
-
-def publish(store: Path, source: Path) -> Bundle:
-    """Copy the sealed bundle at `source` into the store and make it current; return it as stored.
-
-    Publishing the same bundle again only makes it current. Raises what `engines.bundle.files.load` raises, and
-    IncompatibleBundle when the store holds another bundle under the same name and version.
+    Raises what `engines.bundle.files.load` raises, and IncompatibleBundle when the store holds another bundle under the
+    same name and version.
     """
     bundle = load(source)
-    name, version = bundle.manifest.name, bundle.manifest.version
-    target = store / name / version
+    target = store / bundle.manifest.name / bundle.manifest.version
     if not target.exists():
         _copy(bundle, target)
     stored = load(target)
@@ -62,18 +62,71 @@ def publish(store: Path, source: Path) -> Bundle:
             f"{store} holds another bundle {bundle.label} already; give this one a new version: "
             "`actionwire-trainer publish`, `calibrate` and `bundle` take --version"
         )
-    _point(store, name, version)
     return stored
 
 
-def rollback(store: Path, name: str) -> Bundle:
-    """Make the previous version current again, and return it. Raises BundleNotFound when there is none."""
-    pointer = _pointer(store, name)
-    if not pointer or not pointer.history:
-        raise BundleNotFound(f"{store} knows no earlier version of {name}; publish the one you want")
-    bundle = load(store / name / pointer.history[-1])
-    _write_pointer(store, name, pointer.history[-1], pointer.history[:-1])
-    return bundle
+def publish(store: Path, source: Path, channel: str = STABLE) -> Bundle:
+    """Copy the sealed bundle at `source` into the store and let `channel` stand on it; return it as stored.
+
+    Publishing the same bundle again only moves the channel. Raises what `add` raises, and BundleError for a name that
+    can be none of a channel.
+    """
+    check_channel(channel)
+    stored = add(store, source)
+    name, version = stored.manifest.name, stored.manifest.version
+
+    def step(before: Pointer | None) -> Pointer:
+        if not _is_bundle(stored.path):
+            raise BundleError(f"{stored.path} was pruned before a channel stood on it; publish it again")
+        return before.to(version) if before else Pointer(version)
+
+    channels.change(store, name, channel, step)
+    return stored
+
+
+def rollback(store: Path, name: str, channel: str = STABLE) -> Bundle:
+    """Let a channel stand on its version before again, and return it. Raises BundleNotFound when there is none."""
+    found: list[Bundle] = []
+
+    def step(before: Pointer | None) -> Pointer:
+        if before is None or not before.history:
+            raise BundleNotFound(
+                f"{store} knows no earlier version of {name} on the channel {channel}; publish the one you want"
+            )
+        found.append(load(store / name / before.history[-1]))
+        return Pointer(before.history[-1], before.history[:-1])
+
+    check_channel(channel)
+    if not (store / name).is_dir():  # where there is nothing, no lock is left either
+        step(None)
+    channels.change(store, name, channel, step)
+    return found[-1]
+
+
+def prune(store: Path, name: str, keep: int = KEPT_VERSIONS) -> list[Path]:
+    """Remove the versions of a name on which no channel stands, but for the last `keep` of each; return their folders.
+
+    Histories forget what was removed. Raises BundleNotFound where the store has no such name.
+    """
+    folder = store / name
+    if not _is_name(name) or not folder.is_dir():
+        raise BundleNotFound(f"{store} holds no bundle {name}; `actionwire-engines list` shows what there is")
+    with channels.alone(store, name):
+        pointers = channels.channels_of(store, name)
+        kept = {version for pointer in pointers.values() for version in _last(pointer, keep)}
+        removed = [path.parent for path in sorted(folder.glob(f"*/{MANIFEST_FILE}")) if path.parent.name not in kept]
+        removed = [path for path in removed if not path.name.startswith(".")]
+        for channel, pointer in pointers.items():
+            history = tuple(version for version in pointer.history if version in kept)
+            if history != pointer.history:  # first of all: nobody rolls back to what is half gone
+                channels.write(store, name, channel, Pointer(pointer.version, history))
+        for path in removed:
+            aside = folder / f".{path.name}.{secrets.token_hex(4)}"
+            path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            path.with_name(f"{path.name}.md").unlink(missing_ok=True)  # its card
+        _remove_left_overs(folder)
+    return removed
 
 
 def entries(store: Path) -> list[Entry]:
@@ -83,37 +136,46 @@ def entries(store: Path) -> list[Entry]:
         path = manifest.parent
         if path.name.startswith("."):
             continue
-        pointer = _pointer(store, path.parent.name)
-        current = pointer is not None and pointer.version == path.name
-        found.append(Entry(path.parent.name, path.name, path, current))
+        name = path.parent.name
+        here = tuple(
+            channel for channel, pointer in channels.channels_of(store, name).items() if pointer.version == path.name
+        )
+        found.append(Entry(name, path.name, path, STABLE in here, here))
     return found
 
 
 def resolve(reference: str, store: Path | None = None) -> Path:
     """Return the directory of the bundle that `reference` names.
 
-    reference: a path to a bundle, NAME@VERSION or NAME (its current version) in the store, or `demo`, which is the
-    shipped bundle unless the store has one of that name. Raises BundleNotFound, saying what there is.
+    reference: a path to a bundle, or in the store NAME@VERSION, NAME:CHANNEL or NAME, which is NAME:stable; `demo` is
+    the shipped bundle unless the store has one of that name. Raises BundleNotFound, saying what there is.
     """
     if _is_bundle(Path(reference)):
         return Path(reference)
     name, _, version = reference.partition("@")
+    name, channel = (name, "") if version else split(reference.removesuffix("@"))
     if store and _is_name(name):
-        pointer = _pointer(store, name)
+        pointer = channels.read(store, name, channel) if channel else None
         version = version or (pointer.version if pointer else "")
         if _is_name(version) and _is_bundle(store / name / version):
             return store / name / version
     if reference == DEMO:
         return demo_path()
-    known = ", ".join(f"{entry.name}@{entry.version}" for entry in entries(store)) if store else ""
+    known = ", ".join(_shown(entry) for entry in entries(store)) if store else ""
     where = f"the store {store} holds {known or 'nothing'}" if store else "no store is set"
     raise BundleNotFound(
         f"no bundle {reference}: it is no bundle directory, and {where}; give a path, a name or `demo`"
     )
 
 
+def split(reference: str) -> tuple[str, str]:
+    """Return name and channel of NAME or NAME:CHANNEL."""
+    name, _, channel = reference.partition(":")
+    return name, channel or STABLE
+
+
 def followed(reference: str) -> str | None:
-    """Return the name whose current version `reference` follows; None for a path or a fixed version."""
+    """Return `reference` where it follows a channel, as NAME or NAME:CHANNEL; None for a path or a fixed version."""
     is_name = _is_name(reference) and "@" not in reference and not _is_bundle(Path(reference))
     return reference if is_name else None
 
@@ -132,15 +194,15 @@ def default_store() -> Path:
     return Path(chosen).expanduser().resolve() if chosen else data_directory() / "bundles"
 
 
-def watch(store: Path, name: str) -> Iterator[Path | None]:
-    """Yield on each call the directory of the version of `name` that has become current, or None for no news.
+def watch(store: Path, reference: str) -> Iterator[Path | None]:
+    """Yield on each call the directory of the version on which a channel has come to stand, or None for no news.
 
-    The first call yields the current version. Each call reads one small file and never waits; the caller decides how
-    often. A pointer that cannot be read yet counts as no news.
+    reference: NAME or NAME:CHANNEL. The first call yields the current version. Each call reads one small file and never
+    waits; the caller decides how often. A pointer that cannot be read yet counts as no news.
     """
-    last = None
+    (name, channel), last = split(reference), None
     while True:
-        pointer = _pointer(store, name)
+        pointer = channels.read(store, name, channel)
         version = pointer.version if pointer else None
         changed = version != last and version is not None
         last = version if changed else last
@@ -178,25 +240,19 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _pointer(store: Path, name: str) -> _Pointer | None:
-    try:
-        pointer = parse_json((store / name / _POINTER).read_bytes())
-        return _Pointer(str(pointer["version"]), tuple(str(version) for version in pointer["history"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _last(pointer: Pointer, keep: int) -> Sequence[str]:
+    """Return the version on which a channel stands, and the last `keep` different ones before it."""
+    before = dict.fromkeys(version for version in reversed(pointer.history) if version != pointer.version)
+    return [pointer.version, *list(before)[:keep]]
 
 
-def _point(store: Path, name: str, version: str) -> None:
-    pointer = _pointer(store, name)
-    if pointer is None:
-        _write_pointer(store, name, version, ())
-    elif pointer.version != version:
-        _write_pointer(store, name, version, (*pointer.history, pointer.version))
+def _shown(entry: Entry) -> str:
+    others = [channel for channel in entry.channels if channel != STABLE]
+    return f"{entry.name}@{entry.version}" + (f" ({', '.join(others)})" if others else "")
 
 
-def _write_pointer(store: Path, name: str, version: str, history: tuple[str, ...]) -> None:
-    path = store / name / _POINTER
-    temporary = path.with_name(f".{_POINTER}.{secrets.token_hex(4)}")
-    temporary.write_text(json.dumps({"version": version, "history": history}, indent=2) + "\n", encoding="utf-8")
-    _sync(temporary)
-    temporary.replace(path)
+def _remove_left_overs(folder: Path) -> None:
+    """Remove the temporary folders of processes that died while they copied."""
+    for path in folder.glob(".*"):
+        if path.is_dir() and time.time() - path.stat().st_mtime > _HALF_WRITTEN_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)

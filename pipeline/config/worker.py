@@ -13,10 +13,10 @@ class WorkerSettings(Section):
     """From frames topic to events topic."""
 
     bundle: str = "demo"
-    """Bundle to run: a name in the store, NAME@VERSION, the path of a directory, or `demo`.
+    """Bundle to run: a name in the store, NAME:CHANNEL, NAME@VERSION, the path of a directory, or `demo`.
 
-    Workers follow a bare name: while they run they take up whichever version becomes current. NAME@VERSION and a path
-    stay what they are.
+    Workers follow a channel, and a bare name means the channel `stable`: while they run they take up whichever version
+    it comes to stand on. NAME@VERSION and a path stay what they are.
     """
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
     """Inference runtime. `auto` takes what runs the bundle.

@@ -85,6 +85,23 @@ def test_publish_list_and_roll_back(tiny: Bundle, tmp_path: Path) -> None:
     assert load(Path(rows[0]["path"])).manifest == tiny.manifest
 
 
+def test_channels_on_the_command_line(tiny: Bundle, tmp_path: Path) -> None:
+    """A candidate stands beside what is stable, is found by its channel, and becomes stable by being published."""
+    store = ("--store", tmp_path / "store")
+    run("publish", tiny.path, *store)
+    later = tiny_bundle(tmp_path / "later", version="0.2.0")
+    assert "tiny@0.2.0 is candidate now" in run("publish", later, "--channel", "candidate", *store)
+    shown = run("list", *store)
+    assert "* tiny@0.1.0" in shown and "  tiny@0.2.0" in shown and shown.rstrip().endswith("(candidate)")
+    found = run("resolve", "tiny:candidate", *store).strip()
+    assert "tiny@0.2.0 is current" in run("publish", found, *store)
+    assert [row["channels"] for row in data("list", *store)] == [[], ["stable", "candidate"]]
+    assert "no name of a channel" in str(
+        CliRunner().invoke(app, ["publish", found, "--channel", "A", *map(str, store)]).exception
+    )
+    assert data("prune", "tiny", "--keep", 0, *store)["removed"] == [str(tmp_path / "store" / "tiny" / "0.1.0")]
+
+
 def test_the_store_of_the_environment_is_the_workers(
     tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engines.bundle import files as bundles
 from engines.bundle import store as stores
+from engines.bundle.channels import STABLE, check_channel
 from engines.bundle.files import Bundle, Manifest
 from engines.inspection import inspect
 from trainer.calibration.calibrate import calibrate
@@ -48,18 +49,21 @@ def publish(
     store: Path,
     *,
     version: str | None = None,
+    channel: str = STABLE,
     measure: Measure | None = None,
     report: Report = silent,
 ) -> Published:
     """Export the model of a run that was trained on clips, calibrate it to its validation clips, and publish it.
 
-    version: of the bundle, where it is another than the recipe's. Nothing is published when a step fails.
-    Raises CheckpointError without a checkpoint, RecipeError for a run of rendered scenes and for a list of clips that
-    changed since, ExportError for a version that is taken, ParityError, CommandError, CalibrationError, EngineError.
+    version: of the bundle, where it is another than the recipe's. channel: which then stands on it. Nothing is
+    published when a step fails. Raises CheckpointError without a checkpoint, RecipeError for a run of rendered scenes
+    and for a list of clips that changed since, ExportError for a version that is taken, ParityError, CommandError,
+    CalibrationError, EngineError.
     """
     from trainer.training.checkpoint import load_recipe
 
     version = version and check_version(version)
+    check_channel(channel)
     recipe = load_recipe(checkpoint_of(run))
     clips = _clips(run, recipe)
     _free(store, recipe.name, version or recipe.version)
@@ -77,7 +81,7 @@ def publish(
         _probe(sealed, report)
         figures = reports.read(run) if (run / reports.REPORT).is_file() else {}
         text = card(manifest, recipe, clips, figures)
-        bundle = stores.publish(store, sealed)
+        bundle = stores.publish(store, sealed, channel)
     beside = bundle.path.with_name(f"{manifest.version}.md")
     beside.write_text(text, "utf-8")
     return Published(bundle, beside)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from engines.bundle import files as bundles
 from engines.bundle.store import resolve
+from engines.errors import BundleNotFound
 from trainer.calibration.publish import Published, publish
 from trainer.cli import app
 from trainer.data.encode import encode_mp4
@@ -115,7 +116,7 @@ def test_labels_with_too_few_clips_leave_the_bundle_uncalibrated_and_say_so(
 ) -> None:
     """One clip a label to validate: sealed with thresholds by hand; manifest, card and command name the reason."""
     run = make_run("train", "train", "validate")
-    found = CliRunner().invoke(app, ["publish", str(run), "--store", str(tmp_path), "--json"])
+    found = CliRunner().invoke(app, ["publish", str(run), "--store", str(tmp_path), "--channel", "candidate", "--json"])
 
     assert found.exit_code == 0, found.output
     said = json.loads(found.stdout)
@@ -124,6 +125,9 @@ def test_labels_with_too_few_clips_leave_the_bundle_uncalibrated_and_say_so(
     assert set(said["report"]["uncalibrated"]) == {"gets brighter", "gets darker"}
     assert manifest.events.said.startswith("NOT calibrated")
     assert "NOT calibrated" in Path(said["card"]).read_text()
+    assert said["channel"] == "candidate" and resolve("tiny:candidate", tmp_path) == Path(said["path"])
+    with pytest.raises(BundleNotFound):
+        resolve("tiny", tmp_path)
 
 
 def test_a_list_that_changed_since_the_training_is_refused(make_run: Callable[..., Path], tmp_path: Path) -> None:
