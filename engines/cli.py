@@ -197,6 +197,34 @@ def publish(
 
 
 @app.command()
+def fetch(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of a tar archive of a bundle: https, http or file.")],
+    sha256: Annotated[str, typer.Option(help="Of the archive, as its maker tells it.")],
+    channel: Annotated[str | None, typer.Option(help="A channel that then stands on it; else none does.")] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a bundle that somebody else made into the store, if it is the one whose sha256 you were told."""
+    from engines.bundle.fetch import fetch as run
+    from engines.bundle.store import default_store
+    from engines.bundle.store import publish as make_current
+
+    place = store or default_store()
+    with _bar() as told:
+        stored = run(url, sha256, place, told)
+    if channel is not None:
+        make_current(place, stored.path, channel)
+    data: dict[str, str | None] = {
+        "name": stored.manifest.name,
+        "version": stored.manifest.version,
+        "id": stored.manifest.id,
+    }
+    data |= {"path": str(stored.path), "channel": channel}
+    standing = f"is {_standing(channel)}" if channel else "is in the store, and no channel stands on it"
+    typer.echo(_json(data) if as_json else f"{stored.label} {standing}: {stored.path}")
+
+
+@app.command()
 def rollback(
     name: Annotated[str, typer.Argument(help="Name of a published bundle.")],
     channel: Channel = "stable",

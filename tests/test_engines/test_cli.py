@@ -171,7 +171,7 @@ def test_bench_prints_a_table(tiny: Bundle) -> None:
 def test_help_names_every_command() -> None:
     """A stranger finds the commands."""
     shown = run("--help")
-    for name in ("inspect", "bench", "build", "prune", "list", "publish", "rollback"):
+    for name in ("inspect", "bench", "build", "prune", "list", "resolve", "publish", "fetch", "rollback"):
         assert name in shown
 
 
