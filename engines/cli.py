@@ -29,8 +29,10 @@ app = typer.Typer(
 
 Reference = Annotated[str, typer.Argument(metavar="BUNDLE", help="Path of a bundle, NAME[@VERSION], or demo.")]
 Store = Annotated[
-    Path | None,
-    typer.Option("--store", help="Folder of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
+    str | None,
+    typer.Option(
+        "--store", help="Folder or s3:// address of published bundles; else $ACTIONWIRE_STORE, else the user's own."
+    ),
 ]
 Channel = Annotated[str, typer.Option("--channel", help="What workers follow: stable, candidate, or a name of yours.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -131,12 +133,10 @@ def prune(
     A version on which a channel stands stays, and the last ones before it, to roll back to.
     """
     if name is not None:
-        from engines.bundle.store import default_store
         from engines.bundle.store import prune as prune_store
 
-        folders = prune_store(store or default_store(), name, keep)
-        shown = [str(path) for path in folders]
-        typer.echo(_json({"removed": shown}) if as_json else "\n".join([*shown, f"{len(shown)} removed"]))
+        folders = prune_store(_store(store), name, keep)
+        typer.echo(_json({"removed": folders}) if as_json else "\n".join([*folders, f"{len(folders)} removed"]))
         return
     from engines.build_cache.entries import build_folder
     from engines.build_cache.prune import prune as run
@@ -157,9 +157,9 @@ def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from engines.bundle.channels import STABLE
-    from engines.bundle.store import default_store, entries
+    from engines.bundle.store import entries
 
-    found = entries(store or default_store())
+    found = entries(_store(store))
     if as_json:
         typer.echo(_json([asdict(entry) | {"path": str(entry.path)} for entry in found]))
         return
@@ -167,16 +167,15 @@ def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
         others = "".join(f"  ({channel})" for channel in entry.channels if not entry.current or channel != STABLE)
         typer.echo(f"{'*' if entry.current else ' '} {entry.name}@{entry.version}  {entry.path}{others}")
     if not found:
-        typer.echo(f"no bundle is published in {store or default_store()}", err=True)
+        typer.echo(f"no bundle is published in {_store(store)}", err=True)
 
 
 @app.command()
 def resolve(bundle: Reference, store: Store = None) -> None:
     """Print the directory of a bundle: of a path, NAME, NAME:CHANNEL, NAME@VERSION, or demo."""
-    from engines.bundle.store import default_store
     from engines.bundle.store import resolve as run
 
-    typer.echo(str(run(bundle, store or default_store())))
+    typer.echo(str(run(bundle, _store(store))))
 
 
 @app.command()
@@ -189,10 +188,9 @@ def publish(
 
     Workers that run a bundle by its name follow `stable`; NAME:candidate follows `candidate`.
     """
-    from engines.bundle.store import default_store
     from engines.bundle.store import publish as run
 
-    stored = run(store or default_store(), bundle, channel)
+    stored = run(_store(store), bundle, channel)
     typer.echo(f"{stored.label} is {_standing(channel)}: {stored.path}")
 
 
@@ -206,10 +204,9 @@ def fetch(
 ) -> None:
     """Put a bundle that somebody else made into the store, if it is the one whose sha256 you were told."""
     from engines.bundle.fetch import fetch as run
-    from engines.bundle.store import default_store
     from engines.bundle.store import publish as make_current
 
-    place = store or default_store()
+    place = _store(store)
     with _bar() as told:
         stored = run(url, sha256, place, told)
     if channel is not None:
@@ -231,10 +228,9 @@ def rollback(
     store: Store = None,
 ) -> None:
     """Let a channel stand on its previous version again."""
-    from engines.bundle.store import default_store
     from engines.bundle.store import rollback as run
 
-    bundle = run(store or default_store(), name, channel)
+    bundle = run(_store(store), name, channel)
     typer.echo(f"{bundle.label} is {_standing(channel)} again: {bundle.path}")
 
 
@@ -249,11 +245,17 @@ def main() -> None:
         sys.exit(130)
 
 
-def _load(reference: str, store: Path | None) -> Any:
-    from engines.bundle.files import load
-    from engines.bundle.store import default_store, resolve
+def _store(named: str | None) -> Any:
+    from engines.bundle.store import default_store, open_store
 
-    return load(resolve(reference, store or default_store()), allow_draft=True)
+    return default_store() if named is None else open_store(named)
+
+
+def _load(reference: str, store: str | None) -> Any:
+    from engines.bundle.files import load
+    from engines.bundle.store import resolve
+
+    return load(resolve(reference, _store(store)), allow_draft=True)
 
 
 def _standing(channel: str) -> str:

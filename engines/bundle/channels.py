@@ -62,16 +62,37 @@ def check_channel(channel: str) -> str:
 def read(store: Path, name: str, channel: str = STABLE) -> Pointer | None:
     """Return where a channel stands; None where nothing was published to it, or its file cannot be read."""
     try:
-        data = parse_json(_file(store, name, channel).read_bytes())
-        return Pointer(str(data["version"]), tuple(str(version) for version in data["history"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return parse_pointer(_file(store, name, channel).read_bytes())
+    except OSError:
         return None
+
+
+def parse_pointer(content: bytes) -> Pointer | None:
+    """Return what a pointer's file says; None where it cannot be read."""
+    try:
+        data = parse_json(content)
+        return Pointer(str(data["version"]), tuple(str(version) for version in data["history"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def file_of(channel: str) -> str:
+    """Return the name of a channel's file."""
+    return _FILES.get(channel, f"{channel}.json")
+
+
+def channel_of(file: str) -> str | None:
+    """Return the channel of a file's name; None for any other file."""
+    if file in _FILES.values():
+        return next(channel for channel, name in _FILES.items() if name == file)
+    stem = file.removesuffix(".json")
+    return stem if stem != file and _NAME.fullmatch(stem) else None
 
 
 def channels_of(store: Path, name: str) -> dict[str, Pointer]:
     """Return every channel of a name that can be read, `stable` first."""
-    files = sorted(path.stem for path in (store / name).glob("*.json") if path.name not in _FILES.values())
-    names = (STABLE, *(one for one in files if _NAME.fullmatch(one)))
+    files = sorted(path.name for path in (store / name).glob("*.json"))
+    names = sorted(filter(None, map(channel_of, files)), key=lambda channel: (channel != STABLE, channel))
     found = {channel: read(store, name, channel) for channel in names}
     return {channel: pointer for channel, pointer in found.items() if pointer}
 
@@ -137,4 +158,4 @@ def alone(store: Path, name: str) -> Iterator[None]:
 
 
 def _file(store: Path, name: str, channel: str) -> Path:
-    return store / name / _FILES.get(channel, f"{channel}.json")
+    return store / name / file_of(channel)

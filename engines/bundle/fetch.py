@@ -24,7 +24,7 @@ from typing import IO
 
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import MANIFEST_FILE
-from engines.bundle.store import add
+from engines.bundle.store import Store, add
 from engines.errors import BundleError, TamperedBundle
 
 MOST_BYTES = 16 * 2**30
@@ -37,7 +37,7 @@ _PIECE = 2**20
 Told = Callable[[str, float], None]
 
 
-def fetch(url: str, sha256: str, store: Path, told: Told = lambda what, done: None) -> Bundle:
+def fetch(url: str, sha256: str, store: Store, told: Told = lambda what, done: None) -> Bundle:
     """Put the bundle of the archive at `url` into the store, where no channel stands on it yet; return it as stored.
 
     url: https, http or file. sha256: of the archive, 64 hexadecimal digits. told: hears of the progress.

@@ -1,258 +1,106 @@
-"""The bundle store: a folder that keeps published bundles; channels say which version of each name is followed.
+"""The bundle store, wherever it is: a folder, or an object store.
 
-    STORE/NAME/VERSION/...        a sealed bundle, never changed once it is there
-    STORE/NAME/current.json       where the channel `stable` stands; see `engines.bundle.channels`
-
-Bundles and pointers appear by an atomic rename, so a reader sees a whole one or none.
+A folder is `engines.bundle.folder_store`, an address such as s3://BUCKET/PREFIX `engines.bundle.object_store`; both
+keep the same promises, which are said at the functions for folders.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
-from engines.bundle import channels
-from engines.bundle.channels import STABLE, Pointer, check_channel
-from engines.bundle.files import Bundle, load
-from engines.bundle.manifest import MANIFEST_FILE
-from engines.errors import BundleError, BundleNotFound, IncompatibleBundle
+from engines.bundle import folder_store, object_store
+from engines.bundle.channels import STABLE
+from engines.bundle.files import Bundle
+from engines.bundle.folder_store import DEMO, KEPT_VERSIONS, Entry, demo_path, followed
+from engines.bundle.objects import Objects, open_objects
 from engines.folders import data_directory
 
-DEMO = "demo"
-"""The name of the bundle that is shipped with the package."""
+__all__ = [
+    "DEMO",
+    "Entry",
+    "Store",
+    "add",
+    "attach",
+    "default_store",
+    "demo_path",
+    "entries",
+    "followed",
+    "open_store",
+    "prune",
+    "publish",
+    "resolve",
+    "rollback",
+    "watch",
+]
 
-KEPT_VERSIONS = 3
-"""Versions before the current one that `prune` leaves to roll back to."""
-_HALF_WRITTEN_SECONDS = 86400.0
-"""A temporary folder of this age belongs to nobody who still writes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One published bundle."""
-
-    name: str
-    version: str
-    path: Path
-    current: bool
-    """Whether the channel `stable` stands here."""
-    channels: tuple[str, ...] = ()
-    """All channels that stand here."""
-
-
-def add(store: Path, source: Path) -> Bundle:
-    """Copy the sealed bundle at `source` into the store, where no channel stands on it yet; return it as stored.
-
-    Raises what `engines.bundle.files.load` raises, and IncompatibleBundle when the store holds another bundle under the
-    same name and version.
-    """
-    bundle = load(source)
-    target = store / bundle.manifest.name / bundle.manifest.version
-    if not target.exists():
-        _copy(bundle, target)
-    stored = load(target)
-    if stored.manifest.id != bundle.manifest.id:
-        raise IncompatibleBundle(
-            f"{store} holds another bundle {bundle.label} already; give this one a new version: "
-            "`actionwire-trainer publish`, `calibrate` and `bundle` take --version"
-        )
-    return stored
+Store: TypeAlias = Path | Objects
 
 
-def publish(store: Path, source: Path, channel: str = STABLE) -> Bundle:
-    """Copy the sealed bundle at `source` into the store and let `channel` stand on it; return it as stored.
-
-    Publishing the same bundle again only moves the channel. Raises what `add` raises, and BundleError for a name that
-    can be none of a channel.
-    """
-    check_channel(channel)
-    stored = add(store, source)
-    name, version = stored.manifest.name, stored.manifest.version
-
-    def step(before: Pointer | None) -> Pointer:
-        if not _is_bundle(stored.path):
-            raise BundleError(f"{stored.path} was pruned before a channel stood on it; publish it again")
-        return before.to(version) if before else Pointer(version)
-
-    channels.change(store, name, channel, step)
-    return stored
+def default_store() -> Store:
+    """Return the store of all commands: the user's own, or the one that $ACTIONWIRE_STORE names. Raises BundleError."""
+    chosen = os.environ.get("ACTIONWIRE_STORE")
+    return open_store(chosen) if chosen else data_directory() / "bundles"
 
 
-def rollback(store: Path, name: str, channel: str = STABLE) -> Bundle:
-    """Let a channel stand on its version before again, and return it. Raises BundleNotFound when there is none."""
-    found: list[Bundle] = []
-
-    def step(before: Pointer | None) -> Pointer:
-        if before is None or not before.history:
-            raise BundleNotFound(
-                f"{store} knows no earlier version of {name} on the channel {channel}; publish the one you want"
-            )
-        found.append(load(store / name / before.history[-1]))
-        return Pointer(before.history[-1], before.history[:-1])
-
-    check_channel(channel)
-    if not (store / name).is_dir():  # where there is nothing, no lock is left either
-        step(None)
-    channels.change(store, name, channel, step)
-    return found[-1]
+def open_store(name: str) -> Store:
+    """Return the store of a folder's name or of an address. Raises BundleError for an address that cannot be opened."""
+    return open_objects(name) if "://" in name else Path(name).expanduser().resolve()
 
 
-def prune(store: Path, name: str, keep: int = KEPT_VERSIONS) -> list[Path]:
-    """Remove the versions of a name on which no channel stands, but for the last `keep` of each; return their folders.
-
-    Histories forget what was removed. Raises BundleNotFound where the store has no such name.
-    """
-    folder = store / name
-    if not _is_name(name) or not folder.is_dir():
-        raise BundleNotFound(f"{store} holds no bundle {name}; `actionwire-engines list` shows what there is")
-    with channels.alone(store, name):
-        pointers = channels.channels_of(store, name)
-        kept = {version for pointer in pointers.values() for version in _last(pointer, keep)}
-        removed = [path.parent for path in sorted(folder.glob(f"*/{MANIFEST_FILE}")) if path.parent.name not in kept]
-        removed = [path for path in removed if not path.name.startswith(".")]
-        for channel, pointer in pointers.items():
-            history = tuple(version for version in pointer.history if version in kept)
-            if history != pointer.history:  # first of all: nobody rolls back to what is half gone
-                channels.write(store, name, channel, Pointer(pointer.version, history))
-        for path in removed:
-            aside = folder / f".{path.name}.{secrets.token_hex(4)}"
-            path.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-            path.with_name(f"{path.name}.md").unlink(missing_ok=True)  # its card
-        _remove_left_overs(folder)
-    return removed
+def add(store: Store, source: Path) -> Bundle:
+    """See `engines.bundle.folder_store.add`."""
+    return folder_store.add(store, source) if isinstance(store, Path) else object_store.add(store, source)
 
 
-def entries(store: Path) -> list[Entry]:
-    """Return all published bundles, sorted by name and version; none where the folder does not exist."""
-    found = []
-    for manifest in sorted(store.glob(f"*/*/{MANIFEST_FILE}")):
-        path = manifest.parent
-        if path.name.startswith("."):
-            continue
-        name = path.parent.name
-        here = tuple(
-            channel for channel, pointer in channels.channels_of(store, name).items() if pointer.version == path.name
-        )
-        found.append(Entry(name, path.name, path, STABLE in here, here))
-    return found
+def publish(store: Store, source: Path, channel: str = STABLE) -> Bundle:
+    """See `engines.bundle.folder_store.publish`."""
+    if isinstance(store, Path):
+        return folder_store.publish(store, source, channel)
+    return object_store.publish(store, source, channel)
 
 
-def resolve(reference: str, store: Path | None = None) -> Path:
-    """Return the directory of the bundle that `reference` names.
+def rollback(store: Store, name: str, channel: str = STABLE) -> Bundle:
+    """See `engines.bundle.folder_store.rollback`."""
+    if isinstance(store, Path):
+        return folder_store.rollback(store, name, channel)
+    return object_store.rollback(store, name, channel)
 
-    reference: a path to a bundle, or in the store NAME@VERSION, NAME:CHANNEL or NAME, which is NAME:stable; `demo` is
-    the shipped bundle unless the store has one of that name. Raises BundleNotFound, saying what there is.
-    """
-    if _is_bundle(Path(reference)):
+
+def prune(store: Store, name: str, keep: int = KEPT_VERSIONS) -> list[str]:
+    """See `engines.bundle.folder_store.prune`. Return where the removed bundles were."""
+    if isinstance(store, Path):
+        return [str(path) for path in folder_store.prune(store, name, keep)]
+    return object_store.prune(store, name, keep)
+
+
+def entries(store: Store) -> list[Entry]:
+    """See `engines.bundle.folder_store.entries`."""
+    return folder_store.entries(store) if isinstance(store, Path) else object_store.entries(store)
+
+
+def resolve(reference: str, store: Store | None = None) -> Path:
+    """See `engines.bundle.folder_store.resolve`. From an object store: the directory of this host's copy."""
+    if store is None or isinstance(store, Path):
+        return folder_store.resolve(reference, store)
+    if folder_store.is_bundle(Path(reference)):
         return Path(reference)
-    name, _, version = reference.partition("@")
-    name, channel = (name, "") if version else split(reference.removesuffix("@"))
-    if store and _is_name(name):
-        pointer = channels.read(store, name, channel) if channel else None
-        version = version or (pointer.version if pointer else "")
-        if _is_name(version) and _is_bundle(store / name / version):
-            return store / name / version
+    if (path := object_store.resolve(reference, store)) is not None:
+        return path
     if reference == DEMO:
         return demo_path()
-    known = ", ".join(_shown(entry) for entry in entries(store)) if store else ""
-    where = f"the store {store} holds {known or 'nothing'}" if store else "no store is set"
-    raise BundleNotFound(
-        f"no bundle {reference}: it is no bundle directory, and {where}; give a path, a name or `demo`"
-    )
+    raise folder_store.not_found(reference, str(store), object_store.entries(store))
 
 
-def split(reference: str) -> tuple[str, str]:
-    """Return name and channel of NAME or NAME:CHANNEL."""
-    name, _, channel = reference.partition(":")
-    return name, channel or STABLE
+def watch(store: Store, reference: str) -> Iterator[Path | None]:
+    """See `engines.bundle.folder_store.watch`."""
+    return folder_store.watch(store, reference) if isinstance(store, Path) else object_store.watch(store, reference)
 
 
-def followed(reference: str) -> str | None:
-    """Return `reference` where it follows a channel, as NAME or NAME:CHANNEL; None for a path or a fixed version."""
-    is_name = _is_name(reference) and "@" not in reference and not _is_bundle(Path(reference))
-    return reference if is_name else None
-
-
-def demo_path() -> Path:
-    """Return the directory of the shipped demo bundle. Raises BundleNotFound when this build has none."""
-    path = Path(str(resources.files("engines"))) / "bundles" / DEMO
-    if not _is_bundle(path):
-        raise BundleNotFound(f"this build ships no demo bundle ({path}); make one with `make demo-model`")
-    return path
-
-
-def default_store() -> Path:
-    """Return the store of all commands: the user's own, or the one that $ACTIONWIRE_STORE names."""
-    chosen = os.environ.get("ACTIONWIRE_STORE")
-    return Path(chosen).expanduser().resolve() if chosen else data_directory() / "bundles"
-
-
-def watch(store: Path, reference: str) -> Iterator[Path | None]:
-    """Yield on each call the directory of the version on which a channel has come to stand, or None for no news.
-
-    reference: NAME or NAME:CHANNEL. The first call yields the current version. Each call reads one small file and never
-    waits; the caller decides how often. A pointer that cannot be read yet counts as no news.
-    """
-    (name, channel), last = split(reference), None
-    while True:
-        pointer = channels.read(store, name, channel)
-        version = pointer.version if pointer else None
-        changed = version != last and version is not None
-        last = version if changed else last
-        yield store / name / str(version) if changed else None
-
-
-def _is_bundle(path: Path) -> bool:
-    return (path / MANIFEST_FILE).is_file()
-
-
-def _is_name(text: str) -> bool:
-    return bool(text) and text not in (".", "..") and not text.startswith(".") and Path(text).name == text
-
-
-def _copy(bundle: Bundle, target: Path) -> None:
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-    try:
-        temporary.mkdir(parents=True)
-        for name in (MANIFEST_FILE, *bundle.manifest.file_names):
-            shutil.copyfile(bundle.path / name, temporary / name)
-            _sync(temporary / name)
-        load(temporary)
-        temporary.rename(target)
-    except OSError as error:
-        if not target.exists():
-            raise BundleError(
-                f"{bundle.label} cannot be copied to {target} ({error}); check space and rights"
-            ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _last(pointer: Pointer, keep: int) -> Sequence[str]:
-    """Return the version on which a channel stands, and the last `keep` different ones before it."""
-    before = dict.fromkeys(version for version in reversed(pointer.history) if version != pointer.version)
-    return [pointer.version, *list(before)[:keep]]
-
-
-def _shown(entry: Entry) -> str:
-    others = [channel for channel in entry.channels if channel != STABLE]
-    return f"{entry.name}@{entry.version}" + (f" ({', '.join(others)})" if others else "")
-
-
-def _remove_left_overs(folder: Path) -> None:
-    """Remove the temporary folders of processes that died while they copied."""
-    for path in folder.glob(".*"):
-        if path.is_dir() and time.time() - path.stat().st_mtime > _HALF_WRITTEN_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+def attach(store: Store, bundle: Bundle, text: str) -> str:
+    """Keep a card, Markdown, beside a stored bundle, and return where."""
+    if isinstance(store, Path):
+        return folder_store.attach(bundle, text)
+    return object_store.attach(store, bundle, text)

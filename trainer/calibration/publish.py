@@ -16,6 +16,7 @@ from engines.bundle import files as bundles
 from engines.bundle import store as stores
 from engines.bundle.channels import STABLE, check_channel
 from engines.bundle.files import Bundle, Manifest
+from engines.bundle.store import Store
 from engines.inspection import inspect
 from trainer.calibration.calibrate import calibrate
 from trainer.calibration.clip_material import FEWEST, Sides, material, sides
@@ -41,12 +42,13 @@ class Published:
     """A bundle in the store, and the card beside it."""
 
     bundle: Bundle
-    card: Path
+    card: str
+    """Its path, or the address of an object."""
 
 
 def publish(
     run: Path,
-    store: Path,
+    store: Store,
     *,
     version: str | None = None,
     channel: str = STABLE,
@@ -82,9 +84,7 @@ def publish(
         figures = reports.read(run) if (run / reports.REPORT).is_file() else {}
         text = card(manifest, recipe, clips, figures)
         bundle = stores.publish(store, sealed, channel)
-    beside = bundle.path.with_name(f"{manifest.version}.md")
-    beside.write_text(text, "utf-8")
-    return Published(bundle, beside)
+    return Published(bundle, stores.attach(store, bundle, text))
 
 
 def _clips(run: Path, recipe: Recipe) -> list[Clip]:
@@ -103,9 +103,13 @@ def _clips(run: Path, recipe: Recipe) -> list[Clip]:
     return clips
 
 
-def _free(store: Path, name: str, version: str) -> None:
+def _free(store: Store, name: str, version: str) -> None:
     """Refuse a version that is taken before the work begins: what is published keeps its version."""
-    if (store / name / version).exists():
+    if isinstance(store, Path):
+        taken = (store / name / version).exists()
+    else:
+        taken = any((one.name, one.version) == (name, version) for one in stores.entries(store))
+    if taken:
         raise ExportError(f"{store} holds {name}@{version} already; give this one a new version with --version")
 
 

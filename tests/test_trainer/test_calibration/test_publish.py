@@ -96,7 +96,7 @@ def test_a_run_is_published_calibrated_to_its_own_clips(published: Published) ->
     # Six clips of 2 s, and seven stretches of a window and 2 s between them.
     assert report["fitted_on"]["seconds"] == pytest.approx(6 * 2 + 7 * 3, abs=1.0)
     assert manifest.events.fitted_seconds == report["fitted_on"]["seconds"] + report["fitted_on"]["quiet_seconds"]
-    card = made.card.read_text()
+    card = Path(made.card).read_text()
     assert made.card == store / "tiny" / "0.1.0.md"
     for words in ("gets brighter", "CC0-1.0", "Thresholds were fitted on", "clips_top1", "(background)"):
         assert words in card, words

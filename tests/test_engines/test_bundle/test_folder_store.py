@@ -243,12 +243,12 @@ def test_prune_leaves_what_channels_need(tmp_path: Path) -> None:
     for number in (3, 5):
         publish(store, paths[number], "candidate")
     add(store, paths[6])
-    assert [path.name for path in prune(store, "tiny", keep=1)] == ["1", "2", "6"]
+    assert [Path(path).name for path in prune(store, "tiny", keep=1)] == ["1", "2", "6"]
     assert [entry.version for entry in entries(store)] == ["3", "4", "5"]
     assert rollback(store, "tiny").manifest.version == "3"
     with pytest.raises(BundleNotFound):
         rollback(store, "tiny")
-    assert prune(store, "tiny", keep=0) == [store / "tiny" / "4"]
+    assert prune(store, "tiny", keep=0) == [str(store / "tiny" / "4")]
     assert not [path for path in (store / "tiny").glob(".*") if path.is_dir()]
 
 
