@@ -68,6 +68,10 @@ class BundleSwap:
         with self._embedding:
             self._label_views(version)
 
+    def rest(self) -> None:
+        """Release what only new labels need, once there were none for a while. May be called from any thread."""
+        self.model.rest()
+
     def in_use(self) -> tuple[LabelSet, Model]:
         """The newest labels, and the model that scores them. May be called from any thread."""
         with self._embedding:
@@ -141,4 +145,4 @@ def _take_up(
 
 
 def _equipment(model: Model, label_views: LabelViews) -> Equipment:
-    return Equipment(model.engine, model.geometry, model.prepare, label_views, model.steps)
+    return Equipment(model.engine, model.geometry, model.prepare, label_views, model.steps, model.origin)
