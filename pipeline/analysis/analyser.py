@@ -68,8 +68,8 @@ class Analyser:
     """Turns the records of open partitions into events. Not thread-safe.
 
     label_views: the embedded label set of a version. rewind_seconds: how much of a stream a restart reads again.
-    batch: most frames or windows per call of the engine. observe: called with every scored window. stage: context
-    manager around each stage, by its name, for timing.
+    batch: most frames or windows per call of the engine. restarts: what a restart would need stays (`encoded`).
+    observe: called with every scored window. stage: context manager around each stage, by its name, for timing.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Analyser:
         *,
         rewind_seconds: float,
         batch: int,
+        restarts: bool = False,
         observe: Callable[[ScoredWindow], None] | None = None,
         stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
@@ -88,6 +89,7 @@ class Analyser:
         self._label_views = label_views
         self._rewind_seconds = rewind_seconds
         self._batch = batch
+        self._restarts = restarts
         self._observe = observe
         self._stage = stage
         self._shed: frozenset[str] = frozenset()
@@ -98,13 +100,20 @@ class Analyser:
         """Begin with a partition where it was left; return the events that end as `lost` there."""
         info = self._engine.info
         model = ModelReference(info.bundle, info.name, info.version, info.space)
-        analysis = PartitionAnalysis(restored, self.geometry, self._rewind_seconds, model, self.tally)
+        analysis = PartitionAnalysis(
+            restored, self.geometry, self._rewind_seconds, model, self.tally, restarts=self._restarts
+        )
         self.partitions[restored.partition] = analysis
         return self._end_leftovers([analysis])
 
     def close(self, partition: Partition) -> None:
         """Forget everything about a partition."""
         self.partitions.pop(partition, None)
+
+    def encoded(self, partition: Partition) -> dict[int, Frame]:
+        """The encoded frames that a restart of an open partition would need, by offset."""
+        found = self.partitions.get(partition)
+        return found.streams.encoded() if found else {}
 
     def advance(self, batch: Mapping[Partition, Sequence[Decoded]]) -> Outcome:
         """Take the next records of some partitions, each in offset order, and decide everything that follows.

@@ -136,11 +136,15 @@ class PartitionAnalysis:
         rewind_seconds: float,
         model: ModelReference,
         tally: Tally,
+        *,
+        restarts: bool = False,
     ) -> None:
+        """restarts: whoever commits tells `streams.committed`, so that items can outlive a restart."""
         at = restored.committed
         known = {} if restored.fresh else {name: _stream(state) for name, state in restored.cameras.items()}
         self.partition = restored.partition
         self.streams = CameraStreams(geometry, rewind_seconds, at.position, at.labels, known, tally)
+        self.streams.committed = at.position if restarts else None
         if at.rewind == at.position:
             self.streams.settle()
         self.state_offset = at.state
@@ -191,7 +195,7 @@ class PartitionAnalysis:
                 # A version that was never written is replaced by one that exists. Otherwise its number, which may be
                 # far too high, would outrank every later marker.
                 content = LabelsMarker(label_views(content.version).version)
-            for step in self.streams.take(decoded.offset, content, decoded.image):
+            for step in self.streams.take(decoded.offset, content, decoded.image, decoded.item):
                 yield Taken(decoded.offset, step, label_views(self.streams.labels))
 
     def decide(self, taken: Taken) -> list[Fired]:

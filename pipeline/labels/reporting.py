@@ -16,7 +16,7 @@ from pipeline.analysis.label_set import LabelSet
 from pipeline.broker.contract import Producer
 from pipeline.errors import ActionwireError
 from pipeline.metrics import WorkerMetrics
-from pipeline.records.label_report import MOST_REASONS, LabelReport, encode_report
+from pipeline.records.label_report import MOST_REASONS, LabelReport, PictureForm, encode_report
 from pipeline.records.labels import Label
 from pipeline.records.wire import Partition
 
@@ -62,8 +62,16 @@ class LabelReporter:
         self._metrics.labels(len(labels.labels) - len(refused), len(refused))
         self._unready = none_usable(labels, refused)
         reasons = tuple(sorted(refused.items())[:MOST_REASONS])
+        taken = manifest.input
         said = LabelReport(
-            self._group, manifest.id, manifest.name, manifest.version, labels.version, reasons, len(refused)
+            self._group,
+            manifest.id,
+            manifest.name,
+            manifest.version,
+            labels.version,
+            reasons,
+            len(refused),
+            PictureForm(taken.width, taken.height, taken.resize, taken.crop),
         )
         if said not in (self._sent, self._known().get(self._group)):
             self._sent = said

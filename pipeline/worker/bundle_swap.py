@@ -145,4 +145,4 @@ def _take_up(
 
 
 def _equipment(model: Model, label_views: LabelViews) -> Equipment:
-    return Equipment(model.engine, model.geometry, model.prepare, label_views, model.steps)
+    return Equipment(model.engine, model.geometry, model.prepare, label_views, model.steps, model.origin)

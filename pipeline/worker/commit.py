@@ -110,6 +110,8 @@ class Committer:
         fail_points.reached("commit:7")
         transactions.commit()
         fail_points.reached("commit:done")
+        for partition, snapshot in snapshots.items():
+            self.analyser.partitions[partition].streams.committed = snapshot.committed.position
         self.pending = Pending()
         return fired
 

@@ -24,6 +24,7 @@ from pipeline.records.wire import Partition
 from pipeline.worker.commit import Committer, Destinations
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, Work, WorkerContext
+from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.lost_cameras import LostCameras, Suspicion
 from pipeline.worker.model import Equipment, SwapRequest
 from pipeline.worker.overload import Pressure, left_out
@@ -94,6 +95,7 @@ class InferenceThread:
         swap: SwapRequest,
         handover: Handover,
         epochs: Epochs,
+        kept: KeptItems,
         turned: Callable[[], None],
     ) -> None:
         """Begin with a working transactional producer. Raises TransientError, ConfigurationError.
@@ -102,7 +104,7 @@ class InferenceThread:
         """
         self._context, self._worker_settings = context, context.settings.worker
         self._metrics, self._monotonic = context.metrics, context.monotonic
-        self._handover, self._epochs, self._turned = handover, epochs, turned
+        self._handover, self._epochs, self._kept, self._turned = handover, epochs, kept, turned
         settings, topics, worker = context.settings, context.settings.topics, context.settings.worker
         self._transactional_id = f"{topics.namespace}.{worker.group}.{context.slot}"
         self._transactions = self._begin_transactions()
@@ -136,7 +138,7 @@ class InferenceThread:
     def _turn(self) -> None:
         worker = self._worker_settings
         if self._handover.take_leave():
-            self._committer.leave()
+            self._leave()
             self._request_reassign()
         arrived = self._handover.next(self._committed_at + worker.commit_seconds)
         if isinstance(arrived, list):
@@ -224,9 +226,16 @@ class InferenceThread:
         """
         log.warning("a transaction failed; restoring", reason=str(error))
         self._metrics.transaction("aborted")
-        self._committer.leave()
+        self._leave()
         self._renew_transactions()
         self._request_reassign()
+
+    def _leave(self) -> None:
+        """Close every partition. Its frames are read again, but those that are encoded keep their items."""
+        for partition, epoch in self._committer.opened.items():
+            if self._epochs.is_current(partition, epoch):
+                self._kept.keep(self.equipment.origin, partition, self._committer.analyser.encoded(partition))
+        self._committer.leave()
 
     def _request_reassign(self) -> None:
         """Have every partition restored, once all are closed. Epochs that wait to be opened end as well."""
@@ -252,8 +261,9 @@ class InferenceThread:
         equipment = requested or self._relieved
         if equipment is None:
             return
+        self._leave()
         self.equipment, self._relieved = equipment, None
-        self._committer.leave()
+        self._kept.only_of(equipment.origin)
         self._committer.analyser = self._analyser(equipment)
         self._request_reassign()
         if requested is not None:
@@ -272,6 +282,7 @@ class InferenceThread:
             equipment.label_views,
             rewind_seconds=self._worker_settings.rewind_seconds,
             batch=self._worker_settings.batch_frames,
+            restarts=True,
             stage=self._metrics.stage,
         )
 

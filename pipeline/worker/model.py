@@ -54,6 +54,8 @@ class Equipment:
     label_views: LabelViews
     steps: tuple[Relief, ...] = ()
     """What may be left out under overload, least first; the first entry leaves out nothing."""
+    origin: object = field(default_factory=object)
+    """Equal where the items of two engines are the same, bit for bit."""
 
 
 @dataclass(slots=True)
@@ -133,17 +135,23 @@ class Model:
         self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
+        info, form = self.engine.info, manifest.input
+        self.origin = (info.space, info.kind, info.backend, info.device, info.precision, form.resize, form.crop)
+        """What decides the items of this bundle. The space names the networks, and with them the size of pictures."""
         self.check = LabelCheck(bundle, settings)
         """Which labels this bundle can watch for."""
         self._progress = progress or EmbeddingProgress()
         self._calibrated = thresholds.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
-    def prepare(self, jpeg: bytes) -> Images:
-        """JPEG bytes to the engine's input, uint8 [H, W, 3]. Thread-safe. Raises BadRecordError."""
+    def prepare(self, jpeg: bytes, pixel: float = 1.0) -> Images:
+        """JPEG bytes to the engine's input, uint8 [H, W, 3]. Thread-safe. Raises BadRecordError.
+
+        pixel: width of one of its pixels by its height (`FrameRecord.pixel`).
+        """
         image = decode_jpeg(jpeg)
         try:
-            return prepare(image, self.bundle.manifest.input)
+            return prepare(image, self.bundle.manifest.input, pixel)
         except ValueError as error:
             raise BadRecordError("jpeg", f"a frame that the bundle cannot take: {error}") from error
 

@@ -10,13 +10,13 @@ same request. So wherever a partition may have no leader, they are tried one by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import structlog
 
-from pipeline.analysis.camera_streams import Decoded
+from pipeline.analysis.camera_streams import Decoded, Frame
 from pipeline.analysis.partition import Restored
 from pipeline.broker.contract import GroupConsumer, Polled, Producer
 from pipeline.broker.partitioning import ranges
@@ -28,6 +28,7 @@ from pipeline.worker.assignment import RESTORE_SECONDS, Retries, restore
 from pipeline.worker.decoding import Prepare, decode
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, Work, WorkerContext
+from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.model import Equipment
 
 POLL_SECONDS = 0.25
@@ -62,9 +63,10 @@ class PollThread:
         equipment: Callable[[], Equipment],
         handover: Handover,
         epochs: Epochs,
+        kept: KeptItems,
     ) -> None:
         self._context, self._consumer, self._producer = context, consumer, producer
-        self._equipment, self._handover, self._epochs = equipment, handover, epochs
+        self._equipment, self._handover, self._epochs, self._kept = equipment, handover, epochs, kept
         self._metrics, self._monotonic = context.metrics, context.monotonic
         self._frames = context.settings.topics.name("frames")
         self._current: dict[Partition, int] = {}
@@ -99,9 +101,7 @@ class PollThread:
         # restored are dropped; they are read again from R on.
         for partition, records in polled.records.items():
             if partition in self._current:
-                epoch, prepare = self._current[partition], self._equipment().prepare
-                work = [Work(epoch, pool.submit(self._decode, record, prepare)) for record in records]
-                self._handover.add(partition, work)
+                self._handover.add(partition, self._submitted(pool, partition, records))
                 self._read[partition] = max(self._read[partition], records[-1].offset + 1)
                 self._idle = False
         if due := self._retries.next(self._need, self._monotonic()):
@@ -110,9 +110,16 @@ class PollThread:
         self._mark_lost()
         self._probe()
 
-    def _decode(self, record: Record, prepare: Prepare) -> Decoded:
+    def _submitted(self, pool: ThreadPoolExecutor, partition: Partition, records: Sequence[Record]) -> list[Work]:
+        """Have records decoded; items of some that were analysed before may be kept."""
+        epoch, prepare, kept = self._current[partition], self._equipment().prepare, self._kept.of(partition)
+        if kept and records[-1].offset >= max(kept):
+            self._kept.drop(partition)
+        return [Work(epoch, pool.submit(self._decode, one, prepare, kept.get(one.offset))) for one in records]
+
+    def _decode(self, record: Record, prepare: Prepare, kept: Frame | None) -> Decoded:
         with self._metrics.stage("decode"):
-            return decode(record, prepare)
+            return decode(record, prepare, kept)
 
     def _assign_or_retry(self, due: set[Partition]) -> None:
         """Restore these. A state that cannot be read must not delay the partitions that are being worked on."""
@@ -133,6 +140,7 @@ class PollThread:
         self._need = (self._need | again) - polled.revoked | polled.assigned
         self._retries.forget(polled.revoked | polled.assigned)
         for partition in polled.revoked:
+            self._kept.drop(partition)
             self._cut.pop(partition, None)
             self._suspects.pop(partition, None)
         for partition in self._need | polled.revoked:

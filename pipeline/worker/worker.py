@@ -21,6 +21,7 @@ from pipeline.errors import TransientError
 from pipeline.records.wire import Partition
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.inference_thread import InferenceThread
 from pipeline.worker.model import Equipment, SwapRequest
 from pipeline.worker.poll_thread import PollThread
@@ -42,6 +43,7 @@ class Worker:
         limit = max(worker.queue_batches * worker.batch_frames, 1)
         self._handover = Handover(worker.batch_frames, worker.batch_milliseconds / 1000, limit, self._monotonic)
         self._epochs = Epochs()
+        self._kept = KeptItems()
         self._turned = {"poll": self._monotonic(), "inference": self._monotonic()}
         self._failure: BaseException | None = None
         self._poll_thread: PollThread | None = None
@@ -60,6 +62,7 @@ class Worker:
                 self._swap,
                 self._handover,
                 self._epochs,
+                self._kept,
                 turned=lambda: self._note_turn("inference"),
             )
             stack.callback(inference.close)
@@ -77,6 +80,7 @@ class Worker:
                 equipment=lambda: inference.equipment,
                 handover=self._handover,
                 epochs=self._epochs,
+                kept=self._kept,
             )
             pool = stack.enter_context(ThreadPoolExecutor(worker.decode_threads, "decode"))
             thread = threading.Thread(target=self._infer, args=(inference,), name="inference", daemon=True)

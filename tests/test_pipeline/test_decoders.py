@@ -41,7 +41,7 @@ from pipeline.records.frames import (
     decode_stream_record,
     encode_stream_record,
 )
-from pipeline.records.label_report import LabelReport, encode_report
+from pipeline.records.label_report import LabelReport, PictureForm, encode_report
 from pipeline.records.labels import (
     ConfigLabels,
     ControlRecord,
@@ -313,7 +313,22 @@ DECODERS: dict[str, Decoder] = {
         lambda value: decode_control(b"report/workers", value),
         ControlRecord,
         BadRecordError,
-        [_value(encode_report(LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fall", "unknown"),), 1)))],
+        [
+            _value(
+                encode_report(
+                    LabelReport(
+                        "workers",
+                        "b" * 64,
+                        "demo",
+                        "0.1.0",
+                        7,
+                        (("fall", "unknown"),),
+                        1,
+                        PictureForm(8, 8, "area", "squash"),
+                    )
+                )
+            )
+        ],
     ),
     "position": Decoder(
         lambda value: decode_position(Position(7, value.decode(errors="surrogateescape"))),

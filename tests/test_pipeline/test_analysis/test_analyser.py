@@ -47,6 +47,25 @@ def test_every_frame_is_encoded_once_in_batches() -> None:
     assert engine.calls == [3, 3, 1] and outcome.frames == {"door": 7} and outcome.windows == 4
 
 
+def test_what_a_restart_would_need_stays_encoded() -> None:
+    """A window before the committed P, and everything since; a replay, which restarts nothing, keeps nothing.
+
+    committed P              5
+    encoded    . 1 2 3 4     5 6 7 8 9
+    """
+    analyser, _ = make_analyser(restarts=True)
+    analyser.open(fresh())
+    analyser.advance({P: shown(["grey"] * 5)})
+    assert sorted(analyser.encoded(P)) == [0, 1, 2, 3, 4]
+    analyser.partitions[P].streams.committed = 5
+    analyser.advance({P: shown(["grey"] * 5, begin=5)})
+    assert sorted(analyser.encoded(P)) == list(range(1, 10)), "four frames before P, whatever the rings hold now"
+    replaying, _ = make_analyser()
+    replaying.open(fresh())
+    replaying.advance({P: shown(["grey"] * 5)})
+    assert replaying.encoded(P) == {}
+
+
 def test_an_event_says_what_it_saw() -> None:
     """The evidence of an event is the peak window's records; its capture time is that of the frame that fired."""
     analyser, _ = make_analyser()

@@ -16,6 +16,28 @@ def test_settings_are_frozen(file: Path) -> None:
         settings.kafka.bootstrap = "elsewhere:9092"  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("text", "fit"),
+    [("off", "off"), ("'off'", "off"), ("auto", "auto"), ("256x456", "256x456")],
+)
+def test_frames_fit_a_bundle_or_a_size(file: Path, text: str, fit: str) -> None:
+    """A bare `off`, which YAML takes for false, is meant as it stands there."""
+    file.write_text(f"ingest: {{fit: {text}}}\n")
+
+    assert load().ingest.fit == fit
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("300x400", "raise short_side as well"), ("0x4", "fit"), ("true", "fit"), ("4 x 4", "fit")]
+)
+def test_what_frames_cannot_fit_is_refused(file: Path, text: str, words: str) -> None:
+    """A size beyond `short_side` would do nothing."""
+    file.write_text(f"ingest: {{fit: {text}}}\n")
+
+    with pytest.raises(ConfigurationError, match=words):
+        load(file)
+
+
 def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A nested variable replaces one key and leaves its neighbours alone."""
     file.write_text("kafka: {bootstrap: 'file:9092', username: me}\n")

@@ -26,6 +26,7 @@ from pipeline.metrics import IngestMetrics
 from pipeline.records.cameras import CameraStatus, decode_status, encode_status
 from pipeline.records.frames import EndMarker, FrameRecord, StreamRecord, decode_stream_record
 from pipeline.records.jpeg import decode_jpeg
+from pipeline.records.label_report import LabelReport, PictureForm, encode_report
 from pipeline.records.wire import Message, Partition
 
 SECONDS = 20.0
@@ -579,6 +580,45 @@ def test_oversized_frames_are_refused_and_counted(server: RtspServer, card: Medi
         assert run.until(lambda: (found := run.status("door")) is not None and found.dropped >= 3)
 
     assert run.frames == []
+
+
+def test_frames_take_the_size_of_the_bundle_in_use(server: RtspServer, card: Media) -> None:
+    """`fit: auto` follows what workers report, without a new session; another setting is followed at once.
+
+    report     none     32x24   16x16
+    setting    auto     auto    auto    40x30 covered   off
+    """
+    server.add("door", card)
+    settings = settings_for({"door": server.url("door")}, fit="auto")
+    edits: list[Settings] = []
+    with running(settings, reload=lambda: edits.pop() if edits else None) as run:
+        producer = run.broker.producer()
+
+        def size(width: int, height: int) -> bool:
+            return run.until(
+                lambda: bool(run.frames) and (run.frames[-1].width, run.frames[-1].height) == (width, height)
+            )
+
+        def report(width: int, height: int) -> None:
+            form = PictureForm(width, height, "area", "squash")
+            said = LabelReport("workers", "b", "tiny", "1", 0, input=form)
+            producer.send("test.control", encode_report(said))
+
+        def edit(fit: str) -> None:
+            edits.append(settings_for({"door": server.url("door")}, fit=fit))
+
+        assert size(80, 60)
+        report(32, 24)
+        assert size(32, 24) and run.frames[-1].scene is None
+        report(16, 16)
+        assert size(16, 16) and run.frames[-1].scene == (80, 60)
+        assert decode_jpeg(run.frames[-1].jpeg).shape == (16, 16, 3)
+        edit("20x30")
+        assert size(40, 30)
+        edit("off")
+        assert size(80, 60)
+
+    assert len({frame.session for frame in run.frames}) == 1
 
 
 def test_frames_that_only_the_broker_finds_too_large_are_no_reason_to_be_unready(

@@ -16,6 +16,7 @@ from pipeline.broker.topics import apply_topics
 from pipeline.config.settings import Settings
 from pipeline.labels.reporting import LabelReporter, log_refused, none_usable, shown
 from pipeline.metrics import WorkerMetrics
+from pipeline.records.label_report import PictureForm
 
 RUN, ZEBRA = make({"text": "a person runs"}), make({"text": "a zebra runs"})
 REFUSED = {ZEBRA.id: "does not know 'zebra'"}
@@ -41,6 +42,7 @@ def test_gauges_readiness_and_the_topic_say_the_same() -> None:
         report = control_topic.read(broker, TOPIC, 5).reports["workers"]
         assert (report.labels_version, dict(report.refused), report.refused_count) == (version, refused, len(refused))
         assert (report.bundle, report.name) == (MANIFEST.id, "demo")
+        assert report.input == PictureForm(128, 96, MANIFEST.input.resize, MANIFEST.input.crop)
         assert registry.get_sample_value("actionwire_labels") == watched
         assert registry.get_sample_value("actionwire_labels_refused") == len(refused)
         assert (reporter.ready() is None) is ready

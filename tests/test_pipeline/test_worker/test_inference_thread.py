@@ -23,6 +23,7 @@ from pipeline.broker.in_process import InProcessBroker
 from pipeline.config.settings import Settings
 from pipeline.config.topics import TopicsSettings
 from pipeline.config.worker import WorkerSettings
+from pipeline.errors import TransactionAborted
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.events import decode_event
 from pipeline.records.frames import EndMarker, encode_stream_record
@@ -31,6 +32,7 @@ from pipeline.testing import COLOURS, ColourEngine, ColourLabels, ManualClock, f
 from pipeline.worker import fail_points, inference_thread, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.inference_thread import InferenceThread, Progress
 from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, SwapRequest
@@ -68,10 +70,10 @@ def equipment(size: int) -> Equipment:
     label_views = LabelViews(lambda _: labels, LabelHistory(complete=True))
     label_views(EMPTY)
 
-    def prepare(jpeg: bytes) -> Images:
+    def prepare(jpeg: bytes, pixel: float = 1.0) -> Images:
         return np.full((size, size, 3), COLOURS[jpeg.decode()], np.uint8)
 
-    return Equipment(SizedEngine(size=size), Geometry(4, 4), prepare, label_views)
+    return Equipment(SizedEngine(size=size), Geometry(4, 4), prepare, label_views, origin=size)
 
 
 class Seam:
@@ -114,7 +116,10 @@ class Halves:
         handover: Any = Seam(self.handover, lambda: self.seam())
         epochs: Any = Seam(self.epochs, lambda: self.seam())
         context = WorkerContext(SETTINGS, self.broker, metrics, "a", self.clock.monotonic, self.clock.now_ns)
-        self.inference = InferenceThread(context, equipment(2), self.swap, handover, epochs, turned=lambda: None)
+        self.kept = KeptItems()
+        self.inference = InferenceThread(
+            context, equipment(2), self.swap, handover, epochs, self.kept, turned=lambda: None
+        )
         self.consumer: Any = self.broker.group_consumer(FRAMES, GROUP)
         committed, poll = self.consumer.committed, self.consumer.poll
         self.consumer.committed = lambda partitions, seconds: committed(partitions, 0.0)
@@ -126,6 +131,7 @@ class Halves:
             equipment=lambda: self.inference.equipment,
             handover=handover,
             epochs=epochs,
+            kept=self.kept,
         )
 
     def _cut_back(self, polled: Polled) -> Polled:
@@ -358,6 +364,38 @@ def test_a_partition_whose_log_lost_its_end_is_restored_after_the_commit_under_w
     worker.poll()
 
     assert worker.epochs.owned()[P0] > began[0] and events(worker.broker) == undisturbed
+
+
+@pytest.mark.parametrize("what", ["abort", "swap"])
+def test_nothing_is_encoded_again_after_an_abort_or_a_swap_within_a_space(
+    what: str, halves: Callable[[], Halves], undisturbed: list[tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items that were in the rings are kept: every frame is encoded once, whatever happens between.
+
+    read        | 0 ... 30 | abort | R ... 30, items kept | 31 ...
+    encoded     | 0 ... 30 |       |                      | 31 ...
+    """
+    encoded: list[int] = []
+    encode = SizedEngine.encode
+
+    def counted(engine: SizedEngine, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
+        encoded.append(len(images))
+        return encode(engine, images, memory)
+
+    monkeypatch.setattr(SizedEngine, "encode", counted)
+    worker = halves()
+
+    def strike() -> None:
+        if what == "abort":
+            raise TransactionAborted("injected")
+        worker.swap.equipment = equipment(2)
+
+    worker.hook = at("commit:5", strike, when=lambda: sum(encoded) > 60)
+    worker.finish()
+
+    assert events(worker.broker) == undisturbed
+    assert sum(encoded) == 2 * LONG
+    assert not worker.kept.of(P0) and not worker.kept.of(P1), "nothing is kept that nobody will ask for"
 
 
 @pytest.mark.parametrize("seed", range(4))

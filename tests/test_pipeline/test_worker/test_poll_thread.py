@@ -27,6 +27,7 @@ from pipeline.testing import ColourLabels, ManualClock
 from pipeline.worker import assignment, fail_points, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.lost_cameras import Suspicion
 from pipeline.worker.poll_thread import PROBE_SECONDS, RETRY_SECONDS, PollThread
@@ -52,7 +53,7 @@ class Poller:
         self._pool = ThreadPoolExecutor(1)
         label_views = LabelViews(lambda labels: ColourLabels.of(labels.version, []), LabelHistory(complete=True))
         label_views(EMPTY)
-        equipment: Any = SimpleNamespace(prepare=lambda jpeg: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
+        equipment: Any = SimpleNamespace(prepare=lambda *_: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
         self._thread = PollThread(
             WorkerContext(SETTINGS, self.broker, self.metrics, "a", self.clock.monotonic),
             self.consumer,
@@ -60,6 +61,7 @@ class Poller:
             equipment=lambda: equipment,
             handover=self.handover,
             epochs=self.epochs,
+            kept=KeptItems(),
         )
 
     def strike(self, step: str) -> None:
