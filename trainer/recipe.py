@@ -113,7 +113,12 @@ class Loss(Part):
     """Weights of the parts of the loss."""
 
     contrast: float = Field(default=1.0, ge=0)
-    """ActionCLIP's symmetric KL between windows and captions."""
+    """Of the main part: ActionCLIP's symmetric KL between windows and captions, or what `objective` says."""
+    objective: Literal["kl", "diagonal", "classes"] = "kl"
+    """Of clips: captions of equal labels are all right (kl), or each clip's own alone (diagonal, mmaction2); or every
+    clip is compared with all labels at once (classes, Text4Vis and BIKE), best with a text tower that rests."""
+    smoothing: Fraction = 0.0
+    """With `objective: classes`, the share of the target that is spread over all labels."""
     label: float = Field(default=1.0, ge=0)
     """Cross-entropy over action names and background texts, as serving scores them."""
     pooled: float = Field(default=0.25, ge=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from trainer.models.few_shot import FewShot
@@ -25,6 +27,9 @@ class Model(Part):
     templates: Templates = Templates()
     context: Context | None = None
     """Learned vectors before the words of a label; None for the templates alone."""
+    bank: Literal["texts", "learned"] = "texts"
+    """What windows are compared with: texts, or a learned vector per label. The latter is the unimodal baseline of the
+    paper: it reads no text, so nothing can be watched for with it."""
     few_shot: FewShot | None = None
     """How a class is recognised from a few examples (`loss.few_shot` trains it); None for models without."""
 

@@ -79,6 +79,8 @@ class VideoTextModel(nn.Module):
     clip: Clip
     head: nn.Module
     project: nn.Module
+    bank: nn.Module
+    """An embedding of the labels where nothing is said in words; else nothing."""
     mean: Tensor
     std: Tensor
 
@@ -94,6 +96,8 @@ class VideoTextModel(nn.Module):
         frames: int,
         blueprint: Blueprint,
         templates: Sequence[str] = TEMPLATES,
+        labels: Sequence[str] = (),
+        bank: nn.Module | None = None,
         few_shot: Modulation | None = None,
         context: nn.Module | None = None,
     ):
@@ -106,6 +110,8 @@ class VideoTextModel(nn.Module):
         self.tokenizer = tokenizer
         self.frames = frames
         self.templates = tuple(templates)
+        self.labels = tuple(labels)
+        self.bank = bank or nn.Identity()
         self.blueprint = blueprint
         self.resting: tuple[nn.Module, ...] = ()
         """Parts that do not learn, and so stay in evaluation mode (`trainer.training.freezing`)."""
@@ -248,10 +254,19 @@ def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Token
         frames=settings.frames,
         blueprint=blueprint,
         templates=settings.templates.chosen,
+        labels=settings.labels,
+        bank=_bank(settings, blueprint.dimensions) if settings.bank == "learned" else None,
         few_shot=few_shot or None,
         context=context,
     )
     return model.to(memory_format=torch.channels_last)
+
+
+def _bank(settings: Model, dimensions: int) -> nn.Embedding:
+    """A learned vector per label, [C, D]."""
+    bank = nn.Embedding(len(settings.labels), dimensions)
+    nn.init.normal_(bank.weight, std=dimensions**-0.5)
+    return bank
 
 
 def _take(model: VideoTextModel, rest: Mapping[str, Tensor], wanted: Collection[str]) -> None:

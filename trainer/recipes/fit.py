@@ -8,7 +8,7 @@ from typing import Any
 
 def what_does_not_fit(recipe: Any) -> list[str]:
     """What of a `trainer.recipe.Recipe` excludes each other, with the remedy."""
-    return [*_prompt(recipe), *_context(recipe), *_episodes(recipe)]
+    return [*_prompt(recipe), *_context(recipe), *_bank(recipe), *_episodes(recipe)]
 
 
 def _prompt(recipe: Any) -> Iterator[str]:
@@ -31,6 +31,15 @@ def _context(recipe: Any) -> Iterator[str]:
         yield "model.context is learned for a text tower that rests; set freeze to V1 or V3"
     if recipe.model.context is not None and recipe.data.clips is None:
         yield "model.context is for clips of your own; set data.clips"
+
+
+def _bank(recipe: Any) -> Iterator[str]:
+    reads = recipe.loss.objective != "classes" or not recipe.text_frozen or recipe.data.background > 0
+    if recipe.model.bank == "learned" and recipe.data.clips is not None and reads:
+        yield (
+            "model.bank: a learned bank compares clips with its own vectors and reads no text; set loss.objective "
+            "classes, freeze V1 or V3, and data.background 0"
+        )
 
 
 def _episodes(recipe: Any) -> Iterator[str]:
