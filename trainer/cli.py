@@ -102,13 +102,17 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Measure by a protocol: single, views, zero-shot, few-shot, folds, charades or streaming."),
+        typer.Option(
+            help="Measure by a protocol: single, views, zero-shot, few-shot, folds, charades, streaming, episodes."
+        ),
     ] = None,
     lists: Annotated[
         list[Path] | None, typer.Option("--list", help="With --protocol: another list of clips; several for zero-shot.")
     ] = None,
     views: Annotated[str, typer.Option(help="Views in time x crops, of views and charades.")] = "10x3",
-    shots: Annotated[str, typer.Option(help="Clips of each label to learn from, of few-shot.")] = "2,4,8,16",
+    shots: Annotated[
+        str, typer.Option(help="Clips of each label to learn from, of few-shot and episodes.")
+    ] = "2,4,8,16",
     folds: Annotated[int, typer.Option(min=0, help="How many folds; 0 for one per group.")] = 0,
     seeds: Annotated[str, typer.Option(help="Seeds of few-shot and folds; mean and deviation are told.")] = "1",
     alpha: Annotated[
