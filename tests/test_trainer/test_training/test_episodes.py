@@ -45,7 +45,7 @@ def recipe(clip_recipe: Callable[[Path], Recipe]) -> Callable[[Path], Recipe]:
 
 @pytest.fixture
 def films(tmp_path: Path) -> Path:
-    """A second of film a clip: three classes to train on, two others to be taught when it is validated, and two when it is tested."""
+    """A second of film a clip: three classes to train on, two to be taught in validation, two in test."""
     rows = ["path,label,split"]
     tints = {
         "brighter": (1, 1, 1),
