@@ -38,7 +38,9 @@ def advance(
     """Lead records through both stages; every window gets the same score for every label."""
     dead: list[Dead] = []
     fired: list[Fired] = []
-    for taken in list(analysis.take(list(records), label_views, dead)):
+    steps = list(analysis.take(list(records), label_views, dead))
+    analysis.pass_to(analysis.reach())
+    for taken in steps:
         taken.scored.extend(np.array([score], np.float32) for _ in taken.windows)
         fired += analysis.decide(taken)
     return fired, dead
@@ -55,6 +57,30 @@ def test_scores_become_events_in_two_stages() -> None:
 
     assert phases(fired) == [("started", None)]
     assert fired[0].partition == P and fired[0].capture_ns is not None
+
+
+def test_a_commit_says_what_is_decided_while_more_is_taken() -> None:
+    """One thread takes the next records while another decides and commits those before.
+
+    taken      0 ... 4 | 5 ... 9
+    decided    0 ... 4 |           commit: P = 5, and the state at tick 4
+    """
+    analysis = partition()
+    steps = list(analysis.take(frames(5), lambda _: RED, []))
+    first = analysis.reach()
+    later = list(analysis.take(frames(5, begin=5), lambda _: RED, []))
+    second = analysis.reach()
+    seen = []
+    for reached, some in ((first, steps), (second, later)):
+        analysis.pass_to(reached)
+        for taken in some:
+            taken.scored.extend(np.array([0.0], np.float32) for _ in taken.windows)
+            analysis.decide(taken)
+        snapshot, state = analysis.snapshot(), analysis.state("door")
+        assert snapshot is not None and state is not None
+        seen.append((snapshot.committed.position, state.last_tick))
+
+    assert seen == [(5, 4), (10, 9)]
 
 
 def test_a_partition_without_a_position_ends_what_it_finds_open() -> None:

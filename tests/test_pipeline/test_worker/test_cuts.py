@@ -4,6 +4,7 @@ It mirrors no module: the behaviour spans assignment, rewind, analysis and commi
 """
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.analyser import Analyser
+from pipeline.analysis.analyser import Analyser, Prepared
 from pipeline.analysis.camera_streams import Decoded, Geometry
 from pipeline.analysis.partition import Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
@@ -109,18 +110,28 @@ class Broker:
         return Restored(P, committed, cameras)
 
 
-def run(log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1) -> Analyser:
-    """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`."""
+def run(
+    log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1, ahead: int = 0
+) -> Analyser:
+    """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`.
+
+    ahead: so many batches are prepared before an older one is concluded; those are lost where a life is cut short.
+    """
     label_views = {version: replace(one, multiple=multiple, stride=stride) for version, one in LABEL_VIEWS.items()}
     analyser = Analyser(
         ColourEngine(), Geometry(4, RATE // multiple, stride), label_views.__getitem__, rewind_seconds=REWIND, batch=8
     )
     analyser.open(broker.restored())
     offset, turn = broker.position.rewind, 0
-    while offset < stop:
-        upto = min(stop, offset + sizes[turn % len(sizes)])
-        outcome = analyser.advance({P: [log.decoded(one) for one in range(offset, upto)]})
-        offset, turn = upto, turn + 1
+    prepared: deque[Prepared] = deque()
+    while offset < stop or (prepared and stop == len(log.records)):
+        if offset < stop:
+            upto = min(stop, offset + sizes[turn % len(sizes)])
+            prepared.append(analyser.prepare({P: [log.decoded(one) for one in range(offset, upto)]}))
+            offset, turn = upto, turn + 1
+            if len(prepared) <= ahead:
+                continue
+        outcome = analyser.conclude(prepared.popleft())
         commit(analyser, broker, [encode_event(fired.event, "/test").value for fired in outcome.fired], outcome.dead)
     return analyser
 
@@ -195,18 +206,21 @@ GRIDS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])
 
 
 @settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(logs(), st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=5), GRIDS)
+@given(logs(), st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=5), GRIDS, st.integers(0, 2))
 def test_any_cuts_yield_the_bytes_of_the_uncut_run(
-    log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int]
+    log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int], ahead: int
 ) -> None:
-    """Killed at any offsets, however often, a partition ends with the same events, dead letters, states and R."""
+    """Killed at any offsets, however often, a partition ends with the same events, dead letters, states and R.
+
+    However many batches are prepared before the one in front of them is concluded.
+    """
     whole = Broker([], [], [])
     end = len(log.records)
     uncut = run(log, whole, end, [max(1, end)], *grid)
     cuts = sorted(data.draw(st.lists(st.integers(0, end), max_size=4)))
     broker = Broker([], [], [])
     for cut in [*cuts, end]:
-        analyser = run(log, broker, cut, sizes, *grid)
+        analyser = run(log, broker, cut, sizes, *grid, ahead)
     assert broker.events == whole.events
     assert broker.dead == whole.dead
     assert everything(analyser) == everything(uncut)

@@ -118,6 +118,7 @@ class Poller:
     def process(self) -> None:
         """What the inference thread does with a batch, as far as the gauge sees it: the newest frame is old."""
         while not self.handover.empty:
+            self.handover.take_restored()
             self.handover.next(self.clock.seconds)
         self.metrics.lag(27.0)
 
