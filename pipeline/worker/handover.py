@@ -167,10 +167,12 @@ class Handover:
                 self._batcher.drop(partition)
             self._restored = deque(one for one in self._restored if one[0].partition not in gone)
 
-    def add(self, partition: Partition, work: Iterable[Work]) -> None:
-        """Append work of one partition, in offset order."""
+    def add(self, work: Mapping[Partition, Iterable[Work]]) -> None:
+        """Append the work of one poll, that of each partition in offset order."""
         with self._changed:
-            self._batcher.add(partition, work, self._now())
+            now = self._now()
+            for partition, some in work.items():
+                self._batcher.add(partition, some, now)
             self._changed.notify_all()
 
     def publish(self, token: GroupToken | None) -> None:

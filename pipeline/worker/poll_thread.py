@@ -99,11 +99,12 @@ class PollThread:
         self._note(polled)
         # Before anything else may fail: these records are not polled again. Records of a partition that is still to be
         # restored are dropped; they are read again from R on.
-        for partition, records in polled.records.items():
-            if partition in self._current:
-                self._handover.add(partition, self._submitted(pool, partition, records))
-                self._read[partition] = max(self._read[partition], records[-1].offset + 1)
-                self._idle = False
+        readable = {one: records for one, records in polled.records.items() if one in self._current}
+        if readable:
+            self._handover.add({one: self._submitted(pool, one, records) for one, records in readable.items()})
+            self._idle = False
+        for partition, records in readable.items():
+            self._read[partition] = max(self._read[partition], records[-1].offset + 1)
         if due := self._retries.next(self._need, self._monotonic()):
             self._assign_or_retry(due)
         self._throttle()

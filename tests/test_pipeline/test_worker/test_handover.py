@@ -39,7 +39,7 @@ def test_assignments_come_before_work() -> None:
     """The inference thread opens a partition before it sees the first record of it; no batch comes until it has."""
     handover, clock = new_handover()
     handover.assign(restored(P0), 1)
-    handover.add(P0, [work(0), work(1)])
+    handover.add({P0: [work(0), work(1)]})
     assert handover.needs_rest and handover.next(clock.seconds + 1000) is None
     assert handover.take_restored() == [(restored(P0), 1)] and not handover.needs_rest
     batch = handover.next(clock.seconds)
@@ -49,14 +49,14 @@ def test_assignments_come_before_work() -> None:
 def test_work_of_an_older_assignment_is_dropped() -> None:
     """If a partition is assigned again or lost, its waiting work is dropped, and no other work."""
     handover, clock = new_handover()
-    handover.add(P0, [work(0)])
-    handover.add(P1, [work(5), work(6)])
+    handover.add({P0: [work(0)]})
+    handover.add({P1: [work(5), work(6)]})
     handover.assign(restored(P0), 2)
     assert handover.take_restored() == [(restored(P0), 2)]
     batch = handover.next(clock.seconds)
     assert isinstance(batch, dict) and list(batch) == [P1]
     handover.assign(restored(P0), 3)
-    handover.add(P0, [work(0, 3)])
+    handover.add({P0: [work(0, 3)]})
     handover.revoke([P0])
     assert handover.take_restored() == [] and handover.next(clock.seconds) is None
 
@@ -69,7 +69,7 @@ def test_nothing_that_was_restored_before_a_request_is_opened_after_it() -> None
     """
     handover, clock = new_handover()
     assert handover.assign(restored(P0), 3)
-    handover.add(P0, [work(0, 3), work(1, 3)])
+    handover.add({P0: [work(0, 3), work(1, 3)]})
     assert handover.request_reassign() == {P0: 3} and handover.take_restored() == []
     assert not handover.assign(restored(P1), 1) and handover.take_restored() == []
     assert handover.take_reassign() and handover.assign(restored(P0), 5)
@@ -81,7 +81,7 @@ def test_a_full_handover_says_so() -> None:
     """The poll thread is told to pause at the limit, and may go on once work was taken."""
     handover, clock = new_handover(size=2, limit=2)
     assert not handover.full
-    handover.add(P0, [work(0), work(1)])
+    handover.add({P0: [work(0), work(1)]})
     assert handover.full
     handover.next(clock.seconds)
     assert not handover.full
