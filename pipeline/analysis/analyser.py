@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from engines.contract import Embeddings, Engine, Items
+from engines.contract import Embeddings, Engine, Images, Items
 from pipeline.analysis.camera_streams import Arrived, Decoded, Frame, Geometry, Tally
 from pipeline.analysis.partition import (
     Dead,
@@ -36,6 +36,7 @@ from pipeline.analysis.partition import (
     Taken,
 )
 from pipeline.analysis.windows import Window
+from pipeline.errors import ContractError
 from pipeline.records.events import ModelReference
 from pipeline.records.wire import Partition
 
@@ -98,6 +99,7 @@ class Analyser:
 
     label_views: the embedded label set of a version. rewind_seconds: how much of a stream a restart reads again.
     batch: most frames or windows per call of the engine. restarts: what a restart would need stays (`encoded`).
+    prepare: JPEG and the shape of its pixels to the engine's input, for frames that carry their JPEG.
     observe: called with every scored window. stage: context manager around each stage, by its name, for timing.
     """
 
@@ -110,6 +112,7 @@ class Analyser:
         rewind_seconds: float,
         batch: int,
         restarts: bool = False,
+        prepare: Callable[[bytes, float], Images] | None = None,
         observe: Callable[[ScoredWindow], None] | None = None,
         stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
@@ -118,7 +121,7 @@ class Analyser:
         self._label_views = label_views
         self._rewind_seconds = rewind_seconds
         self._batch = batch
-        self._restarts = restarts
+        self._restarts, self._prepare = restarts, prepare
         self._observe = observe
         self._stage = stage
         self._shed: frozenset[str] = frozenset()
@@ -236,10 +239,19 @@ class Analyser:
         pending = list({id(frame): frame for frame in frames if frame.item is None}.values())
         for some in _chunks(pending, self._batch):
             with self._stage("encode"):
-                items, _ = self._engine.encode(np.stack([frame.image for frame in some if frame.image is not None]))
+                items, _ = self._engine.encode(np.stack([self._picture(frame) for frame in some]))
             for frame, item in zip(some, items, strict=True):
-                frame.item, frame.image = item.copy(), None
+                frame.item, frame.image, frame.record = item.copy(), None, replace(frame.record, jpeg=b"")
         return Counter(frame.camera for frame in pending)
+
+    def _picture(self, frame: Frame) -> Images:
+        if frame.image is not None:
+            return frame.image
+        if not frame.record.jpeg or self._prepare is None:
+            raise ContractError(
+                f"a window needs tick {frame.record.tick} of {frame.camera}, of which only headers were read"
+            )
+        return self._prepare(frame.record.jpeg, frame.record.pixel)
 
     def _embed(self, windows: Due) -> list[tuple[Due, Embeddings, Embeddings]]:
         """Embed all windows."""

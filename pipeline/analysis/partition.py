@@ -30,7 +30,7 @@ from pipeline.analysis.camera_streams import (
     Tally,
 )
 from pipeline.analysis.event_machine import EventContext, Result, WindowScores
-from pipeline.analysis.rewind import Committed
+from pipeline.analysis.rewind import MOST_BAD, Committed, Pictures
 from pipeline.analysis.sessions import Stream
 from pipeline.analysis.thresholds import EventRules
 from pipeline.analysis.windows import Window
@@ -118,6 +118,7 @@ class Reached:
     position: int
     rewind: int
     labels: int
+    pictures: Pictures | None
     streams: Mapping[str, Stream]
     warm: bool
     """What was rewound is read."""
@@ -176,6 +177,8 @@ class PartitionAnalysis:
         self._moved = restored.fresh
         self._took = False
         """Records at or above P were taken since the last `reach`."""
+        self._bad: list[int] = []
+        """Offsets from R on of frames whose picture cannot be decoded."""
         self.reached = self.reach()
         """How far everything was decided."""
 
@@ -207,6 +210,8 @@ class PartitionAnalysis:
             self._took |= live
             if isinstance(decoded.content, BadRecordError):
                 self.streams.skip(decoded.offset)
+                if decoded.content.reason == "jpeg":
+                    self._bad.append(decoded.offset)
                 if live and decoded.raw is not None:
                     dead.append(Dead(decoded.raw, decoded.content.reason, str(decoded.content)))
                 continue
@@ -220,11 +225,24 @@ class PartitionAnalysis:
 
     def reach(self) -> Reached:
         """How far `take` has come since the last time."""
-        streams, moved = self.streams, self._took
+        streams, moved, rewind = self.streams, self._took, self.streams.rewind
         self._took = False
+        self._bad = [offset for offset in self._bad if offset >= rewind]
         return Reached(
-            streams.position, streams.rewind, streams.labels, dict(streams.streams()), not streams.restored, moved
+            streams.position,
+            rewind,
+            streams.labels,
+            self._pictures(),
+            dict(streams.streams()),
+            warm=not streams.restored,
+            moved=moved,
         )
+
+    def _pictures(self) -> Pictures | None:
+        geometry, bad = self._geometry, tuple(self._bad)
+        if len(bad) > MOST_BAD:
+            return None
+        return Pictures(self.streams.pictured, geometry.frames, geometry.rate, geometry.spread, bad)
 
     def pass_to(self, reached: Reached) -> None:
         """Everything up to here is decided."""
@@ -280,7 +298,8 @@ class PartitionAnalysis:
         changed = dict(self._changes())
         self._touched.clear()
         self._moved = False
-        return Snapshot(Committed(reached.position, reached.rewind, self.state_offset, reached.labels), changed)
+        committed = Committed(reached.position, reached.rewind, self.state_offset, reached.labels, reached.pictures)
+        return Snapshot(committed, changed)
 
     def placed(self, committed: Committed) -> Committed:
         """A snapshot's position, with the offset of the state records that were written for it."""

@@ -5,7 +5,7 @@
     3  begin a transaction
     4  send events and dead letters (the analyser makes them only of offsets at or above P of the last commit)
     5  send the state snapshots, and wait until all that was sent is acknowledged
-    6  send {P, metadata {r: R, s: offset of the last state record, v: label version}} with the group membership
+    6  send {P, metadata {r: R, s: offset of the last state record, v: label version, w, b}} with the group membership
     7  commit
 
 The membership is the newest one that the poll thread published. The poll thread first ends the epochs of what a poll

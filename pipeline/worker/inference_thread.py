@@ -266,6 +266,7 @@ class InferenceThread:
             rewind_seconds=self._worker_settings.rewind_seconds,
             batch=self._worker_settings.batch_frames,
             restarts=True,
+            prepare=equipment.prepare,
             stage=self._metrics.stage,
         )
 

@@ -1,12 +1,13 @@
 """The analysis of one partition by itself: every score is given, without an engine."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.analysis.camera_streams import Decoded, Geometry, Tally
 from pipeline.analysis.partition import Dead, Fired, LabelView, PartitionAnalysis, Restored
-from pipeline.analysis.rewind import NO_STATE, Committed
+from pipeline.analysis.rewind import MOST_BAD, NO_STATE, Committed, Pictures
 from pipeline.errors import BadRecordError
 from pipeline.records.events import ModelReference
 from pipeline.records.frames import LabelsMarker
@@ -95,7 +96,8 @@ def test_a_partition_without_a_position_ends_what_it_finds_open() -> None:
     assert phases(again.end_leftovers(RED)) == [("ended", "lost")]
     snapshot = again.snapshot()
     assert snapshot is not None
-    assert snapshot.committed == Committed(50, 50, NO_STATE, 0) and snapshot.changed == {"door": None}
+    assert replace(snapshot.committed, pictures=None) == Committed(50, 50, NO_STATE, 0)
+    assert snapshot.changed == {"door": None}
     assert again.snapshot() is None
 
 
@@ -126,6 +128,20 @@ def test_a_bad_record_is_dead_once() -> None:
 
     assert [(one.record.offset, one.reason) for one in dead] == [(2, "jpeg")]
     assert analysis.streams.position == 4
+
+
+def test_a_commit_says_which_pictures_a_restart_needs() -> None:
+    """Those in the rings at P, and which are bad among those that are read again; too many bad ones, and it says none.
+
+    offset     0 ... 4   5 bad   6 ... 9
+    windows                      6 7 8 9: W = 6
+    """
+    error = BadRecordError("jpeg", "not a JPEG")
+    analysis = partition()
+    advance(analysis, [*frames(5), Decoded(5, error), *frames(4, begin=6)])
+    assert analysis.reach().pictures == Pictures(6, 4, 4, 1, (5,))
+    advance(analysis, [Decoded(10 + number, error) for number in range(MOST_BAD)])
+    assert analysis.reach().pictures is None
 
 
 def test_a_stray_label_marker_does_not_shut_out_those_that_follow() -> None:

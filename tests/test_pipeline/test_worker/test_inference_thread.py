@@ -424,25 +424,32 @@ def test_nothing_is_encoded_again_after_an_abort_or_a_swap_within_a_space(
     encoded     | 0 ... 30 |       |                      | 31 ...
     """
     encoded: list[int] = []
-    encode = SizedEngine.encode
+    encode, small = SizedEngine.encode, equipment(2)
+    decoded = Counter[str]()
 
     def counted(engine: SizedEngine, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
         encoded.append(len(images))
         return encode(engine, images, memory)
 
+    def prepare(jpeg: bytes, pixel: float = 1.0) -> Images:
+        decoded["all"] += 1
+        return small.prepare(jpeg, pixel)
+
     monkeypatch.setattr(SizedEngine, "encode", counted)
     worker = halves()
+    known = worker.inference.equipment = replace(small, prepare=prepare)
 
     def strike() -> None:
         if what == "abort":
             raise TransactionAborted("injected")
-        worker.swap.equipment = equipment(2)
+        worker.swap.equipment = known
 
     worker.hook = at("commit:5", strike, when=lambda: sum(encoded) > 60)
     worker.finish()
 
     assert events(worker.broker) == undisturbed
     assert sum(encoded) == 2 * LONG
+    assert decoded["all"] - sum(encoded) <= 2 * SETTINGS.worker.poll_records, "at most what waited for its batch"
     assert not worker.kept.of(P0) and not worker.kept.of(P1), "nothing is kept that nobody will ask for"
 
 
