@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 SYNC := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format bench chaos demo-model real clean
+.PHONY: help setup demo test test-fast check format bench chaos soak demo-model real clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
 	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)
+
+soak: $(VENV)/dev.stamp  ## Twelve minutes of cameras and labels that come and go: nothing may grow (Linux)
+	@$(BIN)/python tests/end_to_end/soak $(ARGS)
 
 demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (84 minutes on two cores with AVX-512)
 	@$(BIN)/actionwire-trainer demo-model $(ARGS)

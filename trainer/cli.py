@@ -287,6 +287,10 @@ def demo_model(
 
 def _source(recipe: Recipe) -> Source:
     """The source of a recipe: the user's own clips where it names some, rendered scenes otherwise."""
+    if recipe.episodes is not None:
+        from trainer.training.episode_source import EPISODES
+
+        return EPISODES
     if recipe.data.clips is not None:
         from trainer.training.clips import CLIPS
 

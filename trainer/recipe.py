@@ -121,8 +121,28 @@ class Loss(Part):
     """Linear readouts of action and colour from every single frame; dropped after training."""
     background: float = Field(default=1.0, ge=0)
     """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
+    few_shot: float = Field(default=1.0, ge=0)
+    """Alpha: of episodes, the cross-entropy of queries over the examples, beside that over the texts (`contrast`)."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
+    merged: float = Field(default=0.5, ge=0)
+    """Of the head `experts`: the main part again, by the merged experts."""
+    anchor: float = Field(default=0.1, ge=0)
+    """Of the head `experts`: the squared distance of the merged experts' output from the mean of the items."""
+
+
+class Episodes(Part):
+    """Training by episodes: some classes, examples of each, and other clips to recognise by them (CLIP-FSAR)."""
+
+    ways: int = Field(default=5, ge=2)
+    shots: Positive = 1
+    queries: Positive = 5
+    """Clips to recognise, of each class."""
+
+    @property
+    def clips(self) -> int:
+        """Clips of one episode."""
+        return self.ways * (self.shots + self.queries)
 
 
 class Stage(Part):
@@ -216,6 +236,8 @@ class Recipe(Part):
     items: Items = Items()
     model: Model = Model()
     augment: AnyAugment = Augment()
+    episodes: Episodes | None = None
+    """Trains `model.few_shot` on clips of your own; None: clips against captions."""
     targets: Targets = Targets()
     loss: Loss = Loss()
     optimiser: Optimiser = Optimiser()
@@ -270,6 +292,36 @@ class Recipe(Part):
                 f"targets: first and last leave {aside} frames out, a window has {self.model.frames} (model.frames); "
                 "no window would show an action"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _prompts_see_windows(self) -> Recipe:
+        if self.model.prompt.kind == "none":
+            return self
+        said = f"model.prompt {self.model.prompt.kind} looks at all frames of a window together"
+        if self.data.clips is None:
+            raise ValueError(f"{said}, and rendered scenes are trained by streams; set data.clips")
+        if self.image_frozen or any(stage.frozen for stage in self.stages):
+            raise ValueError(f"{said}: no item can be computed once; freeze V1 or V4, and no stage")
+        if any(stage.ticks < self.model.frames for stage in self.stages):
+            raise ValueError(f"{said}: set ticks of every stage to model.frames, {self.model.frames}")
+        return self
+
+    @model_validator(mode="after")
+    def _episodes_fit(self) -> Recipe:
+        if self.episodes is None:
+            return self
+        if self.data.clips is None or self.model.few_shot is None or not self.text_frozen:
+            raise ValueError(
+                "episodes: they need clips of your own (data.clips), a part that learns from them (model.few_shot: {}) "
+                "and a text tower that rests (freeze: V1 or V3)"
+            )
+        for number, stage in enumerate(self.stages):
+            if stage.chunks != self.episodes.clips or stage.ticks < self.model.frames:
+                raise ValueError(
+                    f"stages.{number}: an episode has {self.episodes.clips} clips (ways * (shots + queries)) of whole "
+                    f"windows; set chunks to {self.episodes.clips} and ticks to {self.model.frames} or more"
+                )
         return self
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "i
 
 def open(
     bundle: Bundle,
-    device: str = "CPU",
+    device: str = "auto",
     *,
     threads: int | None = None,
     precision: Precision = "fp32",
@@ -39,6 +39,7 @@ def open(
     Raises BackendUnavailable for an unknown device or a precision that it does not run, BundleError for a network that
     does not compile.
     """
+    device = "CPU" if device == "auto" else device
     core = openvino.Core()
     available = core.available_devices
     if device.split(".")[0] not in {name.split(".")[0] for name in available}:

@@ -32,7 +32,7 @@ Channels = tuple[float, float, float]
 class Part(BaseModel):
     """Base of all parts: immutable, nothing unknown, no NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Encoder(Part):

@@ -68,6 +68,10 @@ class BundleSwap:
         with self._embedding:
             self._label_views(version)
 
+    def rest(self) -> None:
+        """Release what only new labels need, once there were none for a while. May be called from any thread."""
+        self.model.rest()
+
     def in_use(self) -> tuple[LabelSet, Model]:
         """The newest labels, and the model that scores them. May be called from any thread."""
         with self._embedding:

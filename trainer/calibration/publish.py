@@ -28,9 +28,9 @@ from trainer.evaluation import report as reports
 from trainer.export.card import card
 from trainer.export.draft import check_version
 from trainer.export.trained import checkpoint_of, export
-from trainer.models.text.texts import texts_of
 from trainer.progress import Report, silent
 from trainer.recipe import Recipe
+from trainer.training.clips import texts
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def publish(
         export(
             run,
             draft,
-            lambda known: texts_of(known.model.labels),
+            texts,
             progress=lambda step: report("export", 0, 1, step),
         )
         report("export", 1, 1, "torch and ONNX agree")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from trainer.data.items import EncodedClips
 from trainer.data.published import change
 from trainer.data.sides import names_a_side
 from trainer.errors import RecipeError
-from trainer.models.text.templates import TEMPLATES, fill
+from trainer.models.text.templates import fill
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import context_length
 from trainer.recipe import Recipe
@@ -37,9 +37,31 @@ class ClipBatch:
     background: npt.NDArray[np.bool_]
     """[b]: whether no label happens in the clip."""
     matches: npt.NDArray[np.bool_]
-    """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all."""
+    """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all, and
+    background with texts of its own matches those alone."""
     clips: tuple[str, ...]
     """[b]: their names, for messages."""
+
+
+class ClipFrames:
+    """Frames of a clip as training takes them: drawn, and changed at random."""
+
+    def __init__(self, recipe: Recipe, clips: Clips | EncodedClips):
+        """Warns of labels whose clips are never mirrored, because they name a side."""
+        self._recipe, self._clips = recipe, clips
+        sided = [label for label in recipe.model.labels if names_a_side(label)]
+        self._sided = frozenset(recipe.model.labels.index(label) for label in sided)
+        self._upright = recipe.augment.model_copy(update={"flip": 0.0})
+        if sided and recipe.augment.flip:
+            log.warning("clips of these labels are not mirrored, because they name a side: %s", ", ".join(sided))
+
+    def of(self, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Pictures [frames, H, W, 3], changed; or features [frames, F], of pictures changed when they were encoded."""
+        shown = self._clips.sample(clip, frames, self._recipe.data.sampling, rng)
+        if np.issubdtype(shown.dtype, np.floating):
+            return shown
+        rules = self._upright if self._clips.label_sets[clip] & self._sided else self._recipe.augment
+        return change(np.asarray(shown, np.uint8), rules, rng)
 
 
 class ClipBatches:
@@ -49,36 +71,28 @@ class ClipBatches:
     """
 
     def __init__(self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer):
+        self._templates = recipe.model.templates.chosen
         for label in recipe.model.labels:
-            texts = [fill(template, label) for template in TEMPLATES]
-            if any(entry.overflowing for entry in tokenizer.encode_batch(texts)):
-                raise RecipeError(
-                    f"the label {label!r} has more words than the text tower reads "
-                    f"({context_length(tokenizer)} tokens, template included); shorten it, or raise the context of "
-                    "the start"
-                )
+            _fits(f"the label {label!r}", [fill(template, label) for template in self._templates], tokenizer)
+        for text in recipe.model.backgrounds:
+            _fits(f"the text of background {text!r}", [text], tokenizer)
         self._recipe = recipe
         self._clips = clips
         self._tokenizer = tokenizer
+        self._frames = ClipFrames(recipe, clips)
         self._train, self._quiet = clips.of("train"), clips.background("train")
-        sided = [label for label in recipe.model.labels if names_a_side(label)]
-        self._sided = frozenset(recipe.model.labels.index(label) for label in sided)
-        self._upright = recipe.augment.model_copy(update={"flip": 0.0})
-        if sided and recipe.augment.flip:
-            log.warning("clips of these labels are not mirrored, because they name a side: %s", ", ".join(sided))
 
     def batch(self, step: int) -> ClipBatch:
-        """The batch of a step: clips drawn with replacement, each label in one of the sixteen templates."""
+        """The batch of a step: clips drawn with replacement, each label in one of the templates."""
         rng = np.random.default_rng([self._recipe.seed, step])
         stage, _ = self._recipe.stage_at(step)
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
         drawn = self._drawn(stage.chunks, rng)
-        images = np.stack([self._images(clip, frames, rng) for clip in drawn])
-        labels = [self._label(clip, rng) for clip in drawn]
-        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(labels, rng))], np.int64)
-        sets = [self._clips.label_sets[clip] or {BACKGROUND} for clip in drawn]
-        matches = np.array([[label in shown for label in labels] for shown in sets])
-        index = np.array(labels, np.int64)
+        images = np.stack([self._frames.of(clip, frames, rng) for clip in drawn])
+        said = [self._said(clip, rng) for clip in drawn]
+        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(said, rng))], np.int64)
+        matches = np.array([[caption in self._true_of(clip) for caption in said] for clip in drawn])
+        index = np.array([BACKGROUND if isinstance(caption, str) else caption for caption in said], np.int64)
         names = tuple(self._clips.clips[clip].place for clip in drawn)
         return ClipBatch(images, tokens, index, index == BACKGROUND, matches, names)
 
@@ -90,23 +104,29 @@ class ClipBatches:
                 drawn[number] = self._quiet[rng.integers(len(self._quiet))]
         return drawn
 
-    def _images(self, clip: int, frames: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-        """Pictures, changed at random; or features, of pictures that were changed when they were encoded."""
-        shown = self._clips.sample(clip, frames, self._recipe.data.sampling, rng)
-        if np.issubdtype(shown.dtype, np.floating):
-            return shown
-        rules = self._upright if self._clips.label_sets[clip] & self._sided else self._recipe.augment
-        return change(np.asarray(shown, np.uint8), rules, rng)
+    def _true_of(self, clip: int) -> Collection[int | str]:
+        """What a caption may say of a clip: indices of labels; of background its own texts, or BACKGROUND for ours."""
+        return self._clips.label_sets[clip] or self._clips.clips[clip].shows or (BACKGROUND,)
 
-    def _label(self, clip: int, rng: np.random.Generator) -> int:
-        labels = sorted(self._clips.label_sets[clip])
-        return self._clips.labels[clip] if len(labels) < 2 else labels[rng.integers(len(labels))]
+    def _said(self, clip: int, rng: np.random.Generator) -> int | str:
+        true = sorted(self._clips.label_sets[clip]) or self._true_of(clip)
+        return next(iter(true)) if len(true) < 2 else list(true)[rng.integers(len(true))]
 
-    def _captions(self, labels: Sequence[int], rng: np.random.Generator) -> list[str]:
-        templates = rng.integers(len(TEMPLATES), size=len(labels))
-        return [
-            BACKGROUNDS[template % len(BACKGROUNDS)]
-            if label == BACKGROUND
-            else fill(TEMPLATES[template], self._recipe.model.labels[label])
-            for template, label in zip(templates, labels, strict=True)
-        ]
+    def _captions(self, said: Sequence[int | str], rng: np.random.Generator) -> list[str]:
+        templates = rng.integers(len(self._templates), size=len(said))
+        return [self._caption(caption, template) for caption, template in zip(said, templates, strict=True)]
+
+    def _caption(self, said: int | str, template: int) -> str:
+        if isinstance(said, str):
+            return said
+        if said == BACKGROUND:
+            return BACKGROUNDS[template % len(BACKGROUNDS)]
+        return fill(self._templates[template], self._recipe.model.labels[said])
+
+
+def _fits(what: str, texts: Sequence[str], tokenizer: Tokenizer) -> None:
+    if any(entry.overflowing for entry in tokenizer.encode_batch(list(texts))):
+        raise RecipeError(
+            f"{what} has more words than the text tower reads ({context_length(tokenizer)} tokens, template included); "
+            "shorten it, or raise the context of the start"
+        )

@@ -88,7 +88,7 @@ def write_list(clips: Sequence[Clip], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        several = any(clip.also for clip in clips)
+        several = any(clip.also or len(clip.shows) > 1 for clip in clips)
         writer.writerow([("labels" if name == "label" and several else name) for name in _COLUMNS])
         for clip in clips:
             path = Path(clip.path).absolute()
@@ -96,7 +96,7 @@ def write_list(clips: Sequence[Clip], out: Path) -> None:
             end = "" if clip.end is None else f"{clip.end:g}"
             start = f"{clip.start:g}" if clip.start or end else ""
             role = clip.role if clip.background else ""
-            writer.writerow([shown, "|".join(clip.labels), start, end, clip.split, clip.group, role])
+            writer.writerow([shown, "|".join(clip.labels or clip.shows), start, end, clip.split, clip.group, role])
 
 
 def _found(folder: Path, group_column: str, besides: Path | None) -> list[Clip]:

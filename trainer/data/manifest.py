@@ -11,7 +11,8 @@ Paths are relative to the list. `start` and `end` (seconds) name a part of a fil
 `validate` or `test`; where no row names one, a part of the groups is kept apart to validate (`trainer.data.splits`).
 `group` is what clips share besides their label (recording, camera, person): a group is on one side only, and so is
 every second of a file. `role` is `action` (default) or `background`, where no label happens. `labels` in place of
-`label` takes several, with `|` between them in CSV.
+`label` takes several, with `|` between them in CSV. What stands there for background are texts of what it shows, such
+as "a door swings in the wind": they are trained beside our own, and every label of the bundle competes with them.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Clip:
     group: str = ""
     """What it shares with other clips besides the label; empty: nothing is known."""
     role: str = "action"
+    shows: tuple[str, ...] = ()
+    """Of background: texts of what it shows; none where it is just anything."""
 
     @property
     def until(self) -> float:
@@ -119,17 +122,23 @@ def scan(source: Path) -> Listed:
     return Listed(path, tuple(clips), tuple(problems), splits)
 
 
-def checked(listed: Listed) -> Listed:
-    """The list, if one can train with it. Raises RecipeError with all that is wrong, in one line."""
-    problems = listed.problems or tuple(message for _, message in problems_of(listed.clips))
+def checked(listed: Listed, *, taught: bool = False) -> Listed:
+    """The list, if one can train with it. Raises RecipeError with all that is wrong, in one line.
+
+    taught: labels are learned from examples (episodes), so that those of other splits need no clip to train on.
+    """
+    problems = listed.problems or tuple(message for _, message in problems_of(listed.clips, taught=taught))
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise RecipeError(f"the list of clips {listed.path}, {'; '.join(problems[:_NAMED])}{more}")
     return listed
 
 
-def problems_of(clips: Sequence[Clip]) -> Iterable[tuple[str, str]]:
-    """What forbids training on these clips: pairs of a kind (labels, spelling, splits, leaking) and a line."""
+def problems_of(clips: Sequence[Clip], *, taught: bool = False) -> Iterable[tuple[str, str]]:
+    """What forbids training on these clips: pairs of a kind (labels, spelling, splits, leaking) and a line.
+
+    taught: as for `checked`.
+    """
     trained = {label for clip in clips if clip.split == "train" for label in clip.labels}
     labels = list(dict.fromkeys(label for clip in clips for label in clip.labels))
     if not trained:
@@ -137,6 +146,10 @@ def problems_of(clips: Sequence[Clip]) -> Iterable[tuple[str, str]]:
         return
     for one, other in alike(labels, normal):
         yield "spelling", f"it has {one!r} and {other!r}, one label; write it one way"
+    shown = dict.fromkeys(text for clip in clips for text in clip.shows)
+    for label, text in alike((*labels, *shown), normal):
+        if text in shown and label in labels:
+            yield "labels", f"{text!r} is a label and a text of background; a clip that shows it is no background"
     if len(labels) == 1 and not any(clip.background for clip in clips):
         yield (
             "labels",
@@ -144,7 +157,7 @@ def problems_of(clips: Sequence[Clip]) -> Iterable[tuple[str, str]]:
             "happen, under a label of their own or with the role background",
         )
     for label in labels:
-        if label not in trained:
+        if label not in trained and not taught:
             where = " and ".join(sorted({clip.split for clip in clips if label in clip.labels}))
             yield "splits", f"only clips of {where} have the label {label!r}; give some to train, or take them out"
     for file in _on_two_sides(clips):
@@ -190,7 +203,7 @@ def list_hash(clips: Sequence[Clip]) -> str:
 
     Columns that came later count only where they are used, so that older runs know their list again.
     """
-    later = {"also": (), "group": "", "role": "action"}
+    later = {"also": (), "group": "", "role": "action", "shows": ()}
     rows = []
     for clip in clips:
         row = {name: value for name, value in asdict(clip).items() if name not in later or value != later[name]}
@@ -208,8 +221,6 @@ def clip_of(row: Row, folder: Path) -> Clip:
     path = _text_of(fields, "path")
     if not path or (not labels and role == "action"):
         raise RecipeError("it lacks path or label")
-    if labels and role == "background":
-        raise RecipeError(f"background has no label, and it has {labels[0]!r}; leave one of the two empty")
     if not is_file(folder / path):
         raise RecipeError(f"there is no file {shortened(str(folder / path), 200)}")
     start, end = _seconds(fields, "start") or 0.0, _seconds(fields, "end")
@@ -217,7 +228,9 @@ def clip_of(row: Row, folder: Path) -> Clip:
         raise RecipeError(f"end {end} does not lie behind start {start:g}")
     split = _one_of(fields, "split", SPLITS, "train", ALSO_WRITTEN)
     group = " ".join(_text_of(fields, "group").split())
-    return Clip(str(folder / path), labels[0] if labels else "", start, end, split, labels[1:], group, role)
+    if role == "background":
+        return Clip(str(folder / path), "", start, end, split, (), group, role, labels)
+    return Clip(str(folder / path), labels[0], start, end, split, labels[1:], group, role)
 
 
 def labels_of(fields: dict[str, Any]) -> tuple[str, ...]:

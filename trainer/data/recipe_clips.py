@@ -19,7 +19,7 @@ def clips_of(recipe: Recipe) -> list[Clip]:
     """
     if recipe.data.clips is None:
         raise RecipeError(f"recipe {recipe.name!r} names no list of clips; set data.clips")
-    listed = checked(scan(recipe.data.clips))
+    listed = checked(scan(recipe.data.clips), taught=recipe.episodes is not None)
     if listed.splits:
         return list(listed.clips)
     clips, missing = drawn(listed.clips, {"validate": recipe.data.validate_share}, recipe.seed)
@@ -32,11 +32,15 @@ def clips_of(recipe: Recipe) -> list[Clip]:
 def with_labels(recipe: Recipe) -> Recipe:
     """The recipe, completed from its list of clips.
 
-    The distinct labels become the model's. The hash goes into checkpoints, so that a resumed run notices another list.
+    The distinct labels become the model's, as do the texts of the background that trains. The hash goes into
+    checkpoints, so that a resumed run notices another list.
     """
     if recipe.data.clips is None:
         return recipe
     clips = clips_of(recipe)
-    labels = tuple(sorted({label for clip in clips for label in clip.labels}))
+    said = {
+        "labels": tuple(sorted({label for clip in clips for label in clip.labels})),
+        "backgrounds": tuple(sorted({text for clip in clips if clip.split == "train" for text in clip.shows})),
+    }
     data = recipe.data.model_copy(update={"clips_hash": list_hash(clips)})
-    return recipe.model_copy(update={"data": data, "model": recipe.model.model_copy(update={"labels": labels})})
+    return recipe.model_copy(update={"data": data, "model": recipe.model.model_copy(update=said)})

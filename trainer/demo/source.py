@@ -24,6 +24,10 @@ def _texts(recipe: Recipe) -> Texts:
     return texts_of(recipe.model.labels) if recipe.model.labels else phrases.texts()
 
 
+def _task(model: VideoTextModel, recipe: Recipe) -> SceneTask:
+    return SceneTask(model, recipe.loss)
+
+
 def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bool) -> Opened:
     footage = {
         name: open_footage(cache, plan, counted(report, f"render {name}"))
@@ -44,5 +48,5 @@ def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bo
     )
 
 
-SCENES = Source(complete=lambda recipe: recipe, texts=_texts, task=SceneTask, open=_open)
+SCENES = Source(complete=lambda recipe: recipe, texts=_texts, task=_task, open=_open)
 """What is rendered follows from the recipe alone (`trainer.demo.plans`)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.data.cache import Clips
 from trainer.data.items import EncodedClips
-from trainer.models.text.templates import TEMPLATES, fill
+from trainer.models.text.templates import fill
 from trainer.models.video_text import VideoTextModel
 
 _TEXTS_AT_ONCE = 256  # a bank of four hundred labels has 6400 texts
@@ -95,12 +95,11 @@ def labelled_report(
 
     ActionCLIP's rule: one view, probabilities averaged over the templates.
     """
-    bank = text_embeddings(model, labels, TEMPLATES)
+    bank = text_embeddings(model, labels, model.templates)
     right = 0
     for clip in chosen:
         given = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(model.device)
-        features = given if given.is_floating_point() else model.features(given)
-        head, _ = model.embed_windows(model.items(features).float()[None])
+        head, _ = model.embed_windows(model.window_items(given[None]))
         shares = (model.scale * head @ bank.mT).softmax(dim=-1).mean(dim=0)
         right += int(shares.argmax()) in clips.label_sets[clip]
     name = "clips_top1" if clips.of("validate") else "clips_top1_trained"

@@ -44,7 +44,8 @@ def _summary(manifest: Manifest) -> str:
 def _data(clips: Sequence[Clip]) -> Iterable[str]:
     count: Counter[tuple[str, str]] = Counter()
     for clip in clips:
-        count.update((label, clip.split) for label in clip.labels or ("(background)",))
+        shown = clip.labels or [f"(background) {text}" for text in clip.shows] or ["(background)"]
+        count.update((label, clip.split) for label in shown)
     labels = sorted({label for label, _ in count})
     rows = [(label, *(count[label, split] for split in SPLITS)) for label in labels]
     yield from _table(("label", *SPLITS), rows)

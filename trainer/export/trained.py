@@ -46,16 +46,17 @@ def export(
     Raises CheckpointError, ExportError when `out` exists, ParityError when an ONNX file does not compute what torch
     does.
     """
+    from trainer.models.heads.experts import merged
     from trainer.models.towers.pretrained import fused
     from trainer.training import checkpoint
 
     path = checkpoint_of(run)
     model, recipe = checkpoint.load_model(path)
     known, form = texts(recipe), model.blueprint.form
-    model.clip = fused(model.clip)
+    model.clip, model.head = fused(model.clip), merged(model.head)
     with new_directory(out) as building:
         probe = Probe(form.height, form.width, PROBE_TEXTS, recipe.seed)
-        references, differences = write_parts(model, building, probe, known.references, TEMPLATES, progress)
+        references, differences = write_parts(model, building, probe, known.references, model.templates, progress)
         synonym = synonym_threshold(model, references, known.wordings)
         manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
     return manifest, differences
@@ -108,8 +109,9 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
     return bundles.Manifest(
         name=recipe.name,
         version=recipe.version,
+        kind=model.kind,
         encoder=bundles.Encoder(
-            architecture=blueprint.name, pretrained=blueprint.pretrained,
+            architecture=blueprint.name + _prompted(recipe), pretrained=blueprint.pretrained,
             parameters=_count(model.clip.visual) + _count(model.project),
         ),
         head=bundles.Head(architecture=settings.head.architecture, parameters=_count(model.head)),
@@ -120,7 +122,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
         score=bundles.Score(
             logit_scale=float(model.scale.detach()),
             synonym=synonym,
-            templates=TEMPLATES,
+            templates=model.templates,
         ),
         text=bundles.Text(context_length=context_length(model.tokenizer)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
@@ -130,6 +132,12 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
         ),
         licence=recipe.licence or OUR_LICENCE,
     )  # fmt: skip
+
+
+def _prompted(recipe: Recipe) -> str:
+    """What the name of the image tower says of its prompt."""
+    prompt = recipe.model.prompt
+    return "" if prompt.kind == "none" else f"+{prompt.kind}"
 
 
 def _count(module: nn.Module) -> int:

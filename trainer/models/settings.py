@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
+from trainer.models.few_shot import FewShot
 from trainer.models.heads import Head, Transf
+from trainer.models.text.templates import Templates
+from trainer.models.towers.prompts import Plain, Prompt
 from trainer.recipes.part import Part, Positive
 
 
@@ -11,5 +16,17 @@ class Model(Part):
 
     labels: tuple[str, ...] = ()
     """Names of your own actions; training fills them in. Empty: those of the scenes."""
+    backgrounds: tuple[str, ...] = ()
+    """Your own texts of what background clips show; training fills them in. They stand beside ours."""
     frames: Positive = 8
+    prompt: Prompt = Plain()
     head: Head = Transf()
+    templates: Templates = Templates()
+    few_shot: FewShot | None = None
+    """How a class is recognised from a few examples (`loss.few_shot` trains it); None for models without."""
+
+    @model_validator(mode="after")
+    def _joint_has_no_head(self) -> Model:
+        if self.prompt.kind == "joint" and self.head.architecture != "meanp":
+            raise ValueError("head: the prompt joint gives one embedding per window; set head.architecture to meanp")
+        return self

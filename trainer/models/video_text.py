@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,11 +15,15 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import RecipeError
 from trainer.models.blueprint import Blueprint
+from trainer.models.text.templates import TEMPLATES
 
 if TYPE_CHECKING:
+    from trainer.models.few_shot.modulation import Modulation
     from trainer.models.settings import Model
 
 MAX_SCALE = 100.0
+TIME = "time_embedding"
+"""What the prompt joint adds to an image tower (`trainer.models.towers.video`)."""
 
 
 class Clip(Protocol):
@@ -73,13 +77,27 @@ class VideoTextModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, clip: Clip, head: nn.Module, tokenizer: Tokenizer, *, frames: int, blueprint: Blueprint):
+    few_shot: Modulation | None
+
+    def __init__(
+        self,
+        clip: Clip,
+        head: nn.Module,
+        tokenizer: Tokenizer,
+        *,
+        frames: int,
+        blueprint: Blueprint,
+        templates: Sequence[str] = TEMPLATES,
+        few_shot: Modulation | None = None,
+    ):
         super().__init__()
         self.clip = clip
         self.head = head
+        self.few_shot = few_shot
         self.project = _projection(blueprint)
         self.tokenizer = tokenizer
         self.frames = frames
+        self.templates = tuple(templates)
         self.blueprint = blueprint
         self.resting: tuple[nn.Module, ...] = ()
         """Parts that do not learn, and so stay in evaluation mode (`trainer.training.freezing`)."""
@@ -95,20 +113,43 @@ class VideoTextModel(nn.Module):
         return self.mean.device
 
     @property
+    def kind(self) -> Literal["frame", "clip"]:
+        """Whether frames are encoded one by one, or windows as a whole; that of the bundle."""
+        return getattr(self.clip.visual, "kind", "frame")
+
+    @property
     def dimensions(self) -> int:
         """D."""
         return self.blueprint.dimensions
 
     def features(self, images: Tensor) -> Tensor:
         """Pictures to what the image tower says of them, [n, F]. Takes uint8, or float in the same range."""
+        return self._in_pieces(self._features, images)
+
+    def _in_pieces(self, compute: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
         if self.training and self.pieces > 1 and torch.is_grad_enabled():
-            parts = images.tensor_split(self.pieces)
-            return torch.cat([checkpoint(self._features, part, use_reentrant=False) for part in parts if len(part)])
-        return self._features(images)
+            parts = given.tensor_split(self.pieces)
+            return torch.cat([checkpoint(compute, part, use_reentrant=False) for part in parts if len(part)])
+        return compute(given)
 
     def _features(self, images: Tensor) -> Tensor:
         pixels = images.float().permute(0, 3, 1, 2)  # TensorRT does not permute bytes
         return self.clip.encode_image((pixels - self.mean) / self.std)
+
+    def window_items(self, given: Tensor) -> Tensor:
+        """Windows to items float32 [b, t, D], not normalised; t is T, or 1 with the prompt joint.
+
+        given: pictures uint8 [b, T, H, W, 3], or features float [b, T, F] of a frozen tower.
+        """
+        if self.kind == "clip":
+            return self._in_pieces(self._clips, given).float()
+        flat = given.flatten(0, 1)
+        features = flat.float() if given.is_floating_point() else self.features(flat)
+        return self.items(features).float().view(*given.shape[:2], self.dimensions)
+
+    def _clips(self, images: Tensor) -> Tensor:
+        pixels = images.float().permute(0, 1, 4, 2, 3)
+        return self.items(self.clip.encode_image((pixels - self.mean) / self.std))
 
     def train(self, mode: bool = True) -> VideoTextModel:
         """Training mode, but for the parts that rest."""
@@ -130,9 +171,9 @@ class VideoTextModel(nn.Module):
         """Windows of items [m, T, D] to (head, pooled), both [m, D] and L2-normalised."""
         return F.normalize(self.head(windows), dim=-1), F.normalize(windows.mean(dim=1), dim=-1)
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Token ids [n, context] to embeddings [n, D], L2-normalised."""
-        return self.clip.encode_text(tokens, normalize=True)
+    def encode_text(self, tokens: Tensor, *, normalise: bool = True) -> Tensor:
+        """Token ids [n, context] to embeddings [n, D], L2-normalised unless said otherwise."""
+        return self.clip.encode_text(tokens, normalize=normalise)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token ids of texts, int64 [n, context], on the model's device."""
@@ -158,15 +199,27 @@ def build(settings: Model, foundation: Foundation) -> VideoTextModel:
     Raises RecipeError for a head that cannot be built, or is another than the one that came along.
     """
     model = assemble(settings, foundation.blueprint, foundation.clip, foundation.tokenizer)
-    kept = ("head.", "project.") if foundation.keep_head else ("project.",)
+    kept = ("head.", "project.", f"clip.visual.{TIME}") if foundation.keep_head else ("project.",)
     _take(model, foundation.rest, kept if foundation.rest else ())
+    if settings.few_shot and settings.few_shot.scale_init == "release":
+        model.clip.logit_scale.data.zero_()
     return model
 
 
 def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Tokenizer) -> VideoTextModel:
-    """Towers and a fresh head as one model."""
+    """Towers under a prompt and a fresh head as one model. Raises RecipeError for parts that do not fit."""
     head = settings.head.build(blueprint.dimensions, settings.frames)
-    model = VideoTextModel(clip, head, tokenizer, frames=settings.frames, blueprint=blueprint)
+    few_shot = settings.few_shot and settings.few_shot.build(blueprint.dimensions)
+    clip.visual = settings.prompt.build(clip.visual, settings.frames)
+    model = VideoTextModel(
+        clip,
+        head,
+        tokenizer,
+        frames=settings.frames,
+        blueprint=blueprint,
+        templates=settings.templates.chosen,
+        few_shot=few_shot or None,
+    )
     return model.to(memory_format=torch.channels_last)
 
 
@@ -181,8 +234,8 @@ def _take(model: VideoTextModel, rest: Mapping[str, Tensor], kept: tuple[str, ..
             theirs = list(rest[name].shape) if name in rest else "missing"
             raise RecipeError(
                 f"the head of the recipe is not the one that came with the weights: {name} is {theirs} there and "
-                f"{list(ours[name].shape) if name in ours else 'missing'} in the model; set model.head and "
-                "model.frames to what they were, or start.head to new"
+                f"{list(ours[name].shape) if name in ours else 'missing'} in the model; set model.head, model.prompt "
+                "and model.frames to what they were, or start.head to new"
             )
     model.load_state_dict(dict(rest), strict=False)
 

@@ -16,7 +16,7 @@ _SCENES = (
 _SCENE_STAGES = ("texts", "balanced", "items")
 _CLIPS = (
     "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
-    "items.copies", "validate_on.keep",
+    "loss.merged", "loss.anchor", "model.templates", "items.copies", "validate_on.keep",
 )  # fmt: skip
 
 
@@ -40,7 +40,20 @@ def _inert(recipe: Any) -> Iterator[tuple[str, str]]:
             yield f"{place}.rate", "the stage is not frozen; it learns at optimiser.rate"
         if recipe.image_frozen:
             yield f"{place}.frozen", "the image tower is frozen from the first step on"
+    if recipe.data.clips is not None and recipe.model.head.architecture != "experts":
+        yield from ((name, "the head has no experts") for name in ("loss.merged", "loss.anchor"))
+    yield from _of_episodes(recipe)
     yield from _of_freezing(recipe)
+
+
+def _of_episodes(recipe: Any) -> Iterator[tuple[str, str]]:
+    if recipe.episodes is None:
+        yield "model.few_shot", "only episodes train it (`episodes: {}`)"
+        yield "loss.few_shot", "it is for episodes"
+        return
+    reason = "episodes show no background"
+    yield from ((name, reason) for name in ("data.background", "loss.background"))
+    yield "loss.leak", "the targets of episodes are classes"
 
 
 def _of_freezing(recipe: Any) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from trainer.data.items import EncodedClips
 from trainer.data.opening import open_clips
 from trainer.data.recipe_clips import clips_of, with_labels
 from trainer.evaluation.protocols import labelled_report
-from trainer.models.text.texts import texts_of
+from trainer.models.text.texts import Texts, texts_of
 from trainer.models.video_text import VideoTextModel
 from trainer.progress import Report, counted
 from trainer.recipe import Recipe
@@ -53,5 +53,14 @@ def _encoded(
     return items.encode(model, clips, chosen, cache, counted(report, "encode files"), changes)
 
 
-CLIPS = Source(complete=with_labels, texts=lambda recipe: texts_of(recipe.model.labels), task=ClipTask, open=_open)
+def texts(recipe: Recipe) -> Texts:
+    """The texts of a recipe that was completed from its list of clips."""
+    return texts_of(recipe.model.labels, recipe.model.templates.chosen, backgrounds=recipe.model.backgrounds)
+
+
+def _task(model: VideoTextModel, recipe: Recipe) -> ClipTask:
+    return ClipTask(model, recipe.loss, backgrounds=recipe.model.backgrounds)
+
+
+CLIPS = Source(complete=with_labels, texts=texts, task=_task, open=_open)
 """Labels and texts come from the list of clips that `data.clips` names."""

@@ -80,7 +80,7 @@ def _before_last(visual: nn.Module, count: int) -> list[nn.Parameter]:
     if count > len(stages):
         raise RecipeError(f"open_stages is {count}, and the image tower has {len(stages)} stages; lower it")
     after = {id(parameter) for stage in stages[len(stages) - count :] for parameter in stage.parameters()}
-    after |= {id(parameter) for parameter in _end(visual, stages)}
+    after |= {id(parameter) for parameter in (*_end(visual, stages), *getattr(visual, "anew", ()))}
     return [parameter for parameter in visual.parameters() if id(parameter) not in after]
 
 

@@ -20,7 +20,7 @@ from trainer.evaluation.report import CURVES, LOG, REPORT
 from trainer.models.video_text import VideoTextModel, build
 from trainer.progress import Report, silent
 from trainer.recipe import Recipe
-from trainer.training import allocator, checkpoint
+from trainer.training import allocator, checkpoint, memory
 from trainer.training import best as bests
 from trainer.training.averaging import Average
 from trainer.training.freezing import freeze, frozen_names
@@ -58,7 +58,7 @@ def train(
     torch.manual_seed(recipe.seed)
     model = _built(recipe, source, device, out, report)  # first, because opening the data may take minutes
     data = source.open(recipe, model.blueprint.form, cache or out / "footage", report, True)
-    task = source.task(model, recipe.loss).to(device)
+    task = source.task(model, recipe).to(device)
     optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
     average = Average(model, recipe.optimiser.average, frozen_names(model))
     first = 0
@@ -111,6 +111,7 @@ def _built(recipe: Recipe, source: Source, device: str, out: Path, report: Repor
     if foundation.unused:
         (out / UNUSED).write_text("".join(f"{name}\n" for name in foundation.unused), "utf-8")
         report("start", 1, 1, f"{len(foundation.unused)} tensors of the file are not used: {out / UNUSED}")
+    memory.check(model, recipe, device)
     return model
 
 

@@ -13,7 +13,7 @@ from engines.bundle.manifest import Input
 from trainer.models.text.texts import Texts
 from trainer.models.video_text import VideoTextModel
 from trainer.progress import Report
-from trainer.recipe import Loss, Recipe
+from trainer.recipe import Recipe
 from trainer.training.tasks import Task
 
 Batches = Callable[[int], Any]
@@ -39,7 +39,8 @@ class Source:
     """Add to a recipe what the data decide, such as labels. Raises RecipeError for data that cannot be read."""
     texts: Callable[[Recipe], Texts]
     """The texts of a complete recipe."""
-    task: Callable[[VideoTextModel, Loss], Task]
+    task: Callable[[VideoTextModel, Recipe], Task]
+    """The task of a complete recipe."""
     open: Callable[[Recipe, Input, Path, Report, bool], Opened]
     """Render or decode the data of a complete recipe into a cache folder, unless they are there already.
 

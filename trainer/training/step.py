@@ -28,7 +28,7 @@ def training_step(
     """
     set_rate(optimiser, rate_at(recipe, step))
     torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout, as in a run that was never interrupted
-    with _mixed(device, recipe.optimiser.precision):  # inside it autocast caches its casts of the weights
+    with mixed(device, recipe.optimiser.precision):  # inside it autocast caches its casts of the weights
         losses: dict[str, Tensor]
         losses, numbers = task(batch)
     total = functools.reduce(torch.add, losses.values())
@@ -62,7 +62,7 @@ def _message(step: int, fault: str, batch: Any) -> str:
     return f"step {step + 1}: {fault}{shown}; {_REMEDY}"
 
 
-def _mixed(device: str, precision: str) -> contextlib.AbstractContextManager[object]:
+def mixed(device: str, precision: str) -> contextlib.AbstractContextManager[object]:
     """bfloat16 autocast where it was chosen, and on a GPU unless something else was."""
     kind = device.split(":")[0]
     if precision == "bfloat16" or (precision == "auto" and kind == "cuda"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from trainer.data.batches import ClipBatch
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Loss
+from trainer.training.extras import Outputs, extras_of
 from trainer.training.freezing import text_parameters
 from trainer.training.losses import label_cross_entropy, multi_positive_kl, scaled_cosines
 
@@ -39,10 +41,7 @@ class Task(nn.Module):
 
     def items(self, images: npt.NDArray[np.generic]) -> Tensor:
         """Items float32 [b, n, D] of pictures uint8 [b, n, H, W, 3], or of the features [b, n, F] of a frozen tower."""
-        given = torch.from_numpy(images).to(self.model.device, non_blocking=True)
-        flat = given.flatten(0, 1)
-        features = flat.float() if given.is_floating_point() else self.model.features(flat)
-        return self.model.items(features).float().view(*given.shape[:2], -1)
+        return self.model.window_items(torch.from_numpy(images).to(self.model.device, non_blocking=True))
 
     def texts(self, tokens: npt.NDArray[np.int64]) -> Tensor:
         """Embeddings [n, D] of token ids [n, context]. A text tower that does not learn reads each text once."""
@@ -76,24 +75,39 @@ class ClipTask(Task):
     serving does: over the labels, and over all background texts together.
     """
 
-    def __init__(self, model: VideoTextModel, weights: Loss, known: dict[bytes, Tensor] | None = None):
+    def __init__(
+        self,
+        model: VideoTextModel,
+        weights: Loss,
+        known: dict[bytes, Tensor] | None = None,
+        backgrounds: Sequence[str] = (),
+    ):
+        """`backgrounds`: the user's own texts of what background clips show, beside ours."""
         super().__init__(model, weights, known)
-        self._backgrounds = model.tokens(BACKGROUNDS).cpu().numpy()
+        self._backgrounds = model.tokens([*dict.fromkeys((*BACKGROUNDS, *backgrounds))]).cpu().numpy()
+        self._extras = extras_of(model, weights)
 
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses and a report, as `Task` says."""
         device = self.model.device
         items = self.items(batch.images)
-        if items.shape[1] == 1:
+        if batch.images.shape[1] == 1:
             embeddings = nn.functional.normalize(items[:, 0], dim=-1)
         else:
             embeddings = self.model.embed_windows(items)[0]
         texts = self.texts(batch.tokens)
         labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
         matches = torch.from_numpy(batch.matches).to(device, non_blocking=True)
+
+        def contrast(embeddings: Tensor) -> Tensor:
+            logits = scaled_cosines(self.model.scale, embeddings, texts)
+            rows, columns = multi_positive_kl(logits, matches, leak=self.weights.leak)
+            return self.weights.contrast * 0.5 * (rows + columns)
+
+        losses = {"contrast": contrast(embeddings)}
+        for extra in self._extras:
+            losses |= extra(Outputs(items, contrast))
         logits = scaled_cosines(self.model.scale, embeddings, texts)
-        rows, columns = multi_positive_kl(logits, matches, leak=self.weights.leak)
-        losses = {"contrast": self.weights.contrast * 0.5 * (rows + columns)}
         if batch.background.any():
             losses["background"] = self.weights.background * self._background_loss(batch, embeddings, texts)
         right = labels[logits.argmax(dim=-1)] == labels

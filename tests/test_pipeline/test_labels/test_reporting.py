@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from engines.bundle.files import load
@@ -13,7 +14,7 @@ from pipeline.broker import control_topic
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
 from pipeline.config.settings import Settings
-from pipeline.labels.reporting import LabelReporter, none_usable
+from pipeline.labels.reporting import LabelReporter, log_refused, none_usable, shown
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.label_report import PictureForm
 
@@ -72,3 +73,17 @@ def test_no_labels_are_no_fault() -> None:
     assert none_usable(LabelSet((RUN, ZEBRA), 0), REFUSED) is None
     said = none_usable(LabelSet((RUN, ZEBRA), 0), {**REFUSED, RUN.id: "too long"})
     assert said == "none of the 2 labels in force can be watched for: too long (and 1 more)"
+
+
+def test_the_log_names_some_of_many() -> None:
+    """Ten thousand labels make no line of a megabyte, and ten thousand refused ones make no ten thousand lines."""
+    labels = [make({"text": f"a person runs {number}"}) for number in range(10_000)]
+
+    with structlog.testing.capture_logs() as logs:
+        log_refused(labels, {label.id: "why" for label in labels[5:]})
+        log_refused(labels, {labels[-1].id: "the last"})
+
+    assert len(shown(labels)) == 20 and shown(labels)[0] == "a person runs 0"
+    assert [line.get("label") for line in logs[:20]] == [label.text for label in labels[5:25]]
+    assert logs[20]["count"] == 9975
+    assert [line["reason"] for line in logs[21:]] == ["the last"]

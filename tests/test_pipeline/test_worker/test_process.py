@@ -62,7 +62,7 @@ def test_a_worker_does_not_go_on_without_new_labels(tmp_path: Path, monkeypatch:
     broker = connect(settings.kafka)
     apply_topics(broker, settings)
 
-    def forgetful(*_: object) -> None:
+    def forgetful(*_: object, **__: object) -> None:
         raise MemoryError("no room for embeddings")
 
     monkeypatch.setattr("pipeline.worker.process.follow", forgetful)

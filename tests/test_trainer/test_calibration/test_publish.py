@@ -26,7 +26,8 @@ RAMP = np.linspace(10, 240, 20)
 
 
 def list_of(folder: Path, splits: tuple[str, ...]) -> Path:
-    """For each split one clip of 2 s that grows brighter and one that grows darker; and one of grey background.
+    """For each split one clip of 2 s that grows brighter and one that grows darker; and one of grey background; all but
+    the first say of it that it is a grey wall.
 
     brighter-0.mp4  train     darker-0.mp4  train     quiet-0.mp4  train, background
     brighter-1.mp4  validate  darker-1.mp4  validate  quiet-1.mp4  validate, background     ...
@@ -45,7 +46,8 @@ def list_of(folder: Path, splits: tuple[str, ...]) -> Path:
                 pictures = (np.full((64, 64, 3), level + shift, np.uint8) for level in levels)
                 encode_mp4(pictures, folder / name, 10, 400_000)
                 action = label != "quiet"
-                rows.writerow((name, f"gets {label}" if action else "", split, "action" if action else "background"))
+                said = f"gets {label}" if action else "a grey wall" if number else ""
+                rows.writerow((name, said, split, "action" if action else "background"))
     return folder
 
 
@@ -95,9 +97,18 @@ def test_a_run_is_published_calibrated_to_its_own_clips(published: Published) ->
     # Six clips of 2 s, and seven stretches of a window and 2 s between them.
     assert report["fitted_on"]["seconds"] == pytest.approx(6 * 2 + 7 * 3, abs=1.0)
     assert manifest.events.fitted_seconds == report["fitted_on"]["seconds"] + report["fitted_on"]["quiet_seconds"]
+    references = made.bundle.references()
+    assert dict(zip(references.texts, references.kinds, strict=True))["a grey wall"] == "background"
     card = made.card.read_text()
     assert made.card == store / "tiny" / "0.1.0.md"
-    for words in ("gets brighter", "CC0-1.0", "Thresholds were fitted on", "clips_top1", "(background)"):
+    for words in (
+        "gets brighter",
+        "CC0-1.0",
+        "Thresholds were fitted on",
+        "clips_top1",
+        "(background)",
+        "(background) a grey wall",
+    ):
         assert words in card, words
 
 

@@ -53,7 +53,7 @@ def batches(recipe: Recipe, cache: Path) -> Callable[[int], ClipBatch]:
     """The batches of a recipe over clips, with a tokenizer of its words."""
     recipe = CLIPS.complete(recipe)
     opened = CLIPS.open(recipe, recipe.start.form, cache, silent, True)
-    return opened.batches(build_tokenizer(texts_of(recipe.model.labels).words, recipe.start.text.context))
+    return opened.batches(build_tokenizer(CLIPS.texts(recipe).words, recipe.start.text.context))
 
 
 def test_clips_of_a_side_are_never_mirrored(
@@ -103,5 +103,31 @@ def test_background_and_several_labels_are_told_apart(listed: Path, clip_recipe:
             assert (tuple(batch.tokens[row]) in quiet) == batch.background[row]
             shown = both if label in both else {label}
             assert batch.matches[row].tolist() == [other in shown for other in batch.labels]
+    assert recipe.model.backgrounds == ()
     off = recipe.model_copy(update={"data": recipe.data.model_copy(update={"background": 0.0})})
     assert not batches(off, listed / "cache")(0).background.any()
+
+
+def test_background_with_texts_of_its_own_is_told_by_them(listed: Path, clip_recipe: Callable[[Path], Recipe]) -> None:
+    """Its captions are its texts, which other background does not match; a text that is too long is refused."""
+    rows = [
+        {"path": "up.mp4", "label": "x", "end": 1.0},
+        {"path": "up.mp4", "label": "a door swings", "role": "background", "start": 1.0},
+        {"path": "down.mp4", "role": "background"},
+    ]
+    (listed / "labels.json").write_text(json.dumps(rows))
+    recipe = CLIPS.complete(clip_recipe(listed / "labels.json"))
+    assert recipe.model.labels == ("x",) and recipe.model.backgrounds == ("a door swings",)
+    make = batches(recipe, listed / "cache")
+    tokenizer = build_tokenizer(CLIPS.texts(recipe).words, recipe.start.text.context)
+    own = tuple(tokenizer.encode("a door swings").ids)
+    for batch in (make(step) for step in range(20)):
+        says = [tuple(tokens) == own for tokens in batch.tokens]
+        shows = [" 1-" in place for place in batch.clips]
+        assert says == shows and np.array_equal(batch.background, batch.labels == -1)
+        assert not batch.matches[np.ix_(np.flatnonzero(says), np.flatnonzero(~np.array(says)))].any()
+        assert batch.matches.diagonal().all() and np.array_equal(batch.matches, batch.matches.T)
+    rows[1]["label"] = "door " * 30
+    (listed / "labels.json").write_text(json.dumps(rows))
+    with pytest.raises(RecipeError, match=r"text of background 'door .*' has more words"):
+        batches(clip_recipe(listed / "labels.json"), listed / "cache")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from trainer.data.folder import write_list
 from trainer.data.manifest import Clip, leaking_groups, list_hash, read_list
 from trainer.errors import RecipeError
 
@@ -37,6 +39,24 @@ def test_groups_roles_and_several_labels_are_read(listed: Path) -> None:
     assert found[1].background and found[1].labels == () and found[1].split == "test"
 
 
+def test_what_stands_in_the_labels_of_background_are_texts_of_it(listed: Path) -> None:
+    """No label happens there, so it has none; in CSV and in JSON, and a list that was written reads the same."""
+    (listed / "list.csv").write_text(
+        "path,labels,role\nup.mp4,GetsBrighter,\ndown.mp4,a_door_swings|TreesMove,background\n"
+    )
+    rows = [
+        {"path": "up.mp4", "label": "GetsBrighter"},
+        {"path": "down.mp4", "labels": ["a door swings", "trees move"], "role": "background"},
+    ]
+    (listed / "list.json").write_text(json.dumps(rows))
+    found = read_list(listed / "list.csv")
+    assert found == read_list(listed / "list.json")
+    assert found[1].labels == () and found[1].background and found[1].shows == ("a door swings", "trees move")
+    write_list(found, listed / "again.csv")
+    assert read_list(listed / "again.csv") == found
+    assert list_hash(found) != list_hash([found[0], replace(found[1], shows=())])
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -51,7 +71,7 @@ def test_groups_roles_and_several_labels_are_read(listed: Path) -> None:
         ("up.mp4,x,,,dev\n", "split 'dev' is none of train, validate, test"),
         ("up.mp4,x,,,validate\n", "no clip to train on"),
         ("up.mp4,x,,,,,quiet\n", "role 'quiet' is none of action, background"),
-        ("up.mp4,x,,,,,background\n", "background has no label, and it has 'x'"),
+        ("up.mp4,x\ndown.mp4,X,,,,,background\n", "'X' is a label and a text of background"),
         ("up.mp4,x\ndown.mp4, x\n", "one label only, 'x'"),
         ("up.mp4,OpenDoor\ndown.mp4,Open  Door\n", "'open door' and 'Open Door', one label"),
         ("up.mp4,x,,2,\nup.mp4,y,1,3,validate\n", r"seconds of .*up\.mp4 in two splits"),

@@ -16,7 +16,9 @@ LOGITS = torch.tensor([[2.0, 1, 0, -1], [1, 2, 0, 0], [0, 0, 3, 1], [0.5, 0, 1, 
     ("batch", "positives", "share"),
     [(128, 1, 0.994267), (128, 2, 0.498574), (256, 1, 0.988556), (512, 1, 0.977327)],
 )
-def test_targets_share_the_mass_among_positives_and_leak_a_little(batch: int, positives: int, share: float) -> None:
+def test_golden_targets_share_the_mass_among_positives_and_leak_a_little(
+    batch: int, positives: int, share: float
+) -> None:
     """A row's positives get the golden share each, and everything sums to one."""
     row = torch.zeros(1, batch)
     row[:, :positives] = 1
@@ -25,7 +27,16 @@ def test_targets_share_the_mass_among_positives_and_leak_a_little(batch: int, po
     assert target.sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_targets_of_a_small_batch() -> None:
+def test_golden_leak_of_the_targets() -> None:
+    """B = 128, one positive: each negative 4.514e-5, together 0.573 %."""
+    row = torch.zeros(1, 128)
+    row[:, 0] = 1
+    target = positive_targets(row)[0]
+    assert target[1].item() == pytest.approx(4.514e-5, abs=1e-8)
+    assert target[1:].sum().item() == pytest.approx(0.00573, abs=1e-5)
+
+
+def test_golden_targets_of_a_small_batch() -> None:
     """Rows of repeated labels split the mass; rows of single ones keep nearly all."""
     target = positive_targets(POSITIVES)
     assert target[0].tolist() == pytest.approx([0.499977, 0.499977, 2.3e-5, 2.3e-5], abs=2e-6)

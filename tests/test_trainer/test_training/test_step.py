@@ -110,7 +110,7 @@ def test_parts_of_a_batch_and_recomputed_blocks_change_memory_not_gradients(
         torch.manual_seed(0)
         model = loop._built(recipe, CLIPS, "cpu", tmp_path, lambda *said: None)
         data = CLIPS.open(recipe, model.blueprint.form, tmp_path / "cache", lambda *said: None, True)
-        task = CLIPS.task(model, recipe.loss)
+        task = CLIPS.task(model, recipe)
         losses, _ = task(data.batches(model.tokenizer)(0))
         sum(losses.values()).backward()
         gradient = model.clip.visual.conv1.weight.grad

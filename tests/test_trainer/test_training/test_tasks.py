@@ -16,6 +16,7 @@ from trainer.recipe import Recipe
 from trainer.training.tasks import ClipTask
 
 LABELS = ("gets brighter", "gets darker")
+DOOR = "a door swings"
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def task(clip_recipe: Callable[[Path], Recipe]) -> ClipTask:
     """The task of a tiny model, whose image tower a batch of features leaves out."""
     recipe = clip_recipe(Path("x"))
     torch.manual_seed(0)
-    return ClipTask(build(recipe.model, recipe.start.build(texts_of(LABELS).words)), recipe.loss)
+    words = texts_of(LABELS, (DOOR,)).words
+    return ClipTask(build(recipe.model, recipe.start.build(words)), recipe.loss, backgrounds=(DOOR,))
 
 
 def batch_of(task: ClipTask, labels: list[int]) -> ClipBatch:
@@ -35,6 +37,17 @@ def batch_of(task: ClipTask, labels: list[int]) -> ClipBatch:
     index = np.array(labels, np.int64)
     tokens = task.model.tokens(captions).numpy()
     return ClipBatch(images, tokens, index, index < 0, index[:, None] == index, tuple(map(str, labels)))
+
+
+def test_a_text_of_the_users_own_is_one_of_those_that_background_is_trained_to(task: ClipTask) -> None:
+    """All background texts count together, as in serving: what lies at that text is background with it alone."""
+    batch = batch_of(task, [0, *[-1] * 9])
+    with torch.no_grad():
+        texts = task.texts(batch.tokens)
+        door = task.texts(task.model.tokens([DOOR]).numpy())
+        embedded = torch.cat((texts[:1], door.expand(9, -1)))
+        losses = [one._background_loss(batch, embedded, texts) for one in (task, ClipTask(task.model, task.weights))]
+    assert losses[0] < losses[1]
 
 
 def probability_of_background(task: ClipTask, batch: ClipBatch) -> tuple[float, float]:

@@ -45,16 +45,19 @@ class Texts:
     """Pairs: the name of a trained action, and the same action in other words."""
 
 
-def texts_of(labels: Sequence[str]) -> Texts:
-    """The texts of a model trained on clips with these labels; other wordings of them are not known."""
-    templates = (fill(template, " ") for template in TEMPLATES)
-    words = vocabulary((*templates, *BACKGROUNDS, *COMMON_WORDS, *labels))
-    return Texts(words=words, references=references_of(labels))
+def texts_of(labels: Sequence[str], templates: Sequence[str] = TEMPLATES, *, backgrounds: Sequence[str] = ()) -> Texts:
+    """The texts of a model trained on clips with these labels; other wordings of them are not known.
+
+    backgrounds: texts of what its background shows, beside our own.
+    """
+    around = (fill(template, " ") for template in dict.fromkeys((*TEMPLATES, *templates)))
+    words = vocabulary((*around, *BACKGROUNDS, *COMMON_WORDS, *labels, *backgrounds))
+    return Texts(words=words, references=references_of(labels, backgrounds))
 
 
-def references_of(names: Sequence[str]) -> tuple[ReferenceText, ...]:
-    """The background texts, and the names of actions."""
+def references_of(names: Sequence[str], backgrounds: Sequence[str] = ()) -> tuple[ReferenceText, ...]:
+    """The background texts, ours and others, and the names of actions."""
     return (
-        *(ReferenceText(text, "background") for text in BACKGROUNDS),
+        *(ReferenceText(text, "background") for text in dict.fromkeys((*BACKGROUNDS, *backgrounds))),
         *(ReferenceText(name, "action") for name in names),
     )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from engines.bundle.files import Input
 from trainer.errors import PretrainedError
 from trainer.models.blueprint import Blueprint
+from trainer.models.memory import available, gibibytes
 from trainer.models.towers import weights
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LOCAL = "local-dir:"
 HUB = "hf-hub:"
 _CROPS: dict[str, Literal["centre", "squash"]] = {"shortest": "centre", "squash": "squash"}
+_BYTES = 4  # of a weight: all become float32
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -72,6 +74,8 @@ def load(model: str, pretrained: str | None = None, *, like: str | None = None, 
     prefixed = model.startswith((LOCAL, HUB))
     preprocessing = _of_folder(model, pretrained) if prefixed else _of_name(model, pretrained, like)
     file = _weights(model, pretrained)
+    if not prefixed:
+        _check_memory(model)
     with strictly(f"{model} with {pretrained}" if pretrained else model):
         if file is None:
             clip = open_clip.create_model(
@@ -151,6 +155,26 @@ def input_form(preprocessing: Mapping[str, Any]) -> Input:
         mean=tuple(preprocessing["mean"]),
         std=tuple(preprocessing["std"]),
     )
+
+
+def _check_memory(model: str) -> None:
+    """Raise PretrainedError where the weights of a model that open_clip knows are more than this machine can hold.
+
+    Nothing is allocated for it. A text tower of Hugging Face is left out: its size is known only once it is there.
+    """
+    import open_clip
+    import torch
+
+    if "hf_model_name" in _config(model)["text_cfg"]:
+        return
+    with strictly(model), torch.device("meta"):
+        towers = open_clip.create_model(model, load_weights=False, device="meta")
+    needed, there = sum(tensor.numel() * _BYTES for tensor in towers.parameters()), available()
+    if needed > there:
+        raise PretrainedError(
+            f"{model} has {needed // _BYTES:,} weights, which need at least {gibibytes(needed)} of memory, and this "
+            f"machine has {gibibytes(there)}; take a smaller model, or a larger machine"
+        )
 
 
 def _of_folder(model: str, pretrained: str | None) -> dict[str, Any]:

@@ -164,3 +164,15 @@ def test_preprocessing_of_the_released_families():
     assert (form.mean, form.std, form.resize, form.crop) == ((0.5,) * 3, (0.5,) * 3, "bicubic", "squash")
     with pytest.raises(PretrainedError, match="longest"):
         input_form({**siglip, "resize_mode": "longest"})
+
+
+@pytest.mark.parametrize("tower", ["vision_cfg", "text_cfg"])
+def test_a_model_that_no_machine_holds_is_refused_before_its_weights_are_read(tower, tmp_path):
+    """With what it needs and what there is; nothing is allocated to find out."""
+    huge = {"layers": 400, "width": 32768, "heads": 512, "head_width": 64}
+    known = {key: value for key, value in huge.items() if key != ("heads" if tower == "vision_cfg" else "head_width")}
+    (tmp_path / f"huge-{tower}.json").write_text(json.dumps({**CONFIG, tower: {**CONFIG[tower], **known}}))
+    open_clip.add_model_config(tmp_path)
+    (tmp_path / "weights.pt").write_bytes(b"are never read")
+    with pytest.raises(PretrainedError, match=r"weights, which need at least .* GiB of memory, and this machine has"):
+        load(f"huge-{tower}", str(tmp_path / "weights.pt"))
