@@ -27,6 +27,7 @@ from pipeline.worker.handover import Handover, Work, WorkerContext
 from pipeline.worker.inference.conclusion import Conclusion
 from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.inference.relay import Relay
+from pipeline.worker.inference.sizes import sizes_of
 from pipeline.worker.lost_cameras import LostCameras, Suspicion
 from pipeline.worker.model import Equipment, SwapRequest
 from pipeline.worker.overload import Pressure, left_out
@@ -114,18 +115,21 @@ class InferenceThread:
     def _turn(self) -> None:
         if self._needs_rest():
             if self._relay.rests(WAIT_SECONDS):
-                self._act_alone()
+                with self._metrics.busy("inference"):
+                    self._act_alone()
             return
         if not self._relay.has_room(WAIT_SECONDS):
             return
         deadline = self._conclusion.committed_at + self._worker_settings.commit_seconds
         if not self._relay.rests(0.0):  # the other thread commits when it is time
             deadline = max(deadline, self._monotonic() + BUSY_SECONDS)
-        if batch := self._handover.next(deadline):
-            self._prepare(batch)
-        if self._relay.rests(0.0) and self._conclusion.due:
-            self._conclusion.commit()
-        self._look_for_lost_cameras()
+        batch = self._handover.next(deadline)
+        with self._metrics.busy("inference"):
+            if batch:
+                self._prepare(batch)
+            if self._relay.rests(0.0) and self._conclusion.due:
+                self._conclusion.commit()
+            self._look_for_lost_cameras()
 
     def _needs_rest(self) -> bool:
         """True while something is to be done that concerns both threads."""
@@ -202,6 +206,7 @@ class InferenceThread:
         if level == before:
             return
         relief = self.equipment.steps[level]
+        self._metrics.relief(level)
         log.warning("overload" if level > before else "less overload", level=level, left_out=relief)
         if relief.geometry != self._committer.analyser.geometry:
             self._relieved = replace(self.equipment, geometry=relief.geometry)
@@ -251,6 +256,7 @@ class InferenceThread:
         self._request_reassign()
         if requested is not None:
             self._pressure, self._shed = self._new_pressure(), 0.0
+            self._metrics.relief(0)
             info = equipment.engine.info
             log.info("engine swapped", name=info.name, version=info.version, bundle=info.bundle)
             self._swap.equipment = None  # last of all: from now on the old engine may be closed
@@ -264,7 +270,7 @@ class InferenceThread:
             equipment.geometry,
             equipment.label_views,
             rewind_seconds=self._worker_settings.rewind_seconds,
-            batch=self._worker_settings.batch_frames,
+            batch=sizes_of(self._worker_settings).batch_frames,
             restarts=True,
             prepare=equipment.prepare,
             stage=self._metrics.stage,

@@ -100,6 +100,10 @@ class PollThread:
         waiting = self._retries.due(self._need, self._monotonic()) or self._paused
         most = self._context.settings.worker.poll_records
         polled = self._consumer.poll(BUSY_POLL_SECONDS if waiting else POLL_SECONDS, most)
+        with self._metrics.busy("poll"):
+            self._take(polled, pool)
+
+    def _take(self, polled: Polled, pool: ThreadPoolExecutor) -> None:
         self._note(polled)
         # Before anything else may fail: these records are not polled again. Records of a partition that is still to be
         # restored are dropped; they are read again from R on.
@@ -130,7 +134,7 @@ class PollThread:
     def _decode(
         self, how: Callable[..., Decoded], record: Record, prepare: Prepare, kept: Mapping[int, Frame]
     ) -> Decoded:
-        with self._metrics.stage("decode"):
+        with self._metrics.stage("decode"), self._metrics.busy("decode"):
             return how(record, prepare, kept=kept.get(record.offset))
 
     def _assign_or_retry(self, due: set[Partition]) -> None:

@@ -23,6 +23,7 @@ from pipeline.records.wire import Partition
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
 from pipeline.worker.inference.kept_items import KeptItems
+from pipeline.worker.inference.sizes import sizes_of
 from pipeline.worker.inference_thread import InferenceThread
 from pipeline.worker.model import Equipment, SwapRequest
 from pipeline.worker.poll_thread import PollThread
@@ -45,8 +46,10 @@ class Worker:
     def __init__(self, context: WorkerContext, equipment: Equipment) -> None:
         self._context, self._equipment, self._monotonic = context, equipment, context.monotonic
         worker = context.settings.worker
-        limit = max(worker.queue_batches * worker.batch_frames, 1)
-        self._handover = Handover(worker.batch_frames, worker.batch_milliseconds / 1000, limit, self._monotonic)
+        self._sizes = sizes_of(worker)
+        self._handover = Handover(
+            self._sizes.batch_frames, worker.batch_milliseconds / 1000, self._sizes.waiting_frames, self._monotonic
+        )
         self._epochs = Epochs()
         self._kept = KeptItems()
         self._turned = dict.fromkeys(("poll", "inference", "concluding"), self._monotonic())
@@ -87,7 +90,7 @@ class Worker:
                 epochs=self._epochs,
                 kept=self._kept,
             )
-            pool = stack.enter_context(ThreadPoolExecutor(worker.decode_threads, "decode"))
+            pool = stack.enter_context(ThreadPoolExecutor(self._sizes.decode_threads, "decode"))
             bodies = {"inference": self._infer, "concluding": self._conclude}
             threads = [threading.Thread(target=one, args=(inference,), name=name) for name, one in bodies.items()]
             for thread in threads:

@@ -58,10 +58,11 @@ class Conclusion:
         if not batches:
             return
         try:
-            for one in batches:
-                self.committer.pending.add(self.committer.analyser.conclude(one))
-            if self.due:
-                self.commit()
+            with self._metrics.busy("concluding"):
+                for one in batches:
+                    self.committer.pending.add(self.committer.analyser.conclude(one))
+                if self.due:
+                    self.commit()
         except TransientError as error:
             relay.fail(error)
             self._handover.interrupt()

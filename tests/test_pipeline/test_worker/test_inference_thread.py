@@ -35,6 +35,7 @@ from pipeline.worker.inference.kept_items import KeptItems
 from pipeline.worker.inference_thread import InferenceThread
 from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, SwapRequest
+from pipeline.worker.overload import Pressure, steps
 from pipeline.worker.poll_thread import PollThread
 
 SETTINGS = Settings(
@@ -491,6 +492,43 @@ def test_wherever_the_halves_meet_nothing_is_lost_or_doubled(
     worker.finish()
 
     assert events(worker.broker) == undisturbed
+
+
+@dataclass(slots=True)
+class Forced(Pressure):
+    """Takes the step that a test wants."""
+
+    wanted: int = 0
+
+    def observe(self, now: float, age_seconds: float, *, idle: bool = False) -> int:
+        """The wanted step."""
+        self.level = self.wanted
+        return self.level
+
+
+def test_relief_is_taken_and_given_back_while_the_other_thread_rests(halves: Callable[[], Halves]) -> None:
+    """Fewer ticks mean other windows, for which every partition is restored; then cameras are left out; then neither.
+
+    step       0      1 (every second tick)      3 (and half of the cameras)      0
+    """
+    worker = halves()
+    found = equipment(2)
+    known = steps(found.geometry, (1, 2), (1,), "frame")
+    worker.inference.equipment = replace(found, steps=known)
+    pressure = worker.inference._pressure = Forced(len(known) - 1)
+    seen = []
+    for level in (0, 1, 3, 0):
+        pressure.wanted = level
+        for _ in range(4):
+            worker.poll()
+            worker.infer()
+        analyser = worker.inference._committer.analyser
+        shed = {len(one.streams.shed) for one in analyser.partitions.values() if not one.streams.restored}
+        gauge = worker.registry.get_sample_value("actionwire_relief_level")
+        seen.append((gauge, analyser.geometry.spread, max(shed, default=0)))
+    worker.finish()
+
+    assert seen == [(0, 1, 0), (1, 2, 0), (3, 2, 1), (0, 1, 0)]
 
 
 def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) -> None:
