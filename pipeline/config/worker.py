@@ -13,15 +13,21 @@ class WorkerSettings(Section):
     """From frames topic to events topic."""
 
     bundle: str = "demo"
-    """Bundle to run: a name in the store, NAME@VERSION, the path of a directory, or `demo`.
+    """Bundle to run: a name in the store, NAME:CHANNEL, NAME@VERSION, the path of a directory, or `demo`.
 
-    Workers follow a bare name: while they run they take up whichever version becomes current. NAME@VERSION and a path
-    stay what they are.
+    Workers follow a channel, and a bare name means the channel `stable`: while they run they take up whichever version
+    it comes to stand on. NAME@VERSION and a path stay what they are.
     """
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
-    """Inference runtime; `auto` takes the first that is installed and runs the bundle."""
-    device: str = "CPU"
-    """Device of the runtime, by the runtime's own name."""
+    """Inference runtime. `auto` takes what runs the bundle.
+
+    On a CPU that is the first that is installed; where TensorRT finds a GPU, what is measured to be fastest.
+    """
+    device: str = "auto"
+    """Device of the runtime, by the runtime's own name: CPU, or the number of a GPU for TensorRT.
+
+    `auto` is the CPU, and for TensorRT the first GPU.
+    """
     precision: Literal["fp32", "bf16", "int8", "auto"] = "fp32"
     """Arithmetic of the networks. int8 needs a bundle with that variant (`actionwire-engines quantise`).
 
