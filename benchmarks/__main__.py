@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 from broker import broker
 from cameras import cameras
 from engine import engine
 from labels import labels
+from live import latency, swap
 from memory import memory
 from paper import paper
 from start import start
@@ -33,6 +36,8 @@ SECTIONS = {
     "labels": labels,
     "cameras": cameras,
     "memory": memory,
+    "latency": latency,
+    "swap": swap,
     "broker": broker,
     "start": start,
 }
@@ -49,6 +54,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, and the demo's model alone")
     parser.add_argument("--record", action="store_true", help="add the run to this machine's file in benchmarks/")
     wanted = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     names = [name for name in wanted.only.split(",") if name] or list(SECTIONS)
     if unknown := [name for name in names if name not in SECTIONS]:
         parser.error(f"there is no section {', '.join(unknown)}; choose from {', '.join(SECTIONS)}")

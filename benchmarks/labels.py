@@ -77,8 +77,8 @@ def _change(model: Model, texts: tuple[Label, ...], quick: bool) -> dict[str, An
     streams.open()
     streams.warm_up()
     stalls, usual, until_in_force = [], [], []
-    for version in range(1, 4 if quick else 8):
-        usual.append(median(_gaps(streams, 20)))
+    for version in range(1, 4 if quick else 6):
+        usual.append(median(_gaps(streams, 8)))
         stall, seconds = _added(model, streams, LabelSet(texts[: MANY + version], version))
         stalls.append(stall)
         until_in_force.append(seconds)
