@@ -54,8 +54,8 @@ format: $(VENV)/dev.stamp  ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1]
-	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1] [RECORD=1]
+	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RECORD),--record)
 	@$(BIN)/python -m pipeline.bench
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
