@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,9 @@ def worker(
         bool,
         typer.Option("--shadow", help="Try the channel `worker.shadow`: its events go to a topic of their own."),
     ] = False,
+    began: Annotated[
+        Path | None, typer.Option("--began", hidden=True, help="Make this file once the bundle is loaded.")
+    ] = None,
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
@@ -63,8 +67,10 @@ def worker(
         def free() -> None:
             _free(settings, name)
 
-        command = _command(name, bundle, config, bootstrap, shadow)
-        raise typer.Exit(supervise(command, stop, cut_off=free))
+        with tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
+            mark = Path(folder) / "began"
+            command = [*_command(name, bundle, config, bootstrap, shadow), "--began", str(mark)]
+            raise typer.Exit(supervise(command, stop, cut_off=free, began=mark))
 
     from pipeline.broker import connect
     from pipeline.worker.process import run_worker
@@ -76,7 +82,13 @@ def worker(
 
             apply_topics(broker, settings)  # nobody else needs those of a shadow
             broker = shadow_broker(broker, settings.worker.shadow_share)
-        run_worker(settings, broker, stop=stop, slot=name, reload=watch)
+        run_worker(settings, broker, stop=stop, slot=name, reload=watch, started=lambda *_: _note(began))
+
+
+def _note(began: Path | None) -> None:
+    """Tell the supervisor that the work begins."""
+    if began is not None:
+        began.touch()
 
 
 def _free(settings: Settings, slot: str) -> None:
