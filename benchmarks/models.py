@@ -13,6 +13,9 @@ from engines.build.quantise import LEAST_FRAMES, quantise
 from engines.bundle.files import Bundle, load
 from engines.bundle.store import demo_path
 from engines.folders import cache_directory
+from pipeline.config.settings import Settings
+from pipeline.config.worker import WorkerSettings
+from pipeline.worker.model import Model
 
 TOWERS = {"vit_b32": ("ViT-B-32", "laion2b_s34b_b79k"), "vit_b16": ("ViT-B-16", "laion2b_s34b_b88k")}
 """Name in the figures -> open_clip's name, and a tag whose preprocessing the weights share."""
@@ -53,3 +56,9 @@ def tower(name: str) -> Bundle:
             arguments = ["--model", model, "--pretrained", str(weights), "--like", like, "--out", str(path)]
             subprocess.run([sys.executable, "-m", "trainer.cli", "bundle", *arguments], check=True, capture_output=True)
     return load(path)
+
+
+def served(bundle: Bundle, cache: Path | None = None) -> Model:
+    """Return the bundle as a worker loads it, in int8. cache: folder of embeddings of labels; None: the user's."""
+    worker = WorkerSettings(bundle=str(bundle.path), backend="openvino", precision="int8")
+    return Model(bundle, Settings(rate=bundle.manifest.window.rate, worker=worker), cache=cache or cache_directory())

@@ -151,6 +151,52 @@ def prune(
     typer.echo(f"{len(removed)} removed, {sum(one.size for one in removed) / 2**20:.1f} MiB, from {build_folder()}")
 
 
+@app.command()
+def textbank(
+    labels: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="A label on each line; or YAML, JSON with `labels:`, as settings have."
+        ),
+    ],
+    bundle: Annotated[str, typer.Option("--bundle", metavar="BUNDLE", help="Path, NAME[@VERSION], or demo.")] = "demo",
+    cache: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Folder to write to; else the user's cache, where workers look."),
+    ] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed many labels ahead of time, once and on any machine, so that no worker has to embed them.
+
+    What is there already is not embedded again. Carry `texts/` of the folder to the cache folder of other machines.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from engines.folders import cache_directory
+    from engines.text.textbank import fill, read_labels
+
+    source, texts = _load(bundle, store), read_labels(labels)
+    console = Console(stderr=True)
+    with Progress(
+        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as bar:
+        task = bar.add_task("embedding labels", total=len(texts))
+        filled = fill(source, texts, cache or cache_directory(), step=lambda: bar.advance(task))
+    if as_json:
+        typer.echo(_json(filled.data()))
+    else:
+        for _, reason in filled.refused:
+            typer.echo(f"refused: {reason}", err=True)
+        typer.echo(
+            f"{filled.folder}: {filled.embedded} labels embedded in {filled.seconds:.1f} s, {filled.known} were there, "
+            f"{len(filled.refused)} refused"
+        )
+    if filled.refused:
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
     """List the published bundles, which version of each is current, and where other channels stand."""

@@ -88,7 +88,8 @@ def train(
         result = loop.train(
             chosen, _source(chosen), out, device=device, cache=cache, workers=workers, report=bars.report
         )
-    _show(out, result)
+    if result:  # of several processes the first alone reports
+        _show(out, result)
 
 
 @app.command()

@@ -19,6 +19,7 @@ DRAFT = "draft"
 MANIFEST_FILE = "bundle.json"
 NETWORKS = {"frame": ("image.onnx", "head.onnx"), "clip": ("clip.onnx",)}
 SHARED_FILES = ("text.onnx", "tokenizer.json", "golden.npz", "references.npz")
+LEARNED_FILE = "learned.npz"
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -104,6 +105,8 @@ class Text(Part):
     """
 
     context_length: Positive
+    learned: bool = False
+    """Whether learned.npz holds embeddings of names that training knew, which count in place of the network's."""
 
 
 class EventSettings(Part):
@@ -261,7 +264,8 @@ class Manifest(Part):
     def file_names(self) -> tuple[str, ...]:
         """Names of the files this kind of bundle consists of, `bundle.json` apart."""
         variants = tuple(variant_file(name) for _ in self.variants for name in self.network_names)
-        return NETWORKS[self.kind] + SHARED_FILES + variants
+        learned = (LEARNED_FILE,) if self.text.learned else ()
+        return NETWORKS[self.kind] + SHARED_FILES + learned + variants
 
     @property
     def network_names(self) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from engines.bundle import files as bundles
 from engines.bundle.arrays import References
-from trainer.errors import CheckpointError
-from trainer.export.draft import Probe, Progress, embed_references, new_directory, write_parts
+from trainer.errors import CheckpointError, ExportError
+from trainer.export.draft import Probe, Progress, embed_references, has_learned, new_directory, write_parts
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import BARE, TEMPLATES
 from trainer.models.text.texts import Texts
@@ -43,8 +43,8 @@ def export(
 
     texts: of the source that the model was trained on. Returns the manifest and each network's greatest difference
     from torch. Nothing is left at `out` when it fails.
-    Raises CheckpointError, ExportError when `out` exists, ParityError when an ONNX file does not compute what torch
-    does.
+    Raises CheckpointError, ExportError when `out` exists and for a model that reads no text, ParityError when an ONNX
+    file does not compute what torch does.
     """
     from trainer.models.heads.experts import merged
     from trainer.models.towers.pretrained import fused
@@ -52,6 +52,11 @@ def export(
 
     path = checkpoint_of(run)
     model, recipe = checkpoint.load_model(path)
+    if recipe.model.bank == "learned":
+        raise ExportError(
+            f"{path} is a unimodal model (model.bank is learned): it reads no text, so no bundle can watch with it; "
+            "train with model.bank texts"
+        )
     known, form = texts(recipe), model.blueprint.form
     model.clip, model.head = fused(model.clip), merged(model.head)
     with new_directory(out) as building:
@@ -124,7 +129,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
             synonym=synonym,
             templates=model.templates,
         ),
-        text=bundles.Text(context_length=context_length(model.tokenizer)),
+        text=bundles.Text(context_length=context_length(model.tokenizer), learned=has_learned(model)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
         opset=OPSET,
         producer=bundles.Producer(

@@ -16,7 +16,8 @@ _SCENES = (
 _SCENE_STAGES = ("texts", "balanced", "items")
 _CLIPS = (
     "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
-    "loss.merged", "loss.anchor", "model.templates", "items.copies", "validate_on.keep",
+    "loss.objective", "loss.smoothing", "loss.merged", "loss.anchor", "model.bank", "model.templates", "items.copies",
+    "validate_on.keep",
 )  # fmt: skip
 
 
@@ -42,6 +43,15 @@ def _inert(recipe: Any) -> Iterator[tuple[str, str]]:
             yield f"{place}.frozen", "the image tower is frozen from the first step on"
     if recipe.data.clips is not None and recipe.model.head.architecture != "experts":
         yield from ((name, "the head has no experts") for name in ("loss.merged", "loss.anchor"))
+    if recipe.data.clips is not None and recipe.loss.objective != "classes":
+        yield "loss.smoothing", "it is for loss.objective classes"
+    if recipe.data.clips is not None and recipe.loss.objective != "kl":
+        yield "loss.leak", "it is for loss.objective kl"
+    if recipe.loss.objective == "classes":
+        yield (
+            "loss.background",
+            "with loss.objective classes background texts are among what every clip is compared with",
+        )
     yield from _of_episodes(recipe)
     yield from _of_freezing(recipe)
 

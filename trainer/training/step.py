@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainer.errors import TrainingError
 from trainer.recipe import Recipe
+from trainer.training.distributed import average_gradients
 from trainer.training.optimiser import rate_at, set_rate
 from trainer.training.tasks import Task
 
@@ -37,6 +38,7 @@ def training_step(
         raise TrainingError(_message(step, f"the loss {', '.join(names)} is {float(total.detach())}", batch))
     optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
+    average_gradients(task.learning)
     _limit(task, batch, recipe, step)
     optimiser.step()
     return {f"loss_{name}": loss.detach() for name, loss in losses.items()}, numbers

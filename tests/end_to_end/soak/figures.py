@@ -53,12 +53,15 @@ def grows(series: Sequence[Held], after: float = STARTING_SECONDS) -> list[str]:
 
 
 def _family(process: int) -> list[int]:
+    children = [child for of in Path(f"/proc/{process}").glob("task/*/children") for child in _text(of).split()]
+    return [process, *(one for child in children for one in _family(int(child)))]
+
+
+def _text(file: Path) -> str:
     try:
-        tasks = list(Path(f"/proc/{process}/task").iterdir())
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return []
-    return [process, *(one for child in children for one in _family(child))]
+        return file.read_text()
+    except OSError:  # the thread has ended meanwhile
+        return ""
 
 
 def _one(process: int) -> tuple[float, int, int, float] | None:
