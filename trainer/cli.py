@@ -102,13 +102,17 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Measure by a protocol: single, views, zero-shot, few-shot, folds, charades or streaming."),
+        typer.Option(
+            help="Measure by a protocol: single, views, zero-shot, few-shot, folds, charades, streaming, episodes."
+        ),
     ] = None,
     lists: Annotated[
         list[Path] | None, typer.Option("--list", help="With --protocol: another list of clips; several for zero-shot.")
     ] = None,
     views: Annotated[str, typer.Option(help="Views in time x crops, of views and charades.")] = "10x3",
-    shots: Annotated[str, typer.Option(help="Clips of each label to learn from, of few-shot.")] = "2,4,8,16",
+    shots: Annotated[
+        str, typer.Option(help="Clips of each label to learn from, of few-shot and episodes.")
+    ] = "2,4,8,16",
     folds: Annotated[int, typer.Option(min=0, help="How many folds; 0 for one per group.")] = 0,
     seeds: Annotated[str, typer.Option(help="Seeds of few-shot and folds; mean and deviation are told.")] = "1",
     alpha: Annotated[
@@ -243,12 +247,15 @@ def calibrate(
 def publish(
     run: Annotated[Path, typer.Argument(help="Run folder of a training on clips of your own.")],
     store: Annotated[
-        Path | None,
-        typer.Option(help="Folder of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
+        str | None,
+        typer.Option(help="Folder or s3:// address of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
     ] = None,
     version: Annotated[
         str | None, typer.Option(help="Version of the bundle, else the recipe's; a published one keeps it for itself.")
     ] = None,
+    channel: Annotated[
+        str, typer.Option(help="What workers follow: stable, the one of a bare name, or candidate, to try it beside.")
+    ] = "stable",
     beta: Annotated[
         float, typer.Option(min=0.05, max=5, help="F-beta to maximise: below 1 a false alarm weighs more than a miss.")
     ] = 1.0,
@@ -260,19 +267,26 @@ def publish(
     Labels with too few clips, and a bundle without any, are published as not calibrated, and it is said.
     Exit codes: 0 published, 1 failed, 2 a person must change something.
     """
-    from engines.bundle.store import default_store
+    from engines.bundle.store import default_store, open_store
     from trainer.calibration.publish import publish as make
     from trainer.calibration.threshold_search import Measure
     from trainer.progress import Bars
 
     with Bars() as bars:
-        made = make(run, store or default_store(), version=version, measure=Measure(beta), report=bars.report)
+        made = make(
+            run,
+            open_store(store) if store else default_store(),
+            version=version,
+            channel=channel,
+            measure=Measure(beta),
+            report=bars.report,
+        )
     manifest, events = made.bundle.manifest, made.bundle.manifest.events
     said = events.report or {}
     if as_json:
         figures = {
             "name": manifest.name, "version": manifest.version, "id": manifest.id, "path": str(made.bundle.path),
-            "card": str(made.card), "calibrated": events.calibrated, "report": said,
+            "card": made.card, "calibrated": events.calibrated, "report": said, "channel": channel,
         }  # fmt: skip
         typer.echo(json.dumps(figures, indent=2, ensure_ascii=False))
         return
@@ -282,7 +296,9 @@ def publish(
         typer.echo(f"{made.bundle.label} is NOT calibrated: {said.get('reason')}")
     for label, reason in said.get("uncalibrated", {}).items():
         typer.echo(f"{label}: no thresholds of its own: {reason}")
-    typer.echo(f"{made.bundle.label} is current; card: {made.card}; next: actionwire worker --bundle {manifest.name}")
+    reference = manifest.name if channel == "stable" else f"{manifest.name}:{channel}"
+    standing = "current" if channel == "stable" else f"{channel} now"
+    typer.echo(f"{made.bundle.label} is {standing}; card: {made.card}; next: actionwire worker --bundle {reference}")
 
 
 app.command("bundle")(needs_torch(zero_shot.bundle))

@@ -13,6 +13,7 @@ from trainer.errors import RecipeError
 from trainer.models.settings import Model
 from trainer.models.start import Scratch, Start
 from trainer.recipes.effects import without_effect
+from trainer.recipes.fit import what_does_not_fit
 from trainer.recipes.loss import Loss
 from trainer.recipes.part import Fraction, Part, Positive, by
 
@@ -239,8 +240,12 @@ class Recipe(Part):
 
     @property
     def image_frozen(self) -> bool:
-        """Whether the image tower stays as it was at the start."""
-        return self.freeze in ("V2", "V3") or (self.optimiser.image_ratio == 0 and self.optimiser.orthogonal == 0)
+        """Whether the image tower stays as it was at the start, so that items can be computed once.
+
+        Vita-CLIP's prompts learn inside a tower whose own weights rest.
+        """
+        ratios = self.optimiser.image_ratio == 0 and self.optimiser.orthogonal == 0
+        return self.model.prompt.kind != "vita" and (self.freeze in ("V2", "V3") or ratios)
 
     @property
     def text_frozen(self) -> bool:
@@ -282,43 +287,9 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
-    def _prompts_see_windows(self) -> Recipe:
-        if self.model.prompt.kind == "none":
-            return self
-        said = f"model.prompt {self.model.prompt.kind} looks at all frames of a window together"
-        if self.data.clips is None:
-            raise ValueError(f"{said}, and rendered scenes are trained by streams; set data.clips")
-        if self.image_frozen or any(stage.frozen for stage in self.stages):
-            raise ValueError(f"{said}: no item can be computed once; freeze V1 or V4, and no stage")
-        if any(stage.ticks < self.model.frames for stage in self.stages):
-            raise ValueError(f"{said}: set ticks of every stage to model.frames, {self.model.frames}")
-        return self
-
-    @model_validator(mode="after")
-    def _a_learned_bank_reads_nothing(self) -> Recipe:
-        reads = self.loss.objective != "classes" or not self.text_frozen or self.data.background > 0
-        if self.model.bank == "learned" and self.data.clips is not None and reads:
-            raise ValueError(
-                "model.bank: a learned bank compares clips with its own vectors and reads no text; set loss.objective "
-                "classes, freeze V1 or V3, and data.background 0"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _episodes_fit(self) -> Recipe:
-        if self.episodes is None:
-            return self
-        if self.data.clips is None or self.model.few_shot is None or not self.text_frozen:
-            raise ValueError(
-                "episodes: they need clips of your own (data.clips), a part that learns from them (model.few_shot: {}) "
-                "and a text tower that rests (freeze: V1 or V3)"
-            )
-        for number, stage in enumerate(self.stages):
-            if stage.chunks != self.episodes.clips or stage.ticks < self.model.frames:
-                raise ValueError(
-                    f"stages.{number}: an episode has {self.episodes.clips} clips (ways * (shots + queries)) of whole "
-                    f"windows; set chunks to {self.episodes.clips} and ticks to {self.model.frames} or more"
-                )
+    def _parts_fit(self) -> Recipe:
+        if faults := what_does_not_fit(self):
+            raise ValueError("; ".join(faults))
         return self
 
     @model_validator(mode="after")

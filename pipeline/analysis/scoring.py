@@ -111,7 +111,7 @@ def score(scorer: Scorer, windows: Array) -> Array:
         return np.zeros((len(windows), scorer.shape[0]), np.float32)
     label, reference = (_logits(scorer.rule, part) for part in cosines(scorer, windows))
     if scorer.rule.function == "sigmoid":
-        probability = 1.0 / (1.0 + np.exp(np.clip(-label, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)))
+        probability = 1.0 / (1.0 + _exponential(np.negative(label, out=label)))
     else:
         probability = _softmax(scorer, label, reference)
     found: Array = _mean(probability).astype(np.float32)
@@ -148,9 +148,9 @@ def _groups(groups: Sequence[str | None]) -> tuple[npt.NDArray[np.intp], ...]:
 
 
 def _softmax(scorer: Scorer, label: Any, reference: Any) -> Any:
-    """[n, L, P] and [n, R, P] logits to [n, L, P] probabilities."""
+    """[n, L, P] and [n, R, P] logits, which are spent, to [n, L, P] probabilities."""
     highest = reference.max(axis=1, keepdims=True)
-    label = np.exp(np.clip(label - highest, -_LARGEST_EXPONENT, _LARGEST_EXPONENT))
+    label = _exponential(np.subtract(label, highest, out=label))
     reference = np.ascontiguousarray(np.exp(reference - highest).transpose(0, 2, 1))
     others = np.einsum("npr,mr->nmp", reference, scorer.masks)
     if len(scorer.masks) > 1 or scorer.groups:
@@ -158,7 +158,14 @@ def _softmax(scorer: Scorer, label: Any, reference: Any) -> Any:
     for members in scorer.groups:
         sums = _sums_of_others(np.take(label, members, axis=1))
         others[:, members] = np.take(others, members, axis=1) + sums
-    return label / (label + others)
+    total = label + others
+    return np.divide(label, total, out=total)
+
+
+def _exponential(values: Any) -> Any:
+    """exp in place, of what float64 can hold."""
+    np.clip(values, -_LARGEST_EXPONENT, _LARGEST_EXPONENT, out=values)
+    return np.exp(values, out=values)
 
 
 def _sums_of_others(group: Any) -> Any:
@@ -170,13 +177,21 @@ def _sums_of_others(group: Any) -> Any:
 
 
 def _logits(rule: ScoreRule, cosine: Array) -> Any:
-    """float64, of the form of `cosine`."""
-    return (rule.logit_scale * cosine.astype(np.float64) + (rule.logit_bias or 0.0)) / rule.temperature
+    """float64, of the form of `cosine`. Step by step in place: for ten thousand labels every copy counts."""
+    logits = cosine.astype(np.float64)
+    logits *= rule.logit_scale
+    if rule.logit_bias:
+        logits += rule.logit_bias
+    logits /= rule.temperature
+    return logits
 
 
 def _mean(values: Any) -> Any:
     """Mean over the last axis. Values are added one by one, so that the other axes cannot change the order."""
+    templates = values.shape[-1]
+    if templates == 1:
+        return values[..., 0]
     total = values[..., 0].copy()
-    for template in range(1, values.shape[-1]):
+    for template in range(1, templates):
         total += values[..., template]
-    return total / values.shape[-1]
+    return total / templates

@@ -75,8 +75,8 @@ class LabelsInSettings:
     def close(self) -> None:
         """Apply nothing more."""
         self._closed.set()
-        if self._thread is not None:
-            self._thread.join(RETRY_SECONDS)
+        if (thread := self._thread) is not None:
+            thread.join(RETRY_SECONDS)
 
     def _apply_waiting(self) -> None:
         while not self._closed.is_set():
@@ -99,6 +99,7 @@ class LabelsInSettings:
                 log.error("labels of the settings not applied", reason=str(error))
             with self._changed:
                 self._waiting = None if self._waiting is wanted else self._waiting
+        self._thread = None
 
     def _report(self, labels: tuple[Label, ...], sets: LabelSets) -> None:
         if not self._warn:

@@ -42,7 +42,16 @@ from pipeline.records.frames import (
     encode_stream_record,
 )
 from pipeline.records.label_report import LabelReport, PictureForm, encode_report
-from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, decode_control, encode_control
+from pipeline.records.labels import (
+    ConfigLabels,
+    ControlRecord,
+    Label,
+    LabelPart,
+    LiveLabel,
+    PartedLabels,
+    decode_control,
+    encode_control,
+)
 from pipeline.records.state import CameraState, CoolDown, OpenEvent, Peak, Streak, decode_state, encode_state
 from pipeline.records.wire import Headers, iso
 from pipeline.replay.truth import Truth, read_truth
@@ -286,6 +295,19 @@ DECODERS: dict[str, Decoder] = {
         BadRecordError,
         [_value(encode_control(ConfigLabels((_LABEL, replace(_LABEL, id="run")), ("0123456789abcdef",))))],
         share=2,
+    ),
+    "labels in parts": Decoder(
+        lambda value: decode_control(b"config", value),
+        ControlRecord,
+        BadRecordError,
+        [_value(encode_control(PartedLabels(1, 4, "0123456789abcdef", ("f" * 16,))))],
+    ),
+    "part of labels": Decoder(
+        lambda value: decode_control(b"config/0/7", value),
+        ControlRecord,
+        BadRecordError,
+        [_value(encode_control(LabelPart(0, 7, (_LABEL,))))],
+        share=4,
     ),
     "label report": Decoder(
         lambda value: decode_control(b"report/workers", value),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from engines.bundle import files as bundles
 from engines.bundle.arrays import References
 from trainer.errors import CheckpointError, ExportError
-from trainer.export.draft import Probe, Progress, embed_references, new_directory, write_parts
+from trainer.export.draft import Probe, Progress, embed_references, has_learned, new_directory, write_parts
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import BARE, TEMPLATES
 from trainer.models.text.texts import Texts
@@ -133,7 +133,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
             synonym=synonym,
             templates=model.templates,
         ),
-        text=bundles.Text(context_length=context_length(model.tokenizer)),
+        text=bundles.Text(context_length=context_length(model.tokenizer), learned=has_learned(model)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
         opset=OPSET,
         producer=bundles.Producer(

@@ -20,6 +20,7 @@ from trainer.evaluation.metrics import ClipScores, figures, over_seeds, top_k
 from trainer.evaluation.protocols import leave_groups_out, stratified_folds
 from trainer.models.start import Run
 from trainer.protocols import scored
+from trainer.protocols.episodes import episodes
 from trainer.protocols.subject import Outcome, Settings, Subject, subject
 from trainer.recipe import Recipe
 from trainer.training import loop
@@ -197,6 +198,7 @@ PROTOCOLS: Mapping[str, Callable[[Subject, Settings], Outcome]] = {
     "folds": folds,
     "charades": charades,
     "streaming": streaming,
+    "episodes": episodes,
 }
 """By the name that the command takes."""
 

@@ -31,6 +31,7 @@ class Settings:
     """How many; 0 for one per group."""
     seeds: tuple[int, ...] = (1,)
     rule: Rule = "templates"
+    episodes: int = 10_000
 
 
 @dataclass(frozen=True)

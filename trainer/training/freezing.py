@@ -23,6 +23,10 @@ def freeze(model: VideoTextModel, recipe: Recipe) -> None:
         _stop(text_parameters(model))
     if recipe.image_frozen:
         _stop(model.clip.visual.parameters())
+    elif recipe.model.prompt.kind == "vita":
+        tower: Any = model.clip.visual
+        learns = {id(parameter) for parameter in tower.anew}
+        _stop(parameter for parameter in tower.parameters() if id(parameter) not in learns)
     elif recipe.open_stages is not None:
         _stop(_before_last(model.clip.visual, recipe.open_stages))
     elif settings.image_ratio == 0:  # the convolutions alone learn, by Muon

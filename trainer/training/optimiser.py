@@ -100,7 +100,7 @@ def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[
     scale: list[nn.Parameter] = []
     if not _learning(text_parameters(model)):  # the scale of the similarities then learns with the head
         words, scale = [], [parameter for parameter in words if parameter is model.clip.logit_scale]
-    few_shot = model.few_shot.parameters() if model.few_shot else ()
+    parts = [parameter for part in (model.few_shot, model.context) if part for parameter in part.parameters()]
     kernels = [parameter for parameter in visual if settings.orthogonal and parameter.ndim == 4]
     turned = {id(parameter) for parameter in kernels}
     groups = [
@@ -108,7 +108,7 @@ def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[
         {"params": [parameter for parameter in visual if id(parameter) not in turned], "ratio": settings.image_ratio},
         {"params": kernels, "ratio": settings.orthogonal, "orthogonal": True},
         {
-            "params": _learning((*head_parameters(model), *few_shot, *scale)),
+            "params": _learning((*head_parameters(model), *parts, *scale)),
             "ratio": settings.head_ratio,
         },
         {"params": list(extra), "ratio": 1.0},

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from trainer.data.batches import ClipBatch
 from trainer.models.text.templates import fill
 from trainer.models.text.texts import BACKGROUNDS
-from trainer.models.video_text import TIME, VideoTextModel
+from trainer.models.video_text import VideoTextModel
 from trainer.recipes.loss import Loss
+from trainer.training.blending import started
 from trainer.training.distillation import Distillation
 from trainer.training.distributed import gathered, gathered_array
 from trainer.training.extras import Outputs, extras_of
@@ -75,7 +76,9 @@ class Task(nn.Module):
     @functools.cached_property
     def text_learns(self) -> bool:
         """Looked at once: walking through a tower takes as long as a step from cached items."""
-        return any(parameter.requires_grad for parameter in text_parameters(self.model))
+        return self.model.context is not None or any(
+            parameter.requires_grad for parameter in text_parameters(self.model)
+        )
 
     @functools.cached_property
     def learning(self) -> list[nn.Parameter]:
@@ -123,10 +126,11 @@ class ClipTask(Task):
         self._teacher = Distillation(model) if weights.distil else None
         self._extras = extras_of(model, weights, self._teacher)
         if weights.second_pass:
+            names = started(model)
             self.start = {
                 name: parameter.detach().clone()
                 for name, parameter in model.named_parameters()
-                if parameter.requires_grad and name.startswith("clip.") and not name.endswith(TIME)
+                if parameter.requires_grad and name in names
             }
 
     def extra_parameters(self) -> list[nn.Parameter]:

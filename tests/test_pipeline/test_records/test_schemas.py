@@ -25,7 +25,14 @@ from pipeline.records.frames import (
     encode_stream_record,
 )
 from pipeline.records.label_report import LabelReport, PictureForm
-from pipeline.records.labels import ConfigLabels, ControlRecord, LiveLabel, encode_control
+from pipeline.records.labels import (
+    ConfigLabels,
+    ControlRecord,
+    LabelPart,
+    LiveLabel,
+    PartedLabels,
+    encode_control,
+)
 from pipeline.testing import sample_event
 
 STARTED, ENDED = sample_event("started"), sample_event("ended")
@@ -184,6 +191,8 @@ def test_encoded_statuses_are_valid(status: CameraStatus) -> None:
     [
         ConfigLabels((FALL,)),
         ConfigLabels((), ("0" * 16,)),
+        LabelPart(1, 3, (FALL,)),
+        PartedLabels(0, 4, "0" * 16, ("1" * 16,)),
         LiveLabel(FALL.id, FALL),
         LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fall", "does not know 'fence'"),), 1),
         LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, input=PictureForm(128, 96, "area", "squash")),
@@ -194,4 +203,4 @@ def test_encoded_labels_are_valid(record: ControlRecord) -> None:
     document = value_of(encode_control(record))
 
     assert valid("label-set", document)
-    assert not valid("label-set", {**document, "schema": 2})
+    assert not valid("label-set", {**document, "schema": 3 - document["schema"]})
