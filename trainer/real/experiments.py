@@ -21,6 +21,7 @@ from trainer.models.video_text import build
 from trainer.progress import Report
 from trainer.real import footage, heads
 from trainer.real import stream as streams
+from trainer.real.ablations import ablations
 from trainer.real.heads import Cached
 from trainer.recipe import Recipe, load
 from trainer.training import loop
@@ -272,6 +273,7 @@ EXPERIMENTS: Mapping[str, Callable[[Place], Figures]] = {
     "heads": other_heads,
     "fight": fight,
     "stream": stream,
+    "ablations": lambda place: ablations(place.footage, place.cache, place.report),
     "speed": speed,
     "scratch": scratch,
     "tuned": tuned,
