@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.errors import RecipeError
 from trainer.models.text.texts import texts_of
-from trainer.models.video_text import VideoTextModel, build
+from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Recipe
 
 
@@ -35,16 +35,7 @@ def blended(model: VideoTextModel, recipe: Recipe, alpha: float) -> None:
 def start_weights(recipe: Recipe) -> dict[str, Tensor]:
     """The weights of the towers that a recipe starts with, by their names in the model."""
     words = texts_of(recipe.model.labels, recipe.model.templates.chosen, backgrounds=recipe.model.backgrounds).words
-    model = build(recipe.model, recipe.start.build(words))
-    state, names = model.state_dict(), started(model)
-    return {name: tensor for name, tensor in state.items() if name in names}
-
-
-def started(model: VideoTextModel) -> set[str]:
-    """The names of the towers' weights and buffers that a start decides; those that a prompt adds are none of them."""
-    anew = {id(parameter) for parameter in getattr(model.clip.visual, "anew", ())}
-    added = {name for name, parameter in model.named_parameters() if id(parameter) in anew}
-    return {name for name in model.state_dict() if name.startswith("clip.")} - added
+    return {f"clip.{name}": tensor for name, tensor in recipe.start.build(words).clip.state_dict().items()}
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from trainer.models.text.templates import fill
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel
 from trainer.recipes.loss import Loss
-from trainer.training.blending import started
 from trainer.training.distillation import Distillation
 from trainer.training.distributed import gathered, gathered_array
 from trainer.training.extras import Outputs, extras_of
@@ -126,11 +125,11 @@ class ClipTask(Task):
         self._teacher = Distillation(model) if weights.distil else None
         self._extras = extras_of(model, weights, self._teacher)
         if weights.second_pass:
-            names = started(model)
+            anew = {id(parameter) for parameter in getattr(model.clip.visual, "anew", ())}  # prompts have no start
             self.start = {
                 name: parameter.detach().clone()
                 for name, parameter in model.named_parameters()
-                if parameter.requires_grad and name in names
+                if parameter.requires_grad and name.startswith("clip.") and id(parameter) not in anew
             }
 
     def extra_parameters(self) -> list[nn.Parameter]:
