@@ -36,7 +36,9 @@ _FOLDS = 5
 
 def ablations(place: Path, cache: Path, report: Report) -> dict[str, float]:
     """Top-1 of every variant, mean and deviation (of the sample) over the seeds, by name."""
-    segments = ("data.sampling=segments", "model.frames=8", "stages.0.ticks=8", "items={}", "augment={}")
+    segments = (
+        "data.sampling=segments", "model.frames=8", "stages.0.ticks=8", "stages.0.steps=60", "items={}", "augment={}",
+    )  # fmt: skip
     recipe = load(Path(__file__).parents[1] / "recipes" / "ut-interaction.yaml", segments)
     given = heads.cached(recipe, footage.clips(place, footage.UT), cache, report)
     found = {}
