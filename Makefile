@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 SEED ?= 1
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PURE_TESTS := tests/test_house.py tests/test_documents.py tests/test_engines/test_bundle tests/test_engines/test_text $(addprefix tests/test_pipeline/,test_analysis test_config test_records)
@@ -9,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 SYNC := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format bench chaos demo-model real clean
+.PHONY: help setup demo test test-fast check format bench chaos soak demo-model real clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +40,8 @@ demo: $(VENV)/serving.stamp  ## Four rendered cameras, a real Kafka, live events
 test-fast: $(VENV)/dev.stamp  ## Run the pure tests, below a minute, and hold their rooms to 90 % coverage
 	@$(BIN)/python -m pytest $(PURE_TESTS) --cov=pipeline.analysis --cov=pipeline.records --cov-fail-under=90 $(ARGS)
 
-test: $(VENV)/dev.stamp test-fast  ## Run every test, real Kafka included
-	@$(BIN)/python -m pytest $(PURE_TESTS:%=--ignore=%) $(ARGS)
+test: $(VENV)/dev.stamp test-fast  ## Run every test, real Kafka included; JOBS files at once
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PURE_TESTS:%=--ignore=%) $(ARGS)
 
 check: $(VENV)/dev.stamp  ## Style, types, import rules, changelog against version
 	@$(BIN)/ruff check .
@@ -53,12 +54,15 @@ format: $(VENV)/dev.stamp  ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1]
-	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1] [RECORD=1]
+	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RECORD),--record)
 	@$(BIN)/python -m pipeline.bench
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
 	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)
+
+soak: $(VENV)/dev.stamp  ## Twelve minutes of cameras and labels that come and go: nothing may grow (Linux)
+	@$(BIN)/python tests/end_to_end/soak $(ARGS)
 
 demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (84 minutes on two cores with AVX-512)
 	@$(BIN)/actionwire-trainer demo-model $(ARGS)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from engines.backends.network import Precision
 from engines.build.quantise import LEAST_FRAMES, quantise
 from engines.bundle.files import Bundle, load
 from engines.bundle.store import demo_path
 from engines.folders import cache_directory
+from pipeline.config.settings import Settings
+from pipeline.config.worker import WorkerSettings
+from pipeline.worker.model import Model
 
 TOWERS = {"vit_b32": ("ViT-B-32", "laion2b_s34b_b79k"), "vit_b16": ("ViT-B-16", "laion2b_s34b_b88k")}
 """Name in the figures -> open_clip's name, and a tag whose preprocessing the weights share."""
@@ -23,10 +28,9 @@ _WEIGHTS = (
 )
 
 
-def bundles(quick: bool) -> dict[str, Bundle]:
-    """Return the bundles by the name that their figures carry."""
-    names = [] if quick else list(TOWERS)
-    return {"demo": load(demo_path())} | {name: tower(name) for name in names}
+def bundles(quick: bool, towers: Sequence[str] = tuple(TOWERS)) -> dict[str, Bundle]:
+    """Return the bundles by the name that their figures carry: the demo's, and unless `quick` these towers."""
+    return {"demo": load(demo_path())} | {name: tower(name) for name in ([] if quick else towers)}
 
 
 def int8(bundle: Bundle) -> Bundle:
@@ -53,3 +57,14 @@ def tower(name: str) -> Bundle:
             arguments = ["--model", model, "--pretrained", str(weights), "--like", like, "--out", str(path)]
             subprocess.run([sys.executable, "-m", "trainer.cli", "bundle", *arguments], check=True, capture_output=True)
     return load(path)
+
+
+def served(bundle: Bundle, cache: Path | None = None, precision: Precision = "int8") -> Model:
+    """Return the bundle as a worker loads it. cache: folder of embeddings of labels; None: the user's."""
+    return Model(bundle, served_settings(bundle, precision), cache=cache or cache_directory())
+
+
+def served_settings(bundle: Bundle, precision: Precision = "int8") -> Settings:
+    """Return the settings of a deployment that serves the bundle, and sheds nothing."""
+    worker = {"bundle": str(bundle.path), "backend": "openvino", "precision": precision, "overload": "queue"}
+    return Settings(rate=bundle.manifest.window.rate, worker=WorkerSettings.model_validate(worker))

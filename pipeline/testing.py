@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
-from pipeline.analysis.thresholds import Calibration, EventRules, for_camera, resolve
+from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules, resolve
 from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, Phase
 from pipeline.records.frames import FrameRecord, StreamRecord, encode_stream_record
@@ -206,7 +206,7 @@ class ColourLabels:
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds as given to `of`."""
         resolved = resolve(self.labels, self.calibrated, {}, rate=rate, multiple=self.multiple, stride=self.stride)
-        return for_camera(resolved, camera)
+        return CameraRules(resolved)(camera)
 
 
 @contextmanager

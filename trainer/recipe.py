@@ -13,6 +13,8 @@ from trainer.errors import RecipeError
 from trainer.models.settings import Model
 from trainer.models.start import Scratch, Start
 from trainer.recipes.effects import without_effect
+from trainer.recipes.fit import what_does_not_fit
+from trainer.recipes.loss import Loss
 from trainer.recipes.part import Fraction, Part, Positive, by
 
 
@@ -108,21 +110,18 @@ class Targets(Part):
         return self
 
 
-class Loss(Part):
-    """Weights of the parts of the loss."""
+class Episodes(Part):
+    """Training by episodes: some classes, examples of each, and other clips to recognise by them (CLIP-FSAR)."""
 
-    contrast: float = Field(default=1.0, ge=0)
-    """ActionCLIP's symmetric KL between windows and captions."""
-    label: float = Field(default=1.0, ge=0)
-    """Cross-entropy over action names and background texts, as serving scores them."""
-    pooled: float = Field(default=0.25, ge=0)
-    """The same two losses on the plain mean of the items."""
-    words: float = Field(default=0.0, ge=0)
-    """Linear readouts of action and colour from every single frame; dropped after training."""
-    background: float = Field(default=1.0, ge=0)
-    """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
-    leak: bool = True
-    """Softened targets as released; exact ones otherwise."""
+    ways: int = Field(default=5, ge=2)
+    shots: Positive = 1
+    queries: Positive = 5
+    """Clips to recognise, of each class."""
+
+    @property
+    def clips(self) -> int:
+        """Clips of one episode."""
+        return self.ways * (self.shots + self.queries)
 
 
 class Stage(Part):
@@ -174,6 +173,10 @@ class Optimiser(Part):
     """Of the forward pass; `auto` is bfloat16 on a GPU and float32 on a CPU. Weights and losses are float32."""
     average: float = Field(default=0.998, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what evaluation and export use; 0 for none."""
+    averaging: Literal["ema", "swa"] = "ema"
+    """That moving average, or the plain mean of the weights after all late steps (SWA, as Open-VCLIP has it)."""
+    average_from: Fraction = 0.1
+    """With `averaging: swa`, after which share of the steps the mean begins."""
 
 
 class Validate(Part):
@@ -216,6 +219,8 @@ class Recipe(Part):
     items: Items = Items()
     model: Model = Model()
     augment: AnyAugment = Augment()
+    episodes: Episodes | None = None
+    """Trains `model.few_shot` on clips of your own; None: clips against captions."""
     targets: Targets = Targets()
     loss: Loss = Loss()
     optimiser: Optimiser = Optimiser()
@@ -229,9 +234,18 @@ class Recipe(Part):
         return sum(stage.steps for stage in self.stages)
 
     @property
+    def mean_from(self) -> int | None:
+        """The step from which the mean of the weights counts; None for the exponential average."""
+        return round(self.optimiser.average_from * self.steps) if self.optimiser.averaging == "swa" else None
+
+    @property
     def image_frozen(self) -> bool:
-        """Whether the image tower stays as it was at the start."""
-        return self.freeze in ("V2", "V3") or (self.optimiser.image_ratio == 0 and self.optimiser.orthogonal == 0)
+        """Whether the image tower stays as it was at the start, so that items can be computed once.
+
+        Vita-CLIP's prompts learn inside a tower whose own weights rest.
+        """
+        ratios = self.optimiser.image_ratio == 0 and self.optimiser.orthogonal == 0
+        return self.model.prompt.kind != "vita" and (self.freeze in ("V2", "V3") or ratios)
 
     @property
     def text_frozen(self) -> bool:
@@ -270,6 +284,12 @@ class Recipe(Part):
                 f"targets: first and last leave {aside} frames out, a window has {self.model.frames} (model.frames); "
                 "no window would show an action"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Recipe:
+        if faults := what_does_not_fit(self):
+            raise ValueError("; ".join(faults))
         return self
 
     @model_validator(mode="after")

@@ -11,24 +11,30 @@ from engines.contract import Engine
 from engines.errors import BackendUnavailable
 from engines.probe import probe
 
-BACKENDS: Mapping[str, str] = {"openvino": "engines.backends.ov", "onnxruntime": "engines.backends.ort"}
-"""Name -> module with `open(bundle, device, *, threads, precision) -> Engine`, in the order that `auto` tries them."""
+BACKENDS: Mapping[str, str] = {
+    "openvino": "engines.backends.ov",
+    "onnxruntime": "engines.backends.ort",
+    "tensorrt": "engines.backends.tensorrt",
+}
+"""Name -> module with `open(bundle, device, *, threads, precision) -> Engine`, in the order that `auto` tries them.
+
+Which of them is fastest is measured by `engines.build.choose`."""
 
 
 def open_engine(
     bundle: Bundle,
     backend: str = "auto",
-    device: str = "CPU",
+    device: str = "auto",
     *,
     threads: int | None = None,
     precision: Precision = "fp32",
 ) -> Engine:
     """Load the bundle into a runtime, run the golden probe and return the engine, warm.
 
-    backend: a name of `BACKENDS`, or `auto` for the first one available. threads: rows run at once, by default the CPUs
-    that this process may use.
-    Raises BackendUnavailable when the runtime is missing or lacks the device or precision, ProbeFailed when its outputs
-    differ from the golden probe, BundleError for a network that it cannot load.
+    backend: a name of `BACKENDS`, or `auto` for the first one available. device: by the runtime's own name; `auto` is
+    the CPU, and for TensorRT the first GPU. threads: rows run at once, by default the CPUs that this process may use.
+    Raises BackendUnavailable when the runtime is missing or lacks the device or precision, ProbeFailed when its
+    outputs differ from the golden probe, BundleError for a network that it cannot load.
     """
     names = tuple(BACKENDS) if backend == "auto" else (backend,)
     reasons = []

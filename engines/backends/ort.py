@@ -18,18 +18,18 @@ from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError
 
 
-def open(bundle: Bundle, device: str = "CPU", *, threads: int | None = None, precision: Precision = "fp32") -> Engine:
+def open(bundle: Bundle, device: str = "auto", *, threads: int | None = None, precision: Precision = "fp32") -> Engine:
     """Load the bundle's networks into ONNX Runtime.
 
-    Raises BackendUnavailable for another device than `CPU` or another precision than fp32, BundleError for a network
+    Raises BackendUnavailable for another device than the CPU or another precision than fp32, BundleError for a network
     that does not load.
     """
-    if device != "CPU":
+    if device not in ("CPU", "auto"):
         raise BackendUnavailable(f"the ONNX Runtime backend runs on CPU only, not on {device}; use the device CPU")
     if precision != "fp32":
         raise BackendUnavailable(f"the ONNX Runtime backend runs fp32 only, not {precision}; use fp32 or OpenVINO")
     networks = {name: open_network(bundle, name, threads) for name in bundle.manifest.network_names}
-    info = engine_info(bundle, precision=precision, backend="onnxruntime", device=device)
+    info = engine_info(bundle, precision=precision, backend="onnxruntime", device="CPU")
     return NetworkEngine(info, networks.get("image.onnx"), networks.get("head.onnx") or networks["clip.onnx"])
 
 
@@ -83,6 +83,11 @@ class _Network:
         self._sizes = sizes
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "onnxruntime") if threads > 1 else None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """See `engines.backends.network.Network.sizes`."""
+        return self._sizes
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
         """See `engines.backends.network.Network.run`."""

@@ -27,7 +27,7 @@ _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "i
 
 def open(
     bundle: Bundle,
-    device: str = "CPU",
+    device: str = "auto",
     *,
     threads: int | None = None,
     precision: Precision = "fp32",
@@ -39,6 +39,7 @@ def open(
     Raises BackendUnavailable for an unknown device or a precision that it does not run, BundleError for a network that
     does not compile.
     """
+    device = "CPU" if device == "auto" else device
     core = openvino.Core()
     available = core.available_devices
     if device.split(".")[0] not in {name.split(".")[0] for name in available}:
@@ -68,6 +69,11 @@ class _Network:
         self._source = source
         self._targets = targets
         self._streams = streams
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """See `engines.backends.network.Network.sizes`."""
+        return self._sizes
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
         """See `engines.backends.network.Network.run`."""

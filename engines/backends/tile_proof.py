@@ -26,7 +26,7 @@ def proven_sizes(
 
     key: what decides the outcome beside the CPU and this code. answer_at: opens the network at one size.
     """
-    rows = _known_rows(bundle, name)
+    rows = known_rows(bundle, name)
     if rows is None:
         return (1,)
     sizes = LARGE_SIZES if len(content) > LARGE_BYTES else SIZES
@@ -38,7 +38,8 @@ def proven_sizes(
     return found
 
 
-def _known_rows(bundle: Bundle, name: str) -> Rows | None:
+def known_rows(bundle: Bundle, name: str) -> Rows | None:
+    """Return rows that the network is meant for, from the golden probe; None for a network that has none there."""
     golden = bundle.golden()
     return {"image.onnx": golden.images, "head.onnx": golden.windows, "clip.onnx": golden.windows}.get(name)
 

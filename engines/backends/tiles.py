@@ -60,24 +60,29 @@ def fill(target: Rows, rows: Rows, tile: Tile) -> None:
 
 
 def prove(answer_at: Mapping[int, Answer], rows: Rows) -> tuple[int, ...]:
+    """Return the sizes that may be mixed, as `agreeing` does; row by row where there are none."""
+    return agreeing(answer_at, rows) or (1,)
+
+
+def agreeing(answer_at: Mapping[int, Answer], rows: Rows) -> tuple[int, ...]:
     """Return the sizes that may be mixed, descending: those at which every row has one answer, bit for bit.
 
     answer_at: the network at each size. rows: at least as many as the largest size, all different. With size 1 in it
     where any other size agrees with 1; else the largest group that agrees among itself; else the largest size that does
-    not care for position, alone; row by row where there is none.
+    not care for position, alone; none where there is none.
     """
     steady = {size: answers for size, answer in answer_at.items() if (answers := _steady(answer, rows, size))}
     for smallest in sorted(steady):
         agreeing = [size for size in steady if size >= smallest and _same(steady[size], steady[smallest])]
         if len(agreeing) > 1:
             return tuple(sorted(agreeing, reverse=True))
-    return (max(steady, default=1),)
+    return (max(steady),) if steady else ()
 
 
-def proof_rows(known: Rows) -> Rows:
-    """Return `PROOF_ROWS` different rows of the form of `known` [n, ...]: some of these, and seeded noise like them."""
+def proof_rows(known: Rows, count: int = PROOF_ROWS) -> Rows:
+    """Return `count` different rows of the form of `known` [n, ...]: some of these, and seeded noise like them."""
     random = np.random.default_rng(0)
-    shape = (PROOF_ROWS, *known.shape[1:])
+    shape = (count, *known.shape[1:])
     if known.dtype == np.uint8:
         noise: Rows = random.integers(0, 256, shape, np.uint8)
     else:

@@ -75,3 +75,8 @@ def figure(values: Sequence[float]) -> Figure:
 def ratio(above: Sequence[float], below: Sequence[float]) -> Figure:
     """Return the figure of the ratios of two calls, taken round by round."""
     return figure([one / other for one, other in zip(above, below, strict=True)])
+
+
+def cost(with_it: Sequence[float], without: Sequence[float]) -> Figure:
+    """Return the figure of the share of a rate that something costs, taken round by round; below 0 it costs nothing."""
+    return figure([1 - one / other for one, other in zip(with_it, without, strict=True)])

@@ -1,14 +1,10 @@
 """Labels and templates -> text embeddings, and the bank that scoring compares windows with. No torch.
 
-Texts are embedded one at a time, so the embedding of a label never depends on the other labels. Embeddings are cached
-on disk by embedding space, template set and text, so a host embeds each text once.
+Texts are embedded one at a time, so the embedding of a label never depends on the other labels.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +17,10 @@ from engines.backends.ort import open_network
 from engines.bundle.arrays import References
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Score
-from engines.canonical import canonical_json, spaced
+from engines.canonical import spaced
 from engines.errors import BundleError, ProbeFailed
 from engines.text.label_tokenizer import LabelTokenizer
+from engines.text.text_cache import TextCache
 
 Floats = npt.NDArray[np.float32]
 
@@ -50,25 +47,59 @@ class TextBank:
     """bool [L, R]: True where the reference is a synonym of the label and must not compete with it."""
 
 
-def assemble(space: str, labels: Sequence[str], embeddings: Floats, references: References, score: Score) -> TextBank:
-    """Return the bank of `labels` with their per-template embeddings [L, P, D]. Pure.
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelText:
+    """What a bank needs of one label text; it depends on no other."""
 
-    A reference is left out for a label when the cosine of their averaged embeddings is above `score.synonym`.
+    average: Floats
+    """float32 [D], over the templates, normalised."""
+    left_out: npt.NDArray[np.bool_]
+    """bool [R], see `TextBank`."""
+    templates: Floats | None
+    """float32 [P, D]; None where a bank of many labels has no use for them."""
+
+
+def label_text(embeddings: Floats, reference_averages: Floats, score: Score, *, per_template: bool) -> LabelText:
+    """Return what a bank needs of a label with the embeddings [P, D]. Pure.
+
+    reference_averages: [R, D], as from `average`. A reference is left out for the label when the cosine of their
+    averaged embeddings is above `score.synonym`. per_template: keep the embeddings themselves too.
     """
-    averaged, reference_averaged = average(embeddings), average(references.embeddings)
-    left_out = np.zeros((len(labels), len(references.texts)), np.bool_)
-    for index, label in enumerate(averaged):
-        # Not one matrix product over all labels, whose last bits may change with their number.
-        left_out[index] = np.sum(reference_averaged * label, axis=-1) > np.float32(score.synonym)
-    per_template = len(labels) <= score.per_template_limit
+    averaged = average(embeddings[None])[0]
+    # Not one matrix product over all labels, whose last bits may change with their number.
+    left_out = np.sum(reference_averages * averaged, axis=-1) > np.float32(score.synonym)
+    return LabelText(averaged, left_out, embeddings if per_template else None)
+
+
+def bank_of(
+    space: str, labels: Sequence[str], texts: Sequence[LabelText], references: References, score: Score
+) -> TextBank:
+    """Return the bank of `labels`, of which `texts` says in the same order what is needed. Pure.
+
+    At most `score.per_template_limit` labels need their embeddings under every template.
+    """
+    shape = references.embeddings.shape
+    if len(labels) <= score.per_template_limit:
+        embeddings = [text.templates for text in texts if text.templates is not None]
+        reference_embeddings, width = references.embeddings, shape[1]
+    else:
+        embeddings = [text.average for text in texts]
+        reference_embeddings, width = average(references.embeddings)[:, None, :], 1
     return TextBank(
         space=space,
         labels=tuple(labels),
-        embeddings=embeddings if per_template else averaged[:, None, :],
+        embeddings=np.array(embeddings, np.float32).reshape(len(labels), width, shape[2]),
         references=references.texts,
-        reference_embeddings=references.embeddings if per_template else reference_averaged[:, None, :],
-        left_out=left_out,
+        reference_embeddings=reference_embeddings,
+        left_out=np.array([text.left_out for text in texts], np.bool_).reshape(len(labels), shape[0]),
     )
+
+
+def assemble(space: str, labels: Sequence[str], embeddings: Floats, references: References, score: Score) -> TextBank:
+    """Return the bank of `labels` with their per-template embeddings [L, P, D]. Pure."""
+    averages, per_template = average(references.embeddings), len(labels) <= score.per_template_limit
+    texts = [label_text(one, averages, score, per_template=per_template) for one in embeddings]
+    return bank_of(space, labels, texts, references, score)
 
 
 def average(embeddings: Floats) -> Floats:
@@ -80,37 +111,46 @@ def average(embeddings: Floats) -> Floats:
 
 
 class TextEncoder:
-    """A bundle's text network and tokenizer. Used by one thread at a time; close it when done."""
+    """A bundle's text network and tokenizer. Used by one thread at a time; close it when done.
+
+    The network is opened when the first text must be embedded and probed then, so that a process whose texts are all
+    in the cache never holds it. `close` releases it, and the next text opens it again.
+    """
 
     def __init__(self, bundle: Bundle, *, cache: Path | None = None, threads: int | None = None) -> None:
-        """Load the text network and run the golden probe on it.
+        """Read the tokenizer.
 
         cache: folder for embeddings, created when missing, shared by bundles and processes; None caches nothing.
         threads: texts embedded at once, by default the CPUs this process may use.
-        Raises BundleError for a network or tokenizer that does not load, ProbeFailed when the outputs differ.
+        Raises BundleError for a tokenizer that does not load.
         """
         self._bundle = bundle
         self._manifest = bundle.manifest
         self._references = bundle.references()
-        self._cache = cache / "texts" / bundle.manifest.space.id if cache else None
+        learned = bundle.learned()
+        self._learned = dict(zip(learned.texts, learned.embeddings, strict=True)) if learned else {}
+        shape = (len(self._manifest.score.templates), self._manifest.space.dimensions)
+        self._cache = TextCache(cache, bundle.manifest.space.id, shape) if cache else None
         self._tokenizer = LabelTokenizer(bundle)
-        self._network: Network = open_network(bundle, "text.onnx", threads)
-        self.probe()
+        self._threads = threads
+        self._network: Network | None = None
+
+    @property
+    def opened(self) -> bool:
+        """True while the text network is in memory."""
+        return self._network is not None
 
     def bank(self, labels: Sequence[str]) -> TextBank:
         """Return the bank of these label texts; leading, trailing and repeated spaces do not count.
 
         Raises TextError naming the label that is empty, too long or not text, or the words that the bundle does not
-        know.
+        know; BundleError for a network that does not load, ProbeFailed where it answers otherwise than the export.
         """
-        return self.bank_of(labels, self.embed_labels(labels))
-
-    def bank_of(self, labels: Sequence[str], embeddings: Floats) -> TextBank:
-        """Return the bank of label texts whose embeddings [L, P, D], as from `embed_labels`, are known."""
+        embeddings = self.embed_labels(labels)
         return assemble(self._manifest.space.id, labels, embeddings, self._references, self._manifest.score)
 
     def embed_labels(self, labels: Sequence[str]) -> Floats:
-        """Return the per-template embeddings float32 [L, P, D], normalised. Raises TextError like `bank`."""
+        """Return the per-template embeddings float32 [L, P, D], normalised. Raises like `bank`."""
         templates = self._manifest.score.templates
         embeddings = np.zeros((len(labels), len(templates), self._manifest.space.dimensions), np.float32)
         for index, label in enumerate(labels):
@@ -122,7 +162,7 @@ class TextEncoder:
 
         There is no template and no cache, and a text that is too long is truncated.
 
-        Raises TextError for what is not text.
+        Raises TextError for what is not text, and what opening the network raises (see `bank`).
         """
         return self._run([self._tokenizer.encode(text).ids for text in texts])
 
@@ -141,22 +181,21 @@ class TextEncoder:
 
     def close(self) -> None:
         """Release the text network."""
-        self._network.close()
+        if self._network is not None:
+            self._network.close()
+            self._network = None
 
     def _label(self, label: str, templates: tuple[str, ...]) -> Floats:
         encodings = self._tokenizer.label(label)  # before the cache: it may hold what an older version let pass
-        kept = self._cache_file(spaced(label), templates)
-        shape = (len(templates), self._manifest.space.dimensions)
-        if kept and (found := _read_cached(kept, shape)) is not None:
+        text = spaced(label)
+        if text in self._learned:
+            return np.asarray(self._learned[text])
+        if self._cache and (found := self._cache.read(templates, text)) is not None:
             return found
         embeddings = self._run([encoding.ids for encoding in encodings])
-        if kept:
-            _write_cached(kept, embeddings)
+        if self._cache:
+            self._cache.write(templates, text, embeddings)
         return embeddings
-
-    def _cache_file(self, text: str, templates: tuple[str, ...]) -> Path | None:
-        key = hashlib.sha256(canonical_json([templates, text])).hexdigest()
-        return self._cache / f"{key}.npy" if self._cache else None
 
     def _run(self, ids: Sequence[Sequence[int]]) -> Floats:
         length = self._manifest.text.context_length
@@ -165,27 +204,15 @@ class TextEncoder:
                 f"{self._bundle.path / 'tokenizer.json'} gives {wrong} tokens, text.onnx takes {length}; "
                 "export the bundle again"
             )
+        if self._network is None:
+            self._open()
+        assert self._network is not None
         return normalise(self._network.run(np.array(ids, np.int64))[0])
 
-
-def _read_cached(path: Path, shape: tuple[int, int]) -> Floats | None:
-    """Return the embeddings in `path`; None when there are none or a crash left half a file."""
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    fits = found.shape == shape and found.dtype == np.float32 and bool(np.isfinite(found).all())
-    return found if fits else None
-
-
-def _write_cached(path: Path, embeddings: Floats) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.save(file, embeddings, allow_pickle=False)
-        temporary.replace(path)
-    except OSError:
-        # A full disk or a read-only home costs time at the next start, but no result now.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    def _open(self) -> None:
+        self._network = open_network(self._bundle, "text.onnx", self._threads)
+        try:
+            self.probe()
+        except BaseException:
+            self.close()
+            raise

@@ -8,7 +8,7 @@ none of them is encoded until a window needs it.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from engines.contract import Images, Items
 from pipeline.analysis.rewind import Trail, rewind
 from pipeline.analysis.sessions import DROPPED, Stream, ends, judge
-from pipeline.analysis.windows import Due, Grid, Ring
+from pipeline.analysis.windows import Due, Grid, Ring, Slot
 from pipeline.errors import BadRecordError
 from pipeline.records.frames import (
     EndMarker,
@@ -35,7 +35,10 @@ class Decoded:
     offset: int
     content: StreamRecord | BadRecordError
     image: Images | None = None
-    """Pixels of a frame, RGB uint8 [H, W, 3]."""
+    """Pixels of a frame, RGB uint8 [H, W, 3]. None where there is an item, where the frame carries its JPEG until a
+    window needs it, and where no window can need it."""
+    item: Items | None = None
+    """What the frame was encoded to before, where that was kept."""
     raw: Record | None = None
     """The record itself, kept only if it is bad."""
     appended_ms: int = 0
@@ -49,11 +52,16 @@ _NEVER = -(2**63)
 
 @dataclass(slots=True)
 class Frame:
-    """An accepted frame: its pixels until it is encoded, its item from then on."""
+    """An accepted frame: its pixels or its JPEG until it is encoded, its item from then on."""
 
-    camera: str
+    record: FrameRecord
     image: Images | None
     item: Items | None = None
+
+    @property
+    def camera(self) -> str:
+        """The camera that took it."""
+        return self.record.camera
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +168,21 @@ class CameraStreams:
     """Cameras whose frames count but are not analysed."""
     active: set[str] = field(default_factory=set)
     """Cameras whose frames counted, analysed or not. The reader empties it."""
+    committed: int | None = None
+    """The last P that was committed; whoever commits keeps it up to date. None: nobody does, and nothing restarts."""
     _cameras: dict[str, _Camera] = field(default_factory=dict)
+    _history: dict[str, deque[Slot[Frame]]] = field(default_factory=dict)
+    """Frames of each camera that a restart at the committed P would need: everything since, and a window before."""
 
     def __post_init__(self) -> None:
         for camera, stream in self.restored.items():
             # Its last tick is unknown until the rewound frames show it.
             self._cameras[camera] = self._camera(replace(stream, last_tick=_NEVER))
 
-    def take(self, offset: int, record: StreamRecord, image: Images | None) -> list[Step]:
-        """Take the next record. image: pixels of a frame."""
+    def take(self, offset: int, record: StreamRecord, image: Images | None, item: Items | None = None) -> list[Step]:
+        """Take the next record. image: pixels of a frame. item: what it was encoded to before, where that was kept."""
         if offset < self.position:
-            self._warm(offset, record, image)
+            self._warm(offset, record, image, item)
             if offset + 1 == self.position:
                 self.settle()
             return []
@@ -178,7 +190,7 @@ class CameraStreams:
         self.position = offset + 1
         match record:
             case FrameRecord():
-                return self._frame(offset, record, image)
+                return self._frame(offset, record, image, item)
             case EndMarker():
                 return self._end(record)
             case LabelsMarker():
@@ -202,6 +214,17 @@ class CameraStreams:
         """R: where a restart must begin to read."""
         return rewind(self.position, (one.trail.oldest for one in self._cameras.values() if not one.stream.ended))
 
+    @property
+    def pictured(self) -> int:
+        """W: the oldest frame that a window may need from here on."""
+        held = (one.ring.oldest for one in self._cameras.values() if not one.stream.ended)
+        return min((offset for offset in held if offset is not None), default=self.position)
+
+    def encoded(self) -> dict[int, Frame]:
+        """The frames that a restart at the committed P would need and that have their item, by offset."""
+        slots = (slot for history in self._history.values() for slot in history)
+        return {slot.offset: slot.item for slot in slots if slot.item.item is not None}
+
     def streams(self) -> Iterator[tuple[str, Stream]]:
         """Every camera and its stream."""
         return ((camera, found.stream) for camera, found in self._cameras.items())
@@ -217,16 +240,16 @@ class CameraStreams:
         reach = math.ceil(self.rewind_seconds * stream.rate)
         return _Camera(stream, Ring(grid, stream.rate), Trail(reach, grid.multiple, grid.holds(stream.rate)))
 
-    def _warm(self, offset: int, record: StreamRecord, image: Images | None) -> None:
+    def _warm(self, offset: int, record: StreamRecord, image: Images | None, item: Items | None) -> None:
         if not isinstance(record, FrameRecord) or (found := self._cameras.get(record.camera)) is None:
             return
         # A late frame may reopen the very session that was removed. Frames before it stay forgotten.
         if offset < found.stream.opened:
             return
         if judge(found.stream, record.session, record.tick, record.rate) == "continues":
-            self._accept(found, offset, record, image)
+            self._accept(found, offset, record, image, item)
 
-    def _frame(self, offset: int, record: FrameRecord, image: Images | None) -> list[Step]:
+    def _frame(self, offset: int, record: FrameRecord, image: Images | None, item: Items | None) -> list[Step]:
         found = self._cameras.get(record.camera)
         usable = self.geometry.grid(record.rate) is not None
         verdict = judge(self.stream(record.camera), record.session, record.tick, record.rate) if usable else "rate"
@@ -243,21 +266,31 @@ class CameraStreams:
             steps.append(Opened(record.camera, record.session, record.rate))
         gone = record.tick - found.stream.last_tick if verdict == "continues" else 1
         self.tally.live_seconds += min(gone, record.rate) / record.rate
-        arrived = self._accept(found, offset, record, image)
+        arrived = self._accept(found, offset, record, image, item)
         return [*steps, arrived] if arrived else steps
 
-    def _accept(self, found: _Camera, offset: int, record: FrameRecord, image: Images | None) -> Arrived | None:
+    def _accept(
+        self, found: _Camera, offset: int, record: FrameRecord, image: Images | None, item: Items | None
+    ) -> Arrived | None:
         found.stream = replace(found.stream, last_tick=record.tick)
         found.trail.add(record.tick, offset)
         used = found.ring.grid.is_item(record.tick)
         if record.camera in self.shed:
             self.tally.dropped["shed"] += used
             return None
-        frame = Frame(record.camera, image) if used else None
+        frame = Frame(record, image, item) if used else None
+        if frame is not None and self.committed is not None:
+            self._remember(offset, frame, self.committed)
         due = found.ring.push(record.tick, offset, frame) if frame else found.ring.lapse(record.tick)
         if frame is None and not due:
             return None
         return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, tuple(due))
+
+    def _remember(self, offset: int, frame: Frame, committed: int) -> None:
+        history = self._history.setdefault(frame.camera, deque())
+        history.append(Slot(offset, frame))
+        while len(history) > self.geometry.frames and history[self.geometry.frames].offset < committed:
+            history.popleft()
 
     def _end(self, marker: EndMarker) -> list[Step]:
         found = self._cameras.get(marker.camera)
@@ -266,6 +299,7 @@ class CameraStreams:
         removed = marker.reason == "removed"
         if removed:
             del self._cameras[marker.camera]
+            self._history.pop(marker.camera, None)
         else:
             self._cameras[marker.camera] = self._camera(replace(found.stream, ended=True))
         cause: EndCause = "lost" if marker.reason == "lost" else "session"

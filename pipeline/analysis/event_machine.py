@@ -76,7 +76,7 @@ class EventContext:
 def advance(states: LabelStates, window: WindowScores, rules: EventRules, context: EventContext) -> Result:
     """Process one window. Windows of a session come in tick order.
 
-    rules: of this camera (`thresholds.for_camera`). Python runs only for labels that are not at rest or reach `wake`.
+    rules: of this camera (`thresholds.CameraRules`). Python runs only for labels that are not at rest or reach `wake`.
     """
     after, messages = pass_ticks(states, window.tick - 1, rules, context)
     hot = {rules.labels[column].id for column in np.flatnonzero(window.scores >= rules.wake)}

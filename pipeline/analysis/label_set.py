@@ -25,14 +25,18 @@ from pipeline.records.labels import (
     ConfigLabels,
     ControlRecord,
     Label,
+    LabelPart,
     LiveLabel,
+    PartedLabels,
     label_document,
     label_from,
 )
 
 _LONGEST_ID = 64
 MOST_GROUPS = 64
-"""Consumer groups whose reports are remembered: who may write the control topic may not fill anybody's memory."""
+MOST_IN_PARTS = 200_000
+"""Consumer groups whose reports are remembered, and labels of parts that wait for the rest of their set: who may write
+the control topic may not fill anybody's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +61,47 @@ class LabelSets:
     """Contents of `config` that were in force and were replaced, oldest first."""
     reports: Mapping[str, LabelReport] = field(default_factory=dict)
     """What workers said, by consumer group."""
+    parts: Mapping[tuple[int, int], tuple[Label, ...]] = field(default_factory=dict)
+    """Parts of a `config` that is not there yet, by generation and number."""
+    generation: int | None = None
+    """Of the parts that `config` was put together from; None: it was one record."""
 
 
 def apply(sets: LabelSets, record: ControlRecord, offset: int) -> LabelSets:
-    """Apply one control record. A record that was applied before changes nothing."""
+    """Apply one control record. A record that was applied before changes nothing, nor does one without its parts."""
     if isinstance(record, LabelReport):
         reports = [report for report in sets.reports.values() if report.group != record.group]
         return replace(sets, reports={report.group: report for report in [*reports, record][-MOST_GROUPS:]})
     if offset <= sets.version:
         return sets
-    if isinstance(record, ConfigLabels):
-        content = content_of(record.labels)
-        before = (*sets.replaced, *record.replaced, *([] if sets.content is None else [sets.content]))
-        replaced = tuple(dict.fromkeys(one for one in before if one != content))[-MOST_REPLACED:]
-        return replace(sets, config=record.labels, version=offset, content=content, replaced=replaced)
+    match record:
+        case LabelPart(generation, number, labels):
+            parts = {**sets.parts, (generation, number): labels}
+            return replace(sets, parts=parts) if sum(map(len, parts.values())) <= MOST_IN_PARTS else sets
+        case PartedLabels():
+            return _put_together(sets, record, offset)
+        case ConfigLabels():
+            return replace(_configured(sets, record, content_of(record.labels), offset), generation=None)
     others = {label.id: label for label in sets.live if label.id != record.id}
     live = others if record.label is None else {**others, record.id: record.label}
     return replace(sets, live=tuple(live[label_id] for label_id in sorted(live)), version=offset)
+
+
+def _put_together(sets: LabelSets, named: PartedLabels, offset: int) -> LabelSets:
+    """Nothing changes where a part is missing, or another writer's: then this version stands for the next one."""
+    numbered = [sets.parts.get((named.generation, number)) for number in range(named.count)]
+    labels = tuple(label for part in numbered if part is not None for label in part)
+    if None in numbered or content_of(labels) != named.content:
+        return sets
+    kept = {place: part for place, part in sets.parts.items() if place[0] != named.generation}
+    config = ConfigLabels(labels, named.replaced)
+    return replace(_configured(sets, config, named.content, offset), parts=kept, generation=named.generation)
+
+
+def _configured(sets: LabelSets, record: ConfigLabels, content: str, offset: int) -> LabelSets:
+    before = (*sets.replaced, *record.replaced, *([] if sets.content is None else [sets.content]))
+    replaced = tuple(dict.fromkeys(one for one in before if one != content))[-MOST_REPLACED:]
+    return replace(sets, config=record.labels, version=offset, content=content, replaced=replaced)
 
 
 def content_of(labels: Iterable[Label]) -> str:

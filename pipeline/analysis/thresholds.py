@@ -120,16 +120,37 @@ def resolve(
     )
 
 
-def for_camera(rules: EventRules, camera: str) -> EventRules:
-    """The rules of one camera: labels that do not name it are not watched."""
-    watched = [names_camera(label.cameras, camera) for label in rules.labels]
-    if all(watched):
-        return rules
-    return replace(
-        rules,
-        columns={label.id: column for column, label in enumerate(rules.labels) if watched[column]},
-        enter=np.where(watched, rules.enter, np.inf),
-    )
+class CameraRules:
+    """The rules of each camera of a label set: a label is watched for by the cameras that it names.
+
+    Cameras that are watched for the same labels share one object, so that ten thousand labels cost every further camera
+    no more than a reference. Used by one thread at a time.
+    """
+
+    def __init__(self, rules: EventRules) -> None:
+        """rules: of all labels, as from `resolve`."""
+        self._rules = rules
+        patterns = {patterns: number for number, patterns in enumerate({label.cameras: None for label in rules.labels})}
+        self._patterns = tuple(patterns)
+        self._pattern_of = np.array([patterns[label.cameras] for label in rules.labels], np.intp)
+        self._shared: dict[tuple[bool, ...], EventRules] = {}
+        self._by_camera: dict[str, EventRules] = {}
+
+    def __call__(self, camera: str) -> EventRules:
+        """The rules of one camera."""
+        if (found := self._by_camera.get(camera)) is not None:
+            return found
+        named = tuple(names_camera(patterns, camera) for patterns in self._patterns)
+        if named not in self._shared:
+            self._shared[named] = self._rules if all(named) else self._watching(named)
+        self._by_camera[camera] = self._shared[named]
+        return self._by_camera[camera]
+
+    def _watching(self, named: Sequence[bool]) -> EventRules:
+        rules = self._rules
+        watched = np.array(named, np.bool_)[self._pattern_of]
+        columns = {rules.labels[column].id: int(column) for column in np.flatnonzero(watched)}
+        return replace(rules, columns=columns, enter=np.where(watched, rules.enter, np.inf))
 
 
 def _settings_of(label: Label, calibrated: Calibration, settings: Mapping[str, float | None]) -> dict[str, float]:

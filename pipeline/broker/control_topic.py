@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 import structlog
@@ -16,9 +17,23 @@ from engines.strict_json import short
 from pipeline.analysis.label_set import LabelSets, apply, content_of, from_settings
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import read_to_end
-from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout
-from pipeline.records.labels import ConfigLabels, ControlRecord, Label, decode_control, encode_control
+from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout, MessageTooLarge
+from pipeline.records.labels import (
+    MOST_PARTS,
+    ConfigLabels,
+    ControlRecord,
+    Label,
+    PartedLabels,
+    decode_control,
+    encode_control,
+    in_parts,
+)
 from pipeline.records.wire import Partition, Record
+
+PART_BYTES = (500_000, 100_000, 8_000)
+"""Sizes of the parts of a set that is too large for one record, tried in this order."""
+TRIES = 5
+"""How often the labels of a settings file are written while others' parts come between."""
 
 log = structlog.get_logger()
 
@@ -33,6 +48,8 @@ class ControlReader:
         self._reader = broker.reader([self._partition])
         self.sets = LabelSets()
         """The label sets after the records read so far."""
+        self.passed_over = -1
+        """Offset of the newest set that could not be put together from its parts; -1: none."""
 
     def catch_up(self, seconds: float) -> LabelSets:
         """Read to the present end of the topic. Raises BrokerTimeout when the broker sends nothing for `seconds`."""
@@ -78,7 +95,10 @@ class ControlReader:
                 error=str(error),
             )
             return
-        self.sets = apply(self.sets, content, record.offset)
+        before, self.sets = self.sets, apply(self.sets, content, record.offset)
+        if isinstance(content, PartedLabels) and self.sets is before:
+            self.passed_over = record.offset
+            log.warning("a set of labels lacks parts and is passed over; those in force stay", offset=record.offset)
         if self._seen:
             self._seen(self.sets)
 
@@ -119,6 +139,27 @@ def write(broker: Broker, topic: str, records: Sequence[ControlRecord], seconds:
     return max(offsets)
 
 
+def _write_config(broker: Broker, topic: str, labels: ConfigLabels, sets: LabelSets, seconds: float) -> int:
+    """Write the labels of a settings file as one record, or in parts as large as the broker takes; return the version.
+
+    sets: what is in force; its parts are not touched. Raises MessageTooLarge where they fit in no way.
+    """
+    with suppress(MessageTooLarge):
+        return write(broker, topic, [labels], seconds)
+    generation = 0 if sets.generation is None else 1 - sets.generation
+    for size in PART_BYTES:
+        records = in_parts(labels, content_of(labels.labels), generation, size)
+        if records is None:
+            continue
+        with suppress(MessageTooLarge):
+            write(broker, topic, records[:-1], seconds)
+            return write(broker, topic, records[-1:], seconds)  # only once all its parts are there
+    raise MessageTooLarge(
+        f"{len(labels.labels)} labels do not fit into {topic}: at most {MOST_PARTS} parts of what the broker takes; "
+        "raise kafka.max_message_bytes and max.message.bytes of the topic, or watch for fewer"
+    )
+
+
 def apply_config(
     broker: Broker, topic: str, labels: Sequence[Label], seconds: float, *, edited: bool = True
 ) -> LabelSets:
@@ -130,9 +171,14 @@ def apply_config(
     with ControlReader(broker, topic) as reader:
         sets = reader.catch_up(seconds)
         wanted = from_settings(sets, labels, edited=edited)
+        tries = 0
         while wanted is not None:
-            write(broker, topic, [wanted], seconds)
+            version = _write_config(broker, topic, wanted, sets, seconds)
             sets = reader.catch_up(seconds)
+            if reader.passed_over == version:  # another writer's parts came between ours
+                if (tries := tries + 1) == TRIES:
+                    raise BrokerTimeout(f"others write labels of their settings to {topic} all the time; try again")
+                continue
             # Somebody wrote between our reading and our writing. Compaction would forget theirs, and a process that
             # starts with it would take it for news: so the newest record names it too.
             forgotten = sets.content == content_of(wanted.labels) and set(sets.replaced) - set(wanted.replaced)

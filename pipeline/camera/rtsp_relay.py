@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.camera.rtsp_login import Challenge, answer, answered_by_ffmpeg, best, challenges
 from pipeline.camera.source_settings import SourceSettings
+from pipeline.camera.tls import TlsConnection
 
 _LARGEST = 64_000
 """Bytes of a header or a body that a camera may send."""
@@ -59,11 +60,7 @@ class Relay:
         host, port = parts.hostname or "", parts.port or _PORTS[settings.scheme]
         name = f"[{host}]" if ":" in host else host
         self._real = f"rtsp://{name}" + (f":{parts.port}" if parts.port else "")
-        self._camera = socket.create_connection((host, port), settings.open_seconds)
-        if settings.scheme == "rtsps":
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg does; cameras sign their own
-            self._camera = context.wrap_socket(self._camera, server_hostname=host)
+        self._camera = _connected(settings, host, port)
         self._camera.settimeout(None)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._local = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -146,6 +143,19 @@ class Relay:
         line = answer(self._challenge, self._user, self._password, method, uri, self._nonce, self._count)
         head, separator, body = request.partition(b"\r\n\r\n")
         return head + b"\r\nAuthorization: " + line.encode() + separator + body
+
+
+def _connected(settings: SourceSettings, host: str, port: int) -> socket.socket | TlsConnection:
+    plain = socket.create_connection((host, port), settings.open_seconds)
+    if settings.scheme != "rtsps":
+        return plain
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg does; cameras sign their own
+    try:
+        return TlsConnection(plain, context, host=host)
+    except OSError:
+        plain.close()
+        raise
 
 
 def _messages(stream: BinaryIO) -> Iterator[bytes]:

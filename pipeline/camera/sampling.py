@@ -30,6 +30,8 @@ class SampledFrame:
     clock: Clock
     image: NDArray[np.uint8] = field(repr=False)
     """uint8[height, width, 3], RGB."""
+    scene: tuple[int, int] | None = None
+    """(width, height) of the picture before it was squashed to another shape."""
 
     def record(self, jpeg: bytes) -> FrameRecord:
         """The frame as it is published, with its picture compressed to `jpeg`."""
@@ -45,6 +47,7 @@ class SampledFrame:
             width=width,
             height=height,
             jpeg=jpeg,
+            scene=self.scene,
         )
 
 

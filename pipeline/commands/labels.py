@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from engines.errors import EngineError
-from pipeline.analysis.label_set import LabelSets, added, in_force, make, removed
+from pipeline.analysis.label_set import LabelSets, added, in_force, removed
 from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
 from pipeline.commands.lazy_group import LazyCommand, group_of
 from pipeline.commands.options import Bootstrap, ConfigFile, Json, settings_from
-from pipeline.config.labels import LabelSettings
 from pipeline.config.reading import load_file
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LABEL_COMMANDS = {
-    "add": LazyCommand("pipeline.commands.labels", "add", "Watch for an action from now on."),
+    "add": LazyCommand("pipeline.commands.add_label", "add", "Watch for an action from now on."),
     "remove": LazyCommand("pipeline.commands.labels", "remove", "Stop watching for an action that was added."),
     "list": LazyCommand("pipeline.commands.labels", "list_labels", "Show the labels in force."),
     "apply": LazyCommand("pipeline.commands.labels", "apply", "Put the labels of a settings file in force."),
@@ -51,64 +50,13 @@ SECONDS = 10.0
 """How long a command waits for the broker."""
 
 
-def _sentence(name: str) -> str | None:
-    """What a key of a label means, as the settings reference says it."""
-    return LabelSettings.model_fields[name].description
-
-
-def add(
-    text: Annotated[str, typer.Argument(help='The action in plain words: "a person falls down".')],
-    camera: Annotated[
-        list[str] | None, typer.Option("--camera", help="Camera id or glob; repeatable. Default: all.")
-    ] = None,
-    label_id: Annotated[
-        str | None, typer.Option("--id", help="Stable name in events; made from the text by default.")
-    ] = None,
-    group: Annotated[str | None, typer.Option(help=_sentence("group"))] = None,
-    enter: Annotated[float | None, typer.Option(help=_sentence("enter"))] = None,
-    exit: Annotated[float | None, typer.Option(help=_sentence("exit"))] = None,
-    confirm: Annotated[int | None, typer.Option(help=_sentence("confirm"))] = None,
-    backtrack_seconds: Annotated[float | None, typer.Option(help=_sentence("backtrack_seconds"))] = None,
-    min_seconds: Annotated[float | None, typer.Option(help=_sentence("min_seconds"))] = None,
-    merge_seconds: Annotated[float | None, typer.Option(help=_sentence("merge_seconds"))] = None,
-    cooldown_seconds: Annotated[float | None, typer.Option(help=_sentence("cooldown_seconds"))] = None,
-    max_seconds: Annotated[float | None, typer.Option(help=_sentence("max_seconds"))] = None,
-    config: ConfigFile = None,
-    bootstrap: Bootstrap = None,
-) -> None:
-    """Watch for an action from now on. Adding the same text again replaces its settings.
-
-    A text in words that the workers' bundle does not know is refused.
-    """
-    label = make(
-        {
-            "text": text,
-            "id": label_id,
-            "group": group,
-            "cameras": camera or None,
-            "enter": enter,
-            "exit": exit,
-            "confirm": confirm,
-            "backtrack_seconds": backtrack_seconds,
-            "min_seconds": min_seconds,
-            "merge_seconds": merge_seconds,
-            "cooldown_seconds": cooldown_seconds,
-            "max_seconds": max_seconds,
-        }
-    )
-    with _control(config, bootstrap) as (broker, topic, settings):
-        require_readable(settings, control_topic.read(broker, topic, SECONDS), [label])
-        version = add_label(broker, topic, label)
-    typer.echo(f"watching for {label.text!r} as {label.id}, label set {version}")
-
-
 def remove(
     name: Annotated[str, typer.Argument(help="Text or id of the label.")],
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
     """Stop watching for an action that was added. Its open events end."""
-    with _control(config, bootstrap) as (broker, topic, _):
+    with open_control(config, bootstrap) as (broker, topic, _):
         version, again = remove_label(broker, topic, name)
     if again:
         typer.echo(
@@ -121,7 +69,7 @@ def remove(
 
 def list_labels(as_json: Json = False, config: ConfigFile = None, bootstrap: Bootstrap = None) -> None:
     """Show the labels in force, where each comes from, and why some cannot be watched for."""
-    with _control(config, bootstrap) as (broker, topic, settings):
+    with open_control(config, bootstrap) as (broker, topic, settings):
         sets = control_topic.read(broker, topic, SECONDS)
     found = listing(sets, refused(settings, sets))
     if as_json:
@@ -147,7 +95,7 @@ def apply(
     if not named.names_labels:
         raise ConfigurationError(f"{file} says nothing of labels; write `labels: []` to end those that were applied")
     wanted = labels_of(named)
-    with _control(config, bootstrap) as (broker, topic, settings):
+    with open_control(config, bootstrap) as (broker, topic, settings):
         require_readable(settings, control_topic.read(broker, topic, SECONDS), wanted)
         sets = control_topic.apply_config(broker, topic, wanted, SECONDS)
     typer.echo(f"{len(wanted)} labels of {file} are in force, label set {sets.version}")
@@ -230,7 +178,7 @@ def table(found: Mapping[str, Any]) -> Table:
 
 
 @contextmanager
-def _control(config: Path | None, bootstrap: str | None) -> Iterator[tuple[Broker, str, Settings]]:
+def open_control(config: Path | None, bootstrap: str | None) -> Iterator[tuple[Broker, str, Settings]]:
     """The broker, the name of its control topic, which must exist, and the settings."""
     settings = settings_from(config, bootstrap)
     topic = settings.topics.name("control")

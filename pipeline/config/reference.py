@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from pipeline.config.section import Section, Unit
+from pipeline.config.section import Section, Unit, documentation
 from pipeline.config.settings import Settings
 
 _TYPES: Mapping[Any, str] = {
@@ -76,15 +76,16 @@ def groups() -> tuple[Group, ...]:
     """Every section in the order of the tree; the keys outside any section come first."""
     sections: list[Group] = []
     outside: list[Setting] = []
+    said = documentation(Settings)
     for name, found in Settings.model_fields.items():
         model = _section(found.annotation)
         if model is None:
-            outside.append(_setting(name, found))
+            outside.append(_setting(name, found, said[name]))
         elif get_origin(found.annotation) is dict:
             entry = str((found.examples or ["ID"])[0])
-            sections.append(Group(name, _sentence(found.description), _settings(f"{name}.ID.", model), entry))
+            sections.append(Group(name, _sentence(said[name]), _settings(f"{name}.ID.", model), entry))
         elif get_origin(found.annotation) is tuple:
-            sections.append(Group(name, _sentence(found.description), _settings(f"{name}[].", model), "-"))
+            sections.append(Group(name, _sentence(said[name]), _settings(f"{name}[].", model), "-"))
         else:
             sections.append(Group(name, _sentence(model.__doc__), _settings(f"{name}.", model)))
     return Group("", "", tuple(outside)), *sections
@@ -149,10 +150,11 @@ def _scalar(value: Any) -> str:
 def _settings(prefix: str, model: type[BaseModel]) -> tuple[Setting, ...]:
     """The keys of a section; what an entry must have comes first."""
     fields = sorted(model.model_fields.items(), key=lambda pair: not pair[1].is_required())
-    return tuple(_setting(prefix + name, found) for name, found in fields)
+    said = documentation(model)
+    return tuple(_setting(prefix + name, found, said[name]) for name, found in fields)
 
 
-def _setting(key: str, found: FieldInfo) -> Setting:
+def _setting(key: str, found: FieldInfo, said: str) -> Setting:
     required = found.is_required()
     default = None if required else found.get_default(call_default_factory=True)
     return Setting(
@@ -161,7 +163,7 @@ def _setting(key: str, found: FieldInfo) -> Setting:
         required=required,
         type=_type(found.annotation, found.metadata),
         unit=_unit(found.annotation, found.metadata),
-        sentence=_sentence(found.description),
+        sentence=_sentence(said),
         example=(found.examples or [None])[0],
     )
 

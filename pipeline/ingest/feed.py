@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pipeline.camera.backoff import Backoff
 from pipeline.camera.condition import Condition
+from pipeline.camera.fit import Fit, fit_frame
 from pipeline.camera.reader import Camera
 from pipeline.camera.sampling import SampledFrame
 from pipeline.camera.source_settings import SourceSettings
@@ -24,7 +25,7 @@ class Feed:
     """A camera that is being read.
 
     outbox: takes each record, on the camera's thread, and returns how many older ones it dropped for it.
-    after_session: sessions begin later than this one (ms).
+    after_session: sessions begin later than this one (ms). fit: what its next frame is scaled to.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Feed:
         outbox: Callable[[FrameRecord], int],
         metrics: IngestMetrics,
         after_session: int,
+        fit: Callable[[], Fit] = lambda: None,
     ) -> None:
         ingest = settings.ingest
         self.name = name
@@ -56,6 +58,7 @@ class Feed:
         self._metrics = metrics
         self._quality = ingest.jpeg_quality
         self._outbox = outbox
+        self._fit = fit
         self._delivered: tuple[int, int] | None = None
         self._session: int | None = None
         self._answered = time.monotonic()
@@ -135,6 +138,7 @@ class Feed:
 
     def _compress(self, frame: SampledFrame) -> None:
         with self._metrics.stage("compress"):
+            frame = fit_frame(frame, self._fit())
             record = frame.record(encode_jpeg(frame.image, self._quality))
         with self._lock:
             if record.session != self._session:

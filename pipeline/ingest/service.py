@@ -22,9 +22,11 @@ import structlog
 
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
+from pipeline.camera.fit import Fit, cover_of
 from pipeline.config.cameras import CameraSettings
 from pipeline.config.settings import Settings
 from pipeline.errors import ActionwireError, MessageTooLarge, TransientError
+from pipeline.ingest.bundle_form import BundleForm
 from pipeline.ingest.feed import Feed
 from pipeline.ingest.other_publishers import OtherPublishers
 from pipeline.ingest.outbox import Outbox
@@ -42,7 +44,7 @@ log = structlog.get_logger(__name__)
 _HUNG_SECONDS = 30.0
 _ROUNDS_OF_REMOVAL = 8
 """The markers of a few sessions, the tombstone, and noticing that they have arrived."""
-_LOOP_ONLY = {"lost_seconds", "status_seconds", "in_flight_seconds"}
+_LOOP_ONLY = {"lost_seconds", "status_seconds", "in_flight_seconds", "fit"}
 """Settings of ingest that concern no reader: they take effect while the cameras are read on."""
 
 
@@ -75,6 +77,10 @@ class Ingest:
         self._cameras_topic = settings.topics.name("cameras")
         partitions_of(broker, self._frames_topic)
         self._others = OtherPublishers(broker, self._cameras_topic, self.publisher, self._fresh_seconds)
+        self._broker = broker
+        self._form: BundleForm | None = None
+        """Followed while `ingest.fit` is `auto`."""
+        self._follow_form()
         self._producer = broker.producer()
         self._removed = RemovedCameras(self._producer, self._frames_topic, self._cameras_topic, self._others)
         self._outbox = Outbox(self._capacity(settings))
@@ -98,9 +104,10 @@ class Ingest:
 
     def _remove_leftovers(self) -> None:
         """Remove the cameras that left the settings while no ingest ran, or whose removal did not get through."""
-        for name in self._others.cameras:
+        for name in self._others.cameras_of(self._settings.ingest.name):
             if self._shard.owns(name) and name not in self._settings.cameras:
-                log.info("camera removed: the settings do not name it any more", camera=name)
+                remedy = "where another ingest with settings of its own reads it, give each an ingest.name"
+                log.info("camera removed: the settings do not name it any more", camera=name, remedy=remedy)
                 self._removed.add(name)
 
     @property
@@ -140,6 +147,8 @@ class Ingest:
             self._bid_farewell(feed)
         self._producer.close(2.0)
         self._others.close()
+        if self._form is not None:
+            self._form.close()
         for feed in self._feeds.values():
             feed.camera.stop(0.5)
 
@@ -211,6 +220,8 @@ class Ingest:
             self._apply(changed)
         self._others.fresh_seconds = self._fresh_seconds
         self._others.poll()
+        if self._form is not None:
+            self._form.poll()
         self._finish_leaving()
         for name in self._removed.check():
             self._sessions.pop(name, None)
@@ -231,6 +242,7 @@ class Ingest:
             log.warning("changed kafka or topics settings take effect after a restart")
         all_changed = _for_readers(settings) != _for_readers(self._settings)
         self._settings = settings
+        self._follow_form()
         self._outbox.capacity = self._capacity(settings)
         wanted = self._wanted()
         for name in self._leaving.keys() - wanted.keys():  # changed a moment ago, now deleted
@@ -241,6 +253,20 @@ class Ingest:
             elif all_changed or _for_reader(wanted[name]) != _for_reader(feed.settings):
                 self._leave(feed, "replaced")
 
+    def _follow_form(self) -> None:
+        """Read what the bundle takes where the settings say so, else no more."""
+        if self._settings.ingest.fit == "auto" and self._form is None:
+            self._form = BundleForm(self._broker, self._settings.topics.name("control"))
+            self._form.poll()
+        elif self._settings.ingest.fit != "auto" and self._form is not None:
+            self._form.close()
+            self._form = None
+
+    def _fit(self) -> Fit:
+        """What the next frame of any camera is scaled to. Callable from any thread."""
+        form = self._form
+        return cover_of(self._settings.ingest.fit) if form is None else form.form
+
     def _wanted(self) -> dict[str, CameraSettings]:
         return {name: camera for name, camera in self._settings.cameras.items() if self._shard.owns(name)}
 
@@ -250,7 +276,7 @@ class Ingest:
             if name in self._feeds or name in self._leaving or not self._removed.begin(name):
                 continue
             after = max(self._others.last_session(name), self._sessions.get(name, 0))
-            feed = Feed(name, self._settings, camera, self._enqueue, self._metrics, after)
+            feed = Feed(name, self._settings, camera, self._enqueue, self._metrics, after, self._fit)
             self._feeds[name] = feed
             log.info("camera added", camera=name)
             feed.camera.start()
@@ -312,6 +338,7 @@ class Ingest:
             dropped=feed.dropped,
             conflict=conflict,
             priority=0 if named is None else named.priority,
+            ingest=self._settings.ingest.name,
         )
         if is_due(feed.last_status, status, time.monotonic() - feed.last_status_at, period):
             if conflict and not (feed.last_status and feed.last_status.conflict):

@@ -20,8 +20,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.records.label_report import LabelReport
 from pipeline.records.labels import Label
 
-TEXTS = 32_768
-"""Texts whose answer is remembered: a set is checked again with every change of it."""
+KEPT = 32_768
+"""Labels whose answer is remembered: a set is checked again with every change of it."""
 
 
 class LabelCheck:
@@ -33,20 +33,13 @@ class LabelCheck:
         self._tokenizer = LabelTokenizer(bundle)
         self._calibrated = thresholds.calibration(bundle.manifest.events.model_dump())
         self._defaults: Mapping[str, float | None] = settings.events.model_dump()
-        self._text_problem = lru_cache(TEXTS)(self._read)
+        self.problem = lru_cache(KEPT)(self._problem)
+        """Why nobody can watch for a label; None where it is well."""
 
     @property
     def words(self) -> int | None:
         """How many words the bundle knows; None where it knows every word."""
         return self._tokenizer.words
-
-    def problem(self, label: Label) -> str | None:
-        """Why nobody can watch for this label; None where it is well."""
-        try:
-            thresholds.resolve([label], self._calibrated, self._defaults, rate=1)
-        except ConfigurationError as error:
-            return str(error)
-        return self._text_problem(label.text)
 
     def problems(self, labels: Iterable[Label]) -> dict[str, str]:
         """The reason of every label that cannot be watched for, by id."""
@@ -57,10 +50,11 @@ class LabelCheck:
         if problems := self.problems(labels):
             raise ConfigurationError("; ".join(problems.values()))
 
-    def _read(self, text: str) -> str | None:
+    def _problem(self, label: Label) -> str | None:
         try:
-            self._tokenizer.label(text)
-        except TextError as error:
+            thresholds.resolve([label], self._calibrated, self._defaults, rate=1)
+            self._tokenizer.label(label.text)
+        except (ConfigurationError, TextError) as error:
             return str(error)
         return None
 

@@ -21,6 +21,7 @@ from pipeline.broker.reading import partitions_of
 from pipeline.config.settings import Settings
 from pipeline.errors import ActionwireError, ConfigurationError, TransientError
 from pipeline.labels.check import check_in_force
+from pipeline.labels.reporting import log_refused, shown
 from pipeline.records.labels import Label
 
 SECONDS = 30.0
@@ -74,8 +75,8 @@ class LabelsInSettings:
     def close(self) -> None:
         """Apply nothing more."""
         self._closed.set()
-        if self._thread is not None:
-            self._thread.join(RETRY_SECONDS)
+        if (thread := self._thread) is not None:
+            thread.join(RETRY_SECONDS)
 
     def _apply_waiting(self) -> None:
         while not self._closed.is_set():
@@ -86,7 +87,9 @@ class LabelsInSettings:
                     return
             try:
                 sets = apply_config(self._broker, self._topic, wanted, SECONDS)
-                log.info("labels of the settings applied", version=sets.version, labels=[one.text for one in wanted])
+                log.info(
+                    "labels of the settings applied", version=sets.version, count=len(wanted), labels=shown(wanted)
+                )
                 self._report(wanted, sets)
             except TransientError as error:
                 log.warning("labels of the settings not applied yet", reason=str(error))
@@ -96,6 +99,7 @@ class LabelsInSettings:
                 log.error("labels of the settings not applied", reason=str(error))
             with self._changed:
                 self._waiting = None if self._waiting is wanted else self._waiting
+        self._thread = None
 
     def _report(self, labels: tuple[Label, ...], sets: LabelSets) -> None:
         if not self._warn:
@@ -105,9 +109,7 @@ class LabelsInSettings:
         except EngineError as error:
             log.info("the words of the labels are not checked here", reason=str(error))
             return
-        for label in labels:
-            if label.id in problems:
-                log.error("a label cannot be watched for", label=label.text, reason=problems[label.id])
+        log_refused(labels, problems)
 
 
 def labels_of(settings: Settings) -> tuple[Label, ...]:

@@ -7,7 +7,7 @@ control topic a record `report/<group>`, so that `actionwire labels list` and `s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -16,10 +16,29 @@ from pipeline.analysis.label_set import LabelSet
 from pipeline.broker.contract import Producer
 from pipeline.errors import ActionwireError
 from pipeline.metrics import WorkerMetrics
-from pipeline.records.label_report import MOST_REASONS, LabelReport, encode_report
+from pipeline.records.label_report import MOST_REASONS, LabelReport, PictureForm, encode_report
+from pipeline.records.labels import Label
 from pipeline.records.wire import Partition
 
+SHOWN_LABELS = 20
+SHOWN_TEXT = 100
+"""How much of a set is logged: it may have ten thousand labels, and its texts are strangers'."""
+
 log = structlog.get_logger(__name__)
+
+
+def shown(labels: Sequence[Label]) -> list[str]:
+    """The texts of the first labels, for a line of the log; say their number beside it."""
+    return [label.text[:SHOWN_TEXT] for label in labels[:SHOWN_LABELS]]
+
+
+def log_refused(labels: Sequence[Label], refused: Mapping[str, str]) -> None:
+    """Log each label that cannot be watched for with its reason (by id), and only the number of those after twenty."""
+    concerned = [label for label in labels if label.id in refused]
+    for label in concerned[:SHOWN_LABELS]:
+        log.error("a label cannot be watched for", label=label.text[:SHOWN_TEXT], reason=refused[label.id])
+    if len(concerned) > SHOWN_LABELS:
+        log.error("more labels cannot be watched for", count=len(concerned) - SHOWN_LABELS)
 
 
 class LabelReporter:
@@ -43,8 +62,16 @@ class LabelReporter:
         self._metrics.labels(len(labels.labels) - len(refused), len(refused))
         self._unready = none_usable(labels, refused)
         reasons = tuple(sorted(refused.items())[:MOST_REASONS])
+        taken = manifest.input
         said = LabelReport(
-            self._group, manifest.id, manifest.name, manifest.version, labels.version, reasons, len(refused)
+            self._group,
+            manifest.id,
+            manifest.name,
+            manifest.version,
+            labels.version,
+            reasons,
+            len(refused),
+            PictureForm(taken.width, taken.height, taken.resize, taken.crop),
         )
         if said not in (self._sent, self._known().get(self._group)):
             self._sent = said

@@ -36,6 +36,13 @@ class FrameRecord:
     width: int
     height: int
     jpeg: bytes = field(repr=False)
+    scene: tuple[int, int] | None = None
+    """(width, height) of the picture before it was squashed to another shape; None where its shape was kept."""
+
+    @property
+    def pixel(self) -> float:
+        """Width of a pixel of the scene by its height; 1 where the shape was kept."""
+        return 1.0 if self.scene is None else self.scene[0] * self.height / (self.scene[1] * self.width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,10 @@ StreamRecord: TypeAlias = FrameRecord | EndMarker | LabelsMarker
 
 
 _HEADERS = frozenset(
-    ("schema", "kind", "session", "seq", "tick", "rate", "capture_ns", "clock", "width", "height", "reason", "version")
+    (
+        *("schema", "kind", "session", "seq", "tick", "rate", "capture_ns", "clock", "width", "height"),
+        *("scene_width", "scene_height", "reason", "version"),
+    )
 )
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
 _RANGES: Mapping[str, tuple[int, int, str]] = {
@@ -74,6 +84,8 @@ _RANGES: Mapping[str, tuple[int, int, str]] = {
     "capture_ns": (0, LATEST_NS - 1, "no instant between 1970 and 2116"),
     "width": (1, 65_535, "no side of a JPEG"),
     "height": (1, 65_535, "no side of a JPEG"),
+    "scene_width": (1, 65_535, "no side of a picture"),
+    "scene_height": (1, 65_535, "no side of a picture"),
     "version": (0, 2**62 - 1, "no offset"),
 }
 """Least and greatest value of each header that is a number, and what one beyond them is."""
@@ -116,6 +128,8 @@ def _parts(record: StreamRecord) -> tuple[str, bytes | None, bytes, dict[str, in
                 "width": record.width,
                 "height": record.height,
             }
+            if record.scene is not None:
+                numbers |= {"scene_width": record.scene[0], "scene_height": record.scene[1]}
             return "frame", record.camera.encode(), record.jpeg, numbers, {"clock": record.clock}
         case EndMarker():
             numbers = {"session": record.session, "tick": record.last_tick}
@@ -161,7 +175,14 @@ def _frame(camera: str, value: bytes | None, headers: Mapping[str, bytes]) -> Fr
         width=_integer(headers, "width"),
         height=_integer(headers, "height"),
         jpeg=value,
+        scene=_scene(headers),
     )
+
+
+def _scene(headers: Mapping[str, bytes]) -> tuple[int, int] | None:
+    if "scene_width" not in headers and "scene_height" not in headers:
+        return None
+    return _integer(headers, "scene_width"), _integer(headers, "scene_height")
 
 
 def _ours(headers: Headers) -> Mapping[str, bytes]:

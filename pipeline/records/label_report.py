@@ -1,24 +1,39 @@
 """What workers can make of the labels in force: a record of the control topic, key `report/<group>`.
 
-It decides nothing. Whoever lists labels sees which of them are refused and why, and whoever adds one knows which bundle
-must read it. The newest of any worker of the group stands: they run the same bundle.
+It decides no event. Whoever lists labels sees which of them are refused and why, whoever adds one knows which bundle
+must read it, and ingest knows which pictures that bundle takes. The newest of any worker of the group stands: they run
+the same bundle.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from engines.canonical import canonical_json
 from engines.strict_json import short
 from pipeline.errors import BadRecordError
-from pipeline.records.fields import Count, LabelId, LabelsVersion, Name, Text, checked
-from pipeline.records.wire import Message, json_object_of_schema
+from pipeline.records.fields import AtLeastOne, Count, LabelId, LabelsVersion, Name, Text, checked
+from pipeline.records.wire import Message, json_object_of_schema, plain
 
 REPORT_SCHEMA = 1
 REPORT_PREFIX = "report/"
 MOST_REASONS = 100
 """Refused labels that a report names; it counts them all."""
+
+
+Filter: TypeAlias = Literal["area", "bicubic", "bilinear"]
+Crop: TypeAlias = Literal["squash", "centre"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureForm:
+    """The pictures that a bundle takes; an `engines.preprocess.Form`."""
+
+    width: AtLeastOne
+    height: AtLeastOne
+    resize: Filter
+    crop: Crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,8 @@ class LabelReport:
     """Id of each label that cannot be watched for, and the reason; at most `MOST_REASONS`, ordered by id."""
     refused_count: Count = 0
     """How many there are."""
+    input: PictureForm | None = None
+    """None: a worker of an older version, which did not say."""
 
 
 def is_report(key: bytes | None) -> bool:
@@ -51,6 +68,7 @@ def encode_report(report: LabelReport) -> Message:
         "labels_version": report.labels_version,
         "refused": [{"id": label, "reason": reason} for label, reason in report.refused[:MOST_REASONS]],
         "refused_count": report.refused_count,
+        **({"input": plain(report.input)} if report.input else {}),
     }
     return Message((REPORT_PREFIX + report.group).encode(), canonical_json(document), partition=0)
 
@@ -69,7 +87,7 @@ def decode_report(key: bytes | None, value: bytes | None) -> LabelReport:
     if not isinstance(refused, list) or not all(isinstance(one, dict) for one in refused):
         raise BadRecordError("fields", f"{what}: 'refused' must be a list of objects")
     fields: dict[str, Any] = {
-        **{name: document[name] for name in ("labels_version", "refused_count") if name in document},
+        **{name: document[name] for name in ("labels_version", "refused_count", "input") if name in document},
         "group": group,
         "bundle": bundle.get("id"),
         "name": bundle.get("name"),

@@ -2,10 +2,14 @@
 
     key              value
     config           all labels of the settings file, written by whoever starts with one or sees it edited
+    config/<g>/<n>   where they are too many for one record: the n-th part of them, before a `config` that names them
     live/<id>        one label, written by `actionwire labels`; null once it is removed
     report/<group>   what the workers of a group can make of the labels in force; decides nothing
 
 A live label is a record of its own, so people who edit different labels at the same time cannot undo each other's work.
+Parts decide nothing until the `config` record after them says how many there are and what they say together. They are
+written in the generation (0 or 1) that is not in force, so that a writer who dies half way spoils nothing. A version of
+ours from before the parts knows neither their keys nor schema 2 of `config`, says so, and leaves in force what was.
 """
 
 from __future__ import annotations
@@ -21,11 +25,15 @@ from engines.strict_json import short
 from pipeline.errors import BadRecordError
 from pipeline.records.fields import LABEL_ID, LONGEST_SECONDS, LONGEST_TEXT, MOST_WINDOWS
 from pipeline.records.label_report import LabelReport, decode_report, encode_report, is_report
-from pipeline.records.wire import Message, json_object_of_schema, plain
+from pipeline.records.wire import Message, json_object, json_object_of_schema, plain, require_schema
 
 LABELS_SCHEMA = 1
+PARTED_SCHEMA = 2
+"""Of a `config` record that names parts."""
 
 CONFIG_KEY = "config"
+PART_PREFIX = "config/"
+MOST_PARTS = 256
 LIVE_PREFIX = "live/"
 MOST_REPLACED = 256
 """Former contents of the settings' labels that are remembered: at 17 bytes each a record stays small."""
@@ -63,6 +71,28 @@ class ConfigLabels:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelPart:
+    """Some of the labels of a settings file that has many."""
+
+    generation: int
+    number: int
+    """From 0."""
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartedLabels:
+    """All labels of the settings file, in the parts that were written before."""
+
+    generation: int
+    count: int
+    content: str
+    """What the parts say together (`label_set.content_of`): parts of two writers are no set."""
+    replaced: tuple[str, ...] = ()
+    """See `ConfigLabels`."""
+
+
+@dataclass(frozen=True, slots=True)
 class LiveLabel:
     """A label that was added or changed while running; `label` None: it was removed."""
 
@@ -70,7 +100,7 @@ class LiveLabel:
     label: Label | None
 
 
-ControlRecord: TypeAlias = ConfigLabels | LiveLabel | LabelReport
+ControlRecord: TypeAlias = ConfigLabels | LabelPart | PartedLabels | LiveLabel | LabelReport
 
 
 def encode_control(record: ControlRecord) -> Message:
@@ -81,10 +111,43 @@ def encode_control(record: ControlRecord) -> Message:
         return Message((LIVE_PREFIX + record.id).encode(), value, partition=0)
     if isinstance(record, LabelReport):
         return encode_report(record)
-    labels = [label_document(label) for label in sorted(record.labels, key=lambda label: label.id)]
+    if isinstance(record, LabelPart):
+        document = {"schema": LABELS_SCHEMA, "labels": [label_document(label) for label in record.labels]}
+        return _message(f"{PART_PREFIX}{record.generation}/{record.number}", document)
     replaced = {"replaced": list(record.replaced[-MOST_REPLACED:])} if record.replaced else {}
-    document = {"schema": LABELS_SCHEMA, "labels": labels, **replaced}
-    return Message(CONFIG_KEY.encode(), canonical_json(document), partition=0)
+    if isinstance(record, PartedLabels):
+        parts = {"generation": record.generation, "count": record.count}
+        return _message(CONFIG_KEY, {"schema": PARTED_SCHEMA, "content": record.content, "parts": parts, **replaced})
+    labels = [label_document(label) for label in sorted(record.labels, key=lambda label: label.id)]
+    return _message(CONFIG_KEY, {"schema": LABELS_SCHEMA, "labels": labels, **replaced})
+
+
+def in_parts(record: ConfigLabels, content: str, generation: int, size: int) -> list[LabelPart | PartedLabels] | None:
+    """The same labels in parts of at most `size` bytes, and the record that names them; None where they do not fit.
+
+    content: `label_set.content_of` these labels.
+    """
+    parts: list[list[Label]] = []
+    room = 0
+    for label in sorted(record.labels, key=lambda label: label.id):
+        needed = len(canonical_json(label_document(label))) + 1
+        if not parts or needed > room:
+            parts.append([])
+            room = size - _PART_FRAME
+        parts[-1].append(label)
+        room -= needed
+        if room < 0 or len(parts) > MOST_PARTS:
+            return None
+    named = PartedLabels(generation, len(parts), content, record.replaced)
+    return [*(LabelPart(generation, number, tuple(labels)) for number, labels in enumerate(parts)), named]
+
+
+def _message(key: str, document: Mapping[str, Any]) -> Message:
+    return Message(key.encode(), canonical_json(document), partition=0)
+
+
+_PART_FRAME = 64
+"""Bytes of a part around its labels."""
 
 
 def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
@@ -97,16 +160,21 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
         return decode_report(key, value)
     name = (key or b"").decode(errors="replace")
     what = f"control record {short(name)}"
+    if name.startswith(PART_PREFIX):
+        return _part(name, value, what)
     if name != CONFIG_KEY and not name.startswith(LIVE_PREFIX):
         raise BadRecordError("key", f"control record of unknown key {short(name)}, expected config or live/<id>")
     if not value and name != CONFIG_KEY:
         if not _ID.fullmatch(removed := name.removeprefix(LIVE_PREFIX)):
             raise BadRecordError("key", f"{what} names no label: an id is 1 to 64 of a-z, 0-9 and -")
         return LiveLabel(removed, None)
-    document = json_object_of_schema(value, LABELS_SCHEMA, what)
+    document = json_object(value, what)
+    if name == CONFIG_KEY and type(document.get("schema")) is int and document["schema"] == PARTED_SCHEMA:
+        return _parted_labels(document, what)
+    require_schema(document, LABELS_SCHEMA, what)
     try:
         if name == CONFIG_KEY:
-            return _config_labels(document)
+            return ConfigLabels(_labels(document), _replaced(document.get("replaced", [])))
         label = _known_fields(document.get("label"))
         if LIVE_PREFIX + label.id != name:
             raise ValueError(f"the label's id is {label.id!r}")
@@ -115,14 +183,40 @@ def decode_control(key: bytes | None, value: bytes | None) -> ControlRecord:
         raise BadRecordError("fields", f"{what} is malformed: {error}") from error
 
 
-def _config_labels(document: Mapping[str, Any]) -> ConfigLabels:
+def _part(name: str, value: bytes | None, what: str) -> LabelPart:
+    found = _PART_KEY.fullmatch(name)
+    if found is None or int(found["number"]) >= MOST_PARTS:
+        raise BadRecordError("key", f"{what} is no part: expected {PART_PREFIX}<0 or 1>/<0 to {MOST_PARTS - 1}>")
+    document = json_object_of_schema(value, LABELS_SCHEMA, what)
+    try:
+        return LabelPart(int(found["generation"]), int(found["number"]), _labels(document))
+    except ValueError as error:
+        raise BadRecordError("fields", f"{what} is malformed: {error}") from error
+
+
+def _parted_labels(document: Mapping[str, Any], what: str) -> PartedLabels:
+    parts, content = document.get("parts"), document.get("content")
+    try:
+        if not isinstance(parts, dict):
+            raise ValueError("'parts' must be an object")
+        for key, most in (("generation", 1), ("count", MOST_PARTS)):
+            if type(parts.get(key)) is not int or not 0 <= parts[key] <= most:
+                raise ValueError(f"'{key}' of 'parts' must be a whole number, at least 0 and at most {most}")
+        if not isinstance(content, str) or not _CONTENT.fullmatch(content):
+            raise ValueError("'content' must be 16 of 0-9 and a-f")
+        return PartedLabels(parts["generation"], parts["count"], content, _replaced(document.get("replaced", [])))
+    except ValueError as error:
+        raise BadRecordError("fields", f"{what} is malformed: {error}") from error
+
+
+def _labels(document: Mapping[str, Any]) -> tuple[Label, ...]:
     documents = document.get("labels")
     if not isinstance(documents, list):
         raise ValueError("'labels' must be a list")
     labels = sorted((_known_fields(document) for document in documents), key=lambda label: label.id)
     if len({label.id for label in labels}) < len(labels):
         raise ValueError("two labels have the same id")
-    return ConfigLabels(tuple(labels), _replaced(document.get("replaced", [])))
+    return tuple(labels)
 
 
 def _known_fields(document: Any) -> Label:
@@ -139,6 +233,7 @@ def _replaced(contents: Any) -> tuple[str, ...]:
 
 
 _CONTENT = re.compile(r"[0-9a-f]{16}")
+_PART_KEY = re.compile(rf"{PART_PREFIX}(?P<generation>[01])/(?P<number>0|[1-9][0-9]{{0,2}})")
 
 
 def names_camera(patterns: Iterable[str], camera: str) -> bool:

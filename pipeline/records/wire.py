@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias
@@ -85,10 +86,15 @@ def json_object(value: bytes | None, what: str) -> dict[str, Any]:
 def json_object_of_schema(value: bytes | None, schema: int, what: str) -> dict[str, Any]:
     """Parse a JSON object that must say that it is of this schema. Raises BadRecordError that names `what`."""
     document = json_object(value, what)
+    require_schema(document, schema, what)
+    return document
+
+
+def require_schema(document: Mapping[str, Any], schema: int, what: str) -> None:
+    """Raise BadRecordError that names `what` where a document does not say that it is of this schema."""
     found = document.get("schema")
     if type(found) is not int or found != schema:
         raise BadRecordError("schema", f"{what} of schema {short(found)}, expected {schema}")
-    return document
 
 
 def camera_of(key: bytes | None) -> str:

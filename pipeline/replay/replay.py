@@ -25,6 +25,7 @@ from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of, read_all
+from pipeline.camera.fit import cover_of, fit_frame
 from pipeline.camera.sampling import SampledFrame, sample_file
 from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError
@@ -34,6 +35,7 @@ from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import decode_control
 from pipeline.records.wire import Partition, Record
 from pipeline.worker.decoding import decode
+from pipeline.worker.inference.sizes import sizes_of
 from pipeline.worker.label_views import LabelHistory
 from pipeline.worker.model import Model
 
@@ -80,7 +82,7 @@ class Replay:
             model.geometry,
             labels,
             rewind_seconds=settings.worker.rewind_seconds,
-            batch=settings.worker.batch_frames,
+            batch=sizes_of(settings.worker).batch_frames,
             observe=observe,
         )
 
@@ -176,16 +178,19 @@ def fixed(model: Model, labels: LabelSet) -> Callable[[int], LabelView]:
 
 def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_ns: int) -> Iterator[Decoded]:
     """A file as a camera would have published it, and the end of its session."""
-    quality = settings.ingest.jpeg_quality
+    quality, wanted = settings.ingest.jpeg_quality, settings.ingest.fit
+    fit = model.bundle.manifest.input if wanted == "auto" else cover_of(wanted)
     last: FrameRecord | None = None
     offset = 0
 
     def decoded(numbered: tuple[int, SampledFrame]) -> Decoded:
         number, frame = numbered
-        return Decoded(number, frame.record(b""), model.prepare(encode_jpeg(frame.image, quality)))
+        frame = fit_frame(frame, fit)
+        record = frame.record(b"")
+        return Decoded(number, record, model.prepare(encode_jpeg(frame.image, quality), record.pixel))
 
     sampled = enumerate(sample_file(file, camera, settings.rate, epoch_ns, settings.ingest.short_side))
-    with ThreadPoolExecutor(settings.worker.decode_threads) as pool:
+    with ThreadPoolExecutor(sizes_of(settings.worker).decode_threads) as pool:
         while some := list(islice(sampled, CHUNK)):
             for one in pool.map(decoded, some):
                 offset = one.offset + 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.analysis import scoring
 from pipeline.analysis.analyser import ScoredWindow
 from pipeline.analysis.label_set import LabelSet
 from pipeline.records.labels import Label
@@ -44,7 +45,7 @@ class ScoreTable:
             arrays[f"{camera}/ticks"] = np.array([tick for tick, _, _ in rows], np.int64)
             arrays[f"{camera}/embeddings"] = heads
             arrays[f"{camera}/probabilities"] = np.stack([scores for _, _, scores in rows])
-            arrays[f"{camera}/label_cosines"] = np.einsum("nd,tpd->ntp", heads, embedded.scorer.labels)
-            arrays[f"{camera}/reference_cosines"] = np.einsum("nd,tpd->ntp", heads, embedded.scorer.references)
+            found = scoring.cosines(embedded.scorer, heads)
+            arrays[f"{camera}/label_cosines"], arrays[f"{camera}/reference_cosines"] = found
         with file.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)

@@ -18,6 +18,7 @@ from pipeline.analysis.label_set import LabelSet
 from pipeline.broker.contract import Producer
 from pipeline.broker.control_topic import ControlReader
 from pipeline.errors import ActionwireError
+from pipeline.labels.reporting import shown
 from pipeline.records.frames import LabelsMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition
 from pipeline.worker.label_views import EMPTY, LabelHistory
@@ -25,9 +26,6 @@ from pipeline.worker.label_views import EMPTY, LabelHistory
 FOLLOW_SECONDS = 0.2
 """Pause between two looks at the control topic; a catch-up request ends it."""
 LOOK_SECONDS = 0.02
-SHOWN_LABELS = 20
-SHOWN_TEXT = 100
-"""How much of a set is logged: its texts are strangers'."""
 CATCH_UP_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -72,10 +70,12 @@ def follow(
     markers: LabelMarkers,
     stop: threading.Event,
     ready: Callable[[LabelSet], None] = lambda labels: None,
+    rest: Callable[[], None] = lambda: None,
 ) -> None:
     """Read, embed and mark until told to stop; the body of a thread. `control` adds what it reads to `history`.
 
-    embed: embeds a version for the engine in use. ready: called with every set once it is embedded.
+    embed: embeds a version for the engine in use. ready: called with every set once it is embedded. rest: called
+    in every round, to release what nothing needs.
     """
     embedded = EMPTY
     while not stop.is_set():
@@ -90,10 +90,10 @@ def follow(
                 embed(newest.version)
                 embedded = newest.version
                 ready(newest)
-                texts = [label.text[:SHOWN_TEXT] for label in newest.labels[:SHOWN_LABELS]]
-                log.info("labels ready", version=embedded, count=len(newest.labels), labels=texts)
+                log.info("labels ready", version=embedded, count=len(newest.labels), labels=shown(newest.labels))
             if embedded > EMPTY:
                 markers.append(embedded)
+            rest()
         except (ActionwireError, EngineError) as error:
             log.warning("labels cannot be followed at the moment", reason=str(error))
             stop.wait(1.0)

@@ -24,7 +24,9 @@ EMPTY = -1
 KEPT_STRAYS = 1000
 """Versions that were never written and are remembered as such. An older one that comes again is looked up again."""
 KEPT_LABEL_VIEWS = 16
-"""Embedded sets that are kept. An older one is embedded again when it is needed."""
+KEPT_LABELS = 50_000
+"""Embedded sets that are kept, and the labels of all of them: with ten thousand each takes 40 MB. An older one is
+embedded again when it is needed; the two newest are kept whatever their size, for one follows the other."""
 
 PROGRESS_SECONDS = 10.0
 """How often a long embedding says how far it is."""
@@ -164,6 +166,8 @@ class LabelViews:
         self.history = history
         self._embed = embed
         self._embedded: dict[int, LabelView] = {}
+        self._sizes: dict[int, int] = {}
+        """Labels of each embedded set."""
         self._embedding = threading.Lock()
         self._prepared: Future[object] | None = None
 
@@ -175,8 +179,8 @@ class LabelViews:
         with self._embedding:
             if labels.version not in self._embedded:
                 self._embedded[labels.version] = self._embed(labels)
-                for old in list(self._embedded)[:-KEPT_LABEL_VIEWS]:
-                    del self._embedded[old]
+                self._sizes[labels.version] = len(labels.labels)
+                self._forget()
             return self._embedded[labels.version]
 
     def prepare(self, version: int, seconds: float) -> bool:
@@ -197,6 +201,11 @@ class LabelViews:
         done, self._prepared = self._prepared, None
         done.result()
         return self.history(version).version in self._embedded
+
+    def _forget(self) -> None:
+        for old in list(self._sizes)[:-2]:
+            if len(self._sizes) > KEPT_LABEL_VIEWS or sum(self._sizes.values()) > KEPT_LABELS:
+                del self._embedded[old], self._sizes[old]
 
     def _prepare(self, done: Future[object], version: int) -> None:
         try:

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from engines.backends import open_engine
@@ -20,22 +19,27 @@ from engines.bundle.manifest import Window, check_deployment
 from engines.bundle.store import default_store, resolve
 from engines.contract import Embeddings, Engine, Images
 from engines.preprocess import prepare
-from engines.text.text_bank import TextEncoder
+from engines.text.similarity import proven_product
+from engines.text.text_memory import TextMemory
 from pipeline.analysis import scoring, thresholds
 from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.label_set import LabelSet
 from pipeline.analysis.partition import Scores
 from pipeline.analysis.scoring import Scorer, ScoreRule
-from pipeline.analysis.thresholds import Calibration, EventRules
+from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.labels.check import LabelCheck
+from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
 from pipeline.records.labels import Label
 from pipeline.worker.decoding import Prepare
 from pipeline.worker.label_views import EmbeddingProgress, LabelViews
 from pipeline.worker.overload import Relief, steps
+
+TEXTS_REST_SECONDS = 60.0
+"""How long the text network stays in memory after a label that had to be embedded: people add several in a row."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +54,8 @@ class Equipment:
     label_views: LabelViews
     steps: tuple[Relief, ...] = ()
     """What may be left out under overload, least first; the first entry leaves out nothing."""
+    origin: object = field(default_factory=object)
+    """Equal where the items of two engines are the same, bit for bit."""
 
 
 @dataclass(slots=True)
@@ -71,7 +77,7 @@ class BundleLabels:
     calibrated: Calibration
     defaults: Mapping[str, float | None]
     """The deployment's own thresholds; None: as calibrated."""
-    _rules: dict[tuple[str, int], EventRules] = field(default_factory=dict)
+    _rules: dict[int, CameraRules] = field(default_factory=dict)
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
         """Probabilities from the temporal head's embeddings [m, D], float32 [m, L]."""
@@ -79,7 +85,11 @@ class BundleLabels:
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds of one camera, made once. Raises ConfigurationError if they contradict each other."""
-        if (camera, rate) not in self._rules:
+        return self.at(rate)(camera)
+
+    def at(self, rate: int) -> CameraRules:
+        """Thresholds of all cameras of this rate, made once. Raises ConfigurationError like `rules`."""
+        if rate not in self._rules:
             resolved = thresholds.resolve(
                 self.labels,
                 self.calibrated,
@@ -88,8 +98,8 @@ class BundleLabels:
                 multiple=max(1, rate // self.window.rate),
                 stride=self.window.stride,
             )
-            self._rules[camera, rate] = thresholds.for_camera(resolved, camera)
-        return self._rules[camera, rate]
+            self._rules[rate] = CameraRules(resolved)
+        return self._rules[rate]
 
 
 class Model:
@@ -103,7 +113,9 @@ class Model:
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
     ) -> None:
-        """Load and probe. cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
+        """Load and probe; the text network follows with the first text that is not in the cache.
+
+        cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
 
         Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
         """
@@ -120,18 +132,26 @@ class Model:
                 f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
                 "choose a bundle without memory"
             )
-        self._texts = TextEncoder(bundle, cache=cache, threads=worker.threads or None)
+        self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
+        self._product = _product(manifest.space.dimensions)
+        self._rate = settings.rate
+        info, form = self.engine.info, manifest.input
+        self.origin = (info.space, info.kind, info.backend, info.device, info.precision, form.resize, form.crop)
+        """What decides the items of this bundle. The space names the networks, and with them the size of pictures."""
         self.check = LabelCheck(bundle, settings)
         """Which labels this bundle can watch for."""
         self._progress = progress or EmbeddingProgress()
         self._calibrated = thresholds.calibration(manifest.events.model_dump())
         self._defaults = settings.events.model_dump()
 
-    def prepare(self, jpeg: bytes) -> Images:
-        """JPEG bytes to the engine's input, uint8 [H, W, 3]. Thread-safe. Raises BadRecordError."""
+    def prepare(self, jpeg: bytes, pixel: float = 1.0) -> Images:
+        """JPEG bytes to the engine's input, uint8 [H, W, 3]. Thread-safe. Raises BadRecordError.
+
+        pixel: width of one of its pixels by its height (`FrameRecord.pixel`).
+        """
         image = decode_jpeg(jpeg)
         try:
-            return prepare(image, self.bundle.manifest.input)
+            return prepare(image, self.bundle.manifest.input, pixel)
         except ValueError as error:
             raise BadRecordError("jpeg", f"a frame that the bundle cannot take: {error}") from error
 
@@ -142,19 +162,22 @@ class Model:
         each other) is left out and logged: it must not stop the others.
         """
         refused = self.check.problems(labels.labels)
-        for label in labels.labels:
-            if label.id in refused:
-                log.error("a label cannot be watched for", label=label.text, reason=refused[label.id])
+        log_refused(labels.labels, refused)
         usable = tuple(label for label in labels.labels if label.id not in refused)
         manifest = self.bundle.manifest
         score = manifest.score
-        embedded = [self._texts.embed_labels([label.text]) for label in self._progress.over(usable)]
-        embeddings = np.concatenate([self._texts.embed_labels([]), *embedded])
-        bank = self._texts.bank_of([label.text for label in usable], embeddings)
+        bank = self._texts.bank([label.text for label in usable], self._progress.over)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
-        scorer = scoring.prepare(bank.embeddings, bank.reference_embeddings, bank.left_out, groups, rule)
-        return BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
+        references, left_out = bank.reference_embeddings, bank.left_out
+        scorer = scoring.prepare(bank.embeddings, references, left_out, groups, rule, self._product)
+        found = BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
+        found.at(self._rate)  # here, and not by the first frame that needs it: it takes long for many labels
+        return found
+
+    def rest(self) -> None:
+        """Release what only new labels need, once there were none for a while. May be called from any thread."""
+        self._texts.rest(TEXTS_REST_SECONDS)
 
     def close(self) -> None:
         """Release the networks."""
@@ -178,11 +201,18 @@ def load_model(
     return Model(bundle, settings, cache=cache, progress=progress)
 
 
+def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:
+    """The fast product of windows and texts, where this host was shown to give the same bits in any company."""
+    if (found := proven_product(dimensions)) is None:
+        log.warning("similarities are computed one by one: here the fast product depends on what is computed with it")
+    return found or scoring.one_by_one
+
+
 def _engine(bundle: Bundle, worker: WorkerSettings) -> Engine:
     """Open the backend and precision that the settings name, or the fastest on this host. Raises EngineError."""
-    threads, backend, precision = worker.threads or None, worker.backend, worker.precision
-    if precision == "auto":
-        choice = choose(bundle, backend, worker.device, threads=threads)
-        log.info("engine chosen", bundle=bundle.label, why=choice.why)
-        return open_engine(bundle, choice.backend, worker.device, threads=threads, precision=choice.precision)
-    return open_engine(bundle, backend, worker.device, threads=threads, precision=precision)
+    threads = worker.threads or None
+    choice = choose(bundle, worker.backend, worker.device, precision=worker.precision, threads=threads)
+    engine = open_engine(bundle, choice.backend, worker.device, threads=threads, precision=choice.precision)
+    if "auto" in (worker.backend, worker.precision):
+        log.info("engine chosen", bundle=bundle.label, backend=engine.info.backend, why=choice.why)
+    return engine

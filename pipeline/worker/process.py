@@ -25,7 +25,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.health import HealthServer, checks
 from pipeline.labels.in_settings import LabelsInSettings
-from pipeline.labels.reporting import LabelReporter, none_usable
+from pipeline.labels.reporting import SHOWN_LABELS, LabelReporter, none_usable, shown
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
 from pipeline.worker.bundle_swap import BundleSwap, Outcome, follow_store
 from pipeline.worker.handover import WorkerContext
@@ -117,7 +117,7 @@ def run_worker(
         markers = LabelMarkers(producer, settings.topics.name("frames"), worker.labelled)
         report = partial(_report_labels, reporter, bundle_swap)
         bodies = {
-            "labels": lambda ended: follow(reader, history, bundle_swap.embed, markers, ended, lambda _: report()),
+            "labels": partial(follow, reader, history, bundle_swap.embed, markers, ready=report, rest=bundle_swap.rest),
             "store": _following_store(context, bundle_swap, worker, report),
             "cameras": partial(follow_priorities, broker, settings.topics.name("cameras"), context.priorities),
             "settings": reload and partial(_follow_settings, reload, settings, labels, context.priorities),
@@ -158,12 +158,15 @@ def _require_usable(model: Model, labels: LabelSet) -> None:
     manifest, problems, words = model.bundle.manifest, model.check.problems(labels.labels), model.check.words
     if reason := none_usable(labels, problems):
         raise ConfigurationError(reason)
+    watched = [label for label in labels.labels if label.id not in problems]
     log.info(
         "watching",
         bundle=f"{manifest.name}@{manifest.version}",
         understands="any words" if words is None else f"a vocabulary of {words} tokens",
-        labels=[label.text for label in labels.labels if label.id not in problems],
-        cannot_watch_for=problems,
+        count=len(watched),
+        labels=shown(watched),
+        cannot_watch_for=dict(list(problems.items())[:SHOWN_LABELS]),
+        refused=len(problems),
     )
 
 
@@ -208,7 +211,7 @@ def _follow_settings(
         settings = changed
 
 
-def _report_labels(reporter: LabelReporter, bundle_swap: BundleSwap) -> None:
+def _report_labels(reporter: LabelReporter, bundle_swap: BundleSwap, _: LabelSet | None = None) -> None:
     labels, model = bundle_swap.in_use()
     reporter.report(labels, model.check.problems(labels.labels), model.bundle.manifest)
 

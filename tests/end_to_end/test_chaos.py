@@ -7,16 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faults import ACTS, ASSIGN_STEPS, BETWEEN, COMMIT_STEPS, Fault, plan
+from late import LOSSES
+from stalls import StallClock
+from verdict import compare_events
 
 from pipeline.records.wire import Record
 
 CHAOS = Path(__file__).parent / "chaos"
-
-
-@pytest.fixture(autouse=True)
-def _modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tool's modules are importable, as they are when it runs."""
-    monkeypatch.syspath_prepend(str(CHAOS))
 
 
 def event(number: int, partition: int = 0) -> Record:
@@ -44,8 +42,6 @@ DUE = [event(1), event(2), event(3), event(4, partition=1)]
 )
 def test_the_verdict_tells_what_is_wrong(got: list[Record], lost: int, doubled: int, differing: int) -> None:
     """A message that is missing, comes twice, or is not the same is counted, each as what it is."""
-    from verdict import compare_events
-
     found = compare_events(DUE, got)
     assert (found.lost, found.doubled, found.differing) == (lost, doubled, differing)
     assert found.clean == (lost + doubled + differing == 0)
@@ -59,8 +55,6 @@ def test_a_stall_is_time_without_progress_while_frames_wait_and_the_broker_is_th
     end        5   5   9     9   9   9        9      9
                nothing  |--- 8 ---|   |-1|    |-- 4 -|
     """
-    from stalls import StallClock
-
     clock = StallClock()
     for now in range(2):
         clock.observe(now, {0: 5}, {0: 5})
@@ -77,15 +71,12 @@ def test_a_stall_is_time_without_progress_while_frames_wait_and_the_broker_is_th
 
 def test_every_step_is_killed_at_and_every_fault_is_planned() -> None:
     """A full plan holds what the project promises to survive; equal seeds give equal plans."""
-    from faults import ACTS, ASSIGN_STEPS, COMMIT_STEPS, Fault, plan
-    from late import LOSSES
-
     faults = plan(3, "full", 6.0)
     every = [*faults, *(one.meanwhile for one in faults if one.meanwhile)]
     kinds = [one.kind for one in every]
     assert faults == plan(3, "full", 6.0) != plan(4, "full", 6.0)
     assert kinds.count("kill") + kinds.count("crash") >= 20 and kinds.count("broker") == 5 and set(kinds) == set(ACTS)
-    assert {one.step for one in every if one.kind == "kill_at"} == {*COMMIT_STEPS, *ASSIGN_STEPS}
+    assert {one.step for one in every if one.kind == "kill_at"} == {*COMMIT_STEPS, *ASSIGN_STEPS, BETWEEN}
     stops: list[Fault] = [one for one in every if one.kind == "stop"]
     assert len(stops) == 10 and all(one.seconds > 6.0 for one in stops)
     assert sum(one.idle for one in every if one.kind == "broker") >= 2
@@ -94,8 +85,6 @@ def test_every_step_is_killed_at_and_every_fault_is_planned() -> None:
 
 def test_a_position_that_becomes_a_smaller_one_is_counted() -> None:
     """One that is not known for a moment has not moved."""
-    from stalls import StallClock
-
     clock = StallClock()
     for now, position in enumerate([{0: 5, 1: 5}, {0: 6}, {0: 4, 1: 5}, {0: 6, 1: 6}]):
         clock.observe(now, position, {0: 9, 1: 9})

@@ -41,8 +41,17 @@ from pipeline.records.frames import (
     decode_stream_record,
     encode_stream_record,
 )
-from pipeline.records.label_report import LabelReport, encode_report
-from pipeline.records.labels import ConfigLabels, ControlRecord, Label, LiveLabel, decode_control, encode_control
+from pipeline.records.label_report import LabelReport, PictureForm, encode_report
+from pipeline.records.labels import (
+    ConfigLabels,
+    ControlRecord,
+    Label,
+    LabelPart,
+    LiveLabel,
+    PartedLabels,
+    decode_control,
+    encode_control,
+)
 from pipeline.records.state import CameraState, CoolDown, OpenEvent, Peak, Streak, decode_state, encode_state
 from pipeline.records.wire import Headers, iso
 from pipeline.replay.truth import Truth, read_truth
@@ -287,11 +296,39 @@ DECODERS: dict[str, Decoder] = {
         [_value(encode_control(ConfigLabels((_LABEL, replace(_LABEL, id="run")), ("0123456789abcdef",))))],
         share=2,
     ),
+    "labels in parts": Decoder(
+        lambda value: decode_control(b"config", value),
+        ControlRecord,
+        BadRecordError,
+        [_value(encode_control(PartedLabels(1, 4, "0123456789abcdef", ("f" * 16,))))],
+    ),
+    "part of labels": Decoder(
+        lambda value: decode_control(b"config/0/7", value),
+        ControlRecord,
+        BadRecordError,
+        [_value(encode_control(LabelPart(0, 7, (_LABEL,))))],
+        share=4,
+    ),
     "label report": Decoder(
         lambda value: decode_control(b"report/workers", value),
         ControlRecord,
         BadRecordError,
-        [_value(encode_report(LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fall", "unknown"),), 1)))],
+        [
+            _value(
+                encode_report(
+                    LabelReport(
+                        "workers",
+                        "b" * 64,
+                        "demo",
+                        "0.1.0",
+                        7,
+                        (("fall", "unknown"),),
+                        1,
+                        PictureForm(8, 8, "area", "squash"),
+                    )
+                )
+            )
+        ],
     ),
     "position": Decoder(
         lambda value: decode_position(Position(7, value.decode(errors="surrogateescape"))),

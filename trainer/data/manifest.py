@@ -122,17 +122,23 @@ def scan(source: Path) -> Listed:
     return Listed(path, tuple(clips), tuple(problems), splits)
 
 
-def checked(listed: Listed) -> Listed:
-    """The list, if one can train with it. Raises RecipeError with all that is wrong, in one line."""
-    problems = listed.problems or tuple(message for _, message in problems_of(listed.clips))
+def checked(listed: Listed, *, taught: bool = False) -> Listed:
+    """The list, if one can train with it. Raises RecipeError with all that is wrong, in one line.
+
+    taught: labels are learned from examples (episodes), so that those of other splits need no clip to train on.
+    """
+    problems = listed.problems or tuple(message for _, message in problems_of(listed.clips, taught=taught))
     if problems:
         more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
         raise RecipeError(f"the list of clips {listed.path}, {'; '.join(problems[:_NAMED])}{more}")
     return listed
 
 
-def problems_of(clips: Sequence[Clip]) -> Iterable[tuple[str, str]]:
-    """What forbids training on these clips: pairs of a kind (labels, spelling, splits, leaking) and a line."""
+def problems_of(clips: Sequence[Clip], *, taught: bool = False) -> Iterable[tuple[str, str]]:
+    """What forbids training on these clips: pairs of a kind (labels, spelling, splits, leaking) and a line.
+
+    taught: as for `checked`.
+    """
     trained = {label for clip in clips if clip.split == "train" for label in clip.labels}
     labels = list(dict.fromkeys(label for clip in clips for label in clip.labels))
     if not trained:
@@ -151,7 +157,7 @@ def problems_of(clips: Sequence[Clip]) -> Iterable[tuple[str, str]]:
             "happen, under a label of their own or with the role background",
         )
     for label in labels:
-        if label not in trained:
+        if label not in trained and not taught:
             where = " and ".join(sorted({clip.split for clip in clips if label in clip.labels}))
             yield "splits", f"only clips of {where} have the label {label!r}; give some to train, or take them out"
     for file in _on_two_sides(clips):

@@ -19,7 +19,7 @@ def clips_of(recipe: Recipe) -> list[Clip]:
     """
     if recipe.data.clips is None:
         raise RecipeError(f"recipe {recipe.name!r} names no list of clips; set data.clips")
-    listed = checked(scan(recipe.data.clips))
+    listed = checked(scan(recipe.data.clips), taught=recipe.episodes is not None)
     if listed.splits:
         return list(listed.clips)
     clips, missing = drawn(listed.clips, {"validate": recipe.data.validate_share}, recipe.seed)

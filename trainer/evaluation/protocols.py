@@ -11,7 +11,8 @@ from torch import Tensor
 
 from trainer.data.cache import Clips
 from trainer.data.items import EncodedClips
-from trainer.models.text.templates import TEMPLATES, fill
+from trainer.errors import RecipeError
+from trainer.models.text.templates import fill
 from trainer.models.video_text import VideoTextModel
 
 _TEXTS_AT_ONCE = 256  # a bank of four hundred labels has 6400 texts
@@ -77,6 +78,20 @@ def text_embeddings(model: VideoTextModel, texts: Sequence[str], templates: Sequ
     return embeddings.view(len(templates), len(texts), embeddings.shape[-1])
 
 
+@torch.inference_mode()
+def label_bank(model: VideoTextModel, labels: Sequence[str]) -> Tensor:
+    """What clips are compared with: float32 [P, C, D] of length one, texts or (P = 1) learned vectors.
+
+    Raises RecipeError for labels that a model without texts was not trained on.
+    """
+    if not isinstance(model.bank, torch.nn.Embedding):
+        return text_embeddings(model, labels, model.templates)
+    if unknown := [label for label in labels if label not in model.labels]:
+        raise RecipeError(f"the model has learned vectors for its labels alone (model.bank), not for {unknown[0]!r}")
+    rows = model.bank.weight[[model.labels.index(label) for label in labels]]
+    return torch.nn.functional.normalize(rows.float(), dim=-1)[None]
+
+
 def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale: float) -> Floats:
     """Probabilities of the trained names by serving's rule (ARCHITECTURE 3e), averaged over the templates.
 
@@ -95,12 +110,11 @@ def labelled_report(
 
     ActionCLIP's rule: one view, probabilities averaged over the templates.
     """
-    bank = text_embeddings(model, labels, TEMPLATES)
+    bank = label_bank(model, labels)
     right = 0
     for clip in chosen:
         given = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(model.device)
-        features = given if given.is_floating_point() else model.features(given)
-        head, _ = model.embed_windows(model.items(features).float()[None])
+        head, _ = model.embed_windows(model.window_items(given[None]))
         shares = (model.scale * head @ bank.mT).softmax(dim=-1).mean(dim=0)
         right += int(shares.argmax()) in clips.label_sets[clip]
     name = "clips_top1" if clips.of("validate") else "clips_top1_trained"

@@ -1,7 +1,8 @@
 """A model as ONNX files, each compared with torch as soon as it is written.
 
-`image.onnx` takes uint8 [n, H, W, 3] and normalises inside; `head.onnx` takes windows of items; `text.onnx` takes token
-ids (the forms are in `engines.bundle.manifest`). The leading dimension is free, from 1 to 256.
+`image.onnx` takes uint8 [n, H, W, 3] and normalises inside; `head.onnx` takes windows of items. A tower that looks at
+windows as a whole becomes `clip.onnx`, which takes those, uint8 [n, T, H, W, 3]. `text.onnx` takes token ids. The forms
+are in `engines.bundle.manifest`; the leading dimension is free, from 1 to 256.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from engines.bundle.arrays import Golden
 from trainer.errors import ExportError, ParityError
 from trainer.export.batch_leading import batch_leading_attention, lead_products
+from trainer.models.text.context import ClassContext
 from trainer.models.video_text import Clip, VideoTextModel
 
 OPSET = 20
@@ -53,44 +55,62 @@ class _Head(nn.Module):
         return F.normalize(self.head(windows), dim=-1), F.normalize(windows.mean(dim=1), dim=-1)
 
 
+class _Clip(nn.Module):
+    def __init__(self, model: VideoTextModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.embed_windows(self.model.window_items(windows))
+
+
 class _Text(nn.Module):
     def __init__(self, model: VideoTextModel):
         super().__init__()
         self.model = model
 
     def forward(self, tokens: Tensor) -> Tensor:
+        context = self.model.context
+        if isinstance(context, ClassContext):  # what it knows of names travels beside the network
+            return F.normalize(context.plainly(self.model.clip, tokens), dim=-1)
         return self.model.encode_text(tokens)
 
 
 def write_networks(
     model: VideoTextModel, golden: Golden, directory: Path, *, progress: Callable[[str], None] = lambda step: None
 ) -> dict[str, float]:
-    """Write image.onnx, head.onnx and text.onnx and return the greatest difference of each from torch.
+    """Write image.onnx and head.onnx, or clip.onnx, and text.onnx; return the greatest difference of each from torch.
 
     model: in eval mode, on the CPU. golden: the probe of this model; its inputs and answers are what is compared.
     Raises ExportError before anything is written when a tower is too large for one file, ParityError naming the
     network, the difference and the limit.
     """
     _check_sizes(model)
-    probe = torch.from_numpy(golden.images)
-    networks: tuple[tuple[str, nn.Module, Tensor, str, tuple[str, ...], Sequence[npt.NDArray[np.float32]]], ...] = (
-        ("image.onnx", _Image(model), probe, "images", ("embeddings",), [golden.items.astype(np.float32)]),
-        (
-            "head.onnx",
-            _Head(model),
-            torch.from_numpy(golden.windows),
-            "windows",
-            ("head", "pooled"),
-            [golden.head, golden.pooled],
-        ),
-        ("text.onnx", _Text(model), model.tokens(golden.texts), "tokens", ("embedding",), [golden.text_embeddings]),
-    )
     differences = {}
-    for name, network, example, given, returned, expected in networks:
+    for name, network, example, given, returned, expected in _networks(model, golden):
         progress(f"writing {name}")
         write_network(network.eval(), example, directory / name, given=given, returned=returned)
         differences[name] = check_parity(directory / name, example.numpy(), expected)
     return differences
+
+
+_Written = tuple[str, nn.Module, Tensor, str, tuple[str, ...], Sequence[npt.NDArray[np.float32]]]
+"""File, network, example, the names of what it takes and gives, and what it must give for the example."""
+
+
+def _networks(model: VideoTextModel, golden: Golden) -> tuple[_Written, ...]:
+    windows, answers = torch.from_numpy(golden.windows), [golden.head, golden.pooled]
+    text: _Written = (
+        "text.onnx", _Text(model), model.tokens(golden.texts), "tokens", ("embedding",), [golden.text_embeddings]
+    )  # fmt: skip
+    if model.kind == "clip":
+        return ("clip.onnx", _Clip(model), windows, "windows", ("head", "pooled"), answers), text
+    probe, items = torch.from_numpy(golden.images), [golden.items.astype(np.float32)]
+    return (
+        ("image.onnx", _Image(model), probe, "images", ("embeddings",), items),
+        ("head.onnx", _Head(model), windows, "windows", ("head", "pooled"), answers),
+        text,
+    )
 
 
 def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str, returned: Sequence[str]) -> None:
@@ -166,10 +186,11 @@ def golden_probe(
     rng = np.random.default_rng(seed)
     pictures = np.stack([_picture(rng, height, width) for _ in range(images)])
     with torch.no_grad():
-        items = model.encode_frames(torch.from_numpy(pictures))
+        given = torch.from_numpy(pictures)
+        items = given if model.kind == "clip" else model.encode_frames(given)
         order = np.stack([rng.permutation(np.arange(model.frames) % images) for _ in range(2)])
         windows = items[torch.from_numpy(order)]
-        head, pooled = model.embed_windows(windows)
+        head, pooled = model.embed_windows(model.window_items(windows) if model.kind == "clip" else windows)
         text_embeddings = model.encode_text(model.tokens(texts))
     return Golden(
         images=pictures,

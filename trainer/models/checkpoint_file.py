@@ -82,9 +82,13 @@ def foundation(checkpoint: Path, words: Sequence[str], *, keep_head: bool) -> Fo
     _check_words(path, tokenizer, words)
     state = averaged(tensors)
     clip = blueprint.build()
-    torch.nn.Module.load_state_dict(clip, part(state, "clip."))  # type: ignore[arg-type]  # Clip is a protocol
-    kept = ("head.", "project.") if keep_head else ("project.",)
-    rest = {name: tensor for name, tensor in state.items() if name.startswith(kept)}
+    plain = {f"clip.{name}" for name in clip.state_dict()}
+    known = {name: tensor for name, tensor in state.items() if name in plain}
+    torch.nn.Module.load_state_dict(clip, part(known, "clip."))  # type: ignore[arg-type]  # Clip is a protocol
+    # What towers do not have by themselves: head, prompts, learned context, the part that learns from examples.
+    rest = {name: tensor for name, tensor in state.items() if name not in plain}
+    if not keep_head:
+        rest = {name: tensor for name, tensor in rest.items() if name.startswith("project.")}
     return Foundation(clip, tokenizer, blueprint, rest, keep_head=keep_head)
 
 

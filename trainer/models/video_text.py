@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,11 +16,15 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import RecipeError
 from trainer.models.blueprint import Blueprint
+from trainer.models.text.context import words_read
+from trainer.models.text.templates import TEMPLATES, fill
 
 if TYPE_CHECKING:
+    from trainer.models.few_shot.modulation import Modulation
     from trainer.models.settings import Model
 
 MAX_SCALE = 100.0
+"""What the prompt joint adds to an image tower (`trainer.models.towers.video`)."""
 
 
 class Clip(Protocol):
@@ -41,6 +46,10 @@ class Clip(Protocol):
         ...
 
     def buffers(self) -> Iterator[Tensor]:
+        """As of any module."""
+        ...
+
+    def state_dict(self) -> Mapping[str, Tensor]:
         """As of any module."""
         ...
 
@@ -70,16 +79,39 @@ class VideoTextModel(nn.Module):
     clip: Clip
     head: nn.Module
     project: nn.Module
+    bank: nn.Module
+    """An embedding of the labels where nothing is said in words; else nothing."""
     mean: Tensor
     std: Tensor
 
-    def __init__(self, clip: Clip, head: nn.Module, tokenizer: Tokenizer, *, frames: int, blueprint: Blueprint):
+    few_shot: Modulation | None
+    context: nn.Module | None
+
+    def __init__(
+        self,
+        clip: Clip,
+        head: nn.Module,
+        tokenizer: Tokenizer,
+        *,
+        frames: int,
+        blueprint: Blueprint,
+        templates: Sequence[str] = TEMPLATES,
+        labels: Sequence[str] = (),
+        bank: nn.Module | None = None,
+        few_shot: Modulation | None = None,
+        context: nn.Module | None = None,
+    ):
         super().__init__()
         self.clip = clip
         self.head = head
+        self.few_shot = few_shot
+        self.context = context
         self.project = _projection(blueprint)
         self.tokenizer = tokenizer
         self.frames = frames
+        self.templates = tuple(templates)
+        self.labels = tuple(labels)
+        self.bank = bank or nn.Identity()
         self.blueprint = blueprint
         self.resting: tuple[nn.Module, ...] = ()
         """Parts that do not learn, and so stay in evaluation mode (`trainer.training.freezing`)."""
@@ -95,20 +127,43 @@ class VideoTextModel(nn.Module):
         return self.mean.device
 
     @property
+    def kind(self) -> Literal["frame", "clip"]:
+        """Whether frames are encoded one by one, or windows as a whole; that of the bundle."""
+        return getattr(self.clip.visual, "kind", "frame")
+
+    @property
     def dimensions(self) -> int:
         """D."""
         return self.blueprint.dimensions
 
     def features(self, images: Tensor) -> Tensor:
         """Pictures to what the image tower says of them, [n, F]. Takes uint8, or float in the same range."""
+        return self._in_pieces(self._features, images)
+
+    def _in_pieces(self, compute: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
         if self.training and self.pieces > 1 and torch.is_grad_enabled():
-            parts = images.tensor_split(self.pieces)
-            return torch.cat([checkpoint(self._features, part, use_reentrant=False) for part in parts if len(part)])
-        return self._features(images)
+            parts = given.tensor_split(self.pieces)
+            return torch.cat([checkpoint(compute, part, use_reentrant=False) for part in parts if len(part)])
+        return compute(given)
 
     def _features(self, images: Tensor) -> Tensor:
         pixels = images.float().permute(0, 3, 1, 2)  # TensorRT does not permute bytes
         return self.clip.encode_image((pixels - self.mean) / self.std)
+
+    def window_items(self, given: Tensor) -> Tensor:
+        """Windows to items float32 [b, t, D], not normalised; t is T, or 1 with the prompt joint.
+
+        given: pictures uint8 [b, T, H, W, 3], or features float [b, T, F] of a frozen tower.
+        """
+        if self.kind == "clip":
+            return self._in_pieces(self._clips, given).float()
+        flat = given.flatten(0, 1)
+        features = flat.float() if given.is_floating_point() else self.features(flat)
+        return self.items(features).float().view(*given.shape[:2], self.dimensions)
+
+    def _clips(self, images: Tensor) -> Tensor:
+        pixels = images.float().permute(0, 1, 4, 2, 3)
+        return self.items(self.clip.encode_image((pixels - self.mean) / self.std))
 
     def train(self, mode: bool = True) -> VideoTextModel:
         """Training mode, but for the parts that rest."""
@@ -130,19 +185,34 @@ class VideoTextModel(nn.Module):
         """Windows of items [m, T, D] to (head, pooled), both [m, D] and L2-normalised."""
         return F.normalize(self.head(windows), dim=-1), F.normalize(windows.mean(dim=1), dim=-1)
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Token ids [n, context] to embeddings [n, D], L2-normalised."""
-        return self.clip.encode_text(tokens, normalize=True)
+    def encode_text(self, tokens: Tensor, *, normalise: bool = True) -> Tensor:
+        """Token ids [n, context] to embeddings [n, D], L2-normalised unless said otherwise."""
+        if self.context is None:
+            return self.clip.encode_text(tokens, normalize=normalise)
+        found: Tensor = self.context(self.clip, tokens)
+        return F.normalize(found, dim=-1) if normalise else found
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token ids of texts, int64 [n, context], on the model's device."""
-        ids = np.array([entry.ids for entry in self.tokenizer.encode_batch(list(texts))], np.int64)
-        return torch.from_numpy(ids).to(self.device)
+        return token_ids(self.tokenizer, texts).to(self.device)
 
     @property
     def scale(self) -> Tensor:
         """exp(lambda), clamped to at most 100 (ActionCLIP release: 100 at test)."""
         return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
+
+
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    """Token ids of texts, int64 [n, context]."""
+    return torch.from_numpy(np.array([entry.ids for entry in tokenizer.encode_batch(list(texts))], np.int64))
+
+
+def shortened(tokenizer: Tokenizer, length: int) -> Tokenizer:
+    """A tokenizer that gives `length` ids, for towers that read learned vectors as well."""
+    cut = Tokenizer.from_str(tokenizer.to_str())
+    cut.enable_truncation(length)
+    cut.enable_padding(**{**(cut.padding or {}), "length": length})
+    return cut
 
 
 def context_length(tokenizer: Tokenizer) -> int:
@@ -157,21 +227,50 @@ def build(settings: Model, foundation: Foundation) -> VideoTextModel:
 
     Raises RecipeError for a head that cannot be built, or is another than the one that came along.
     """
+    plain = {f"clip.{name}" for name in foundation.clip.state_dict()}
     model = assemble(settings, foundation.blueprint, foundation.clip, foundation.tokenizer)
-    kept = ("head.", "project.") if foundation.keep_head else ("project.",)
-    _take(model, foundation.rest, kept if foundation.rest else ())
+    if foundation.rest:
+        wanted = {name for name in model.state_dict() if foundation.keep_head or name.startswith("project.")} - plain
+        _take(model, foundation.rest, wanted)
+    if settings.few_shot and settings.few_shot.scale_init == "release":
+        model.clip.logit_scale.data.zero_()
     return model
 
 
 def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Tokenizer) -> VideoTextModel:
-    """Towers and a fresh head as one model."""
+    """Towers under a prompt and a fresh head as one model. Raises RecipeError for parts that do not fit."""
     head = settings.head.build(blueprint.dimensions, settings.frames)
-    model = VideoTextModel(clip, head, tokenizer, frames=settings.frames, blueprint=blueprint)
+    few_shot = settings.few_shot and settings.few_shot.build(blueprint.dimensions)
+    clip.visual = settings.prompt.build(clip.visual, settings.frames)
+    context = None
+    if settings.context is not None:
+        tokenizer = shortened(tokenizer, words_read(clip) - settings.context.vectors)
+        filled = [fill(settings.templates.chosen[0], label) for label in settings.labels]
+        context = settings.context.build(clip, filled, functools.partial(token_ids, tokenizer))
+    model = VideoTextModel(
+        clip,
+        head,
+        tokenizer,
+        frames=settings.frames,
+        blueprint=blueprint,
+        templates=settings.templates.chosen,
+        labels=settings.labels,
+        bank=_bank(settings, blueprint.dimensions) if settings.bank == "learned" else None,
+        few_shot=few_shot or None,
+        context=context,
+    )
     return model.to(memory_format=torch.channels_last)
 
 
-def _take(model: VideoTextModel, rest: Mapping[str, Tensor], kept: tuple[str, ...]) -> None:
-    ours = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(kept)}
+def _bank(settings: Model, dimensions: int) -> nn.Embedding:
+    """A learned vector per label, [C, D]."""
+    bank = nn.Embedding(len(settings.labels), dimensions)
+    nn.init.normal_(bank.weight, std=dimensions**-0.5)
+    return bank
+
+
+def _take(model: VideoTextModel, rest: Mapping[str, Tensor], wanted: Collection[str]) -> None:
+    ours = {name: tensor for name, tensor in model.state_dict().items() if name in wanted}
     positions = "head.positions"
     if positions in ours and positions in rest and rest[positions].ndim == 2 and len(rest[positions]) == 77:
         # The release keeps as many positions as texts have tokens, and uses the first ones.
@@ -181,8 +280,8 @@ def _take(model: VideoTextModel, rest: Mapping[str, Tensor], kept: tuple[str, ..
             theirs = list(rest[name].shape) if name in rest else "missing"
             raise RecipeError(
                 f"the head of the recipe is not the one that came with the weights: {name} is {theirs} there and "
-                f"{list(ours[name].shape) if name in ours else 'missing'} in the model; set model.head and "
-                "model.frames to what they were, or start.head to new"
+                f"{list(ours[name].shape) if name in ours else 'missing'} in the model; set model.head, model.prompt, "
+                "model.context, model.few_shot and model.frames to what they were, or start.head to new"
             )
     model.load_state_dict(dict(rest), strict=False)
 

@@ -11,7 +11,7 @@ from trainer.recipe import Recipe
 from trainer.training import checkpoint
 
 NAME = "best.safetensors"
-FIGURE = "clips_top1"
+_CLIPS, _EPISODES = "clips_top1", "episodes_ensemble"
 """What decides: right clips among those that were kept apart to validate, never among those of `test`."""
 
 
@@ -19,11 +19,12 @@ FIGURE = "clips_top1"
 class Best:
     """The best validation of a run; of equals the later one, which has learned for longer."""
 
+    figure: str
     figures: dict[str, float] | None = None
 
     def offer(self, figures: dict[str, float], save: Callable[[], None]) -> None:
         """Keep a validation, and save its model, unless an earlier one was better."""
-        if FIGURE in figures and (self.figures is None or figures[FIGURE] >= self.figures[FIGURE]):
+        if self.figure in figures and (self.figures is None or figures[self.figure] >= self.figures[self.figure]):
             save()
             self.figures = figures
 
@@ -32,7 +33,7 @@ def best_of(run: Path, recipe: Recipe) -> Best | None:
     """The best of the validations that the log of a run holds; None for recipes that keep the last."""
     if recipe.validate_on.keep == "last":
         return None
-    found = Best()
+    found = Best(_CLIPS if recipe.episodes is None else _EPISODES)
     for _, figures in report.history(run):
         found.offer(figures, lambda: None)
     return found

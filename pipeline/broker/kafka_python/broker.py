@@ -40,15 +40,15 @@ Answer = TypeVar("Answer")
 
 
 class KafkaBroker:
-    """Keeps `contract.Broker`. `watchdog` ends the process when a transaction hangs; give another one in tests."""
+    """Keeps `contract.Broker`. A watchdog ends the process when a transaction hangs."""
 
     capabilities = Capability.FENCING | Capability.COMPACTION | Capability.DURABILITY | Capability.SEVERAL_PROCESSES
 
-    def __init__(self, settings: KafkaSettings, watchdog: WatchdogThread | None = None) -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
         check_library()
         common_settings(settings, "check")
         self._settings = settings
-        self._watchdog = watchdog or WatchdogThread(addresses(settings))
+        self._watchdog = WatchdogThread(addresses(settings))
         self._clients: list[Any] = []
         """Open clients. Each has a thread and connections until it is closed, even when nobody holds it any more."""
         self._lock = threading.Lock()

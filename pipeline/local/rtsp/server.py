@@ -8,7 +8,8 @@ import socket
 import struct
 import threading
 import time
-from typing import Any, BinaryIO, Self
+from collections.abc import Callable
+from typing import Any, BinaryIO, Literal, Protocol, Self
 from urllib.parse import quote
 
 from pipeline.errors import ConfigurationError
@@ -17,6 +18,7 @@ from pipeline.local.rtsp.mount import Mount
 from pipeline.local.rtsp.player import Player
 from pipeline.local.rtsp.protocol import (
     METHODS,
+    SOUND,
     Login,
     Request,
     authorised,
@@ -33,18 +35,43 @@ _LARGEST_BODY = 64_000
 """Bodies mean nothing to this server. Anybody may send one, before any login, so their size is bounded."""
 
 
+class Connected(Protocol):
+    """What is needed of a client's connection; a socket has it."""
+
+    def makefile(self, mode: Literal["rb"], /) -> BinaryIO:
+        """A stream to read from."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send everything, while another thread reads."""
+
+    def shutdown(self, how: int, /) -> None:
+        """End it, from any thread."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
 class RtspServer:
     """Serves paths to any number of clients. For each client one thread reads and one plays.
 
     session_seconds: a playing client that sends no request for this long is dropped (RFC 2326 section 12.37).
+    encrypted: makes the server's end of TLS of a client's connection; clients must then speak it (rtsps).
     Raises ConfigurationError from `start` when the port is taken.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, session_seconds: int = 60) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        session_seconds: int = 60,
+        encrypted: Callable[[socket.socket], Connected] | None = None,
+    ) -> None:
         self.host = host
         self.port = port
         """The requested port; after the start, the one on which the server listens."""
         self.session_seconds = session_seconds
+        self.encrypted = encrypted
         self.requests: dict[str, int] = {}
         """How many requests of each RTSP method have arrived; others are not counted, their names have no bound."""
         self._mounts: dict[str, Mount] = {}
@@ -79,7 +106,7 @@ class RtspServer:
         """The URL of a path, with its user name and password if `login` is true."""
         mount = self._mounts[name.strip("/")]
         who = f"{quote(mount.login.user, '')}:{quote(mount.login.password, '')}@" if login and mount.login else ""
-        return f"rtsp://{who}{self.host}:{self.port}/{name.strip('/')}"
+        return f"{'rtsps' if self.encrypted else 'rtsp'}://{who}{self.host}:{self.port}/{name.strip('/')}"
 
     def viewers(self, mount: Mount) -> int:
         """How many clients are playing a path."""
@@ -165,7 +192,8 @@ class _Connection:
         self.plays: Mount | None = None
         self.thread = threading.Thread(target=self._serve, name="rtsp-client", daemon=True)
         self._server = server
-        self._client = client
+        self._accepted = client
+        self._client: Connected = client
         self._stop = threading.Event()
         self._writing = threading.Lock()
         self._player: threading.Thread | None = None
@@ -186,6 +214,8 @@ class _Connection:
 
     def _serve(self) -> None:
         try:
+            if self._server.encrypted:
+                self._client = self._server.encrypted(self._accepted)
             with self._client.makefile("rb") as stream:
                 while not self._stop.is_set() and (request := _next_request(stream)):
                     self._last_request = time.monotonic()
@@ -229,8 +259,13 @@ class _Connection:
         if mount.login and not self._admitted(mount, mount.login, request):
             return 401, {"WWW-Authenticate": challenge(mount.login, self._nonce)}, ""
         match request.method:
+            case "DESCRIBE" if mount.faults.moved:
+                return 302, {"Location": mount.faults.moved}, ""
             case "DESCRIBE":
-                description = session_description(mount.media.sps, mount.media.pps, sets=mount.faults.described)
+                faults = mount.faults
+                description = session_description(
+                    mount.media.sps, mount.media.pps, sets=faults.described, sound=faults.sound
+                )
                 return (
                     200,
                     {"Content-Type": "application/sdp", "Content-Base": request.url.rstrip("/") + "/"},
@@ -252,10 +287,12 @@ class _Connection:
         return right and (mount.faults.locked_after is None or mount.wrong_logins < mount.faults.locked_after)
 
     def _setup(self, request: Request) -> tuple[int, dict[str, str | list[str]], str]:
-        self._channels = interleaved_channels(request.headers.get("transport", ""))
-        if self._channels is None:
+        channels = interleaved_channels(request.headers.get("transport", ""))
+        if channels is None:
             return 461, {}, ""
-        transport = f"RTP/AVP/TCP;unicast;interleaved={self._channels[0]}-{self._channels[1]}"
+        if not request.url.endswith("/" + SOUND):
+            self._channels = channels
+        transport = f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]}"
         return 200, {"Transport": transport, "Session": f"{self._session};timeout={self._server.session_seconds}"}, ""
 
     def _play(self, mount: Mount) -> None:

@@ -17,7 +17,6 @@ import asyncio
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -167,7 +166,7 @@ class LateProxy(threading.Thread):
         writer.transport.abort()
         version = struct.unpack_from(">h", loss.frame, 6)[0]
         answer = _ANSWERS[loss.key].decode(frame[4:], version=version, header=True)
-        codes = {code for code in _codes(answer.to_dict()) if code}
+        codes = error_codes(answer.to_dict())
         loss.answer = errors.for_code(min(codes)).__name__ if codes else "NoError"
         self.answers[loss.answer] += 1
         if not codes:
@@ -183,13 +182,9 @@ async def _frames(reader: asyncio.StreamReader):  # type: ignore[no-untyped-def]
             yield size + await reader.readexactly(int.from_bytes(size, "big"))
 
 
-def _codes(answer: Any) -> Iterator[int]:
-    """Every error code of an answer."""
+def error_codes(answer: Any) -> set[int]:
+    """The codes of an answer that say that something failed, at any depth."""
     if isinstance(answer, dict):
-        for name, value in answer.items():
-            if name.endswith("error_code"):
-                yield value
-            yield from _codes(value)
-    elif isinstance(answer, list | tuple):
-        for value in answer:
-            yield from _codes(value)
+        own = {value for name, value in answer.items() if name.endswith("error_code") and value}
+        return own.union(*map(error_codes, answer.values()))
+    return set().union(*map(error_codes, answer)) if isinstance(answer, list | tuple) else set()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from engines.bench.products import SHAPES, products
-from engines.bench.rounds import Call, figure, measure, ratio
+from engines.bench.rounds import Call, cost, figure, measure, ratio
 
 
 def ticking(step: float) -> Callable[[], float]:
@@ -39,6 +39,12 @@ def test_rates_are_work_per_second_of_each_clock() -> None:
 def test_a_ratio_is_taken_within_each_round() -> None:
     """A neighbour that halves both rates in one round changes nothing."""
     assert ratio([10, 5, 12], [5, 2.5, 6]).data() == {"value": 2, "low": 2, "high": 2}
+
+
+def test_a_cost_is_the_share_of_the_rate_that_is_gone() -> None:
+    """Taken within each round; a rate that rose cost nothing."""
+    assert cost([9, 4.5, 6], [10, 5, 10]).value == pytest.approx(0.1)
+    assert cost([9], [10]).value == pytest.approx(0.1) and cost([12], [10]).value < 0
 
 
 def test_a_figure_names_the_middle_half() -> None:

@@ -132,12 +132,25 @@ def test_a_text_is_embedded_once(tiny: Bundle, tmp_path: Path, monkeypatch: pyte
     """A second start reads from disk what the first embedded, bit for bit, and runs the network for new labels only."""
     first = TextEncoder(tiny, cache=tmp_path).bank(LABELS)
     again = TextEncoder(tiny, cache=tmp_path)
+    np.testing.assert_array_equal(again.bank(LABELS).embeddings, first.embeddings)
+    assert not again.opened, "nothing was missing, so the network was not even read"
+    again.embed(["blue"])
     ran: list[int] = []
     monkeypatch.setattr(again, "_network", _Counting(again._network, ran))
-    np.testing.assert_array_equal(again.bank(LABELS).embeddings, first.embeddings)
-    assert ran == []
     again.bank([*LABELS, "green"])
     assert ran == [2]
+
+
+def test_a_network_that_was_released_is_opened_again(tiny: Bundle) -> None:
+    """Closing costs the next text a moment, and changes no bit of it."""
+    encoder = TextEncoder(tiny)
+    first = encoder.bank(["red"])
+    encoder.close()
+    encoder.close()
+    assert not encoder.opened
+    np.testing.assert_array_equal(encoder.bank(["red"]).embeddings, first.embeddings)
+    assert encoder.opened
+    encoder.close()
 
 
 def test_the_cache_keeps_spaces_and_templates_apart(tiny: Bundle, tmp_path: Path) -> None:
@@ -173,8 +186,11 @@ def test_other_answers_than_the_golden_ones_stop_the_encoder(tiny: Bundle, copy:
     golden = tiny.golden()
     write_golden(path, replace(golden, text_embeddings=golden.text_embeddings[::-1]))
     write_draft(path, tiny.manifest)
-    with pytest.raises(ProbeFailed, match="text is"):
-        TextEncoder(load(path, allow_draft=True))
+    encoder = TextEncoder(load(path, allow_draft=True))
+    for _ in range(2):
+        with pytest.raises(ProbeFailed, match="text is"):
+            encoder.bank(["red"])
+        assert not encoder.opened, "it is not used by a second attempt either"
 
 
 @pytest.mark.parametrize("content", ["{}", "garbage"])
@@ -193,7 +209,7 @@ def test_a_tokenizer_of_another_length_is_a_bundle_error(tiny: Bundle, copy: Cop
     text = tiny.manifest.text.model_copy(update={"context_length": 32})
     write_draft(path, tiny.manifest.model_copy(update={"text": text}))
     with pytest.raises(BundleError, match=r"64 tokens, .* takes 32"):
-        TextEncoder(load(path, allow_draft=True))
+        TextEncoder(load(path, allow_draft=True)).bank(["red"])
 
 
 class _Counting:

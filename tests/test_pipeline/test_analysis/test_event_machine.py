@@ -23,7 +23,7 @@ from pipeline.analysis.event_machine import (
     pass_ticks,
     relabel,
 )
-from pipeline.analysis.thresholds import Calibration, EventRules, for_camera, resolve
+from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules, resolve
 from pipeline.analysis.ticks import tick_ns
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, encode_event
 from pipeline.records.labels import THRESHOLDS, Label
@@ -285,7 +285,7 @@ def test_a_label_that_is_no_longer_watched_ends() -> None:
         run = Run(rules_with(FALL, RUN))
         for tick in (0, 1):
             run.window(tick, 0.9, 0.9)
-        run.rules = for_camera(rules_with(*changed), "door")
+        run.rules = CameraRules(rules_with(*changed))("door")
 
         messages = run.keep(relabel(run.states, 1, run.rules, replace(CONTEXT, labels_version=4)))
 

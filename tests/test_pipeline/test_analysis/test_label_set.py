@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.analysis import label_set
 from pipeline.analysis.label_set import (
     MOST_GROUPS,
     LabelSets,
@@ -25,7 +26,7 @@ from pipeline.analysis.label_set import (
 from pipeline.config.labels import LabelSettings
 from pipeline.errors import ConfigurationError
 from pipeline.records.label_report import LabelReport
-from pipeline.records.labels import MOST_REPLACED, ConfigLabels, Label, LiveLabel
+from pipeline.records.labels import MOST_REPLACED, ConfigLabels, Label, LabelPart, LiveLabel, PartedLabels
 
 FALL = make({"text": "a person falls"})
 RUN = make({"text": "a person runs"})
@@ -218,3 +219,48 @@ def test_a_history_longer_than_is_remembered_is_written_once() -> None:
         sets = apply(sets, record, number)
 
         assert sets.replaced == record.replaced
+
+
+def test_parts_are_in_force_once_they_are_named() -> None:
+    """Neither parts alone nor a record whose parts are missing or another writer's change anything.
+
+    offset     0 part 0    1 named      2 part 1    3 part 1     4 named
+                           (2 parts)                (another's)  (2 parts)
+    in force   -           -            -           -            -
+    then       5 part 1    6 named
+    in force   -           fall, run
+    """
+    fall, run, other = LabelPart(1, 0, (FALL,)), LabelPart(1, 1, (RUN,)), LabelPart(1, 1, (make({"text": "x"}),))
+    named = PartedLabels(1, 2, content_of([FALL, RUN]), ("0" * 16,))
+    sets = LabelSets()
+    for offset, record in enumerate([fall, named, run, other, named, run]):
+        sets = apply(sets, record, offset)
+        assert (in_force(sets).labels, sets.version, sets.generation) == ((), -1, None)
+
+    sets = apply(sets, named, 6)
+
+    assert (in_force(sets).labels, sets.version, sets.generation) == ((FALL, RUN), 6, 1)
+    assert (sets.replaced, sets.content) == (("0" * 16,), content_of([FALL, RUN]))
+    assert not sets.parts, "what is in force waits for nothing"
+    single = apply(sets, ConfigLabels((RUN,)), 7)
+    assert (single.generation, single.replaced) == (None, ("0" * 16, content_of([FALL, RUN])))
+
+
+def test_parts_of_the_other_generation_wait_on() -> None:
+    """Whoever writes the next set meanwhile is not disturbed."""
+    sets = apply(LabelSets(), LabelPart(0, 0, (FALL,)), 0)
+    sets = apply(sets, LabelPart(1, 0, (RUN,)), 1)
+
+    sets = apply(sets, PartedLabels(1, 1, content_of([RUN])), 2)
+
+    assert (sets.config, dict(sets.parts)) == ((RUN,), {(0, 0): (FALL,)})
+    assert apply(sets, PartedLabels(0, 1, content_of([FALL])), 3).config == (FALL,)
+
+
+def test_waiting_parts_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write the topic may not fill a worker: a part too many is passed over, and with it its set."""
+    monkeypatch.setattr(label_set, "MOST_IN_PARTS", 2)
+    sets = apply(LabelSets(), LabelPart(0, 0, (FALL, RUN)), 0)
+
+    assert apply(sets, LabelPart(0, 1, (make({"text": "x"}),)), 1) == sets
+    assert apply(sets, LabelPart(0, 0, (RUN,)), 1).parts == {(0, 0): (RUN,)}

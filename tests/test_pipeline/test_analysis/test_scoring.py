@@ -73,6 +73,21 @@ def test_members_of_a_group_compete_with_each_other() -> None:
         np.testing.assert_allclose(found[row], wanted, rtol=1e-4)
 
 
+def test_every_member_of_a_large_group_competes_with_all_others() -> None:
+    """The sums over the others come from a pass forward and one back, and leave neither the first nor the last out."""
+    rule = replace(RULE, logit_scale=10.0)
+    labels, references, windows = unit(40, 2, 16, seed=1), unit(3, 2, 16, seed=2), unit(2, 16, seed=3)
+    members = [number for number in range(40) if number % 3]
+
+    found = score(prepare(labels, references, ["g" if n in members else None for n in range(40)], rule), windows)
+
+    for row, window in enumerate(windows):
+        for column in members:
+            others = labels[[member for member in members if member != column]]
+            wanted = expected(rule, window, labels[column], np.concatenate([others, references]))
+            np.testing.assert_allclose(found[row, column], wanted, rtol=1e-4)
+
+
 def test_a_reference_that_means_the_same_does_not_compete() -> None:
     """References that are left out for a label do not count for it, but never all of them."""
     labels, references, windows = unit(2, 1, 16, seed=1), unit(3, 1, 16, seed=2), unit(3, 16, seed=3)
@@ -115,20 +130,25 @@ def test_extreme_scales_stay_between_zero_and_one(temperature: float) -> None:
     st.integers(1, 12),
     st.integers(1, 9),
     st.sampled_from(["softmax", "sigmoid"]),
+    st.floats(0, 1),
     st.randoms(use_true_random=False),
 )
-def test_no_score_depends_on_its_company(n, width, count, references, function, random) -> None:
-    """Alone or in any batch, with any other labels around, in any order: the same bits."""
+def test_no_score_depends_on_its_company(n, width, count, references, function, synonyms, random) -> None:
+    """Alone or in any batch, with any other labels around, in any order: the same bits.
+
+    synonyms: how many of the references each label leaves out, on average. Labels with the same ones share a mask.
+    """
     dimensions, templates = width
     rule = replace(RULE, function=function, logit_bias=-1.0 if function == "sigmoid" else None)
     windows = unit(n, dimensions, seed=n)
     labels, texts = unit(count, templates, dimensions, seed=7), unit(references, templates, dimensions, seed=8)
-    whole = score(prepare(labels, texts, [None] * count, rule), windows)
+    left_out = np.random.default_rng(n).random((count, references)) < synonyms
+    whole = score(prepare_with(labels, texts, left_out, [None] * count, rule), windows)
 
     rows, columns = sorted(random.sample(range(n), random.randint(1, n))), list(range(count))
     random.shuffle(columns)
     columns = columns[: random.randint(1, count)]
-    part = score(prepare(labels[columns], texts, [None] * len(columns), rule), windows[rows])
+    part = score(prepare_with(labels[columns], texts, left_out[columns], [None] * len(columns), rule), windows[rows])
 
     assert part.tobytes() == np.ascontiguousarray(whole[np.ix_(rows, columns)]).tobytes()
 

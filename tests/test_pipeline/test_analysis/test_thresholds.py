@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.analysis.thresholds import calibration, for_camera, resolve
+from pipeline.analysis.thresholds import CameraRules, calibration, resolve
 from pipeline.errors import ConfigurationError
-from pipeline.records.labels import Label
+from pipeline.records.labels import Label, names_camera
 
 DOCUMENT = {
     "defaults": {
@@ -72,6 +74,37 @@ def test_a_camera_is_watched_for_the_labels_that_name_it() -> None:
         [FALL, Label("run", "a person runs", cameras=("yard-*", "door"))], calibration(DOCUMENT), {}, rate=4
     )
 
-    assert dict(for_camera(rules, "yard-2").columns) == {"fall": 0, "run": 1}
-    assert dict(for_camera(rules, "hall").columns) == {"fall": 0}
-    np.testing.assert_array_equal(for_camera(rules, "hall").enter, [0.55, np.inf])
+    of = CameraRules(rules)
+    assert dict(of("yard-2").columns) == {"fall": 0, "run": 1}
+    assert dict(of("hall").columns) == {"fall": 0}
+    np.testing.assert_array_equal(of("hall").enter, [0.55, np.inf])
+
+
+def test_cameras_that_are_watched_alike_share_their_rules() -> None:
+    """A thousand cameras cost no more arrays than there are different sets of labels among them.
+
+    labels    fall: all    run: yard-*
+    cameras   yard-0 ... yard-499 share one object, door-0 ... door-499 another
+    """
+    of = CameraRules(
+        resolve([FALL, Label("run", "a person runs", cameras=("yard-*",))], calibration(DOCUMENT), {}, rate=4)
+    )
+
+    yards, doors = ({id(of(f"{name}-{number}")) for number in range(500)} for name in ("yard", "door"))
+
+    assert (len(yards), len(doors)) == (1, 1) and yards != doors
+    assert of("yard-0") is of("yard-0")
+
+
+@given(
+    st.lists(st.sampled_from([("*",), ("a*",), ("b", "ab"), ("*b",)]), max_size=12), st.sampled_from(["a", "b", "ab"])
+)
+def test_shared_rules_are_those_of_every_label_alone(patterns: list[tuple[str, ...]], camera: str) -> None:
+    """Sharing decides nothing: a label is watched for exactly where one of its own patterns names the camera."""
+    labels = [Label(f"l{number}", "a person runs", cameras=cameras) for number, cameras in enumerate(patterns)]
+    rules = CameraRules(resolve(labels, calibration(DOCUMENT), {}, rate=4))(camera)
+
+    watched = [names_camera(label.cameras, camera) for label in labels]
+    assert dict(rules.columns) == {label.id: column for column, label in enumerate(labels) if watched[column]}
+    np.testing.assert_array_equal(np.isfinite(rules.enter), watched)
+    assert rules.labels == tuple(labels)

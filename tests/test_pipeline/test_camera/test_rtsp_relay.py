@@ -1,7 +1,9 @@
 """Cameras whose login or answers FFmpeg does not understand, over real RTSP."""
 
 import socket
+import ssl
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pipeline.camera.check import check
 from pipeline.camera.source import open_source
 from pipeline.camera.source_settings import SourceSettings
+from pipeline.camera.tls import TlsConnection
 from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
 from pipeline.local.rtsp import Login, Media, Mount, RtspServer
 from pipeline.local.test_card import number_of
@@ -57,6 +60,35 @@ def test_of_several_challenges_one_that_can_be_answered_is_chosen(
     assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(12))
     assert all(picture.reference is not None for picture in pictures)
     assert mount.wrong_logins == 0
+
+
+@pytest.mark.parametrize("challenges", [(), (SHA,), (MD5, SHA), (BASIC, SHA)])
+def test_the_same_holds_inside_of_tls(
+    own_certificate: ssl.SSLContext, card: Media, challenges: tuple[str, ...]
+) -> None:
+    """A camera that encrypts, with a certificate of its own: it plays, by FFmpeg's login and by ours."""
+    with RtspServer(encrypted=partial(TlsConnection, context=own_certificate, server=True)) as server:
+        mount = add(server, card, *challenges)
+        assert server.url("door").startswith("rtsps://")
+
+        pictures = first_pictures(source(server), 12)
+
+    assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(12))
+    assert all(picture.reference is not None for picture in pictures)
+    assert mount.wrong_logins == 0
+
+
+def test_a_wrong_password_inside_of_tls_is_sent_once(own_certificate: ssl.SSLContext, card: Media) -> None:
+    """And called wrong, as anywhere."""
+    with RtspServer(encrypted=partial(TlsConnection, context=own_certificate, server=True)) as server:
+        mount = add(server, card, SHA)
+        with (
+            pytest.raises(AuthenticationError, match="refused the login"),
+            open_source(SourceSettings(server.url("door").replace("p%40ss", "wr0ng"))),
+        ):
+            pass
+
+        assert mount.wrong_logins == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.section import Section
+from pipeline.config.section import Section, documentation
 
 
 class Example(Section):
@@ -21,6 +21,22 @@ def test_a_section_is_frozen_and_refuses_unknown_keys() -> None:
         Example().size = 2  # type: ignore[misc]
 
 
+class Narrower(Example):
+    """What a base documents holds here too, but where it is said anew."""
+
+    colour: str = "red"
+    """Its colour.
+
+    A second paragraph.
+    """
+    plain: int = 0
+
+
 def test_the_string_below_a_field_documents_it() -> None:
     """So the sentence that a reader of the source sees is the one that `actionwire settings` prints."""
-    assert Example.model_fields["size"].description == "How large."
+    assert documentation(Example) == {"size": "How large."}
+
+
+def test_documentation_of_a_base_is_inherited() -> None:
+    """A label has the keys of `events`, and their sentences; a field without a string has none."""
+    assert documentation(Narrower) == {"size": "How large.", "colour": "Its colour.\n\nA second paragraph."}

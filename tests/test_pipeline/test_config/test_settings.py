@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.config.reading import load, load_file
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 
 
@@ -14,6 +16,28 @@ def test_settings_are_frozen(file: Path) -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         settings.kafka.bootstrap = "elsewhere:9092"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "fit"),
+    [("off", "off"), ("'off'", "off"), ("auto", "auto"), ("256x456", "256x456")],
+)
+def test_frames_fit_a_bundle_or_a_size(file: Path, text: str, fit: str) -> None:
+    """A bare `off`, which YAML takes for false, is meant as it stands there."""
+    file.write_text(f"ingest: {{fit: {text}}}\n")
+
+    assert load().ingest.fit == fit
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("300x400", "raise short_side as well"), ("0x4", "fit"), ("true", "fit"), ("4 x 4", "fit")]
+)
+def test_what_frames_cannot_fit_is_refused(file: Path, text: str, words: str) -> None:
+    """A size beyond `short_side` would do nothing."""
+    file.write_text(f"ingest: {{fit: {text}}}\n")
+
+    with pytest.raises(ConfigurationError, match=words):
+        load(file)
 
 
 def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,3 +121,18 @@ def test_labels_of_the_environment_are_named(tmp_path: Path, monkeypatch: pytest
 
     assert load(file).names_labels
     assert not load_file(file).names_labels
+
+
+@pytest.mark.parametrize("wrong", ["/größe halle", "", "two words", "100%", "%zz", "a\nb", "<plant>", "ü"])
+def test_a_source_that_is_no_uri_reference_is_refused(wrong: str) -> None:
+    """It stands in every event as it is; CloudEvents asks for a URI reference."""
+    with pytest.raises(ValidationError, match="it is no URI reference"):
+        Settings(source=wrong)
+
+
+@pytest.mark.parametrize(
+    "right", ["/gr%C3%B6%C3%9Fe%20halle", "urn:plant:7", "https://plant.example/a?b#c", "//[::1]/x"]
+)
+def test_uri_references_of_every_form_are_taken(right: str) -> None:
+    """Absolute or not, with what is not ASCII as %XX."""
+    assert Settings(source=right).source == right

@@ -19,6 +19,7 @@ from pipeline.broker.topics import apply_topics
 from pipeline.config.settings import Settings
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, MessageTooLarge
 from pipeline.ingest import Ingest, Shard, run_ingest
+from pipeline.ingest.other_publishers import OtherPublishers
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
@@ -26,6 +27,7 @@ from pipeline.metrics import IngestMetrics
 from pipeline.records.cameras import CameraStatus, decode_status, encode_status
 from pipeline.records.frames import EndMarker, FrameRecord, StreamRecord, decode_stream_record
 from pipeline.records.jpeg import decode_jpeg
+from pipeline.records.label_report import LabelReport, PictureForm, encode_report
 from pipeline.records.wire import Message, Partition
 
 SECONDS = 20.0
@@ -381,6 +383,35 @@ def test_a_camera_that_leaves_the_settings_while_no_ingest_runs_is_removed(
     assert run.statuses.count(None) == 1
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_ingests_with_settings_of_their_own_leave_each_others_cameras_alone(killed: bool) -> None:
+    """Each by its name: what another one read stays while that one is away; what left its own settings goes.
+
+    north   door, yard    ends            begins with {door}: yard is removed
+    south                       gate      ends                  while both are away: gate stays
+    """
+    broker = InProcessBroker()
+
+    def once(name: str, *cameras: str) -> Run:
+        settings = settings_for(dict.fromkeys(cameras, "rtsp://127.0.0.1:1/x"), name=name, status_seconds=0.05)
+        with running(settings, broker) as run:
+            assert run.until(lambda: {one.camera for one in run.statuses if one and one.ingest == name} >= set(cameras))
+            assert run.until(lambda: not run.ingest._removed)
+            if killed:
+                run.ingest._bid_farewell = lambda _: None  # type: ignore[method-assign]
+        return run
+
+    once("north", "door", "yard")
+    once("south", "gate")
+    third = once("north", "door")
+    third.read()
+
+    left = {one.camera for one in third.statuses if one}
+    assert left == {"door", "yard", "gate"} and third.statuses.count(None) == 1
+    others = OtherPublishers(broker, "test.cameras", "somebody", 5.0)
+    assert others.cameras == ["door", "gate"]
+
+
 def test_an_ingest_that_ends_finishes_its_removals(server: RtspServer, card: Media) -> None:
     """An edit of the settings just before the end is not forgotten."""
     server.add("door", card)
@@ -579,6 +610,45 @@ def test_oversized_frames_are_refused_and_counted(server: RtspServer, card: Medi
         assert run.until(lambda: (found := run.status("door")) is not None and found.dropped >= 3)
 
     assert run.frames == []
+
+
+def test_frames_take_the_size_of_the_bundle_in_use(server: RtspServer, card: Media) -> None:
+    """`fit: auto` follows what workers report, without a new session; another setting is followed at once.
+
+    report     none     32x24   16x16
+    setting    auto     auto    auto    40x30 covered   off
+    """
+    server.add("door", card)
+    settings = settings_for({"door": server.url("door")}, fit="auto")
+    edits: list[Settings] = []
+    with running(settings, reload=lambda: edits.pop() if edits else None) as run:
+        producer = run.broker.producer()
+
+        def size(width: int, height: int) -> bool:
+            return run.until(
+                lambda: bool(run.frames) and (run.frames[-1].width, run.frames[-1].height) == (width, height)
+            )
+
+        def report(width: int, height: int) -> None:
+            form = PictureForm(width, height, "area", "squash")
+            said = LabelReport("workers", "b", "tiny", "1", 0, input=form)
+            producer.send("test.control", encode_report(said))
+
+        def edit(fit: str) -> None:
+            edits.append(settings_for({"door": server.url("door")}, fit=fit))
+
+        assert size(80, 60)
+        report(32, 24)
+        assert size(32, 24) and run.frames[-1].scene is None
+        report(16, 16)
+        assert size(16, 16) and run.frames[-1].scene == (80, 60)
+        assert decode_jpeg(run.frames[-1].jpeg).shape == (16, 16, 3)
+        edit("20x30")
+        assert size(40, 30)
+        edit("off")
+        assert size(80, 60)
+
+    assert len({frame.session for frame in run.frames}) == 1
 
 
 def test_frames_that_only_the_broker_finds_too_large_are_no_reason_to_be_unready(

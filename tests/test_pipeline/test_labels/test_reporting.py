@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from engines.bundle.files import load
@@ -13,8 +14,9 @@ from pipeline.broker import control_topic
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
 from pipeline.config.settings import Settings
-from pipeline.labels.reporting import LabelReporter, none_usable
+from pipeline.labels.reporting import LabelReporter, log_refused, none_usable, shown
 from pipeline.metrics import WorkerMetrics
+from pipeline.records.label_report import PictureForm
 
 RUN, ZEBRA = make({"text": "a person runs"}), make({"text": "a zebra runs"})
 REFUSED = {ZEBRA.id: "does not know 'zebra'"}
@@ -40,6 +42,7 @@ def test_gauges_readiness_and_the_topic_say_the_same() -> None:
         report = control_topic.read(broker, TOPIC, 5).reports["workers"]
         assert (report.labels_version, dict(report.refused), report.refused_count) == (version, refused, len(refused))
         assert (report.bundle, report.name) == (MANIFEST.id, "demo")
+        assert report.input == PictureForm(128, 96, MANIFEST.input.resize, MANIFEST.input.crop)
         assert registry.get_sample_value("actionwire_labels") == watched
         assert registry.get_sample_value("actionwire_labels_refused") == len(refused)
         assert (reporter.ready() is None) is ready
@@ -70,3 +73,17 @@ def test_no_labels_are_no_fault() -> None:
     assert none_usable(LabelSet((RUN, ZEBRA), 0), REFUSED) is None
     said = none_usable(LabelSet((RUN, ZEBRA), 0), {**REFUSED, RUN.id: "too long"})
     assert said == "none of the 2 labels in force can be watched for: too long (and 1 more)"
+
+
+def test_the_log_names_some_of_many() -> None:
+    """Ten thousand labels make no line of a megabyte, and ten thousand refused ones make no ten thousand lines."""
+    labels = [make({"text": f"a person runs {number}"}) for number in range(10_000)]
+
+    with structlog.testing.capture_logs() as logs:
+        log_refused(labels, {label.id: "why" for label in labels[5:]})
+        log_refused(labels, {labels[-1].id: "the last"})
+
+    assert len(shown(labels)) == 20 and shown(labels)[0] == "a person runs 0"
+    assert [line.get("label") for line in logs[:20]] == [label.text for label in labels[5:25]]
+    assert logs[20]["count"] == 9975
+    assert [line["reason"] for line in logs[21:]] == ["the last"]

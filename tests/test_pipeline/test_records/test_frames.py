@@ -32,6 +32,7 @@ FRAMES = st.builds(
     width=SIDES,
     height=SIDES,
     jpeg=st.binary(min_size=1, max_size=50),
+    scene=st.none() | st.tuples(SIDES, SIDES),
 )
 ENDS = st.builds(EndMarker, CAMERAS, SESSIONS, TICKS, st.sampled_from(["lost", "removed", "replaced"]))
 FRAME = FrameRecord("a", 1, 0, 2, 4, 5, "rtcp", 6, 7, b"jpeg")
@@ -56,6 +57,8 @@ def test_what_is_sent_is_what_is_read(record: StreamRecord) -> None:
         ("empty", b"a", b"", {}),
         ("empty", b"a", None, {}),
         ("bad_header", b"a", b"jpeg", {"tick": b"soon"}),
+        ("missing_header", b"a", b"jpeg", {"scene_width": b"455"}),
+        ("range", b"a", b"jpeg", {"scene_width": b"455", "scene_height": b"0"}),
         ("bad_header", b"a", b"jpeg", {"clock": b"sundial"}),
         ("bad_header", b"a", b"jpeg", {"session": b"+5"}),
         ("bad_header", b"a", b"jpeg", {"session": b" 5 "}),

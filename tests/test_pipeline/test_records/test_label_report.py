@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from pipeline.errors import BadRecordError
-from pipeline.records.label_report import MOST_REASONS, LabelReport, encode_report, is_report
+from pipeline.records.label_report import MOST_REASONS, LabelReport, PictureForm, encode_report, is_report
 from pipeline.records.labels import decode_control
 
-REPORT = LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fence", "does not know 'fence'"),), 1)
+FORM = PictureForm(128, 96, "area", "squash")
+REPORT = LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fence", "does not know 'fence'"),), 1, FORM)
 
 
 def test_what_is_sent_is_what_is_read() -> None:
@@ -44,6 +45,8 @@ def test_a_report_fits_into_a_message_however_much_is_refused() -> None:
         ({"refused": [{"id": "fence"}]}, r"refused\.0\.1: Input should be a valid string"),
         ({"refused": "all"}, "'refused' must be a list of objects"),
         ({"labels_version": True}, "labels_version: Input should be a valid integer"),
+        ({"input": {"width": 128, "height": 96, "resize": "area"}}, r"input\.crop: Field required"),
+        ({"input": {"width": 0, "height": 96, "resize": "area", "crop": "centre"}}, r"input\.width: Input should be"),
         ({"refused_count": -2}, "refused_count: Input should be greater than or equal to 0"),
     ],
 )

@@ -6,15 +6,20 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import BadRecordError
 from pipeline.records.labels import (
     ConfigLabels,
     ControlRecord,
     Label,
+    LabelPart,
     LiveLabel,
+    PartedLabels,
     decode_control,
     encode_control,
+    in_parts,
     names_camera,
 )
 
@@ -28,6 +33,10 @@ RUN = Label("run", "a person runs")
         ConfigLabels((FALL, RUN)),
         ConfigLabels((FALL,), ("0123456789abcdef", "f" * 16)),
         ConfigLabels(()),
+        LabelPart(0, 0, (FALL, RUN)),
+        LabelPart(1, 255, ()),
+        PartedLabels(1, 256, "0123456789abcdef"),
+        PartedLabels(0, 2, "f" * 16, ("0" * 16,)),
         LiveLabel("fall", FALL),
         LiveLabel("fall", None),
     ],
@@ -73,6 +82,19 @@ def test_equal_sets_have_equal_bytes() -> None:
         (b"config", {"schema": 1, "labels": [{"id": "x"}]}, "fields", "'text'"),
         (b"config", {"schema": 1, "labels": [], "replaced": "all"}, "fields", "'replaced' must be a list"),
         (b"config", {"schema": 1, "labels": [], "replaced": ["A" * 16]}, "fields", "'replaced' must be a list"),
+        *(
+            (key, {"schema": 1, "labels": []}, "key", "is no part: expected config/<0 or 1>/<0 to 255>")
+            for key in (b"config/", b"config/0", b"config/2/0", b"config/0/256", b"config/0/01", b"config/0/-1")
+        ),
+        (b"config/0/0", {"schema": 2, "labels": []}, "schema", "expected 1"),
+        (b"config/0/0", {"schema": 1, "labels": [{"id": "x", "text": "x"}] * 2}, "fields", "same id"),
+        (b"config", {"schema": 2}, "fields", "'parts' must be an object"),
+        (b"config", {"schema": 2, "content": "x", "parts": {"generation": 0, "count": 1}}, "fields", "'content'"),
+        *(
+            (b"config", {"schema": 2, "content": "0" * 16, "parts": parts}, "fields", "must be a whole number")
+            for parts in ({"generation": 2, "count": 1}, {"generation": True, "count": 1}, {"generation": 0})
+        ),
+        (b"config", {"schema": 2, "content": "0" * 16, "parts": {"generation": 0, "count": 257}}, "fields", "most 256"),
         (b"live/x", {"schema": 1, "label": {"id": "y", "text": "y"}}, "fields", "the label's id is 'y'"),
         (b"live/x", {"schema": 1, "label": {"id": "x", "text": "x", "enter": 2}}, "fields", "between 0 and 1"),
         *(
@@ -95,6 +117,33 @@ def test_a_record_without_json_is_refused(value: bytes | None) -> None:
     """Only live labels may have no value: that removes them."""
     with pytest.raises(BadRecordError, match="control record 'config'"):
         decode_control(b"config", value)
+
+
+@given(st.lists(st.integers(1, 300), max_size=40), st.integers(0, 1), st.integers(500, 3000))
+def test_parts_hold_every_label_once_and_keep_to_their_size(lengths: list[int], generation: int, size: int) -> None:
+    """Together they are the set, in order; what names them is written last."""
+    record = ConfigLabels(tuple(Label(f"l{n:02}", "x" * length) for n, length in enumerate(lengths)), ("0" * 16,))
+
+    records = in_parts(record, "f" * 16, generation, size)
+
+    assert records is not None
+    *parts, named = records
+    assert named == PartedLabels(generation, len(parts), "f" * 16, record.replaced)
+    assert [part for part in parts if not isinstance(part, LabelPart)] == []
+    assert [(part.generation, part.number) for part in parts if isinstance(part, LabelPart)] == [
+        (generation, number) for number in range(len(parts))
+    ]
+    assert tuple(label for part in parts if isinstance(part, LabelPart) for label in part.labels) == record.labels
+    assert all(len(encode_control(part).value or b"") <= size for part in parts)
+
+
+def test_parts_that_would_be_too_many_or_too_small_are_none() -> None:
+    """One label that does not fit, or more parts than a reader takes: the caller chooses another size, or refuses."""
+    record = ConfigLabels(tuple(Label(f"l{n:03}", "x" * 200) for n in range(300)))
+
+    assert in_parts(record, "f" * 16, 0, 200) is None
+    assert in_parts(record, "f" * 16, 0, 350) is None
+    assert len(in_parts(record, "f" * 16, 0, 600) or ()) == 151
 
 
 def test_globs_name_cameras() -> None:

@@ -24,8 +24,15 @@ from pipeline.records.frames import (
     decode_stream_record,
     encode_stream_record,
 )
-from pipeline.records.label_report import LabelReport
-from pipeline.records.labels import ConfigLabels, ControlRecord, LiveLabel, encode_control
+from pipeline.records.label_report import LabelReport, PictureForm
+from pipeline.records.labels import (
+    ConfigLabels,
+    ControlRecord,
+    LabelPart,
+    LiveLabel,
+    PartedLabels,
+    encode_control,
+)
 from pipeline.testing import sample_event
 
 STARTED, ENDED = sample_event("started"), sample_event("ended")
@@ -140,6 +147,7 @@ def test_what_a_schema_refuses_of_a_frame_the_worker_refuses_too() -> None:
         {"kind": "x"},
         {"schema": "2"},
     ]
+    changes += [{"scene_width": "4"}, {"scene_width": "4", "scene_height": "3"}, {"scene_height": "3"}]
     changes += [{"rate": "0"}, {"width": "0"}, {"trace": "0"}, {"tick": "007"}, {"rate": "04"}]
     for change in changes:
         headers = {**ours, **{name: text.encode() for name, text in change.items()}}
@@ -153,14 +161,19 @@ def test_what_a_schema_refuses_of_a_frame_the_worker_refuses_too() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [FRAME, replace(FRAME, clock="arrival"), EndMarker("yard", 1_790_000_000_000, 44, "lost"), LabelsMarker(12)],
+    [
+        FRAME,
+        replace(FRAME, clock="arrival", scene=(455, 256)),
+        EndMarker("yard", 1_790, 44, "lost"),
+        LabelsMarker(12),
+    ],
 )
 def test_headers_of_encoded_frames_and_markers_are_valid(record: StreamRecord) -> None:
     """Every kind of record of the frames topic; taking any header away makes it invalid."""
     headers = {name: value.decode() for name, value in encode_stream_record(record).headers}
 
     assert valid("frame", headers)
-    for name in headers:
+    for name in headers:  # those of the scene are there or not, both together
         assert not valid("frame", {key: value for key, value in headers.items() if key != name}), name
 
 
@@ -178,8 +191,11 @@ def test_encoded_statuses_are_valid(status: CameraStatus) -> None:
     [
         ConfigLabels((FALL,)),
         ConfigLabels((), ("0" * 16,)),
+        LabelPart(1, 3, (FALL,)),
+        PartedLabels(0, 4, "0" * 16, ("1" * 16,)),
         LiveLabel(FALL.id, FALL),
         LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, (("fall", "does not know 'fence'"),), 1),
+        LabelReport("workers", "b" * 64, "demo", "0.1.0", 7, input=PictureForm(128, 96, "area", "squash")),
     ],
 )
 def test_encoded_labels_are_valid(record: ControlRecord) -> None:
@@ -187,4 +203,4 @@ def test_encoded_labels_are_valid(record: ControlRecord) -> None:
     document = value_of(encode_control(record))
 
     assert valid("label-set", document)
-    assert not valid("label-set", {**document, "schema": 2})
+    assert not valid("label-set", {**document, "schema": 3 - document["schema"]})

@@ -23,6 +23,7 @@ from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.label_report import LabelReport, encode_report
 from pipeline.records.labels import ConfigLabels, Label, encode_control
 from pipeline.records.wire import Message, Partition, Record
+from pipeline.replay import replay as replay_module
 from pipeline.replay.replay import Replay, fixed, label_history, replay_files, replay_topic
 from pipeline.worker.decoding import decode
 from pipeline.worker.label_views import LabelViews
@@ -76,6 +77,27 @@ def test_a_file_becomes_events(film: Film, tmp_path: Path, model: Model, setting
     assert abs(found[0][2] - 7) < 1.5 and abs(found[0][3] - 13) < 1.5
     assert events[-1].reason == "session" and abs(found[1][3] - 24) < 0.5
     assert running.summary.frames == running.summary.windows + 7 and running.summary.frames in (96, 97)
+
+
+def test_frames_are_fitted_as_ingest_would_fit_them(
+    film: Film, tmp_path: Path, model: Model, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `ingest.fit: auto` a replay sees frames of the bundle's size, like a live worker; the events stay."""
+    file = film(tmp_path / "a.mp4", [("grey", 4), ("cyan", 5), ("grey", 3)])
+    found, sizes = [], []
+
+    def noted(image: Any, quality: int) -> bytes:
+        sizes.append(image.shape[:2])
+        return encode_jpeg(image, quality)
+
+    monkeypatch.setattr(replay_module, "encode_jpeg", noted)
+    for fit in ("off", "auto"):
+        ingest = settings.ingest.model_copy(update={"fit": fit})
+        fitted = settings.model_copy(update={"ingest": ingest})
+        found.append(spans(list(replay_files(Replay(model, fixed(model, RED), fitted), model, fitted, {"a": file}))))
+    size = model.bundle.manifest.input
+
+    assert found[0] == found[1] and found[0] and sizes[-1] == (size.height, size.width) != sizes[0]
 
 
 def test_a_replay_is_the_same_however_it_is_cut(film: Film, tmp_path: Path, model: Model, settings: Settings) -> None:

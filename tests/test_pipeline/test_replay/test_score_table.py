@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engines.bundle.files import load
 from engines.testing import tiny_bundle
+from engines.text.text_bank import TextEncoder
 from pipeline.analysis.analyser import ScoredWindow
-from pipeline.analysis.label_set import LabelSet
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.records.labels import Label
@@ -20,7 +21,7 @@ def test_windows_of_each_camera_are_kept_apart(tmp_path: Path) -> None:
     """Ticks, probabilities and raw cosines of a camera have one row per window, in the order of the windows."""
     bundle = tiny_bundle(tmp_path / "tiny")
     model = load_model(Settings(worker=WorkerSettings(bundle=str(bundle), backend="onnxruntime")))
-    cyan, magenta = model.embed(LabelSet(LABELS, 0)).scorer.labels[:, 0]
+    cyan, magenta = TextEncoder(load(bundle)).embed_labels(["cyan", "magenta"])[:, 0]
     table = ScoreTable()
     for camera, tick, head in (("door", 7, cyan), ("yard", 3, magenta), ("door", 8, magenta)):
         table.note(ScoredWindow(camera, tick, head, head, np.array([0.25, 0.75], np.float32)))

@@ -90,6 +90,23 @@ def test_only_the_newest_label_views_are_kept() -> None:
     assert label_views(3).version == 3
 
 
+def test_large_sets_are_kept_by_their_labels() -> None:
+    """Few sets of many labels are kept, never less than the newest two: no memory is filled by an editor's every save.
+
+    labels   20 000   20 000   20 000   60 000   60 000   1
+    kept     1        2        2        2        2        2   (3 once the last large one has gone)
+    """
+    sizes = [20_000, 20_000, 20_000, 60_000, 60_000, 1, 1, 1]
+    history = LabelHistory(complete=True)
+    for version, size in enumerate(sizes):
+        history.put(LabelSet((Label("red", "red"),) * size, version))
+    label_views = LabelViews(lambda labels: ColourLabels.of(labels.version, ["red"]), history)
+
+    kept = [(label_views(version), len(label_views._embedded))[1] for version in range(len(sizes))]
+
+    assert kept == [1, 2, 2, 2, 2, 2, 2, 3]
+
+
 def test_a_set_is_embedded_once_for_each_engine_and_only_when_it_is_needed() -> None:
     """Two engines share the history; each has label views of its own."""
     history = LabelHistory(complete=True)

@@ -1,12 +1,12 @@
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from engines.errors import BackendUnavailable, BundleNotFound, IncompatibleBundle
 from engines.testing import COLOURS, tiny_bundle
+from engines.text.text_bank import TextEncoder
 from pipeline.analysis.label_set import LabelSet
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
@@ -59,19 +59,15 @@ def test_a_label_that_cannot_be_watched_for_stops_no_other(model: Model) -> None
 def test_a_text_is_embedded_once(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text network runs once per label, and with a cache folder not at all for a label that was watched before."""
     labels = LabelSet((Label("cyan", "cyan"), Label("red", "red")), 0)
-    runs: list[int] = []
-    for expected in (2, 2):
+    texts: list[int] = []
+    run = TextEncoder._run
+    monkeypatch.setattr(TextEncoder, "_run", lambda encoder, ids: (texts.append(len(ids)), run(encoder, ids))[1])
+    for expected in ([3, 2, 2], []):  # three golden texts, since the network was opened; then two templates each
+        texts.clear()
         model = load_model(settings(bundle), cache=tmp_path)
-        run = model._texts._network.run
-
-        def counted(*inputs: Any, run: Any = run) -> Any:
-            runs.append(len(inputs))
-            return run(*inputs)
-
-        monkeypatch.setattr(model._texts._network, "run", counted)
         label_view = model.embed(labels)
         assert isinstance(label_view, BundleLabels) and len(label_view.labels) == 2
-        assert len(runs) == expected
+        assert sorted(texts) == sorted(expected)
         model.close()
 
 
@@ -85,6 +81,38 @@ def test_the_number_of_threads_holds_for_every_network(bundle: Path) -> None:
     loaded.close()
 
     assert not started
+
+
+def test_a_labels_scores_are_the_same_in_any_company(model: Model) -> None:
+    """Alone or among two hundred, one window or twenty: the same bits."""
+    labels = [Label(f"l{number}", f"{['red', 'cyan', 'green'][number % 3]} {number}") for number in range(200)]
+    windows = np.random.default_rng(0).standard_normal((20, 16)).astype(np.float32)
+    windows /= np.linalg.norm(windows, axis=1, keepdims=True)
+
+    many = model.embed(LabelSet(tuple(labels), 0)).score(windows, windows)
+
+    for column in (0, 77, 199):
+        alone = model.embed(LabelSet((labels[column],), 0))
+        for row in (0, 7, 19):
+            assert alone.score(windows[row : row + 1], windows[:1]).item() == many[row, column]
+
+
+def test_where_the_fast_product_is_not_proven_another_is_used(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slower, said so, and the same answers but for their last digits."""
+    label, windows = LabelSet((Label("cyan", "cyan"),), 0), np.eye(2, 16, dtype=np.float32)
+    monkeypatch.setattr("pipeline.worker.model.proven_product", lambda _: None)
+    other = load_model(settings(bundle))
+    assert "similarities are computed one by one" in capsys.readouterr().out
+    monkeypatch.undo()
+    usual = load_model(settings(bundle))
+
+    found, expected = (one.embed(label).score(windows, windows) for one in (other, usual))
+
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    other.close()
+    usual.close()
 
 
 def test_an_empty_set_scores_nothing(model: Model) -> None:
@@ -119,3 +147,20 @@ def test_auto_runs_what_is_fastest_here_and_says_why(
     assert "engine chosen" in (shown := capsys.readouterr().out) and "windows/s" in shown
     with pytest.raises(BackendUnavailable, match="make one with `actionwire-engines quantise`"):
         load_model(settings(bundle, backend="openvino", precision="int8"))
+
+
+def no_gpu(index: int) -> None:
+    """As on a machine without one."""
+    raise BackendUnavailable("no NVIDIA driver is on this machine; install one, or let the backend be openvino")
+
+
+def test_auto_goes_on_without_a_gpu_and_says_why(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With OpenVINO, and the line names what TensorRT lacks."""
+    monkeypatch.setattr("engines.backends.tensorrt.load_library", lambda: None)
+    monkeypatch.setattr("engines.backends.tensorrt.open_cuda", no_gpu)
+    model = load_model(settings(bundle, backend="auto"))
+    assert model.engine.info.backend == "openvino"
+    model.close()
+    assert "tensorrt: no NVIDIA driver is on this machine" in capsys.readouterr().out

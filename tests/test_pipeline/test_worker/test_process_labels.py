@@ -234,7 +234,7 @@ def test_a_worker_that_is_told_to_stop_does_not_embed_to_the_end(
 def _counted(over: Callable[..., Iterator[Any]], count: list[str]) -> Callable[..., Iterator[Any]]:
     def counting(progress: EmbeddingProgress, labels: Any) -> Iterator[Any]:
         for label in over(progress, labels):
-            count.append(label.text)
+            count.append(label)
             yield label
 
     return counting

@@ -14,7 +14,7 @@ from trainer.data.sampling import segment_indices, window_indices, window_start
     ("length", "frames", "expected"),
     [(100, 8, [5, 18, 30, 43, 55, 68, 80, 93]), (5, 8, [0, 0, 1, 1, 2, 3, 3, 4]), (9, 1, [4]), (8, 8, list(range(8)))],
 )
-def test_test_rule_takes_the_middle_of_every_segment(length: int, frames: int, expected: list[int]) -> None:
+def test_golden_test_rule_takes_the_middle_of_every_segment(length: int, frames: int, expected: list[int]) -> None:
     """The golden indices, counted from 0."""
     assert segment_indices(length, frames).tolist() == expected
 

@@ -7,38 +7,23 @@ from pathlib import Path
 
 import pytest
 
-Build = Callable[[Path], int]
+from engines.backends.network import Precision
+from engines.backends.tensorrt.builder import build_plan as build
+from engines.backends.tensorrt.typed import with_precision
+
+Build = Callable[..., int]
 
 
 @pytest.fixture(scope="session")
 def build_plan() -> Build:
-    """Builds an ONNX file for batches of 8, and returns the size of the plan in bytes.
+    """Builds an ONNX file for batches of 8 as the backend does, and returns the size of the plan in bytes.
 
-    With DISTRIBUTIVE_INDEPENDENCE, which allows one profile only: equal operations for every row of a batch.
     TensorRT for RTX has the parser and builder of TensorRT, and runs where there is no driver.
     """
     trt = pytest.importorskip("tensorrt_rtx")
 
-    class Quiet(trt.ILogger):  # type: ignore[misc, name-defined]
-        def log(self, severity: object, message: str) -> None:
-            pass
+    def made(path: Path, precision: Precision = "fp32") -> int:
+        content = with_precision(path.read_bytes(), precision)
+        return len(build(trt, content, 8, lambda what, done: None).content)
 
-    def build(path: Path) -> int:
-        builder = trt.Builder(Quiet())
-        network = builder.create_network()
-        parser = trt.OnnxParser(network, Quiet())
-        parsed = parser.parse(path.read_bytes())
-        faults = [parser.get_error(index) for index in range(parser.num_errors)]
-        assert parsed, [f"{fault.node_name()}: {fault.desc()}" for fault in faults]
-        config = builder.create_builder_config()
-        config.set_flag(trt.BuilderFlag.DISTRIBUTIVE_INDEPENDENCE)
-        source = network.get_input(0)
-        profile = builder.create_optimization_profile()
-        shape = (8, *tuple(source.shape)[1:])
-        profile.set_shape(source.name, shape, shape, shape)
-        config.add_optimization_profile(profile)
-        plan = builder.build_serialized_network(network, config)
-        assert plan is not None, f"{path.name} does not build"
-        return int(plan.nbytes)
-
-    return build
+    return made

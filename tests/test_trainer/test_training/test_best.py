@@ -12,7 +12,7 @@ from trainer.training.best import NAME, Best, best_of, chosen
 
 def test_the_best_validation_is_kept_and_of_equals_the_later_one() -> None:
     """0.5, 0.7, 0.7, 0.6: the third. A validation without clips apart decides nothing."""
-    best, saved = Best(), []
+    best, saved = Best("clips_top1"), []
     for step, top in enumerate((0.5, 0.7, 0.7, 0.6)):
         best.offer({"clips_top1": top, "step": step}, lambda step=step: saved.append(step))  # type: ignore[misc]
     best.offer({"clips_top1_trained": 1.0}, lambda: saved.append(9))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.training.losses import label_cross_entropy, multi_positive_kl, positive_targets, scaled_cosines
+from trainer.training.losses import (
+    diagonal_contrast,
+    label_cross_entropy,
+    multi_positive_kl,
+    positive_targets,
+    scaled_cosines,
+    smoothed,
+    soft_cross_entropy,
+)
 
 LABELS = torch.tensor([0, 0, 1, 2])
 POSITIVES = (LABELS[:, None] == LABELS).float()
@@ -16,7 +24,9 @@ LOGITS = torch.tensor([[2.0, 1, 0, -1], [1, 2, 0, 0], [0, 0, 3, 1], [0.5, 0, 1, 
     ("batch", "positives", "share"),
     [(128, 1, 0.994267), (128, 2, 0.498574), (256, 1, 0.988556), (512, 1, 0.977327)],
 )
-def test_targets_share_the_mass_among_positives_and_leak_a_little(batch: int, positives: int, share: float) -> None:
+def test_golden_targets_share_the_mass_among_positives_and_leak_a_little(
+    batch: int, positives: int, share: float
+) -> None:
     """A row's positives get the golden share each, and everything sums to one."""
     row = torch.zeros(1, batch)
     row[:, :positives] = 1
@@ -25,7 +35,16 @@ def test_targets_share_the_mass_among_positives_and_leak_a_little(batch: int, po
     assert target.sum().item() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_targets_of_a_small_batch() -> None:
+def test_golden_leak_of_the_targets() -> None:
+    """B = 128, one positive: each negative 4.514e-5, together 0.573 %."""
+    row = torch.zeros(1, 128)
+    row[:, 0] = 1
+    target = positive_targets(row)[0]
+    assert target[1].item() == pytest.approx(4.514e-5, abs=1e-8)
+    assert target[1:].sum().item() == pytest.approx(0.00573, abs=1e-5)
+
+
+def test_golden_targets_of_a_small_batch() -> None:
     """Rows of repeated labels split the mass; rows of single ones keep nearly all."""
     target = positive_targets(POSITIVES)
     assert target[0].tolist() == pytest.approx([0.499977, 0.499977, 2.3e-5, 2.3e-5], abs=2e-6)
@@ -74,3 +93,28 @@ def test_logits_are_exact_under_mixed_precision() -> None:
     assert logits.dtype == torch.float32
     exact = 100.0 * embeddings.double() @ texts.double().t()
     assert (logits - exact).abs().max() < 1e-3
+
+
+def test_exact_targets_are_the_limit_of_the_released_ones() -> None:
+    """Labels that all differ: without a leak the divergence is the plain cross-entropy of each row's own place."""
+    alone = torch.eye(4)
+    rows, columns = multi_positive_kl(LOGITS, alone, leak=False)
+    assert (rows.item(), columns.item()) == pytest.approx([loss.item() for loss in diagonal_contrast(LOGITS)])
+    released, _ = multi_positive_kl(LOGITS, alone)
+    assert released.item() == pytest.approx(rows.item(), abs=5e-3) and released.item() != rows.item()
+
+
+def test_the_diagonal_is_the_only_right_place() -> None:
+    """-log of the softmax of the diagonal, by rows and by columns, whatever labels repeat."""
+    rows = -sum(torch.log(torch.exp(LOGITS[i, i]) / torch.exp(LOGITS[i]).sum()) for i in range(4)) / 4
+    columns = -sum(torch.log(torch.exp(LOGITS[i, i]) / torch.exp(LOGITS[:, i]).sum()) for i in range(4)) / 4
+    found = diagonal_contrast(LOGITS)
+    assert (found[0].item(), found[1].item()) == pytest.approx((rows.item(), columns.item()))
+
+
+def test_smoothed_targets_are_those_of_torch() -> None:
+    """A tenth is spread over all classes, the right one included; clips of nothing stay out."""
+    target = torch.eye(4)[[0, 2, 3, 1]]
+    expected = torch.nn.functional.cross_entropy(LOGITS, torch.tensor([0, 2, 3, 1]), label_smoothing=0.1)
+    assert soft_cross_entropy(LOGITS, smoothed(target, 0.1)).item() == pytest.approx(expected.item())
+    assert smoothed(torch.zeros(1, 4), 0.1).tolist() == [[0, 0, 0, 0]]

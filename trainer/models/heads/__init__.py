@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Tag
+from pydantic import Field, Tag
 
 from trainer.errors import RecipeError
 from trainer.recipes.part import Part, Positive, by
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+Init = Literal["paper", "identity"]
+"""As published, or so that an untrained head has the direction of the mean: a safe start for labels never trained."""
 
 
 class MeanP(Part):
@@ -30,15 +34,16 @@ class MeanP(Part):
 
 
 class Conv1D(Part):
-    """A convolution over time, one kernel per channel, that starts as a shift of channels."""
+    """A convolution over time, one kernel per channel, that starts as a shift of channels; `identity` as none."""
 
     architecture: Literal["conv1d"] = "conv1d"
+    init: Init = "paper"
 
     def build(self, dimensions: int, frames: int) -> nn.Module:
         """The network for windows [m, frames, dimensions]."""
         from trainer.models.heads.convolution import TemporalConvolution
 
-        return TemporalConvolution(dimensions)
+        return TemporalConvolution(dimensions, self.init)
 
 
 class Concat(Part):
@@ -54,15 +59,16 @@ class Concat(Part):
 
 
 class Lstm(Part):
-    """One recurrent layer."""
+    """One recurrent layer, whose output is added to the items. `identity` starts as the mean."""
 
     architecture: Literal["lstm"] = "lstm"
+    init: Init = "paper"
 
     def build(self, dimensions: int, frames: int) -> nn.Module:
         """The network for windows [m, frames, dimensions]."""
         from trainer.models.heads.recurrent import Recurrent
 
-        return Recurrent(dimensions)
+        return Recurrent(dimensions, self.init)
 
 
 class Transf(Part):
@@ -70,7 +76,7 @@ class Transf(Part):
 
     architecture: Literal["transf"] = "transf"
     layers: Positive = 3
-    init: Literal["paper", "identity"] = "identity"
+    init: Init = "identity"
 
     def build(self, dimensions: int, frames: int) -> nn.Module:
         """The network for windows [m, frames, dimensions]. Raises RecipeError for a width that 64 does not divide."""
@@ -94,13 +100,30 @@ class TransfCls(Part):
         return ClassToken(dimensions, frames, self.layers)
 
 
+class Experts(Part):
+    """Transf with several experts in each block (MoTE), which are merged into one when the model is exported."""
+
+    architecture: Literal["experts"] = "experts"
+    layers: Positive = 4
+    experts: int = Field(default=4, ge=2)
+    init: Init = "identity"
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]. Raises RecipeError for a width that 64 does not divide."""
+        from trainer.models.heads.experts import ExpertTransformer
+
+        _divides(64, dimensions, self.architecture)
+        return ExpertTransformer(dimensions, frames, self.layers, self.experts, self.init)
+
+
 Head = Annotated[
     Annotated[MeanP, Tag("meanp")]
     | Annotated[Conv1D, Tag("conv1d")]
     | Annotated[Concat, Tag("concat")]
     | Annotated[Lstm, Tag("lstm")]
     | Annotated[Transf, Tag("transf")]
-    | Annotated[TransfCls, Tag("transf_cls")],
+    | Annotated[TransfCls, Tag("transf_cls")]
+    | Annotated[Experts, Tag("experts")],
     by("architecture", "transf"),
 ]
 """What a recipe can name as its head."""

@@ -32,7 +32,7 @@ class ClassToken(nn.Module):
 
     def forward(self, items: Tensor) -> Tensor:
         """[m, T, D] -> [m, D]."""
-        states = torch.cat((self.token.expand(len(items), -1, -1), items), dim=1) + self.positions
+        states = torch.cat((self.token.expand(items.shape[0], -1, -1), items), dim=1) + self.positions
         for layer in self.layers:
             states = layer(states)
         embedding: Tensor = self.norm(states[:, 0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -11,13 +13,14 @@ class TemporalConvolution(nn.Module):
 
     One kernel of three taps per channel, no bias. It starts as a shift: the first quarter of the channels takes the
     item before, the last quarter the item after, the others their own (ActionCLIP release; its reshape, which mixes
-    channels with time, is not repeated).
+    channels with time, is not repeated). With `init="identity"` every channel takes its own item, so that the output is
+    2X before the mean: the direction of MeanP.
     """
 
-    def __init__(self, dimensions: int):
+    def __init__(self, dimensions: int, init: Literal["paper", "identity"] = "paper"):
         super().__init__()
         self.shift = nn.Conv1d(dimensions, dimensions, kernel_size=3, padding=1, groups=dimensions, bias=False)
-        quarter = dimensions // 4
+        quarter = dimensions // 4 if init == "paper" else 0
         with torch.no_grad():
             self.shift.weight.zero_()
             self.shift.weight[:quarter, 0, 0] = 1.0

@@ -45,13 +45,13 @@ class Texts:
     """Pairs: the name of a trained action, and the same action in other words."""
 
 
-def texts_of(labels: Sequence[str], backgrounds: Sequence[str] = ()) -> Texts:
+def texts_of(labels: Sequence[str], templates: Sequence[str] = TEMPLATES, *, backgrounds: Sequence[str] = ()) -> Texts:
     """The texts of a model trained on clips with these labels; other wordings of them are not known.
 
     backgrounds: texts of what its background shows, beside our own.
     """
-    templates = (fill(template, " ") for template in TEMPLATES)
-    words = vocabulary((*templates, *BACKGROUNDS, *COMMON_WORDS, *labels, *backgrounds))
+    around = (fill(template, " ") for template in dict.fromkeys((*TEMPLATES, *templates)))
+    words = vocabulary((*around, *BACKGROUNDS, *COMMON_WORDS, *labels, *backgrounds))
     return Texts(words=words, references=references_of(labels, backgrounds))
 
 

@@ -23,6 +23,7 @@ from kafka.protocol.producer import (
     ProduceRequest,
     TxnOffsetCommitRequest,
 )
+from late import error_codes
 
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker, GroupConsumer, GroupToken, Position, TopicSettings, Transactions
@@ -76,19 +77,8 @@ class Network:
     def deliver(self) -> None:
         """The late request arrives; its answer finds nobody but us."""
         answer = self.other._manager.run(self.other._manager.send, self.held, 1)
-        codes = {code for code in _codes(answer.to_dict()) if code}
+        codes = error_codes(answer.to_dict())
         self.late += sorted(errors.for_code(code).__name__ for code in codes) or ["NoError"]
-
-
-def _codes(answer: Any) -> Iterator[int]:
-    if isinstance(answer, dict):
-        for name, value in answer.items():
-            if name.endswith("error_code"):
-                yield value
-            yield from _codes(value)
-    elif isinstance(answer, list | tuple):
-        for value in answer:
-            yield from _codes(value)
 
 
 @dataclass

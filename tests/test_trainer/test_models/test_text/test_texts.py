@@ -17,9 +17,15 @@ def test_a_model_of_own_clips_reads_its_labels_in_every_template_and_the_backgro
     assert texts.wordings == ()
 
 
+def test_a_model_reads_the_templates_that_its_recipe_brings() -> None:
+    """A word that only a template of one's own has is known; without that template it is not."""
+    assert "footage" in texts_of(("run",), ("footage of {}",)).words
+    assert "footage" not in texts_of(("run",)).words
+
+
 def test_texts_of_the_users_own_background_stand_beside_ours() -> None:
     """Their words are known, and every label competes with them; one that is ours already stands there once."""
-    texts = texts_of(("run",), ("a door swings", "nothing happens"))
+    texts = texts_of(("run",), backgrounds=("a door swings", "nothing happens"))
     assert {"door", "swings"} <= set(texts.words)
     said = [text.text for text in texts.references if text.kind == "background"]
     assert said == [*BACKGROUNDS, "a door swings"]

@@ -1,0 +1,1 @@
+"""What the inference threads of a worker share and leave to each other."""

@@ -1,0 +1,86 @@
+"""Actions taught by example on real footage: three classes to learn how to compare, three others to be recognised."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from trainer.data.episode_batches import EpisodeBatches, groups_of
+from trainer.data.episodes import EpisodeSampler
+from trainer.evaluation.episodes import ROWS, Metric, measure, tuned_beta
+from trainer.models.video_text import VideoTextModel, build
+from trainer.real.heads import Cached
+from trainer.recipe import Episodes, Recipe
+from trainer.training.averaging import Average
+from trainer.training.episode_source import shown_of
+from trainer.training.episodes import EpisodesTask
+from trainer.training.freezing import freeze, frozen_names
+from trainer.training.optimiser import build_optimiser
+from trainer.training.step import training_step
+
+_BASE = 3
+_EPISODES = 200
+
+
+def class_splits(count: int) -> list[tuple[int, ...]]:
+    """All ways to choose the classes that are learned from: 20 of six."""
+    return list(itertools.combinations(range(count), _BASE))
+
+
+def as_recipe(recipe: Recipe) -> Recipe:
+    """The recipe of a head as one of episodes: three ways, one shot, three queries."""
+    tree = recipe.model_dump(mode="json")
+    form = Episodes(ways=_BASE, shots=1, queries=3)
+    tree["model"] |= {"head": {"architecture": "meanp"}, "few_shot": {"smoothing": 0.1}}
+    tree["stages"] = [{"steps": 150, "chunks": form.clips, "ticks": recipe.model.frames}]
+    tree["optimiser"] |= {"rate": 3e-4, "warmup_steps": 20, "average": 0.97}
+    return Recipe.model_validate(tree | {"episodes": form.model_dump()})
+
+
+def learned(given: Cached, base: Sequence[int], seed: int) -> tuple[VideoTextModel, Cached]:
+    """A model that learned to compare from the clips of the base classes, and the clips with that split."""
+    recipe = given.recipe.model_copy(update={"seed": seed})
+    torch.manual_seed(seed)
+    model = build(recipe.model, given.foundation)
+    freeze(model, recipe)
+    split = tuple(
+        replace(clip, split="train" if label in base else "test")
+        for clip, label in zip(given.encoded.clips, given.encoded.labels, strict=True)
+    )
+    seen = replace(given, encoded=replace(given.encoded, decoded=replace(given.encoded.decoded, clips=split)))
+    task = EpisodesTask(model, recipe.loss)
+    optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
+    average = Average(model, recipe.optimiser.average, frozen_names(model))
+    batches = EpisodeBatches(recipe, seen.encoded, model.tokenizer)
+    for step in range(recipe.steps):
+        training_step(task, batches.batch(step), optimiser, recipe, step, "cpu")
+        average.update(model, step)
+    model.load_state_dict({**model.state_dict(), **average.state})
+    return model.eval(), seen
+
+
+def recognised(model: VideoTextModel, given: Cached, shots: int, seed: int) -> dict[str, float]:
+    """Shares of queries recognised among the classes that were never trained, by row; queries of other sequences.
+
+    The ensemble's beta comes from episodes of the base classes.
+    """
+    assert model.few_shot is not None
+    metric = Metric(model.few_shot, float(model.scale.detach()))
+    known = shown_of(model, given.encoded, given.recipe)
+    form = Episodes(ways=_BASE, shots=shots, queries=1)
+
+    def episodes(split: str) -> EpisodeSampler:
+        encoded = given.encoded
+        return EpisodeSampler(encoded.labels, groups_of(encoded), encoded.of(split), form, seed)
+
+    beta = tuned_beta(metric, known, episodes("train"), _EPISODES)
+    return measure(metric, known, episodes("test"), _EPISODES, beta)
+
+
+def averaged(found: Sequence[dict[str, float]], shots: int) -> dict[str, float]:
+    """The figures of several splits and seeds as one, by row."""
+    return {f"ut_taught_{shots}_{row}": round(float(np.mean([each[row] for each in found])), 4) for row in ROWS}
