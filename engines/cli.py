@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +21,7 @@ from engines.errors import EngineError
 
 app = typer.Typer(
     name="actionwire-engines",
-    help="Bundles and the engines built from them: inspect, measure, publish.",
+    help="Bundles and the engines built from them: inspect, measure, build, publish.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -27,9 +29,12 @@ app = typer.Typer(
 
 Reference = Annotated[str, typer.Argument(metavar="BUNDLE", help="Path of a bundle, NAME[@VERSION], or demo.")]
 Store = Annotated[
-    Path | None,
-    typer.Option("--store", help="Folder of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
+    str | None,
+    typer.Option(
+        "--store", help="Folder or s3:// address of published bundles; else $ACTIONWIRE_STORE, else the user's own."
+    ),
 ]
+Channel = Annotated[str, typer.Option("--channel", help="What workers follow: stable, candidate, or a name of yours.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -92,6 +97,61 @@ def quantise(
 
 
 @app.command()
+def build(
+    bundle: Reference,
+    backend: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or tensorrt.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or int8.")] = "fp32",
+    buckets: Annotated[str, typer.Option(help="Batch sizes of TensorRT's plans.", metavar="N,N,...")] = "1,4,16,64",
+    device: Annotated[str, typer.Option(help="auto, CPU, or the number of a GPU.")] = "auto",
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do now what the first start of a worker would wait for: plans of TensorRT, proofs of batch sizes.
+
+    What was built is kept in the user's cache, for this host; several processes build it once.
+    """
+    from engines.build.prepare import prepare
+
+    sizes = _sizes(buckets)
+    chosen = _precision(precision)
+    source = _load(bundle, store)
+    with _bar() as told:
+        made = prepare(source, backend, device, precision=chosen, buckets=sizes, told=told)
+    typer.echo(_json(made.data()) if as_json else made.text())
+
+
+@app.command()
+def prune(
+    name: Annotated[str | None, typer.Argument(help="Name of a published bundle; else what was built here.")] = None,
+    days: Annotated[float, typer.Option(min=0, help="What was built and not used for so long is removed.")] = 30.0,
+    keep: Annotated[int, typer.Option(min=0, help="Versions of NAME before the current one that stay.")] = 3,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what was built on this host and is not used any more; with NAME, old versions of a bundle in the store.
+
+    A version on which a channel stands stays, and the last ones before it, to roll back to.
+    """
+    if name is not None:
+        from engines.bundle.store import prune as prune_store
+
+        folders = prune_store(_store(store), name, keep)
+        typer.echo(_json({"removed": folders}) if as_json else "\n".join([*folders, f"{len(folders)} removed"]))
+        return
+    from engines.build_cache.entries import build_folder
+    from engines.build_cache.prune import prune as run
+
+    removed = run(build_folder(), days=days)
+    if as_json:
+        rows = [{"path": str(one.path), "what": one.what, "bytes": one.size} for one in removed]
+        typer.echo(_json({"removed": rows, "bytes": sum(one.size for one in removed)}))
+        return
+    for one in removed:
+        typer.echo(f"{one.path.name}: {one.what}, {one.size / 2**20:.1f} MiB")
+    typer.echo(f"{len(removed)} removed, {sum(one.size for one in removed) / 2**20:.1f} MiB, from {build_folder()}")
+
+
+@app.command()
 def textbank(
     labels: Annotated[
         Path,
@@ -139,41 +199,85 @@ def textbank(
 
 @app.command("list")
 def list_bundles(store: Store = None, as_json: AsJson = False) -> None:
-    """List the published bundles and which version of each is current."""
-    from engines.bundle.store import default_store, entries
+    """List the published bundles, which version of each is current, and where other channels stand."""
+    from dataclasses import asdict
 
-    found = entries(store or default_store())
+    from engines.bundle.channels import STABLE
+    from engines.bundle.store import entries
+
+    found = entries(_store(store))
     if as_json:
-        rows = [{"name": e.name, "version": e.version, "path": str(e.path), "current": e.current} for e in found]
-        typer.echo(_json(rows))
+        typer.echo(_json([asdict(entry) | {"path": str(entry.path)} for entry in found]))
         return
     for entry in found:
-        typer.echo(f"{'*' if entry.current else ' '} {entry.name}@{entry.version}  {entry.path}")
+        others = "".join(f"  ({channel})" for channel in entry.channels if not entry.current or channel != STABLE)
+        typer.echo(f"{'*' if entry.current else ' '} {entry.name}@{entry.version}  {entry.path}{others}")
     if not found:
-        typer.echo(f"no bundle is published in {store or default_store()}", err=True)
+        typer.echo(f"no bundle is published in {_store(store)}", err=True)
+
+
+@app.command()
+def resolve(bundle: Reference, store: Store = None) -> None:
+    """Print the directory of a bundle: of a path, NAME, NAME:CHANNEL, NAME@VERSION, or demo."""
+    from engines.bundle.store import resolve as run
+
+    typer.echo(str(run(bundle, _store(store))))
 
 
 @app.command()
 def publish(
     bundle: Annotated[Path, typer.Argument(help="Directory of a sealed bundle.")],
+    channel: Channel = "stable",
     store: Store = None,
 ) -> None:
-    """Copy a sealed bundle into the store and make it current: workers that run it by its name take it up at once."""
-    from engines.bundle.store import default_store
+    """Copy a sealed bundle into the store and let a channel stand on it: workers that follow it take it up at once.
+
+    Workers that run a bundle by its name follow `stable`; NAME:candidate follows `candidate`.
+    """
     from engines.bundle.store import publish as run
 
-    stored = run(store or default_store(), bundle)
-    typer.echo(f"{stored.label} is current: {stored.path}")
+    stored = run(_store(store), bundle, channel)
+    typer.echo(f"{stored.label} is {_standing(channel)}: {stored.path}")
 
 
 @app.command()
-def rollback(name: Annotated[str, typer.Argument(help="Name of a published bundle.")], store: Store = None) -> None:
-    """Make the previous version current again."""
-    from engines.bundle.store import default_store
+def fetch(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Of a tar archive of a bundle: https, http or file.")],
+    sha256: Annotated[str, typer.Option(help="Of the archive, as its maker tells it.")],
+    channel: Annotated[str | None, typer.Option(help="A channel that then stands on it; else none does.")] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a bundle that somebody else made into the store, if it is the one whose sha256 you were told."""
+    from engines.bundle.fetch import fetch as run
+    from engines.bundle.store import publish as make_current
+
+    place = _store(store)
+    with _bar() as told:
+        stored = run(url, sha256, place, told)
+    if channel is not None:
+        make_current(place, stored.path, channel)
+    data: dict[str, str | None] = {
+        "name": stored.manifest.name,
+        "version": stored.manifest.version,
+        "id": stored.manifest.id,
+    }
+    data |= {"path": str(stored.path), "channel": channel}
+    standing = f"is {_standing(channel)}" if channel else "is in the store, and no channel stands on it"
+    typer.echo(_json(data) if as_json else f"{stored.label} {standing}: {stored.path}")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name of a published bundle.")],
+    channel: Channel = "stable",
+    store: Store = None,
+) -> None:
+    """Let a channel stand on its previous version again."""
     from engines.bundle.store import rollback as run
 
-    bundle = run(store or default_store(), name)
-    typer.echo(f"{bundle.label} is current again: {bundle.path}")
+    bundle = run(_store(store), name, channel)
+    typer.echo(f"{bundle.label} is {_standing(channel)} again: {bundle.path}")
 
 
 def main() -> None:
@@ -187,11 +291,59 @@ def main() -> None:
         sys.exit(130)
 
 
-def _load(reference: str, store: Path | None) -> Any:
-    from engines.bundle.files import load
-    from engines.bundle.store import default_store, resolve
+def _store(named: str | None) -> Any:
+    from engines.bundle.store import default_store, open_store
 
-    return load(resolve(reference, store or default_store()), allow_draft=True)
+    return default_store() if named is None else open_store(named)
+
+
+def _load(reference: str, store: str | None) -> Any:
+    from engines.bundle.files import load
+    from engines.bundle.store import resolve
+
+    return load(resolve(reference, _store(store)), allow_draft=True)
+
+
+def _standing(channel: str) -> str:
+    return "current" if channel == "stable" else f"{channel} now"
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isascii() and part.strip().isdigit() and 1 <= int(part) <= 4096 for part in parts):
+        raise typer.BadParameter(
+            f"{text} is no list of batch sizes from 1 to 4096, such as 1,4,16", param_hint="--buckets"
+        )
+    return tuple(map(int, parts))
+
+
+def _precision(text: str) -> Any:
+    from engines.backends.tensorrt.plans import PRECISIONS
+
+    if text not in PRECISIONS:
+        raise typer.BadParameter(f"{text} is no precision; choose {', '.join(PRECISIONS)}", param_hint="--precision")
+    return text
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, float], None]]:
+    """Show on stderr what is being done: a bar on a terminal, and one line per step where it is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    said: list[str] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=1.0)
+
+        def told(what: str, done: float) -> None:
+            progress.update(task, description=what, completed=done)
+            if not console.is_terminal and what not in said[-1:]:
+                said.append(what)
+                typer.echo(what, err=True)
+
+        yield told
 
 
 def _json(data: object) -> str:

@@ -40,6 +40,7 @@ COMMANDS = {
     "ready": _in("ready", "Ask ingest and worker of this machine whether they do their work."),
     "replay": _in("replay", "Run recorded video, or a stretch of the frames topic, through the worker's path."),
     "evaluate": _in("evaluate", "Compare events with the truth."),
+    "events": _in("events", "Compare events of two models.", "app"),
     "camera": _in("camera", "Check a camera before adding it, or play a file as one.", "app"),
     "labels": _in("labels", "Which actions are watched for."),
     "broker": _in("broker", "A real single-node Apache Kafka on this machine, without Java or Docker."),

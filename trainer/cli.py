@@ -88,7 +88,8 @@ def train(
         result = loop.train(
             chosen, _source(chosen), out, device=device, cache=cache, workers=workers, report=bars.report
         )
-    _show(out, result)
+    if result:  # of several processes the first alone reports
+        _show(out, result)
 
 
 @app.command()
@@ -99,14 +100,44 @@ def evaluate(
         bool, typer.Option("--again", help="Measure the checkpoint anew, also while the run is not finished.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure by a protocol: single, views, zero-shot, few-shot, folds, charades, streaming, episodes."
+        ),
+    ] = None,
+    lists: Annotated[
+        list[Path] | None, typer.Option("--list", help="With --protocol: another list of clips; several for zero-shot.")
+    ] = None,
+    views: Annotated[str, typer.Option(help="Views in time x crops, of views and charades.")] = "10x3",
+    shots: Annotated[
+        str, typer.Option(help="Clips of each label to learn from, of few-shot and episodes.")
+    ] = "2,4,8,16",
+    folds: Annotated[int, typer.Option(min=0, help="How many folds; 0 for one per group.")] = 0,
+    seeds: Annotated[str, typer.Option(help="Seeds of few-shot and folds; mean and deviation are told.")] = "1",
+    alpha: Annotated[
+        str | None, typer.Option(help="Shares of the start's weights, such as 0,0.25,0.5: a curve is drawn.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="How labels are scored: templates, averaged or saliency.")] = "templates",
     device: Device = "cpu",
     cache: Footage = None,
 ) -> None:
-    """Show what a training run achieved: captions never seen, actions, events in streams, and how they grew."""
+    """Show what a training run achieved: captions never seen, actions, events in streams, and how they grew.
+
+    With --protocol a run on clips is measured as the papers do; results lie in RUN/evaluation.
+    """
     from trainer.evaluation import plots, report
     from trainer.progress import Bars
     from trainer.training import checkpoint, loop
 
+    if protocol is not None:
+        from trainer.protocols.command import measure
+
+        measure(
+            run, protocol, lists=lists or (), views=views, shots=shots, folds=folds, seeds=seeds, alpha=alpha,
+            rule=rule, device=device, cache=cache, as_json=as_json,
+        )  # fmt: skip
+        return
     if again:
         source = _source(checkpoint.load_recipe(run / checkpoint.NAME))
         with Bars() as bars:
@@ -126,13 +157,16 @@ def evaluate(
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, or a checkpoint file.")],
     out: Annotated[Path, typer.Option(help="Directory for the draft bundle; it must not exist.")],
+    alpha: Annotated[
+        float | None, typer.Option(help="Share of the start's weights in the towers, for labels never trained: 0 to 1.")
+    ] = None,
 ) -> None:
     """Write a trained model as a draft bundle: ONNX files compared with torch, tokenizer, reference texts, manifest."""
     from trainer.export.trained import export as write
     from trainer.progress import steps
 
     with steps() as say:
-        manifest, differences = write(run, out, lambda recipe: _source(recipe).texts(recipe), progress=say)
+        manifest, differences = write(run, out, lambda recipe: _source(recipe).texts(recipe), alpha=alpha, progress=say)
     worst = max(differences, key=lambda part: differences[part])
     typer.echo(
         f"{out}: {manifest.name}@{manifest.version}, draft, {_mebibytes(out):.1f} MiB, torch and ONNX agree to "
@@ -213,12 +247,15 @@ def calibrate(
 def publish(
     run: Annotated[Path, typer.Argument(help="Run folder of a training on clips of your own.")],
     store: Annotated[
-        Path | None,
-        typer.Option(help="Folder of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
+        str | None,
+        typer.Option(help="Folder or s3:// address of published bundles; else $ACTIONWIRE_STORE, else the user's own."),
     ] = None,
     version: Annotated[
         str | None, typer.Option(help="Version of the bundle, else the recipe's; a published one keeps it for itself.")
     ] = None,
+    channel: Annotated[
+        str, typer.Option(help="What workers follow: stable, the one of a bare name, or candidate, to try it beside.")
+    ] = "stable",
     beta: Annotated[
         float, typer.Option(min=0.05, max=5, help="F-beta to maximise: below 1 a false alarm weighs more than a miss.")
     ] = 1.0,
@@ -230,19 +267,26 @@ def publish(
     Labels with too few clips, and a bundle without any, are published as not calibrated, and it is said.
     Exit codes: 0 published, 1 failed, 2 a person must change something.
     """
-    from engines.bundle.store import default_store
+    from engines.bundle.store import default_store, open_store
     from trainer.calibration.publish import publish as make
     from trainer.calibration.threshold_search import Measure
     from trainer.progress import Bars
 
     with Bars() as bars:
-        made = make(run, store or default_store(), version=version, measure=Measure(beta), report=bars.report)
+        made = make(
+            run,
+            open_store(store) if store else default_store(),
+            version=version,
+            channel=channel,
+            measure=Measure(beta),
+            report=bars.report,
+        )
     manifest, events = made.bundle.manifest, made.bundle.manifest.events
     said = events.report or {}
     if as_json:
         figures = {
             "name": manifest.name, "version": manifest.version, "id": manifest.id, "path": str(made.bundle.path),
-            "card": str(made.card), "calibrated": events.calibrated, "report": said,
+            "card": made.card, "calibrated": events.calibrated, "report": said, "channel": channel,
         }  # fmt: skip
         typer.echo(json.dumps(figures, indent=2, ensure_ascii=False))
         return
@@ -252,7 +296,9 @@ def publish(
         typer.echo(f"{made.bundle.label} is NOT calibrated: {said.get('reason')}")
     for label, reason in said.get("uncalibrated", {}).items():
         typer.echo(f"{label}: no thresholds of its own: {reason}")
-    typer.echo(f"{made.bundle.label} is current; card: {made.card}; next: actionwire worker --bundle {manifest.name}")
+    reference = manifest.name if channel == "stable" else f"{manifest.name}:{channel}"
+    standing = "current" if channel == "stable" else f"{channel} now"
+    typer.echo(f"{made.bundle.label} is {standing}; card: {made.card}; next: actionwire worker --bundle {reference}")
 
 
 app.command("bundle")(needs_torch(zero_shot.bundle))

@@ -13,6 +13,8 @@ from trainer.errors import RecipeError
 from trainer.models.settings import Model
 from trainer.models.start import Scratch, Start
 from trainer.recipes.effects import without_effect
+from trainer.recipes.fit import what_does_not_fit
+from trainer.recipes.loss import Loss
 from trainer.recipes.part import Fraction, Part, Positive, by
 
 
@@ -108,29 +110,6 @@ class Targets(Part):
         return self
 
 
-class Loss(Part):
-    """Weights of the parts of the loss."""
-
-    contrast: float = Field(default=1.0, ge=0)
-    """ActionCLIP's symmetric KL between windows and captions."""
-    label: float = Field(default=1.0, ge=0)
-    """Cross-entropy over action names and background texts, as serving scores them."""
-    pooled: float = Field(default=0.25, ge=0)
-    """The same two losses on the plain mean of the items."""
-    words: float = Field(default=0.0, ge=0)
-    """Linear readouts of action and colour from every single frame; dropped after training."""
-    background: float = Field(default=1.0, ge=0)
-    """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
-    few_shot: float = Field(default=1.0, ge=0)
-    """Alpha: of episodes, the cross-entropy of queries over the examples, beside that over the texts (`contrast`)."""
-    leak: bool = True
-    """Softened targets as released; exact ones otherwise."""
-    merged: float = Field(default=0.5, ge=0)
-    """Of the head `experts`: the main part again, by the merged experts."""
-    anchor: float = Field(default=0.1, ge=0)
-    """Of the head `experts`: the squared distance of the merged experts' output from the mean of the items."""
-
-
 class Episodes(Part):
     """Training by episodes: some classes, examples of each, and other clips to recognise by them (CLIP-FSAR)."""
 
@@ -194,6 +173,10 @@ class Optimiser(Part):
     """Of the forward pass; `auto` is bfloat16 on a GPU and float32 on a CPU. Weights and losses are float32."""
     average: float = Field(default=0.998, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what evaluation and export use; 0 for none."""
+    averaging: Literal["ema", "swa"] = "ema"
+    """That moving average, or the plain mean of the weights after all late steps (SWA, as Open-VCLIP has it)."""
+    average_from: Fraction = 0.1
+    """With `averaging: swa`, after which share of the steps the mean begins."""
 
 
 class Validate(Part):
@@ -251,9 +234,18 @@ class Recipe(Part):
         return sum(stage.steps for stage in self.stages)
 
     @property
+    def mean_from(self) -> int | None:
+        """The step from which the mean of the weights counts; None for the exponential average."""
+        return round(self.optimiser.average_from * self.steps) if self.optimiser.averaging == "swa" else None
+
+    @property
     def image_frozen(self) -> bool:
-        """Whether the image tower stays as it was at the start."""
-        return self.freeze in ("V2", "V3") or (self.optimiser.image_ratio == 0 and self.optimiser.orthogonal == 0)
+        """Whether the image tower stays as it was at the start, so that items can be computed once.
+
+        Vita-CLIP's prompts learn inside a tower whose own weights rest.
+        """
+        ratios = self.optimiser.image_ratio == 0 and self.optimiser.orthogonal == 0
+        return self.model.prompt.kind != "vita" and (self.freeze in ("V2", "V3") or ratios)
 
     @property
     def text_frozen(self) -> bool:
@@ -295,33 +287,9 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
-    def _prompts_see_windows(self) -> Recipe:
-        if self.model.prompt.kind == "none":
-            return self
-        said = f"model.prompt {self.model.prompt.kind} looks at all frames of a window together"
-        if self.data.clips is None:
-            raise ValueError(f"{said}, and rendered scenes are trained by streams; set data.clips")
-        if self.image_frozen or any(stage.frozen for stage in self.stages):
-            raise ValueError(f"{said}: no item can be computed once; freeze V1 or V4, and no stage")
-        if any(stage.ticks < self.model.frames for stage in self.stages):
-            raise ValueError(f"{said}: set ticks of every stage to model.frames, {self.model.frames}")
-        return self
-
-    @model_validator(mode="after")
-    def _episodes_fit(self) -> Recipe:
-        if self.episodes is None:
-            return self
-        if self.data.clips is None or self.model.few_shot is None or not self.text_frozen:
-            raise ValueError(
-                "episodes: they need clips of your own (data.clips), a part that learns from them (model.few_shot: {}) "
-                "and a text tower that rests (freeze: V1 or V3)"
-            )
-        for number, stage in enumerate(self.stages):
-            if stage.chunks != self.episodes.clips or stage.ticks < self.model.frames:
-                raise ValueError(
-                    f"stages.{number}: an episode has {self.episodes.clips} clips (ways * (shots + queries)) of whole "
-                    f"windows; set chunks to {self.episodes.clips} and ticks to {self.model.frames} or more"
-                )
+    def _parts_fit(self) -> Recipe:
+        if faults := what_does_not_fit(self):
+            raise ValueError("; ".join(faults))
         return self
 
     @model_validator(mode="after")

@@ -32,6 +32,11 @@ SIGNATURES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 class Network(Protocol):
     """One loaded network. Used by one thread at a time."""
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The batch sizes that it runs, descending; any number of rows is cut into these, or padded to one."""
+        ...
+
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
         """Return each output, float32 [n, ...], for rows [n, ...], n >= 1. A row never depends on other rows."""
         ...

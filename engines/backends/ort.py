@@ -84,6 +84,11 @@ class _Network:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "onnxruntime") if threads > 1 else None
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """See `engines.backends.network.Network.sizes`."""
+        return self._sizes
+
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
         """See `engines.backends.network.Network.run`."""
         tiles = cut(len(rows), self._sizes, self._threads)

@@ -70,6 +70,11 @@ class _Network:
         self._targets = targets
         self._streams = streams
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """See `engines.backends.network.Network.sizes`."""
+        return self._sizes
+
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
         """See `engines.backends.network.Network.run`."""
         tiles = cut(len(rows), self._sizes, self._streams)

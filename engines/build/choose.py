@@ -1,8 +1,11 @@
-"""`precision: auto`: what runs a bundle fastest on this host, measured once and remembered.
+"""`auto`, of the precision and of the backend: what runs a bundle fastest on this host, measured once and remembered.
 
 A flag of the processor is not a speed: bf16 is slower than fp32 on some that list it, and int8 convolutions are slower
 in one runtime and three times as fast in another. So every candidate is opened, must answer the golden probe, and is
 timed.
+
+A precision that is named, on a host without a GPU for TensorRT, leaves nothing to measure: the first CPU runtime that
+is there runs the bundle, and the choice says what TensorRT lacks.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from engines.backends import BACKENDS, open_engine
+from engines.backends import BACKENDS, open_engine, tensorrt
 from engines.backends.host_cache import recall, remember
 from engines.backends.network import Precision, thread_count
 from engines.bundle.files import Bundle
@@ -30,6 +33,9 @@ _CANDIDATES: tuple[tuple[str, Precision], ...] = (
     ("openvino", "int8"),
     ("openvino", "bf16"),
     ("onnxruntime", "fp32"),
+    ("tensorrt", "fp32"),
+    ("tensorrt", "int8"),
+    ("tensorrt", "bf16"),
 )
 
 
@@ -45,41 +51,31 @@ class Choice:
 def choose(
     bundle: Bundle,
     backend: str = "auto",
-    device: str = "CPU",
+    device: str = "auto",
     *,
+    precision: Precision | Literal["auto"] = "auto",
     threads: int | None = None,
     seconds: float = 0.5,
     timed: Callable[[Engine, float], float] | None = None,
 ) -> Choice:
     """Return the fastest backend and precision for `bundle` on this host.
 
-    backend: `auto`, or the only one to consider. seconds: how long each candidate is timed. timed: measures instead,
-    for tests. An int8 variant is considered once its events were judged (`Variant.judged`).
+    backend, precision: `auto`, or the only one to consider. seconds: how long each candidate is timed. timed: measures
+    instead, for tests. Under `auto` an int8 variant is considered once its events were judged (`Variant.judged`).
+    The backend of the choice is `auto` where nothing had to be measured: the first that opens.
     Raises BackendUnavailable when nothing runs the bundle.
     """
+    missing = tensorrt.unavailable(device) if backend in ("auto", "tensorrt") else None
+    if precision != "auto" and (backend != "auto" or missing):
+        return Choice(backend, precision, f"as set; tensorrt: {missing}" if missing else "as set")
     key = [bundle.manifest.id, *sorted(bundle.manifest.files.values()), backend, device, str(thread_count(threads))]
     key += [f"{name} {_version(name)}" for name in BACKENDS]
     key += [f"{name} {variant.judged}" for name, variant in bundle.manifest.variants.items()]
+    key += [precision, str(missing)]
     if (remembered := _choice(recall("choices", key))) is not None:
         return remembered
-    rates: dict[tuple[str, Precision], float] = {}
-    notes = []
-    for name, precision in _CANDIDATES:
-        if backend not in ("auto", name):
-            continue
-        label = f"{name} {precision}"
-        if (reason := _unfit(bundle, precision)) is not None:
-            notes.append(f"{label}: {reason}")
-            continue
-        try:
-            engine = open_engine(bundle, name, device, threads=threads, precision=precision)
-        except EngineError as error:
-            notes.append(f"{label}: {error}")
-            continue
-        try:
-            rates[name, precision] = (timed or _windows_per_second)(engine, seconds)
-        finally:
-            engine.close()
+    candidates = [one for one in _CANDIDATES if backend in ("auto", one[0]) and precision in ("auto", one[1])]
+    rates, notes = _measured(bundle, device, threads, candidates, missing, precision == "auto", timed, seconds)
     if not rates:
         reasons = "; ".join(notes) or f"`auto` knows no backend {backend}; name a precision"
         raise BackendUnavailable(f"nothing on this host runs bundle {bundle.label}: {reasons}")
@@ -92,6 +88,38 @@ def choose(
     choice = Choice(*taken, "; ".join([shown, ", ".join(others) or "nothing else runs it", *notes]))
     remember("choices", key, {"backend": choice.backend, "precision": choice.precision, "why": choice.why})
     return choice
+
+
+def _measured(
+    bundle: Bundle,
+    device: str,
+    threads: int | None,
+    candidates: list[tuple[str, Precision]],
+    missing: str | None,
+    judged_only: bool,
+    timed: Callable[[Engine, float], float] | None,
+    seconds: float,
+) -> tuple[dict[tuple[str, Precision], float], list[str]]:
+    """Return windows per second of every candidate that runs, and why the others do not."""
+    rates: dict[tuple[str, Precision], float] = {}
+    notes = [f"tensorrt: {missing}"] if missing else []
+    for name, precision in candidates:
+        if name == "tensorrt" and missing:
+            continue
+        label = f"{name} {precision}"
+        if judged_only and (reason := _unfit(bundle, precision)) is not None:
+            notes.append(f"{label}: {reason}")
+            continue
+        try:
+            engine = open_engine(bundle, name, device, threads=threads, precision=precision)
+        except EngineError as error:
+            notes.append(f"{label}: {error}")
+            continue
+        try:
+            rates[name, precision] = (timed or _windows_per_second)(engine, seconds)
+        finally:
+            engine.close()
+    return rates, notes
 
 
 def _unfit(bundle: Bundle, precision: Precision) -> str | None:

@@ -83,6 +83,15 @@ def load(folder: Path, inputs: BuildInputs) -> bytes | None:
     return plan
 
 
+def described(folder: Path, inputs: BuildInputs) -> dict[str, Any] | None:
+    """Return what an entry says of itself, its size and seconds among it; None where there is none."""
+    try:
+        said = parse_json(read_own(folder / inputs.key / ENTRY))
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
 def save(folder: Path, inputs: BuildInputs, plan: bytes, seconds: float) -> None:
     """Keep a plan under its inputs. The caller holds the lock of the key. Raises OSError."""
     said = {

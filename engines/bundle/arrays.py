@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle.manifest import Manifest
+from engines.bundle.manifest import LEARNED_FILE, Manifest
 from engines.errors import BundleError
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +47,17 @@ class References:
     embeddings: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Names that training gave a context of their own; everything else is read by text.onnx.
+
+    texts, K of them; embeddings float32 [K, P, D], one per template, normalised.
+    """
+
+    texts: tuple[str, ...]
+    embeddings: Floats
+
+
 def write_golden(directory: Path, golden: Golden) -> None:
     """Write `golden.npz`; the same arrays give the same bytes."""
     arrays = {name: np.asarray(getattr(golden, name)) for name in Golden.__slots__}
@@ -57,6 +68,12 @@ def write_references(directory: Path, references: References) -> None:
     """Write `references.npz`; the same arrays give the same bytes."""
     arrays = {name: np.asarray(getattr(references, name)) for name in References.__slots__}
     _write_arrays(Path(directory) / "references.npz", arrays)
+
+
+def write_learned(directory: Path, learned: Learned) -> None:
+    """Write `learned.npz`; the same arrays give the same bytes."""
+    arrays = {name: np.asarray(getattr(learned, name)) for name in Learned.__slots__}
+    _write_arrays(Path(directory) / LEARNED_FILE, arrays)
 
 
 def _write_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -119,6 +136,17 @@ def parse_references(content: bytes, manifest: Manifest, path: Path) -> Referenc
     if unknown := sorted(set(kinds) - {"background", "action"}):
         raise BundleError(f"{path} has kinds {', '.join(unknown)}, known are background and action; export it again")
     return References(texts, kinds, arrays["embeddings"])  # type: ignore[arg-type]
+
+
+def parse_learned(content: bytes, manifest: Manifest, path: Path) -> Learned:
+    """Return the names with a context of their own. Raises BundleError when they do not fit the manifest."""
+    arrays = _arrays(path, content)
+    per_text = (-1, len(manifest.score.templates), manifest.space.dimensions)
+    _check_arrays(path, arrays, {"texts": ((-1,), np.str_), "embeddings": (per_text, np.float32)})
+    texts = tuple(str(text) for text in arrays["texts"])
+    if not texts or len(texts) != len(arrays["embeddings"]):
+        raise BundleError(f"{path} has no texts or parts of different lengths; export the bundle again")
+    return Learned(texts, arrays["embeddings"])  # type: ignore[arg-type]
 
 
 def _check_arrays(

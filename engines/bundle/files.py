@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from engines.bundle.manifest import (
     DRAFT,
+    LEARNED_FILE,
     MANIFEST_FILE,
     Encoder,
     EventOverride,
@@ -39,7 +40,7 @@ from engines.bundle.manifest import (
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 
 if TYPE_CHECKING:
-    from engines.bundle.arrays import Golden, References
+    from engines.bundle.arrays import Golden, Learned, References
 
 __all__ = [
     "Bundle",
@@ -93,6 +94,14 @@ class Bundle:
         from engines.bundle.arrays import parse_references
 
         return parse_references(self.read("references.npz"), self.manifest, self.path / "references.npz")
+
+    def learned(self) -> Learned | None:
+        """Return the names with a context of their own; None for bundles without. Raises BundleError as above."""
+        if not self.manifest.text.learned:
+            return None
+        from engines.bundle.arrays import parse_learned
+
+        return parse_learned(self.read(LEARNED_FILE), self.manifest, self.path / LEARNED_FILE)
 
 
 def load(path: Path, *, allow_draft: bool = False, check_files: bool = True) -> Bundle:
@@ -208,6 +217,7 @@ def _check_arrays(path: Path, manifest: Manifest) -> None:
     bundle = Bundle(path, manifest)
     bundle.golden()
     bundle.references()
+    bundle.learned()
 
 
 def _check_names(path: Path, manifest: Manifest) -> None:

@@ -19,6 +19,7 @@ DRAFT = "draft"
 MANIFEST_FILE = "bundle.json"
 NETWORKS = {"frame": ("image.onnx", "head.onnx"), "clip": ("clip.onnx",)}
 SHARED_FILES = ("text.onnx", "tokenizer.json", "golden.npz", "references.npz")
+LEARNED_FILE = "learned.npz"
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -104,6 +105,8 @@ class Text(Part):
     """
 
     context_length: Positive
+    learned: bool = False
+    """Whether learned.npz holds embeddings of names that training knew, which count in place of the network's."""
 
 
 class EventSettings(Part):
@@ -159,6 +162,13 @@ class Events(Part):
         """Labels that `calibrate` could not fit thresholds of their own for, by its report."""
         named = (self.report or {}).get("uncalibrated")
         return tuple(sorted(named)) if isinstance(named, dict) else ()
+
+    @property
+    def always_open(self) -> tuple[str, ...]:
+        """What every window would be an event of: labels whose `enter` is 0, and `the defaults` where theirs is."""
+        defaults = ("the defaults",) if self.defaults.enter <= 0 else ()
+        own = (label for label, override in self.labels.items() if override.enter is not None and override.enter <= 0)
+        return (*defaults, *sorted(own))
 
     @property
     def fitted_seconds(self) -> float | None:
@@ -254,7 +264,8 @@ class Manifest(Part):
     def file_names(self) -> tuple[str, ...]:
         """Names of the files this kind of bundle consists of, `bundle.json` apart."""
         variants = tuple(variant_file(name) for _ in self.variants for name in self.network_names)
-        return NETWORKS[self.kind] + SHARED_FILES + variants
+        learned = (LEARNED_FILE,) if self.text.learned else ()
+        return NETWORKS[self.kind] + SHARED_FILES + learned + variants
 
     @property
     def network_names(self) -> tuple[str, ...]:
@@ -327,6 +338,11 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
         raise IncompatibleBundle(
             f"{who} was trained at {window.rate} frames/s, which does not divide the deployment's rate {rate}; "
             f"set the rate to a multiple of {window.rate}"
+        )
+    if always := manifest.events.always_open:
+        raise IncompatibleBundle(
+            f"{who} has an enter threshold of 0 for {', '.join(always)}: every window would be an event; "
+            "calibrate it again"
         )
     held = max(0.5, max(window.multiples) / window.rate)  # for the item before the window, which fills gaps
     needed = window.frames * max(window.multiples) / window.rate + held

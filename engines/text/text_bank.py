@@ -127,6 +127,8 @@ class TextEncoder:
         self._bundle = bundle
         self._manifest = bundle.manifest
         self._references = bundle.references()
+        learned = bundle.learned()
+        self._learned = dict(zip(learned.texts, learned.embeddings, strict=True)) if learned else {}
         shape = (len(self._manifest.score.templates), self._manifest.space.dimensions)
         self._cache = TextCache(cache, bundle.manifest.space.id, shape) if cache else None
         self._tokenizer = LabelTokenizer(bundle)
@@ -186,6 +188,8 @@ class TextEncoder:
     def _label(self, label: str, templates: tuple[str, ...]) -> Floats:
         encodings = self._tokenizer.label(label)  # before the cache: it may hold what an older version let pass
         text = spaced(label)
+        if text in self._learned:
+            return np.asarray(self._learned[text])
         if self._cache and (found := self._cache.read(templates, text)) is not None:
             return found
         embeddings = self._run([encoding.ids for encoding in encodings])

@@ -31,7 +31,10 @@ def opened(settings: SourceSettings) -> Iterator[tuple[InputContainer, Iterator[
         if fault and fault.second:
             found, fault = _second_try(stack, settings, fault)
         if found is None:  # not raised in a handler: the foreign exception and its URL would come along
-            raise fault.error if fault else CameraUnavailable(f"{settings.where}: it could not be opened")
+            try:
+                raise fault.error if fault else CameraUnavailable(f"{settings.where}: it could not be opened")
+            finally:
+                del fault  # it refers to the error, which refers to this call: both would wait for the collector
         stack.callback(found[0].close)
         yield found
 

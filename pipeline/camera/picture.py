@@ -12,11 +12,14 @@ from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.plane import VideoPlane
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+_PLANAR = frozenset({"yuv420p", "yuvj420p"})
+"""Formats whose planes can be turned one by one: a byte per sample, colours as coarse in one direction as the other."""
 _WIDEST = 16
 """Sample aspect ratios beyond this are mistakes of an encoder."""
 
@@ -30,9 +33,9 @@ class Turn:
     up_down: bool = False
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn uint8[height, width, 3]."""
+        """Turn uint8[height, width], or uint8[height, width, 3]."""
         if self.transposed:
-            image = image.transpose(1, 0, 2)
+            image = image.swapaxes(0, 1)
         if self.left_right:
             image = image[:, ::-1]
         if self.up_down:
@@ -62,15 +65,47 @@ class Picture:
     """Damaged in transit, or decoded from a damaged picture."""
     frame: VideoFrame = field(repr=False)
     turn: Turn = STORED
+    converter: VideoReformatter = field(default_factory=VideoReformatter, repr=False)
+    """That of the source: what FFmpeg prepares for a conversion serves the next picture of the same size."""
 
     def rgb(self, short_side: int) -> NDArray[np.uint8]:
-        """The picture as uint8[height, width, 3], upright, scaled in the same step (area filter)."""
+        """The picture as uint8[height, width, 3], upright, scaled in the same step (area filter).
+
+        It is turned first: FFmpeg's filter treats rows and columns differently, and a clip must look the same to a
+        model whether it was stored upright or not.
+        """
         width, height = scaled(self.width, self.height, short_side)
-        if self.turn.transposed:
-            width, height = height, width
-        image = self.frame.to_ndarray(format="rgb24", width=width, height=height, interpolation=Interpolation.AREA)
-        image = image.astype(np.uint8, copy=False)
-        return image if self.turn == STORED else self.turn.apply(image)
+        frame = self.frame if self.turn == STORED else turned(self.frame, self.turn)
+        converted = self.converter.reformat(
+            frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1
+        )  # by default each conversion starts a thread per CPU, which lives as long as the converter
+        return converted.to_ndarray().astype(np.uint8, copy=False)
+
+
+def turned(frame: VideoFrame, turn: Turn) -> VideoFrame:
+    """A frame turned as it is to be shown, its planes one by one: no pixel changes but its place."""
+    if frame.format.name not in _PLANAR:
+        frame = frame.reformat(format="yuv420p", threads=1)
+    width, height = (frame.height, frame.width) if turn.transposed else (frame.width, frame.height)
+    shown = _like(frame, width, height)
+    for stored, made in zip(frame.planes, shown.planes, strict=True):
+        _pixels(made)[:] = turn.apply(_pixels(stored))
+    return shown
+
+
+def _like(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """A frame of this size, any picture in it, with the properties of another, such as where its colours lie.
+
+    PyAV copies them where it converts, and converts where something changes.
+    """
+    if (width, height) == (frame.width, frame.height):
+        frame = frame.reformat(width, height + 2, interpolation=Interpolation.POINT, threads=1)
+    return frame.reformat(width, height, interpolation=Interpolation.POINT, threads=1)
+
+
+def _pixels(plane: VideoPlane) -> NDArray[np.uint8]:
+    """The pixels of a plane, uint8[height, width], where they are."""
+    return np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
 def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -82,8 +117,12 @@ def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 
 def turn_of(frame: VideoFrame) -> Turn:
-    """How a frame is turned to be shown, by its display matrix."""
-    found = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)
+    """How a frame is turned to be shown, by its display matrix.
+
+    `frame.side_data` is not asked: it refers to the frame and the frame to it, so that every picture, with its pixels,
+    would stay until the garbage collector comes by.
+    """
+    found = cast(Any, SideDataContainer)(frame).get(Type.DISPLAYMATRIX)
     return STORED if found is None else turn_by(struct.unpack_from("<4i", bytes(found)[:8] + bytes(found)[12:20]))
 
 

@@ -28,6 +28,7 @@ from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from pipeline.analysis.ticks import SECOND
@@ -78,6 +79,7 @@ class Source:
         self.counted: float | None = None
         """Pictures a second by which those of a file are counted that have no time stamp; None while all have one."""
         self._flags = container.format.flags
+        self._converter = VideoReformatter()
 
     def pictures(self) -> Iterator[Picture | None]:
         """Every picture, in the order in which they are shown; None for a packet that yields none.
@@ -98,7 +100,10 @@ class Source:
         if fault is None and self._settings.live:
             fault = CameraUnavailable(f"{self._settings.where}: {ENDED}")
         if fault:
-            raise fault
+            try:
+                raise fault
+            finally:
+                del fault  # see `opening.opened`
 
     def _pictures(self) -> Iterator[Picture | None]:
         for packet in self._packets:
@@ -128,7 +133,9 @@ class Source:
         damaged = bool(corrupt or frame.is_corrupt)
         turn = turn_of(frame)
         width, height = shown_size(frame.width, frame.height, self._ratio, turn)
-        return Picture(pts, reference, arrival, width, height, bool(frame.key_frame), damaged, frame, turn)
+        return Picture(
+            pts, reference, arrival, width, height, bool(frame.key_frame), damaged, frame, turn, self._converter
+        )
 
     @property
     def _rate(self) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from engines.strict_json import parse_json
+from pipeline.commands.event_files import read_events, read_text
 from pipeline.commands.options import Json
-from pipeline.errors import BadRecordError, ConfigurationError
-from pipeline.records.events import ActionEvent, decode_event
+from pipeline.errors import ConfigurationError
 from pipeline.replay.evaluation import compare, report
 from pipeline.replay.truth import Truth, read_truth
-
-STDIN = Path("-")
 
 _COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("true", "truth_events", "{}"),
@@ -47,7 +44,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Compare events with the truth: F1, precision, recall, false alarms, delays."""
-    comparison = compare(_truth(truth), _events(events), labels or None)
+    comparison = compare(_truth(truth), read_events(events), labels or None)
     found = report(comparison)
     if as_json:
         typer.echo(json.dumps(found, indent=2, allow_nan=False))
@@ -83,25 +80,9 @@ def _truth(path: Path) -> Truth:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = parse_json(_text(path))
+        document = parse_json(read_text(path))
     except ValueError as error:
         raise ConfigurationError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} does not hold a truth document")
     return document
-
-
-def _events(path: Path) -> Iterator[ActionEvent]:
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        if line.strip():
-            try:
-                yield decode_event(line.encode(errors="replace"))
-            except BadRecordError as error:
-                raise ConfigurationError(f"{path}, line {number}: {error}") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return sys.stdin.read() if path == STDIN else path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error

@@ -12,6 +12,8 @@ from pipeline.config.section import Seconds, Section, Unit
 class IngestSettings(Section):
     """From camera to frames topic."""
 
+    name: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}$", examples=["north"])
+    """Needed where several ingests have settings files of their own: each removes absent cameras of its name alone."""
     short_side: Annotated[int, Unit("pixels")] = Field(default=256, ge=32, le=2160)
     """Frames are scaled down to this length of their shorter side, never up."""
     fit: str = Field(default="off", pattern=r"^(auto|off|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.config import secrets
@@ -20,6 +21,7 @@ from pipeline.config.topics import TopicsSettings
 from pipeline.config.worker import WorkerSettings
 
 PREFIX = "ACTIONWIRE_"
+_URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 
 
 class Settings(BaseSettings):
@@ -57,6 +59,15 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("source")
+    @classmethod
+    def _is_a_uri_reference(cls, source: str) -> str:
+        """CloudEvents asks for one, not empty (RFC 3986)."""
+        if not _URI_REFERENCE.fullmatch(source):
+            signs = "letters a-z, digits and signs; write others, and blanks, as %XX"
+            raise ValueError(f"it is no URI reference, which has {signs}, such as /gr%C3%B6%C3%9Fe%20halle")
+        return source
 
     @property
     def names_labels(self) -> bool:

@@ -13,15 +13,28 @@ class WorkerSettings(Section):
     """From frames topic to events topic."""
 
     bundle: str = "demo"
-    """Bundle to run: a name in the store, NAME@VERSION, the path of a directory, or `demo`.
+    """Bundle to run: a name in the store, NAME:CHANNEL, NAME@VERSION, the path of a directory, or `demo`.
 
-    Workers follow a bare name: while they run they take up whichever version becomes current. NAME@VERSION and a path
-    stay what they are.
+    Workers follow a channel, and a bare name means the channel `stable`: while they run they take up whichever version
+    it comes to stand on. NAME@VERSION and a path stay what they are.
     """
+    shadow: Annotated[str | None, Field(pattern="^[a-z][a-z0-9-]*$")] = None
+    """Channel of the bundle that `actionwire worker --shadow` tries beside it, such as `candidate`.
+
+    Its events go to a topic of their own; `actionwire watch --shadow` shows them, `actionwire events diff` compares.
+    """
+    shadow_share: Annotated[float, Unit("of all cameras")] = Field(default=1.0, gt=0, le=1)
+    """How much a shadow looks at, 0.25 for every fourth camera; the same ones always."""
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
-    """Inference runtime; `auto` takes the first that is installed and runs the bundle."""
-    device: str = "CPU"
-    """Device of the runtime, by the runtime's own name."""
+    """Inference runtime. `auto` takes what runs the bundle.
+
+    On a CPU that is the first that is installed; where TensorRT finds a GPU, what is measured to be fastest.
+    """
+    device: str = "auto"
+    """Device of the runtime, by the runtime's own name: CPU, or the number of a GPU for TensorRT.
+
+    `auto` is the CPU, and for TensorRT the first GPU.
+    """
     precision: Literal["fp32", "bf16", "int8", "auto"] = "fp32"
     """Arithmetic of the networks. int8 needs a bundle with that variant (`actionwire-engines quantise`).
 
@@ -30,15 +43,15 @@ class WorkerSettings(Section):
     """
     threads: Annotated[int, Unit("threads")] = Field(default=0, ge=0)
     """Threads of each network; 0 takes every CPU that this process may use."""
-    decode_threads: Annotated[int, Unit("threads")] = Field(default=2, ge=1)
-    """Threads that decode JPEG and resize."""
+    decode_threads: Annotated[int, Unit("threads")] = Field(default=0, ge=0)
+    """Threads that decode JPEG and resize; 0 takes one for every CPU that this process may use, at most eight."""
     group: str = "actionwire-worker"
     """Consumer group; the workers of one deployment share it."""
     slot: str | None = None
     """Stable name of this worker, unique in its group, for its transactional id; null makes one from host and process.
     """
-    batch_frames: Annotated[int, Unit("frames")] = Field(default=8, ge=1, le=1024)
-    """Largest batch that is encoded at once."""
+    batch_frames: Annotated[int, Unit("frames")] = Field(default=0, ge=0, le=1024)
+    """Largest batch that is encoded at once; 0 takes four for every thread of the networks, at least eight."""
     batch_milliseconds: Annotated[int, Unit("milliseconds")] = Field(default=20, ge=0)
     """A smaller batch is run once its oldest frame has waited this long."""
     queue_batches: Annotated[int, Unit("batches")] = Field(default=4, ge=1)

@@ -34,6 +34,8 @@ class _Heard:
 
     sessions: deque[int] = field(default_factory=lambda: deque(maxlen=_MOST_SESSIONS))
     """The newest sessions that any publisher has named, the newest last."""
+    ingest: str | None = None
+    """Name of the ingest that published it last."""
     other_ms: int | None = None
     """When another process last published the camera; its last status, which says that it ends, does not count."""
     publishers: dict[str, int] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class OtherPublishers:
             now = _now_ms()
             at_ms = min(record.timestamp_ms, now) if old else now
             heard = self._cameras.setdefault(camera, _Heard())
+            heard.ingest = status.ingest
             self._note_publisher(heard, status, at_ms)
             if status.session is None or status.session <= now + AHEAD_MS:
                 if status.session and (not heard.sessions or status.session > heard.sessions[-1]):
@@ -125,6 +128,10 @@ class OtherPublishers:
 
     def _fresh_since_ms(self) -> int:
         return _now_ms() - round(self.fresh_seconds * 1000)
+
+    def cameras_of(self, ingest: str | None) -> list[str]:
+        """Those of them that an ingest of this name published last; the rest stand in settings that we do not know."""
+        return [name for name in self.cameras if self._cameras[name].ingest == ingest]
 
     def last_session(self, camera: str) -> int:
         """The newest session that any publisher has named and that can be; 0 where there is none."""

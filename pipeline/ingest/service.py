@@ -104,9 +104,10 @@ class Ingest:
 
     def _remove_leftovers(self) -> None:
         """Remove the cameras that left the settings while no ingest ran, or whose removal did not get through."""
-        for name in self._others.cameras:
+        for name in self._others.cameras_of(self._settings.ingest.name):
             if self._shard.owns(name) and name not in self._settings.cameras:
-                log.info("camera removed: the settings do not name it any more", camera=name)
+                remedy = "where another ingest with settings of its own reads it, give each an ingest.name"
+                log.info("camera removed: the settings do not name it any more", camera=name, remedy=remedy)
                 self._removed.add(name)
 
     @property
@@ -337,6 +338,7 @@ class Ingest:
             dropped=feed.dropped,
             conflict=conflict,
             priority=0 if named is None else named.priority,
+            ingest=self._settings.ingest.name,
         )
         if is_due(feed.last_status, status, time.monotonic() - feed.last_status_at, period):
             if conflict and not (feed.last_status and feed.last_status.conflict):

@@ -9,7 +9,14 @@ from pipeline.records.cameras import STOPPED, CameraStatus
 
 
 def status_of(
-    camera: str, condition: Condition, *, publisher: str, dropped: int, conflict: str | None, priority: int = 0
+    camera: str,
+    condition: Condition,
+    *,
+    publisher: str,
+    dropped: int,
+    conflict: str | None,
+    priority: int = 0,
+    ingest: str | None = None,
 ) -> CameraStatus:
     """The status that a camera's condition makes."""
     offset = condition.clock_offset_seconds
@@ -29,6 +36,7 @@ def status_of(
         conflict=conflict,
         last_error=condition.last_error,
         priority=priority,
+        ingest=ingest,
     )
 
 

@@ -63,6 +63,9 @@ class CameraStatus:
     """Credentials masked."""
     priority: Priority = 0
     """Of the camera's settings: under overload cameras of lower priority are shed first."""
+    ingest: Text | None = None
+    """`ingest.name` of the process that wrote this: only one of that name takes the camera for its own when it is gone
+    from the settings."""
 
 
 def encode_status(status: CameraStatus) -> Message:

@@ -210,9 +210,9 @@ def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:
 
 def _engine(bundle: Bundle, worker: WorkerSettings) -> Engine:
     """Open the backend and precision that the settings name, or the fastest on this host. Raises EngineError."""
-    threads, backend, precision = worker.threads or None, worker.backend, worker.precision
-    if precision == "auto":
-        choice = choose(bundle, backend, worker.device, threads=threads)
-        log.info("engine chosen", bundle=bundle.label, why=choice.why)
-        return open_engine(bundle, choice.backend, worker.device, threads=threads, precision=choice.precision)
-    return open_engine(bundle, backend, worker.device, threads=threads, precision=precision)
+    threads = worker.threads or None
+    choice = choose(bundle, worker.backend, worker.device, precision=worker.precision, threads=threads)
+    engine = open_engine(bundle, choice.backend, worker.device, threads=threads, precision=choice.precision)
+    if "auto" in (worker.backend, worker.precision):
+        log.info("engine chosen", bundle=bundle.label, backend=engine.info.backend, why=choice.why)
+    return engine

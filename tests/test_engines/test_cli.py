@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from engines.bundle.arrays import write_golden
 from engines.bundle.files import Bundle, load, write_draft
 from engines.bundle.store import default_store, resolve
 from engines.cli import app, main
+from engines.errors import BackendUnavailable
 from engines.testing import tiny_bundle
 
 
@@ -22,6 +24,13 @@ def run(*arguments: object, code: int = 0) -> str:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == code, result.output
     return result.output
+
+
+def data(*arguments: object) -> Any:
+    """Run a command with --json and return what it printed on stdout."""
+    result = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 def test_inspect_shows_what_a_user_asks(tiny: Bundle) -> None:
@@ -44,7 +53,7 @@ def test_inspect_prints_json(tiny: Bundle) -> None:
     assert shown["verified"] and shown["sealed"] and shown["calibrated"]
     assert shown["manifest"]["id"] == tiny.manifest.id
     assert shown["bytes"] == sum(path.stat().st_size for path in tiny.path.iterdir())
-    assert set(shown["probes"]) == {"openvino", "onnxruntime", "text"}
+    assert set(shown["probes"]) == {"openvino", "onnxruntime", "tensorrt", "text"}
     assert shown["references"] == {"action": 4, "background": 3}
 
 
@@ -76,6 +85,23 @@ def test_publish_list_and_roll_back(tiny: Bundle, tmp_path: Path) -> None:
     assert load(Path(rows[0]["path"])).manifest == tiny.manifest
 
 
+def test_channels_on_the_command_line(tiny: Bundle, tmp_path: Path) -> None:
+    """A candidate stands beside what is stable, is found by its channel, and becomes stable by being published."""
+    store = ("--store", tmp_path / "store")
+    run("publish", tiny.path, *store)
+    later = tiny_bundle(tmp_path / "later", version="0.2.0")
+    assert "tiny@0.2.0 is candidate now" in run("publish", later, "--channel", "candidate", *store)
+    shown = run("list", *store)
+    assert "* tiny@0.1.0" in shown and "  tiny@0.2.0" in shown and shown.rstrip().endswith("(candidate)")
+    found = run("resolve", "tiny:candidate", *store).strip()
+    assert "tiny@0.2.0 is current" in run("publish", found, *store)
+    assert [row["channels"] for row in data("list", *store)] == [[], ["stable", "candidate"]]
+    assert "no name of a channel" in str(
+        CliRunner().invoke(app, ["publish", found, "--channel", "A", *map(str, store)]).exception
+    )
+    assert data("prune", "tiny", "--keep", 0, *store)["removed"] == [str(tmp_path / "store" / "tiny" / "0.1.0")]
+
+
 def test_the_store_of_the_environment_is_the_workers(
     tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +114,54 @@ def test_the_store_of_the_environment_is_the_workers(
     assert resolve("tiny", default_store()) == tmp_path / "bundles" / "tiny" / "0.1.0"
 
 
+def test_build_does_what_a_first_start_would_wait_for(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU: the batch sizes that may be mixed are proven, and remembered for the next start."""
+    monkeypatch.setenv("ACTIONWIRE_CACHE", str(tmp_path))
+    made = data("build", tiny.path)
+    assert (made["backend"], made["device"], made["executed"]) == ("openvino", "CPU", True)
+    assert made["sizes"]["image.onnx"][-1] == 1 and made["plans"] == [] and made["batch_invariant"]
+    assert list((tmp_path / "tiles").iterdir())
+    assert "tiny@0.1.0 with openvino fp32: ready on CPU" in run("build", tiny.path)
+
+
+def test_build_makes_plans_once(tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no GPU is, TensorRT for RTX builds for nobody to run, and it is said; `prune` removes what it left."""
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.setenv("ACTIONWIRE_CACHE", str(tmp_path))
+    monkeypatch.setattr("engines.build.prepare.open_cuda", no_gpu)
+    shown = run("build", tiny.path, "--backend", "tensorrt", "--buckets", "1,4")
+    assert "head.onnx, batches of 4: Building engine" in shown and "built, NOT run: there is no device here" in shown
+    again = data("build", tiny.path, "--backend", "tensorrt", "--buckets", "4,1,1")
+    rows = [(one["network"], one["rows"]) for one in again["plans"]]
+    assert rows == [("image.onnx", 1), ("image.onnx", 4), ("head.onnx", 1), ("head.onnx", 4)]
+    assert not again["executed"] and again["batch_invariant"] is None
+    assert all((Path(one["path"]) / "plan").stat().st_size == one["bytes"] for one in again["plans"])
+    assert "0 removed" in run("prune")
+    removed = data("prune", "--days", 0)
+    assert len(removed["removed"]) == 4 and removed["bytes"] > sum(one["bytes"] for one in again["plans"])
+
+
+def no_gpu(index: int) -> None:
+    """As on a machine without one."""
+    raise BackendUnavailable("no NVIDIA driver is on this machine; install one, or let the backend be openvino")
+
+
+def test_a_gpu_that_was_named_is_needed(tiny: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only `auto` builds for no device."""
+    pytest.importorskip("tensorrt_rtx")
+    monkeypatch.setattr("engines.build.prepare.open_cuda", no_gpu)
+    result = CliRunner().invoke(app, ["build", str(tiny.path), "--backend", "tensorrt", "--device", "1"])
+    assert isinstance(result.exception, BackendUnavailable)
+
+
+@pytest.mark.parametrize("wrong", ["--buckets=1,,4", "--buckets=0", "--buckets=x", "--precision=fp8"])
+def test_build_names_what_is_wrong(tiny: Bundle, wrong: str) -> None:
+    """Before anything is opened, with exit code 2."""
+    assert wrong.split("=")[0] in run("build", tiny.path, wrong, code=2)
+
+
 def test_bench_prints_a_table(tiny: Bundle) -> None:
     """The table has a row per backend, stage and batch."""
     shown = run("bench", tiny.path, "--seconds", 0.01)
@@ -97,7 +171,7 @@ def test_bench_prints_a_table(tiny: Bundle) -> None:
 def test_help_names_every_command() -> None:
     """A stranger finds the commands."""
     shown = run("--help")
-    for name in ("inspect", "bench", "list", "publish", "rollback"):
+    for name in ("inspect", "bench", "build", "prune", "list", "resolve", "publish", "fetch", "rollback"):
         assert name in shown
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from engines.bundle import files as bundles
 from engines.bundle import store as stores
+from engines.bundle.channels import STABLE, check_channel
 from engines.bundle.files import Bundle, Manifest
+from engines.bundle.store import Store
 from engines.inspection import inspect
 from trainer.calibration.calibrate import calibrate
 from trainer.calibration.clip_material import FEWEST, Sides, material, sides
@@ -40,26 +42,30 @@ class Published:
     """A bundle in the store, and the card beside it."""
 
     bundle: Bundle
-    card: Path
+    card: str
+    """Its path, or the address of an object."""
 
 
 def publish(
     run: Path,
-    store: Path,
+    store: Store,
     *,
     version: str | None = None,
+    channel: str = STABLE,
     measure: Measure | None = None,
     report: Report = silent,
 ) -> Published:
     """Export the model of a run that was trained on clips, calibrate it to its validation clips, and publish it.
 
-    version: of the bundle, where it is another than the recipe's. Nothing is published when a step fails.
-    Raises CheckpointError without a checkpoint, RecipeError for a run of rendered scenes and for a list of clips that
-    changed since, ExportError for a version that is taken, ParityError, CommandError, CalibrationError, EngineError.
+    version: of the bundle, where it is another than the recipe's. channel: which then stands on it. Nothing is
+    published when a step fails. Raises CheckpointError without a checkpoint, RecipeError for a run of rendered scenes
+    and for a list of clips that changed since, ExportError for a version that is taken, ParityError, CommandError,
+    CalibrationError, EngineError.
     """
     from trainer.training.checkpoint import load_recipe
 
     version = version and check_version(version)
+    check_channel(channel)
     recipe = load_recipe(checkpoint_of(run))
     clips = _clips(run, recipe)
     _free(store, recipe.name, version or recipe.version)
@@ -77,10 +83,8 @@ def publish(
         _probe(sealed, report)
         figures = reports.read(run) if (run / reports.REPORT).is_file() else {}
         text = card(manifest, recipe, clips, figures)
-        bundle = stores.publish(store, sealed)
-    beside = bundle.path.with_name(f"{manifest.version}.md")
-    beside.write_text(text, "utf-8")
-    return Published(bundle, beside)
+        bundle = stores.publish(store, sealed, channel)
+    return Published(bundle, stores.attach(store, bundle, text))
 
 
 def _clips(run: Path, recipe: Recipe) -> list[Clip]:
@@ -99,9 +103,13 @@ def _clips(run: Path, recipe: Recipe) -> list[Clip]:
     return clips
 
 
-def _free(store: Path, name: str, version: str) -> None:
+def _free(store: Store, name: str, version: str) -> None:
     """Refuse a version that is taken before the work begins: what is published keeps its version."""
-    if (store / name / version).exists():
+    if isinstance(store, Path):
+        taken = (store / name / version).exists()
+    else:
+        taken = any((one.name, one.version) == (name, version) for one in stores.entries(store))
+    if taken:
         raise ExportError(f"{store} holds {name}@{version} already; give this one a new version with --version")
 
 

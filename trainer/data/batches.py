@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +34,25 @@ class ClipBatch:
     """The captions, [b, context]: a label in a template, or a background text."""
     labels: npt.NDArray[np.int64]
     """[b]: index of the label in the caption; -1 for background."""
-    background: npt.NDArray[np.bool_]
-    """[b]: whether no label happens in the clip."""
-    matches: npt.NDArray[np.bool_]
-    """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all, and
-    background with texts of its own matches those alone."""
+    captions: npt.NDArray[np.int64]
+    """[b]: which column of `truth` the caption is."""
+    truth: npt.NDArray[np.bool_]
+    """[b, C + R + 1]: what is true of the clip: which of the C labels, several or one; of background which of the R
+    texts that the user has for it; or else, in the last column, that it is background."""
     clips: tuple[str, ...]
     """[b]: their names, for messages."""
+
+    @property
+    def background(self) -> npt.NDArray[np.bool_]:
+        """[b]: whether no label happens in the clip."""
+        return np.asarray(self.labels == BACKGROUND)
+
+    @property
+    def matches(self) -> npt.NDArray[np.bool_]:
+        """[b, b]: whether clip i shows what caption j says. A clip of several labels matches the captions of all, and
+        background with texts of its own matches those alone.
+        """
+        return self.truth[:, self.captions]
 
 
 class ClipFrames:
@@ -70,16 +82,25 @@ class ClipBatches:
     Raises RecipeError for a label that is longer than the text tower's context: no bundle could watch for it.
     """
 
-    def __init__(self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer):
+    def __init__(
+        self, recipe: Recipe, clips: Clips | EncodedClips, tokenizer: Tokenizer,
+        rows: Callable[[int], range] = range,
+    ):  # fmt: skip
+        """`rows`: of a batch of so many clips those that this process takes; by default all."""
         self._templates = recipe.model.templates.chosen
         for label in recipe.model.labels:
             _fits(f"the label {label!r}", [fill(template, label) for template in self._templates], tokenizer)
         for text in recipe.model.backgrounds:
             _fits(f"the text of background {text!r}", [text], tokenizer)
         self._recipe = recipe
+        self._rows = rows
         self._clips = clips
         self._tokenizer = tokenizer
         self._frames = ClipFrames(recipe, clips)
+        self._columns: dict[int | str, int] = {
+            caption: column
+            for column, caption in enumerate((*range(len(recipe.model.labels)), *recipe.model.backgrounds, BACKGROUND))
+        }
         self._train, self._quiet = clips.of("train"), clips.background("train")
 
     def batch(self, step: int) -> ClipBatch:
@@ -88,13 +109,29 @@ class ClipBatches:
         stage, _ = self._recipe.stage_at(step)
         frames = self._recipe.model.frames if stage.ticks >= self._recipe.model.frames else 1
         drawn = self._drawn(stage.chunks, rng)
-        images = np.stack([self._frames.of(clip, frames, rng) for clip in drawn])
         said = [self._said(clip, rng) for clip in drawn]
-        tokens = np.array([entry.ids for entry in self._tokenizer.encode_batch(self._captions(said, rng))], np.int64)
-        matches = np.array([[caption in self._true_of(clip) for caption in said] for clip in drawn])
-        index = np.array([BACKGROUND if isinstance(caption, str) else caption for caption in said], np.int64)
-        names = tuple(self._clips.clips[clip].place for clip in drawn)
-        return ClipBatch(images, tokens, index, index == BACKGROUND, matches, names)
+        captions = self._captions(said, rng)
+        rows = self._rows(len(drawn))
+        own = [drawn[row] for row in rows]
+        truth = np.zeros((len(own), len(self._columns)), np.bool_)
+        for row, clip in enumerate(own):
+            truth[row, [self._columns[caption] for caption in self._true_of(clip)]] = True
+        return ClipBatch(
+            # A generator for each clip: its pictures do not depend on who computes those of the others.
+            images=np.stack(
+                [
+                    self._frames.of(drawn[row], frames, np.random.default_rng([self._recipe.seed, step, row]))
+                    for row in rows
+                ]
+            ),
+            tokens=np.array(
+                [entry.ids for entry in self._tokenizer.encode_batch([captions[row] for row in rows])], np.int64
+            ),
+            labels=np.array([BACKGROUND if isinstance(said[row], str) else said[row] for row in rows], np.int64),
+            captions=np.array([self._columns[said[row]] for row in rows], np.int64),
+            truth=truth,
+            clips=tuple(self._clips.clips[clip].place for clip in own),
+        )
 
     def _drawn(self, count: int, rng: np.random.Generator) -> list[int]:
         drawn = [self._train[index] for index in rng.integers(len(self._train), size=count)]

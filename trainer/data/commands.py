@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from trainer.data.readers.command import read
 from trainer.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="`data FOLDER` makes a list of clips of a folder; `data check LIST` finds what would spoil a training.",
 )
+
+app.command()(read)
 
 _SHOWN = 5  # clips of one finding in the table; JSON has all
 

@@ -56,6 +56,19 @@ def probe(path: Path) -> Probe:
         raise _unreadable(path, error) from error
 
 
+def frame_rate(path: Path) -> float:
+    """Frames per second of a file, as its container says. Raises VideoError."""
+    try:
+        with _open(path) as container:
+            stream = _video(path, container)
+            found = stream.average_rate or stream.guessed_rate
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not found:
+        raise VideoError(path, "it does not say how many frames a second has")
+    return float(found)
+
+
 def read_clip(
     path: Path, rate: int, phase: float = 0.0, damage: Damage | None = None
 ) -> Iterator[tuple[float, Pictures]]:

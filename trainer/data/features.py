@@ -1,7 +1,8 @@
 """Small features of clips without any weights: shapes, changes and motion on a coarse grid, in the order of time.
 
-On UT-Interaction (120 clips, sequences left out in turn) a linear classifier over them reaches 80 % top-1, as much as
-one over a frozen ImageNet tower: enough to see which labels do not fit.
+On UT-Interaction (120 clips, ten folds by sequence) a linear classifier over them reaches 78 % top-1, and 83 % where it
+learns from mirrored clips too, as much as one over a frozen ImageNet tower: enough to see which labels do not fit. Of
+three flipped labels in 120 clips, 93 % are among the ten most suspicious (24 draws; 90 % without mirrored clips).
 """
 
 from __future__ import annotations

@@ -30,12 +30,13 @@ class Suspicion:
 
 
 def out_of_fold(
-    features: npt.NDArray[np.float32], labels: Sequence[int], groups: Sequence[int], seed: int = 0
+    features: Sequence[npt.NDArray[np.float32]], labels: Sequence[int], groups: Sequence[int], seed: int = 0
 ) -> Floats | None:
     """Probability of each label for each clip, by logistic regression on the clips of other groups.
 
-    features [n, D], of a tower or of `trainer.data.features`; labels [n] in 0..K-1. Returns [n, K]; None where fewer
-    than two labels or groups leave nothing to learn from.
+    features: one or more ways to look at the clips, [n, D] each, such as upright and mirrored: all of them are learnt
+    from, and the probability is their mean. Of a tower or of `trainer.data.features`; labels [n] in 0..K-1. Returns
+    [n, K]; None where fewer than two labels or groups leave nothing to learn from.
     """
     from sklearn.model_selection import StratifiedGroupKFold
     from threadpoolctl import threadpool_limits
@@ -48,7 +49,7 @@ def out_of_fold(
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a label with fewer clips than folds
-        parts = list(splitter.split(features, known, groups))
+        parts = list(splitter.split(known, known, groups))
     with threadpool_limits(1):  # matrices this small lose more to waiting threads than they gain
         for train, test in parts:
             if len(set(known[train])) > 1:
@@ -56,19 +57,23 @@ def out_of_fold(
     return found
 
 
-def _judge(features: npt.NDArray[np.float32], known: Indices, train: Indices, test: Indices, found: Floats) -> None:
+def _judge(
+    features: Sequence[npt.NDArray[np.float32]], known: Indices, train: Indices, test: Indices, found: Floats
+) -> None:
     """Fill in the rows of one fold."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    scale = StandardScaler().fit(features[train])
-    learnt, judged = scale.transform(features[train]), scale.transform(features[test])
+    seen = np.concatenate([way[train] for way in features])
+    scale = StandardScaler().fit(seen)
+    learnt, judged = scale.transform(seen), [scale.transform(way[test]) for way in features]
+    weight = _WEIGHT / learnt.shape[1]
     if len(learnt) < learnt.shape[1]:
         # A ridge sees only the span of its clips: the projection changes nothing but the time.
         basis = np.linalg.svd(learnt, full_matrices=False)[2].T
-        learnt, judged = learnt @ basis, judged @ basis
-    model = LogisticRegression(C=_WEIGHT / features.shape[1], max_iter=500).fit(learnt, known[train])
-    found[np.ix_(test, model.classes_)] = model.predict_proba(judged)
+        learnt, judged = learnt @ basis, [way @ basis for way in judged]
+    model = LogisticRegression(C=weight, max_iter=500).fit(learnt, np.tile(known[train], len(features)))
+    found[np.ix_(test, model.classes_)] = np.mean([model.predict_proba(way) for way in judged], axis=0)
 
 
 def suspicious(probabilities: Floats, labels: Sequence[int], most: int = 10) -> list[Suspicion]:

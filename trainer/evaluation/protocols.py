@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.data.cache import Clips
 from trainer.data.items import EncodedClips
+from trainer.errors import RecipeError
 from trainer.models.text.templates import fill
 from trainer.models.video_text import VideoTextModel
 
@@ -77,6 +78,20 @@ def text_embeddings(model: VideoTextModel, texts: Sequence[str], templates: Sequ
     return embeddings.view(len(templates), len(texts), embeddings.shape[-1])
 
 
+@torch.inference_mode()
+def label_bank(model: VideoTextModel, labels: Sequence[str]) -> Tensor:
+    """What clips are compared with: float32 [P, C, D] of length one, texts or (P = 1) learned vectors.
+
+    Raises RecipeError for labels that a model without texts was not trained on.
+    """
+    if not isinstance(model.bank, torch.nn.Embedding):
+        return text_embeddings(model, labels, model.templates)
+    if unknown := [label for label in labels if label not in model.labels]:
+        raise RecipeError(f"the model has learned vectors for its labels alone (model.bank), not for {unknown[0]!r}")
+    rows = model.bank.weight[[model.labels.index(label) for label in labels]]
+    return torch.nn.functional.normalize(rows.float(), dim=-1)[None]
+
+
 def probabilities(embeddings: Tensor, labels: Tensor, backgrounds: Tensor, scale: float) -> Floats:
     """Probabilities of the trained names by serving's rule (ARCHITECTURE 3e), averaged over the templates.
 
@@ -95,7 +110,7 @@ def labelled_report(
 
     ActionCLIP's rule: one view, probabilities averaged over the templates.
     """
-    bank = text_embeddings(model, labels, model.templates)
+    bank = label_bank(model, labels)
     right = 0
     for clip in chosen:
         given = torch.from_numpy(clips.sample(clip, model.frames, sampling)).to(model.device)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from engines.bundle.arrays import References, write_golden, write_references
+from engines.bundle.arrays import Learned, References, write_golden, write_learned, write_references
 from engines.bundle.manifest import Version
 from trainer.errors import ExportError
 from trainer.models.text.backgrounds import ReferenceText
@@ -91,7 +91,18 @@ def write_parts(
     differences = onnx.write_networks(model, golden, directory, progress=progress)
     embedded = embed_references(model, references, templates, progress)
     write_references(directory, embedded)
+    if has_learned(model):
+        names = [place for place, kind in enumerate(embedded.kinds) if kind == "action"]
+        texts = tuple(embedded.texts[place] for place in names)
+        write_learned(directory, Learned(texts, embedded.embeddings[names]))
     return embedded, differences
+
+
+def has_learned(model: VideoTextModel) -> bool:
+    """Whether names of training have a context of their own, which text.onnx does not know."""
+    from trainer.models.text.context import ClassContext
+
+    return isinstance(model.context, ClassContext)
 
 
 def embed_references(

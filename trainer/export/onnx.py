@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from engines.bundle.arrays import Golden
 from trainer.errors import ExportError, ParityError
 from trainer.export.batch_leading import batch_leading_attention, lead_products
+from trainer.models.text.context import ClassContext
 from trainer.models.video_text import Clip, VideoTextModel
 
 OPSET = 20
@@ -69,6 +70,9 @@ class _Text(nn.Module):
         self.model = model
 
     def forward(self, tokens: Tensor) -> Tensor:
+        context = self.model.context
+        if isinstance(context, ClassContext):  # what it knows of names travels beside the network
+            return F.normalize(context.plainly(self.model.clip, tokens), dim=-1)
         return self.model.encode_text(tokens)
 
 

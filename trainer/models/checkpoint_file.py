@@ -20,7 +20,7 @@ from torch import Tensor
 from trainer.errors import CheckpointError, RecipeError
 from trainer.models.blueprint import Blueprint
 from trainer.models.text.word_tokenizer import UNKNOWN
-from trainer.models.video_text import TIME, Foundation, VideoTextModel
+from trainer.models.video_text import Foundation, VideoTextModel
 
 NAME = "checkpoint.safetensors"
 AVERAGE, MOMENTS = "average.", "moments."
@@ -82,11 +82,13 @@ def foundation(checkpoint: Path, words: Sequence[str], *, keep_head: bool) -> Fo
     _check_words(path, tokenizer, words)
     state = averaged(tensors)
     clip = blueprint.build()
-    time = f"clip.visual.{TIME}"
-    known = {name: tensor for name, tensor in state.items() if name != time}
+    plain = {f"clip.{name}" for name in clip.state_dict()}
+    known = {name: tensor for name, tensor in state.items() if name in plain}
     torch.nn.Module.load_state_dict(clip, part(known, "clip."))  # type: ignore[arg-type]  # Clip is a protocol
-    kept = ("head.", "project.", time) if keep_head else ("project.",)
-    rest = {name: tensor for name, tensor in state.items() if name.startswith(kept)}
+    # What towers do not have by themselves: head, prompts, learned context, the part that learns from examples.
+    rest = {name: tensor for name, tensor in state.items() if name not in plain}
+    if not keep_head:
+        rest = {name: tensor for name, tensor in rest.items() if name.startswith("project.")}
     return Foundation(clip, tokenizer, blueprint, rest, keep_head=keep_head)
 
 

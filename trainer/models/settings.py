@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from trainer.models.few_shot import FewShot
 from trainer.models.heads import Head, Transf
+from trainer.models.text.prompts import Context
 from trainer.models.text.templates import Templates
 from trainer.models.towers.prompts import Plain, Prompt
 from trainer.recipes.part import Part, Positive
@@ -22,8 +25,19 @@ class Model(Part):
     prompt: Prompt = Plain()
     head: Head = Transf()
     templates: Templates = Templates()
+    context: Context | None = None
+    """Learned vectors before the words of a label; None for the templates alone."""
+    bank: Literal["texts", "learned"] = "texts"
+    """What windows are compared with: texts, or a learned vector per label. The latter is the unimodal baseline of the
+    paper: it reads no text, so nothing can be watched for with it."""
     few_shot: FewShot | None = None
     """How a class is recognised from a few examples (`loss.few_shot` trains it); None for models without."""
+
+    @model_validator(mode="after")
+    def _context_is_the_sentence(self) -> Model:
+        if self.context is not None and len(self.templates.chosen) != 1:
+            raise ValueError("context: the learned vectors are the sentence; set templates.own to ['{}.']")
+        return self
 
     @model_validator(mode="after")
     def _joint_has_no_head(self) -> Model:

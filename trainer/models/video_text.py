@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -15,14 +16,14 @@ from torch.utils.checkpoint import checkpoint
 
 from trainer.errors import RecipeError
 from trainer.models.blueprint import Blueprint
-from trainer.models.text.templates import TEMPLATES
+from trainer.models.text.context import words_read
+from trainer.models.text.templates import TEMPLATES, fill
 
 if TYPE_CHECKING:
     from trainer.models.few_shot.modulation import Modulation
     from trainer.models.settings import Model
 
 MAX_SCALE = 100.0
-TIME = "time_embedding"
 """What the prompt joint adds to an image tower (`trainer.models.towers.video`)."""
 
 
@@ -45,6 +46,10 @@ class Clip(Protocol):
         ...
 
     def buffers(self) -> Iterator[Tensor]:
+        """As of any module."""
+        ...
+
+    def state_dict(self) -> Mapping[str, Tensor]:
         """As of any module."""
         ...
 
@@ -74,10 +79,13 @@ class VideoTextModel(nn.Module):
     clip: Clip
     head: nn.Module
     project: nn.Module
+    bank: nn.Module
+    """An embedding of the labels where nothing is said in words; else nothing."""
     mean: Tensor
     std: Tensor
 
     few_shot: Modulation | None
+    context: nn.Module | None
 
     def __init__(
         self,
@@ -88,16 +96,22 @@ class VideoTextModel(nn.Module):
         frames: int,
         blueprint: Blueprint,
         templates: Sequence[str] = TEMPLATES,
+        labels: Sequence[str] = (),
+        bank: nn.Module | None = None,
         few_shot: Modulation | None = None,
+        context: nn.Module | None = None,
     ):
         super().__init__()
         self.clip = clip
         self.head = head
         self.few_shot = few_shot
+        self.context = context
         self.project = _projection(blueprint)
         self.tokenizer = tokenizer
         self.frames = frames
         self.templates = tuple(templates)
+        self.labels = tuple(labels)
+        self.bank = bank or nn.Identity()
         self.blueprint = blueprint
         self.resting: tuple[nn.Module, ...] = ()
         """Parts that do not learn, and so stay in evaluation mode (`trainer.training.freezing`)."""
@@ -173,17 +187,32 @@ class VideoTextModel(nn.Module):
 
     def encode_text(self, tokens: Tensor, *, normalise: bool = True) -> Tensor:
         """Token ids [n, context] to embeddings [n, D], L2-normalised unless said otherwise."""
-        return self.clip.encode_text(tokens, normalize=normalise)
+        if self.context is None:
+            return self.clip.encode_text(tokens, normalize=normalise)
+        found: Tensor = self.context(self.clip, tokens)
+        return F.normalize(found, dim=-1) if normalise else found
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Token ids of texts, int64 [n, context], on the model's device."""
-        ids = np.array([entry.ids for entry in self.tokenizer.encode_batch(list(texts))], np.int64)
-        return torch.from_numpy(ids).to(self.device)
+        return token_ids(self.tokenizer, texts).to(self.device)
 
     @property
     def scale(self) -> Tensor:
         """exp(lambda), clamped to at most 100 (ActionCLIP release: 100 at test)."""
         return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
+
+
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    """Token ids of texts, int64 [n, context]."""
+    return torch.from_numpy(np.array([entry.ids for entry in tokenizer.encode_batch(list(texts))], np.int64))
+
+
+def shortened(tokenizer: Tokenizer, length: int) -> Tokenizer:
+    """A tokenizer that gives `length` ids, for towers that read learned vectors as well."""
+    cut = Tokenizer.from_str(tokenizer.to_str())
+    cut.enable_truncation(length)
+    cut.enable_padding(**{**(cut.padding or {}), "length": length})
+    return cut
 
 
 def context_length(tokenizer: Tokenizer) -> int:
@@ -198,9 +227,11 @@ def build(settings: Model, foundation: Foundation) -> VideoTextModel:
 
     Raises RecipeError for a head that cannot be built, or is another than the one that came along.
     """
+    plain = {f"clip.{name}" for name in foundation.clip.state_dict()}
     model = assemble(settings, foundation.blueprint, foundation.clip, foundation.tokenizer)
-    kept = ("head.", "project.", f"clip.visual.{TIME}") if foundation.keep_head else ("project.",)
-    _take(model, foundation.rest, kept if foundation.rest else ())
+    if foundation.rest:
+        wanted = {name for name in model.state_dict() if foundation.keep_head or name.startswith("project.")} - plain
+        _take(model, foundation.rest, wanted)
     if settings.few_shot and settings.few_shot.scale_init == "release":
         model.clip.logit_scale.data.zero_()
     return model
@@ -211,6 +242,11 @@ def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Token
     head = settings.head.build(blueprint.dimensions, settings.frames)
     few_shot = settings.few_shot and settings.few_shot.build(blueprint.dimensions)
     clip.visual = settings.prompt.build(clip.visual, settings.frames)
+    context = None
+    if settings.context is not None:
+        tokenizer = shortened(tokenizer, words_read(clip) - settings.context.vectors)
+        filled = [fill(settings.templates.chosen[0], label) for label in settings.labels]
+        context = settings.context.build(clip, filled, functools.partial(token_ids, tokenizer))
     model = VideoTextModel(
         clip,
         head,
@@ -218,13 +254,23 @@ def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Token
         frames=settings.frames,
         blueprint=blueprint,
         templates=settings.templates.chosen,
+        labels=settings.labels,
+        bank=_bank(settings, blueprint.dimensions) if settings.bank == "learned" else None,
         few_shot=few_shot or None,
+        context=context,
     )
     return model.to(memory_format=torch.channels_last)
 
 
-def _take(model: VideoTextModel, rest: Mapping[str, Tensor], kept: tuple[str, ...]) -> None:
-    ours = {name: tensor for name, tensor in model.state_dict().items() if name.startswith(kept)}
+def _bank(settings: Model, dimensions: int) -> nn.Embedding:
+    """A learned vector per label, [C, D]."""
+    bank = nn.Embedding(len(settings.labels), dimensions)
+    nn.init.normal_(bank.weight, std=dimensions**-0.5)
+    return bank
+
+
+def _take(model: VideoTextModel, rest: Mapping[str, Tensor], wanted: Collection[str]) -> None:
+    ours = {name: tensor for name, tensor in model.state_dict().items() if name in wanted}
     positions = "head.positions"
     if positions in ours and positions in rest and rest[positions].ndim == 2 and len(rest[positions]) == 77:
         # The release keeps as many positions as texts have tokens, and uses the first ones.
@@ -234,8 +280,8 @@ def _take(model: VideoTextModel, rest: Mapping[str, Tensor], kept: tuple[str, ..
             theirs = list(rest[name].shape) if name in rest else "missing"
             raise RecipeError(
                 f"the head of the recipe is not the one that came with the weights: {name} is {theirs} there and "
-                f"{list(ours[name].shape) if name in ours else 'missing'} in the model; set model.head, model.prompt "
-                "and model.frames to what they were, or start.head to new"
+                f"{list(ours[name].shape) if name in ours else 'missing'} in the model; set model.head, model.prompt, "
+                "model.context, model.few_shot and model.frames to what they were, or start.head to new"
             )
     model.load_state_dict(dict(rest), strict=False)
 

@@ -20,6 +20,7 @@ BARS: Mapping[str, str] = {
     "fight_auc": ">= 0.83",
     "ut_paraphrase_loss": "<= 0.06",
     "ut_stream_found": ">= 0.75",
+    "ut_stream_fired": "",
     "ut_stream_equal": "<= 1e-4",
     "quiet_events": "0",
     "false_alarms_with": "below false_alarms_without",
@@ -37,6 +38,7 @@ def real(
     footage: Annotated[
         Path | None, typer.Option(help="Folder of the footage; else $ACTIONWIRE_FOOTAGE, else ../shared/data.")
     ] = None,
+    folds: Annotated[int, typer.Option(min=1, max=5, help="Train so many of the five folds of scratch and tuned.")] = 5,
     cache: Annotated[
         Path | None, typer.Option(help="Where decoded and encoded clips are kept; else the user's cache folder.")
     ] = None,
@@ -59,7 +61,7 @@ def real(
     folder = places.place(footage)
     figures: dict[str, float] = {}
     with Bars() as bars:
-        place = Place(folder, cache or cache_directory() / "real", bars.report)
+        place = Place(folder, cache or cache_directory() / "real", bars.report, folds)
         for name in names:
             figures |= EXPERIMENTS[name](place)
             if to is not None:

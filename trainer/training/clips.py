@@ -18,6 +18,7 @@ from trainer.models.video_text import VideoTextModel
 from trainer.progress import Report, counted
 from trainer.recipe import Recipe
 from trainer.training import source
+from trainer.training.distributed import mine
 from trainer.training.source import Opened, Source, rounded
 from trainer.training.tasks import ClipTask
 
@@ -31,7 +32,7 @@ def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bo
 
     def frozen(model: VideoTextModel) -> source.Batches:
         encoded = _encoded(model, clips, [*clips.of("train"), *clips.background("train")], recipe, cache, report)
-        return ClipBatches(recipe, encoded, model.tokenizer).batch
+        return ClipBatches(recipe, encoded, model.tokenizer, mine).batch
 
     def validate(model: VideoTextModel) -> dict[str, float]:
         chosen = clips.of("validate") or clips.of("train")
@@ -42,7 +43,7 @@ def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bo
         return rounded(found | clips.figures(frames, data.sampling))
 
     return Opened(
-        batches=lambda tokenizer: ClipBatches(recipe, clips, tokenizer).batch, validate=validate, frozen=frozen
+        batches=lambda tokenizer: ClipBatches(recipe, clips, tokenizer, mine).batch, validate=validate, frozen=frozen
     )
 
 

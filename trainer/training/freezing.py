@@ -23,17 +23,22 @@ def freeze(model: VideoTextModel, recipe: Recipe) -> None:
         _stop(text_parameters(model))
     if recipe.image_frozen:
         _stop(model.clip.visual.parameters())
+    elif recipe.model.prompt.kind == "vita":
+        tower: Any = model.clip.visual
+        learns = {id(parameter) for parameter in tower.anew}
+        _stop(parameter for parameter in tower.parameters() if id(parameter) not in learns)
     elif recipe.open_stages is not None:
         _stop(_before_last(model.clip.visual, recipe.open_stages))
     elif settings.image_ratio == 0:  # the convolutions alone learn, by Muon
         _stop(parameter for parameter in model.clip.visual.parameters() if parameter.ndim != 4)
     if settings.head_ratio == 0:
-        _stop((*model.head.parameters(), *model.project.parameters()))
+        _stop(head_parameters(model))
         if recipe.text_frozen:
             _stop([model.clip.logit_scale])  # type: ignore[list-item]  # a parameter, which the protocol does not say
-    if not any(parameter.requires_grad for parameter in (*model.head.parameters(), *model.clip.parameters(),
-                                                         *model.project.parameters())
-               if parameter is not model.clip.logit_scale):  # fmt: skip
+    learning = (
+        parameter for parameter in (*head_parameters(model), *model.clip.parameters()) if parameter.requires_grad
+    )
+    if not any(parameter is not model.clip.logit_scale for parameter in learning):
         raise RecipeError(
             f"nothing is left to learn in recipe {recipe.name!r}: freeze is {recipe.freeze} and the head is "
             f"{recipe.model.head.architecture}; choose a head with weights, or freeze less"
@@ -57,6 +62,11 @@ def text_parameters(model: VideoTextModel) -> Iterator[nn.Parameter]:
     aside = {id(parameter) for parameter in model.clip.visual.parameters()}
     aside |= {id(model.clip.logit_scale), id(getattr(model.clip, "logit_bias", None))}
     return (parameter for parameter in model.clip.parameters() if id(parameter) not in aside)
+
+
+def head_parameters(model: VideoTextModel) -> tuple[nn.Parameter, ...]:
+    """All that is neither tower: head, projection, and a bank that is learned."""
+    return (*model.head.parameters(), *model.project.parameters(), *model.bank.parameters())
 
 
 def _stop(parameters: Iterable[nn.Parameter]) -> None:

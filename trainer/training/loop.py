@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from trainer.evaluation.report import CURVES, LOG, REPORT
 from trainer.models.video_text import VideoTextModel, build
 from trainer.progress import Report, silent
 from trainer.recipe import Recipe
-from trainer.training import allocator, checkpoint, memory
+from trainer.training import allocator, checkpoint, distributed, memory
 from trainer.training import best as bests
 from trainer.training.averaging import Average
 from trainer.training.freezing import freeze, frozen_names
@@ -47,29 +48,44 @@ def train(
     """Train by a recipe into the run folder `out`, resuming from its checkpoint if there is one.
 
     The folder gets `recipe.json`, `metrics.jsonl`, the last two checkpoints, `report.json` and curves. The source puts
-    its data into `cache` (default: `out`/footage). Returns the final report.
+    its data into `cache` (default: `out`/footage). Returns the final report. Where torchrun started several processes,
+    each takes its part of every batch; the first alone validates and writes, and the others return nothing.
     Raises RecipeError for data that cannot be read and for what cannot be built or trained, CheckpointError when the
     folder belongs to another recipe, or to another list of clips, TrainingError at the step whose numbers are not
     finite; the last good checkpoints are kept.
     """
+    with distributed.joined(device) as place:
+        return _train(recipe, source, out, place, cache, workers, report)
+
+
+def _train(
+    recipe: Recipe, source: Source, out: Path, device: str, cache: Path | None, workers: int, report: Report
+) -> dict[str, float]:
     allocator.keep()
     recipe = source.complete(recipe)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     model = _built(recipe, source, device, out, report)  # first, because opening the data may take minutes
-    data = source.open(recipe, model.blueprint.form, cache or out / "footage", report, True)
+    distributed.check(model, recipe)
+    with distributed.first_then_others():
+        data = source.open(recipe, model.blueprint.form, cache or out / "footage", report, True)
     task = source.task(model, recipe).to(device)
     optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
-    average = Average(model, recipe.optimiser.average, frozen_names(model))
+    average = Average(model, recipe.optimiser.average, frozen_names(model), since=recipe.mean_from)
     first = 0
     if (out / checkpoint.NAME).exists():
-        first = checkpoint.restore(out / checkpoint.NAME, task, average, optimiser, recipe)
+        with distributed.first_then_others():  # nobody writes before all have read
+            first = checkpoint.restore(out / checkpoint.NAME, task, average, optimiser, recipe)
+    writes = distributed.first()
+    if writes:
         _forget_after(out / LOG, first, recipe.steps)
-    (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", "utf-8")
+        (out / "recipe.json").write_text(recipe.model_dump_json(indent=2) + "\n", "utf-8")
 
     best = bests.best_of(out, recipe)
 
     def validated(step: int) -> dict[str, float]:
+        if not writes:
+            return {}
         with average.applied(model):
             figures = finite(data.validate(model))
         if best is not None:
@@ -77,7 +93,7 @@ def train(
         _write(log, {"step": step, "validation": figures})
         return figures
 
-    with (out / LOG).open("a", encoding="utf-8") as log, _attention(device):
+    with (out / LOG if writes else Path(os.devnull)).open("a", encoding="utf-8") as log, _attention(device):
         began = time.monotonic()
         for step, batch in enumerate(_batches(data, model, recipe, first, workers), first):
             losses, numbers = training_step(task, batch, optimiser, recipe, step, device)
@@ -90,10 +106,12 @@ def train(
                 report("train", done, recipe.steps, f"{_summary(row)}, {pace:.2f} s/step")
             if done % recipe.validate_on.every == 0 and done < recipe.steps:
                 validated(done)
-            if done % recipe.checkpoint_every == 0 or done == recipe.steps:
+            if writes and (done % recipe.checkpoint_every == 0 or done == recipe.steps):
                 checkpoint.save(out / checkpoint.NAME, task, average, optimiser, done, recipe)
         result = validated(recipe.steps)
     result = (best and best.figures) or result
+    if not writes:
+        return result
     (out / REPORT).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", "utf-8")
     plots.draw(out / LOG, out / CURVES)
     return result

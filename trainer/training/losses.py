@@ -57,6 +57,17 @@ def _row_kl(logits: Tensor, positives: Tensor, undecided: Tensor, *, leak: bool)
     return (decided.sum(dim=-1) * rows).sum() / rows.sum().clamp_min(1)
 
 
+def diagonal_contrast(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of rows and of columns of [n, n], each with its own place as the only right one (mmaction2)."""
+    own = torch.arange(len(logits), device=logits.device)
+    return F.cross_entropy(logits.float(), own), F.cross_entropy(logits.float().t(), own)
+
+
+def smoothed(mass: Tensor, share: float) -> Tensor:
+    """Targets [n, C] that sum to one, a share of which is spread evenly; rows of zeros stay zero."""
+    return (1 - share) * mass + share * mass.sum(dim=-1, keepdim=True) / mass.shape[-1]
+
+
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy with targets that sum to one per row, [n, k] both; rows of zeros take no part."""
     losses: Tensor = -(target * F.log_softmax(logits, dim=-1)).sum(dim=-1)

@@ -47,22 +47,25 @@ def check(model: VideoTextModel, recipe: Recipe, device: str) -> None:
 
 
 def needed(model: VideoTextModel, recipe: Recipe, device: str) -> Needed:
-    """What the training of a model needs; activations by one picture and one caption that pass it now."""
+    """What the training of a model needs; activations by one picture (or window) and one caption that pass it now."""
     still = frozen_names(model)
     state = {name: tensor.nbytes for name, tensor in model.state_dict().items()}
     average = sum(size for name, size in state.items() if name not in still)
+    if recipe.loss.distil or recipe.loss.second_pass:
+        average += sum(size for name, size in state.items() if name.startswith("clip."))  # the start stays at hand
     learning = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     return Needed(sum(state.values()) + average, 3 * learning, _activations(model, recipe, device))
 
 
 def _activations(model: VideoTextModel, recipe: Recipe, device: str) -> int:
     form = model.blueprint.form
-    picture = torch.zeros((1, form.height, form.width, 3), dtype=torch.uint8, device=model.device)
-    at_once = -(-_pictures(recipe) // recipe.optimiser.accumulate)
+    frames = recipe.model.frames if model.kind == "clip" else 1  # what passes the tower together
+    window = torch.zeros((1, frames, form.height, form.width, 3), dtype=torch.uint8, device=model.device)
+    at_once = -(-_pictures(recipe) // frames // recipe.optimiser.accumulate)
     captions = 0 if recipe.text_frozen else max(stage.chunks for stage in recipe.stages)
     model.eval()  # one picture moves no statistics
     with mixed(device, recipe.optimiser.precision):
-        kept = at_once * _kept(model, lambda: model.features(picture)) if at_once else 0
+        kept = at_once * _kept(model, lambda: model.window_items(window)) if at_once else 0
         kept += captions * _kept(model, lambda: model.encode_text(model.tokens(["a"]))) if captions else 0
     model.train()
     return kept

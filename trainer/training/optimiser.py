@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Optimiser, Recipe
-from trainer.training.freezing import text_parameters
+from trainer.training.freezing import head_parameters, text_parameters
 
 _MOMENTUM = 0.9
 _STEPS = 4
@@ -100,7 +100,7 @@ def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[
     scale: list[nn.Parameter] = []
     if not _learning(text_parameters(model)):  # the scale of the similarities then learns with the head
         words, scale = [], [parameter for parameter in words if parameter is model.clip.logit_scale]
-    few_shot = model.few_shot.parameters() if model.few_shot else ()
+    parts = [parameter for part in (model.few_shot, model.context) if part for parameter in part.parameters()]
     kernels = [parameter for parameter in visual if settings.orthogonal and parameter.ndim == 4]
     turned = {id(parameter) for parameter in kernels}
     groups = [
@@ -108,7 +108,7 @@ def build_optimiser(settings: Optimiser, model: VideoTextModel, extra: Sequence[
         {"params": [parameter for parameter in visual if id(parameter) not in turned], "ratio": settings.image_ratio},
         {"params": kernels, "ratio": settings.orthogonal, "orthogonal": True},
         {
-            "params": _learning((*model.head.parameters(), *model.project.parameters(), *few_shot, *scale)),
+            "params": _learning((*head_parameters(model), *parts, *scale)),
             "ratio": settings.head_ratio,
         },
         {"params": list(extra), "ratio": 1.0},

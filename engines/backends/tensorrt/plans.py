@@ -60,11 +60,12 @@ def plan(library: Library, inputs: BuildInputs, content: bytes, settings: PlanSe
     Raises BuildFailed, which names the network, and BuildCacheError.
     """
 
-    def make(told: Told) -> bytes:
+    rows = int(inputs.settings["rows"])
+
+    def make(tell: Told) -> bytes:
         known = timing_cache.recall(str(library), inputs.device)
-        rows = int(inputs.settings["rows"])
         try:
-            made = builder.build_plan(library.module, content, rows, told, settings=settings, timing_cache=known)
+            made = builder.build_plan(library.module, content, rows, tell, settings=settings, timing_cache=known)
         except BuildFailed as error:
             raise BuildFailed(
                 f"{inputs.network}: {error}; export the bundle again, or let the backend be openvino"
@@ -73,7 +74,8 @@ def plan(library: Library, inputs: BuildInputs, content: bytes, settings: PlanSe
             timing_cache.remember(str(library), inputs.device, made.timing_cache)
         return made.content
 
-    return built(build_folder(), inputs, make, told=told)
+    where = f"{inputs.network}, batches of {rows}"
+    return built(build_folder(), inputs, make, told=lambda what, done: told(f"{where}: {what}", done))
 
 
 def refuse(inputs: BuildInputs) -> None:

@@ -99,7 +99,7 @@ class Runner:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The batch sizes in use, descending."""
+        """See `engines.backends.network.Network.sizes`."""
         return self._sizes
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:

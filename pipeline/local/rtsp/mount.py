@@ -23,6 +23,10 @@ class Faults:
     """Answer every request but OPTIONS with this status."""
     status_of: str | None = None
     """The only request that `status` answers; None for all."""
+    moved: str | None = None
+    """The camera is at this URL now: DESCRIBE is answered with 302."""
+    sound: bool = False
+    """A track of sound is described before the video. Nothing comes on it but its reports, and they say 1970."""
     slow: Mapping[str, float] = field(default_factory=dict)
     """Seconds that a request takes, by its name."""
     silent: bool = False

@@ -94,6 +94,9 @@ class Player:
         timestamp = self._mount.timestamp(now, faults.rtp_jump)
         packet = rtp.sender_report(self._source(), now + faults.report_clock, timestamp, self._packets, self._bytes)
         self._send(rtp.interleaved(self._channels[1], packet))
+        if faults.sound:  # its channels are those before the video's, as its description is
+            silent = rtp.sender_report((self._source() + 1) % rtp.WRAP, 0.0, 0, 0, 0)
+            self._send(rtp.interleaved(self._channels[0] - 1, silent))
 
     def _source(self) -> int:
         return (self._ssrc + self._mount.faults.ssrc_changes) % rtp.WRAP

@@ -16,10 +16,11 @@ from pipeline.local.rtsp.rtp import CLOCK, PAYLOAD_TYPE
 
 METHODS = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
 REALM = "actionwire"
-TRACK = "track1"
+TRACK, SOUND = "track1", "track0"
 
 _REASONS = {
     200: "OK",
+    302: "Found",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
@@ -45,7 +46,7 @@ class Request:
     @property
     def path(self) -> str:
         """The path of the requested stream, without slashes at its ends and without the track."""
-        return urlsplit(self.url).path.strip("/").removesuffix("/" + TRACK)
+        return urlsplit(self.url).path.strip("/").removesuffix("/" + TRACK).removesuffix("/" + SOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ def response(status: int, sequence: str, headers: Mapping[str, str | list[str]] 
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-def session_description(sps: bytes, pps: bytes, *, sets: bool = True) -> str:
-    """SDP of one H.264 track, with its parameter sets or without."""
+def session_description(sps: bytes, pps: bytes, *, sets: bool = True, sound: bool = False) -> str:
+    """SDP of one H.264 track, with its parameter sets or without; `sound` puts a track of G.711 before it."""
     known = ";sprop-parameter-sets=" + ",".join(base64.b64encode(part).decode() for part in (sps, pps)) if sets else ""
     lines = [
         "v=0",
@@ -88,6 +89,7 @@ def session_description(sps: bytes, pps: bytes, *, sets: bool = True) -> str:
         "c=IN IP4 0.0.0.0",
         "t=0 0",
         "a=control:*",
+        *(["m=audio 0 RTP/AVP 0", f"a=control:{SOUND}"] if sound else []),
         f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
         f"a=rtpmap:{PAYLOAD_TYPE} H264/{CLOCK}",
         f"a=fmtp:{PAYLOAD_TYPE} packetization-mode=1;profile-level-id={sps[1:4].hex()}{known}",

@@ -18,6 +18,7 @@ from pipeline.local.rtsp.mount import Mount
 from pipeline.local.rtsp.player import Player
 from pipeline.local.rtsp.protocol import (
     METHODS,
+    SOUND,
     Login,
     Request,
     authorised,
@@ -258,8 +259,13 @@ class _Connection:
         if mount.login and not self._admitted(mount, mount.login, request):
             return 401, {"WWW-Authenticate": challenge(mount.login, self._nonce)}, ""
         match request.method:
+            case "DESCRIBE" if mount.faults.moved:
+                return 302, {"Location": mount.faults.moved}, ""
             case "DESCRIBE":
-                description = session_description(mount.media.sps, mount.media.pps, sets=mount.faults.described)
+                faults = mount.faults
+                description = session_description(
+                    mount.media.sps, mount.media.pps, sets=faults.described, sound=faults.sound
+                )
                 return (
                     200,
                     {"Content-Type": "application/sdp", "Content-Base": request.url.rstrip("/") + "/"},
@@ -281,10 +287,12 @@ class _Connection:
         return right and (mount.faults.locked_after is None or mount.wrong_logins < mount.faults.locked_after)
 
     def _setup(self, request: Request) -> tuple[int, dict[str, str | list[str]], str]:
-        self._channels = interleaved_channels(request.headers.get("transport", ""))
-        if self._channels is None:
+        channels = interleaved_channels(request.headers.get("transport", ""))
+        if channels is None:
             return 461, {}, ""
-        transport = f"RTP/AVP/TCP;unicast;interleaved={self._channels[0]}-{self._channels[1]}"
+        if not request.url.endswith("/" + SOUND):
+            self._channels = channels
+        transport = f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]}"
         return 200, {"Transport": transport, "Session": f"{self._session};timeout={self._server.session_seconds}"}, ""
 
     def _play(self, mount: Mount) -> None:

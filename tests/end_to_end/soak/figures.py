@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import linear_regression
 
 MEGABYTE = 1024 * 1024
-STARTING_SECONDS = 180.0
-"""Growth counts from here on: libraries, threads and caches come one after the other."""
+STARTING_SECONDS = 360.0
+"""Growth counts from here on: what comes once comes one after the other. A worker keeps sixteen label sets, with a
+product of its own for each, and a soak changes labels every twenty seconds."""
 LIMITS = {"megabytes": 0.5, "threads": 0.5, "descriptors": 0.5}
 """How much of each may come in a minute."""
 
@@ -53,12 +54,15 @@ def grows(series: Sequence[Held], after: float = STARTING_SECONDS) -> list[str]:
 
 
 def _family(process: int) -> list[int]:
+    children = [child for of in Path(f"/proc/{process}").glob("task/*/children") for child in _text(of).split()]
+    return [process, *(one for child in children for one in _family(int(child)))]
+
+
+def _text(file: Path) -> str:
     try:
-        tasks = list(Path(f"/proc/{process}/task").iterdir())
-        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return []
-    return [process, *(one for child in children for one in _family(child))]
+        return file.read_text()
+    except OSError:  # the thread has ended meanwhile
+        return ""
 
 
 def _one(process: int) -> tuple[float, int, int, float] | None:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_tensorrt import FakeCuda, fake_tensorrt
 
+from engines.backends.tensorrt.library import Library
 from engines.build.choose import choose
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Calibration, Variant
@@ -82,8 +84,57 @@ def test_a_judged_variant_is_a_candidate(tiny: Bundle) -> None:
 def test_one_backend_may_be_asked_for(tiny: Bundle) -> None:
     """Then only the precision is chosen; a backend without candidates is an error with a remedy."""
     assert choose(tiny, "onnxruntime", timed=rates(openvino_fp32=99)).backend == "onnxruntime"
-    with pytest.raises(BackendUnavailable, match="`auto` knows no backend tensorrt; name a precision"):
+    with pytest.raises(BackendUnavailable, match="`auto` knows no backend other; name a precision"):
+        choose(tiny, "other")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    """A FAKE device for TensorRT."""
+    cuda = FakeCuda()
+    library = Library("fake", "0", fake_tensorrt(cuda))
+    monkeypatch.setattr("engines.backends.tensorrt.load_library", lambda: library)
+    monkeypatch.setattr("engines.backends.tensorrt.open_cuda", lambda index: cuda)
+    return cuda
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host on which TensorRT finds no driver."""
+
+    def missing(index: int) -> None:
+        raise BackendUnavailable("no NVIDIA driver is on this machine; let the backend be openvino")
+
+    monkeypatch.setattr("engines.backends.tensorrt.load_library", lambda: None)
+    monkeypatch.setattr("engines.backends.tensorrt.open_cuda", missing)
+
+
+def test_without_a_gpu_nothing_is_measured_for_a_named_precision(tiny: Bundle, no_gpu: None, cache: Path) -> None:
+    """The first CPU runtime runs it, and the line says what TensorRT lacks."""
+    choice = choose(tiny, precision="fp32")
+    assert (choice.backend, choice.precision) == ("auto", "fp32") and not cache.exists()
+    assert choice.why == "as set; tensorrt: no NVIDIA driver is on this machine; let the backend be openvino"
+
+
+def test_without_a_gpu_it_is_named_once(tiny: Bundle, no_gpu: None) -> None:
+    """And the others are measured; TensorRT alone is an error that says the same."""
+    assert choose(tiny, timed=rates()).why.count("no NVIDIA driver") == 1
+    with pytest.raises(BackendUnavailable, match=r"nothing on this host runs .*: tensorrt: no NVIDIA driver"):
         choose(tiny, "tensorrt")
+
+
+def test_a_gpu_is_taken_where_it_is_fastest(tiny: Bundle, gpu: FakeCuda) -> None:
+    """Of the candidates in the named precision, by what was measured; nothing stays on the device."""
+    fast = choose(tiny, precision="fp32", timed=rates(openvino_fp32=100, tensorrt_fp32=5000))
+    assert (fast.backend, fast.precision) == ("tensorrt", "fp32")
+    assert fast.why == "tensorrt fp32, 5,000 windows/s; openvino fp32 100, onnxruntime fp32 1"
+    slow = choose(tiny, precision="fp32", threads=1, timed=rates(openvino_fp32=100, tensorrt_fp32=90))
+    assert slow.backend == "openvino" and gpu.alive == []
+
+
+def test_what_is_named_is_not_measured(tiny: Bundle, gpu: FakeCuda, cache: Path) -> None:
+    """Backend and precision both: as set."""
+    assert choose(tiny, "tensorrt", precision="fp32").why == "as set" and not cache.exists()
 
 
 def test_the_stopwatch_runs_the_engine(tiny: Bundle, tiny_clip: Bundle) -> None:

@@ -1,7 +1,11 @@
+import gc
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +16,7 @@ import pytest
 from pipeline.camera.picture import scaled
 from pipeline.camera.source import open_source
 from pipeline.camera.source_settings import SourceSettings
-from pipeline.errors import AuthenticationError, CameraRefused, CameraUnavailable
+from pipeline.errors import ActionwireError, AuthenticationError, CameraRefused, CameraUnavailable
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import draw, number_of, write_test_card
 from pipeline.testing import first_pictures
@@ -60,6 +64,29 @@ def test_a_reference_appears_with_the_first_report(server: RtspServer, card: Med
 
     assert known == sorted(known)
     assert (known[0], known[-1]) == (False, True)
+
+
+def test_a_track_of_sound_changes_nothing(server: RtspServer, card: Media) -> None:
+    """It stands before the video, nothing ever sounds, and its reports say 1970: the video's own clock counts."""
+    mount = server.add("door", card)
+    mount.faults.sound = True
+
+    pictures = first_pictures(camera(server), 40)
+
+    assert [number_of(picture.rgb(64)) for picture in pictures] == list(range(40))
+    for number, picture in enumerate(pictures):
+        assert picture.reference is not None
+        assert picture.reference / 1e9 - (mount.zero or 0) == pytest.approx(number / 25, abs=0.002)
+
+
+def test_a_camera_that_has_moved_is_followed(server: RtspServer, card: Media) -> None:
+    """It answers with another address (302), as recorders do; a blank behind the first one is nothing."""
+    server.add("door", card)
+    server.add("old", card).faults.moved = server.url("door")
+
+    pictures = first_pictures(replace(camera(server, "old"), url=server.url("old") + " "), 3)
+
+    assert [number_of(picture.rgb(64)) for picture in pictures] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("first", [2**32 - 25_000, 2**31 - 25_000])
@@ -282,6 +309,58 @@ def test_other_tracks_cost_no_picture_at_the_end_of_a_file(tmp_path: Path, name:
     assert [number_of(picture.rgb(120)) for picture in pictures] == list(range(20))
 
 
+def test_half_a_file_gives_the_pictures_that_are_there(tmp_path: Path) -> None:
+    """A download or a recording that was cut off, its index at the front."""
+    file = tmp_path / "half.mp4"
+    with av.open(str(file), "w", options={"movflags": "faststart"}) as output:
+        stream = output.add_stream("libx264", 25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number in range(60):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number, 160, 120), format="rgb24")))
+        output.mux(stream.encode(None))
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+
+    with open_source(SourceSettings(str(file))) as source:
+        numbers = [number_of(picture.rgb(120)) for picture in source.pictures() if picture and not picture.corrupt]
+
+    assert len(numbers) >= 15 and numbers == list(range(len(numbers)))
+
+
+def write_stamped(file: Path, stamps: Sequence[int], clock: int, form: str) -> Path:
+    """Numbered pictures whose packets have these time stamps, in units of 1/clock."""
+    with av.open(str(file), "w", format=form) as output:
+        stream = output.add_stream("libx264", 25, options={"preset": "ultrafast", "tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for number, stamp in enumerate(stamps):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(draw(number, 160, 120), format="rgb24")):
+                packet.time_base, packet.pts, packet.dts = Fraction(1, clock), stamp, stamp
+                output.mux(packet)
+    return file
+
+
+def test_time_runs_on_where_the_stamps_of_a_file_wrap(tmp_path: Path) -> None:
+    """Those of a transport stream have 33 bits: they begin anew after a day, in the middle of a recording."""
+    stamps = [2**33 - 270_000 + 3600 * number for number in range(100)]
+    file = write_stamped(tmp_path / "day.ts", stamps, 90_000, "mpegts")
+    with open_source(SourceSettings(str(file))) as source:
+        times = [picture.pts for picture in source.pictures() if picture]
+
+    assert len(times) == 100
+    assert {later - earlier for earlier, later in pairwise(times)} == {40_000_000}
+
+
+def test_a_hole_in_a_file_is_a_hole(tmp_path: Path) -> None:
+    """A recorder that wrote nothing for twenty seconds."""
+    stamps = [40 * number + 20_000 * (number >= 25) for number in range(50)]
+    file = write_stamped(tmp_path / "hole.mkv", stamps, 1000, "matroska")
+    with open_source(SourceSettings(str(file))) as source:
+        times = [picture.pts for picture in source.pictures() if picture]
+
+    assert len(times) == 50
+    assert [later - earlier for earlier, later in pairwise(times)][24] == pytest.approx(20_040_000_000, abs=2e6)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"), [("missing.mp4", "no such file"), ("", "folder"), ("text.mp4", "nothing that plays")]
 )
@@ -330,3 +409,61 @@ def test_real_clips_over_rtsp(server: RtspServer, pattern: str) -> None:
 
     assert not any(picture.corrupt for picture in pictures)
     assert all(picture.reference is not None for picture in pictures)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[Callable[[], list[str]]]:
+    """What of PyAV waits for the garbage collector, which does not come by itself meanwhile."""
+
+    def found() -> list[str]:
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        return [type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("av.")]
+
+    gc.collect()
+    gc.disable()
+    yield found
+    gc.set_debug(0)
+    gc.garbage.clear()
+    gc.enable()
+
+
+def test_a_picture_leaves_nothing_behind(card_file: Path, uncollected: Callable[[], list[str]]) -> None:
+    """Its pixels go with the last reference, and no conversion starts threads; else both would grow by the second."""
+    threads = set()
+
+    with open_source(SourceSettings(str(card_file))) as source:
+        for picture in source.pictures():
+            if picture:
+                picture.rgb(64)
+                threads.add(threads_of_this_process())
+    del source, picture
+
+    assert uncollected() == []
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("at", ["the login", "a picture", "nobody there"])
+def test_a_lost_connection_leaves_nothing_behind(
+    server: RtspServer, card: Media, uncollected: Callable[[], list[str]], at: str
+) -> None:
+    """A decoder holds pictures: it goes with its connection, whatever ends it, and does not wait for the collector."""
+    mount = server.add("door", card, login=Login("ann", "secret"))
+    url = server.url("door", login=at != "the login")
+    if at == "nobody there":
+        server.close()
+
+    def read() -> None:
+        with pytest.raises(ActionwireError), open_source(SourceSettings(url, open_seconds=2.0)) as source:
+            for picture in source.pictures():
+                if picture:
+                    server.drop(mount)
+
+    read()
+
+    assert uncollected() == []
+
+
+def threads_of_this_process() -> int:
+    """Those of libraries included, where the system tells."""
+    return len(list(Path("/proc/self/task").iterdir())) if sys.platform == "linux" else 0

@@ -46,7 +46,7 @@ def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: 
 
     assert load(None, {"kafka": {"bootstrap": "option:9092"}}).kafka.bootstrap == "option:9092"
     with pytest.raises(ConfigurationError, match=r"batch_frames"):
-        load(None, {"worker": {"batch_frames": 0}})
+        load(None, {"worker": {"batch_frames": -1}})
 
 
 @pytest.mark.parametrize(
@@ -263,3 +263,21 @@ def test_aliases_that_people_write_are_taken(tmp_path: Path) -> None:
     cameras = load(path).cameras
     assert [cameras[name].loop for name in "abc"] == [True, True, True]
     assert cameras["b"].url.get_secret_value() == "y.mp4"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, encoding: str) -> None:
+    """Editors of some systems put one before the first key."""
+    path = tmp_path / "actionwire.yaml"
+    path.write_text("source: /plant-7\n", encoding=encoding)
+
+    assert load(path).source == "/plant-7"
+
+
+def test_the_source_is_named_where_it_is_no_uri_reference(tmp_path: Path) -> None:
+    """In one line, with the remedy."""
+    path = tmp_path / "actionwire.yaml"
+    path.write_text('source: "/größe halle"\n')
+
+    with pytest.raises(ConfigurationError, match=r"source: it is no URI reference, .*as %XX"):
+        load(path)

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.config.reading import load, load_file
+from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 
 
@@ -119,3 +121,18 @@ def test_labels_of_the_environment_are_named(tmp_path: Path, monkeypatch: pytest
 
     assert load(file).names_labels
     assert not load_file(file).names_labels
+
+
+@pytest.mark.parametrize("wrong", ["/größe halle", "", "two words", "100%", "%zz", "a\nb", "<plant>", "ü"])
+def test_a_source_that_is_no_uri_reference_is_refused(wrong: str) -> None:
+    """It stands in every event as it is; CloudEvents asks for a URI reference."""
+    with pytest.raises(ValidationError, match="it is no URI reference"):
+        Settings(source=wrong)
+
+
+@pytest.mark.parametrize(
+    "right", ["/gr%C3%B6%C3%9Fe%20halle", "urn:plant:7", "https://plant.example/a?b#c", "//[::1]/x"]
+)
+def test_uri_references_of_every_form_are_taken(right: str) -> None:
+    """Absolute or not, with what is not ASCII as %XX."""
+    assert Settings(source=right).source == right

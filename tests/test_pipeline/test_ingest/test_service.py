@@ -19,6 +19,7 @@ from pipeline.broker.topics import apply_topics
 from pipeline.config.settings import Settings
 from pipeline.errors import ActionwireError, BrokerTimeout, ConfigurationError, MessageTooLarge
 from pipeline.ingest import Ingest, Shard, run_ingest
+from pipeline.ingest.other_publishers import OtherPublishers
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.rtsp import Login, Media, RtspServer, load_media
 from pipeline.local.test_card import number_of, write_test_card
@@ -380,6 +381,35 @@ def test_a_camera_that_leaves_the_settings_while_no_ingest_runs_is_removed(
     run.read()
     assert [(end.camera, end.session, end.reason) for end in run.ends] == [("door", newest, "removed")]
     assert run.statuses.count(None) == 1
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+def test_ingests_with_settings_of_their_own_leave_each_others_cameras_alone(killed: bool) -> None:
+    """Each by its name: what another one read stays while that one is away; what left its own settings goes.
+
+    north   door, yard    ends            begins with {door}: yard is removed
+    south                       gate      ends                  while both are away: gate stays
+    """
+    broker = InProcessBroker()
+
+    def once(name: str, *cameras: str) -> Run:
+        settings = settings_for(dict.fromkeys(cameras, "rtsp://127.0.0.1:1/x"), name=name, status_seconds=0.05)
+        with running(settings, broker) as run:
+            assert run.until(lambda: {one.camera for one in run.statuses if one and one.ingest == name} >= set(cameras))
+            assert run.until(lambda: not run.ingest._removed)
+            if killed:
+                run.ingest._bid_farewell = lambda _: None  # type: ignore[method-assign]
+        return run
+
+    once("north", "door", "yard")
+    once("south", "gate")
+    third = once("north", "door")
+    third.read()
+
+    left = {one.camera for one in third.statuses if one}
+    assert left == {"door", "yard", "gate"} and third.statuses.count(None) == 1
+    others = OtherPublishers(broker, "test.cameras", "somebody", 5.0)
+    assert others.cameras == ["door", "gate"]
 
 
 def test_an_ingest_that_ends_finishes_its_removals(server: RtspServer, card: Media) -> None:

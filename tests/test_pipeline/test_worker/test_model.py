@@ -147,3 +147,20 @@ def test_auto_runs_what_is_fastest_here_and_says_why(
     assert "engine chosen" in (shown := capsys.readouterr().out) and "windows/s" in shown
     with pytest.raises(BackendUnavailable, match="make one with `actionwire-engines quantise`"):
         load_model(settings(bundle, backend="openvino", precision="int8"))
+
+
+def no_gpu(index: int) -> None:
+    """As on a machine without one."""
+    raise BackendUnavailable("no NVIDIA driver is on this machine; install one, or let the backend be openvino")
+
+
+def test_auto_goes_on_without_a_gpu_and_says_why(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With OpenVINO, and the line names what TensorRT lacks."""
+    monkeypatch.setattr("engines.backends.tensorrt.load_library", lambda: None)
+    monkeypatch.setattr("engines.backends.tensorrt.open_cuda", no_gpu)
+    model = load_model(settings(bundle, backend="auto"))
+    assert model.engine.info.backend == "openvino"
+    model.close()
+    assert "tensorrt: no NVIDIA driver is on this machine" in capsys.readouterr().out

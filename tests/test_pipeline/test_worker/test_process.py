@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from engines.errors import BackendUnavailable
 from engines.testing import tiny_bundle
 from pipeline.broker import connect
 from pipeline.broker.topics import apply_topics
+from pipeline.cli import exit_code
 from pipeline.config.http import HttpSettings
 from pipeline.config.kafka import KafkaSettings
 from pipeline.config.settings import Settings
@@ -33,6 +35,28 @@ def test_a_bundle_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=rf"the bundle {tmp_path} \(worker\.bundle\).*no bundle .*give a path"):
         run_worker(settings, broker, stop=threading.Event())
     broker.close()
+
+
+def test_tensorrt_without_a_gpu_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a person can mend it, so the exit code is 2; the line says what is missing and the remedy."""
+
+    def no_gpu(index: int) -> None:
+        raise BackendUnavailable("no NVIDIA driver is on this machine; install one, or let the backend be openvino")
+
+    monkeypatch.setattr("engines.backends.tensorrt.load_library", lambda: None)
+    monkeypatch.setattr("engines.backends.tensorrt.open_cuda", no_gpu)
+    settings = Settings(
+        kafka=KafkaSettings(bootstrap="in-process"),
+        worker=WorkerSettings(bundle=str(tiny_bundle(tmp_path / "tiny")), backend="tensorrt"),
+        http=HttpSettings(worker_port=None),
+    )
+    broker = connect(settings.kafka)
+    apply_topics(broker, settings)
+    with pytest.raises(ConfigurationError) as refused:
+        run_worker(settings, broker, stop=threading.Event())
+    broker.close()
+    assert exit_code(refused.value) == 2 and "\n" not in str(refused.value)
+    assert "cannot be loaded: no NVIDIA driver is on this machine; install one" in str(refused.value)
 
 
 def test_a_port_that_is_taken_is_said_before_the_bundle_is_loaded(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from engines.bundle import files as bundles
 from engines.bundle.store import resolve
+from engines.errors import BundleNotFound
 from trainer.calibration.publish import Published, publish
 from trainer.cli import app
 from trainer.data.encode import encode_mp4
@@ -99,8 +100,8 @@ def test_a_run_is_published_calibrated_to_its_own_clips(published: Published) ->
     assert manifest.events.fitted_seconds == report["fitted_on"]["seconds"] + report["fitted_on"]["quiet_seconds"]
     references = made.bundle.references()
     assert dict(zip(references.texts, references.kinds, strict=True))["a grey wall"] == "background"
-    card = made.card.read_text()
-    assert made.card == store / "tiny" / "0.1.0.md"
+    card = Path(made.card).read_text()
+    assert Path(made.card) == store / "tiny" / "0.1.0.md"
     for words in (
         "gets brighter",
         "CC0-1.0",
@@ -126,7 +127,7 @@ def test_labels_with_too_few_clips_leave_the_bundle_uncalibrated_and_say_so(
 ) -> None:
     """One clip a label to validate: sealed with thresholds by hand; manifest, card and command name the reason."""
     run = make_run("train", "train", "validate")
-    found = CliRunner().invoke(app, ["publish", str(run), "--store", str(tmp_path), "--json"])
+    found = CliRunner().invoke(app, ["publish", str(run), "--store", str(tmp_path), "--channel", "candidate", "--json"])
 
     assert found.exit_code == 0, found.output
     said = json.loads(found.stdout)
@@ -135,6 +136,9 @@ def test_labels_with_too_few_clips_leave_the_bundle_uncalibrated_and_say_so(
     assert set(said["report"]["uncalibrated"]) == {"gets brighter", "gets darker"}
     assert manifest.events.said.startswith("NOT calibrated")
     assert "NOT calibrated" in Path(said["card"]).read_text()
+    assert said["channel"] == "candidate" and resolve("tiny:candidate", tmp_path) == Path(said["path"])
+    with pytest.raises(BundleNotFound):
+        resolve("tiny", tmp_path)
 
 
 def test_a_list_that_changed_since_the_training_is_refused(make_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -103,7 +103,20 @@ def test_features_of_a_tower_may_be_plugged_in(rows: list[dict[str, object]], tm
         return np.zeros(3, np.float32)
 
     checked(rows, tmp_path, features=tower)
-    assert calls == [(16, 48, 64, 3)] * 8
+    assert calls == [(16, 48, 64, 3)] * 2 * 8  # upright and mirrored
+
+
+def test_a_label_that_names_a_side_is_not_looked_at_in_a_mirror(rows: list[dict[str, object]], tmp_path: Path) -> None:
+    """A mirrored clip of it would show another label."""
+    calls = 0
+
+    def tower(pictures: Pictures) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        return np.zeros(3, np.float32)
+
+    checked([{**row, "label": f"goes {row['label']} to the left"} for row in rows], tmp_path, features=tower)
+    assert calls == len(rows)
 
 
 @pytest.mark.footage

@@ -13,6 +13,7 @@ from torch import nn
 
 from engines.backends import open_engine
 from engines.bundle import files as bundles
+from engines.text.text_bank import TextEncoder
 from trainer.calibration.serving_commands import read_scores, replay
 from trainer.errors import RecipeError
 from trainer.export.onnx import check_parity, write_network
@@ -23,6 +24,8 @@ from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop
 from trainer.training.clips import CLIPS
 
+VITA: dict[str, Any] = {"prompt": {"kind": "vita", "prompts": 3}, "head": {"architecture": "meanp"},
+                        "templates": {"own": ["{}."]}}  # fmt: skip
 HEADS = (MeanP(), Conv1D(), Concat(), Lstm(), Transf(layers=1), TransfCls(layers=1), Experts(layers=1))
 
 
@@ -55,6 +58,7 @@ def prompted(published: nn.Module, published_name: str, listed: Path, tmp_path: 
                 "model": {"frames": 4, **model},
                 "optimiser": {"rate": 1e-4, "warmup_steps": 1},
                 "stages": [{"steps": 2, "chunks": 4, "ticks": 4}],
+                "freeze": "V3" if model.get("prompt", {}).get("kind") == "vita" else "V4",
             }
         )
 
@@ -69,8 +73,12 @@ def prompted(published: nn.Module, published_name: str, listed: Path, tmp_path: 
             {"prompt": {"kind": "shift"}, "head": {"architecture": "experts", "layers": 1}},
             "published-test-quickgelu+shift",
         ),
+        (
+            VITA | {"context": {"kind": "unified", "vectors": 4}},
+            "published-test-quickgelu+vita",
+        ),
     ],
-    ids=["joint", "shift"],
+    ids=["joint", "shift", "vita"],
 )
 def test_a_prompt_is_trained_exported_and_watched_through(
     model: dict[str, Any], architecture: str, prompted: Callable[..., Recipe], listed: Path, exporter: None,
@@ -99,6 +107,36 @@ def test_a_prompt_is_trained_exported_and_watched_through(
     )
     table = read_scores(tmp_path / "s.npz")
     assert len(table.cameras["cam"].ticks) >= 8 and np.isfinite(table.cameras["cam"].probabilities).all()
+
+
+def test_names_of_training_travel_with_their_own_context(
+    prompted: Callable[..., Recipe], exporter: None, tmp_path: Path
+) -> None:
+    """Vita-CLIP's context by class: the bundle says of a trained name what training made of it, of others the plain.
+
+    A second run goes on with all that was learned.
+    """
+    recipe = prompted(**VITA, context={"kind": "class", "vectors": 4})
+    loop.train(recipe, CLIPS, tmp_path / "run")
+    manifest, _ = export(tmp_path / "run", tmp_path / "draft", CLIPS.texts)
+    assert manifest.text.learned and manifest.text.context_length == 77 - 4
+    trained, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
+    texts = ["gets brighter", "something else"]
+    with torch.no_grad():
+        expected = trained.encode_text(trained.tokens([f"{text}." for text in texts])).numpy()
+    encoder = TextEncoder(bundles.load(tmp_path / "draft", allow_draft=True))
+    try:
+        found = encoder.embed_labels(["Gets  brighter".lower(), texts[1]])[:, 0]
+        plain = encoder.embed(["gets brighter."])[0]
+    finally:
+        encoder.close()
+    assert np.allclose(found, expected, atol=1e-4) and not np.allclose(found[0], plain, atol=1e-3)
+    tree = recipe.model_dump(mode="json") | {"start": {"kind": "run", "checkpoint": str(tmp_path / "run")}}
+    tree["optimiser"] |= {"rate": 1e-30, "average": 0}
+    loop.train(Recipe.model_validate(tree), CLIPS, tmp_path / "second")
+    after, _ = checkpoint.load_model(tmp_path / "second" / checkpoint.NAME)
+    for name, tensor in trained.state_dict().items():
+        assert torch.allclose(after.state_dict()[name].double(), tensor.double(), rtol=0, atol=1e-20), name
 
 
 def test_a_run_with_a_prompt_goes_on_with_its_embedding_of_time(

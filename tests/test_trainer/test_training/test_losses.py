@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.training.losses import label_cross_entropy, multi_positive_kl, positive_targets, scaled_cosines
+from trainer.training.losses import (
+    diagonal_contrast,
+    label_cross_entropy,
+    multi_positive_kl,
+    positive_targets,
+    scaled_cosines,
+    smoothed,
+    soft_cross_entropy,
+)
 
 LABELS = torch.tensor([0, 0, 1, 2])
 POSITIVES = (LABELS[:, None] == LABELS).float()
@@ -85,3 +93,28 @@ def test_logits_are_exact_under_mixed_precision() -> None:
     assert logits.dtype == torch.float32
     exact = 100.0 * embeddings.double() @ texts.double().t()
     assert (logits - exact).abs().max() < 1e-3
+
+
+def test_exact_targets_are_the_limit_of_the_released_ones() -> None:
+    """Labels that all differ: without a leak the divergence is the plain cross-entropy of each row's own place."""
+    alone = torch.eye(4)
+    rows, columns = multi_positive_kl(LOGITS, alone, leak=False)
+    assert (rows.item(), columns.item()) == pytest.approx([loss.item() for loss in diagonal_contrast(LOGITS)])
+    released, _ = multi_positive_kl(LOGITS, alone)
+    assert released.item() == pytest.approx(rows.item(), abs=5e-3) and released.item() != rows.item()
+
+
+def test_the_diagonal_is_the_only_right_place() -> None:
+    """-log of the softmax of the diagonal, by rows and by columns, whatever labels repeat."""
+    rows = -sum(torch.log(torch.exp(LOGITS[i, i]) / torch.exp(LOGITS[i]).sum()) for i in range(4)) / 4
+    columns = -sum(torch.log(torch.exp(LOGITS[i, i]) / torch.exp(LOGITS[:, i]).sum()) for i in range(4)) / 4
+    found = diagonal_contrast(LOGITS)
+    assert (found[0].item(), found[1].item()) == pytest.approx((rows.item(), columns.item()))
+
+
+def test_smoothed_targets_are_those_of_torch() -> None:
+    """A tenth is spread over all classes, the right one included; clips of nothing stay out."""
+    target = torch.eye(4)[[0, 2, 3, 1]]
+    expected = torch.nn.functional.cross_entropy(LOGITS, torch.tensor([0, 2, 3, 1]), label_smoothing=0.1)
+    assert soft_cross_entropy(LOGITS, smoothed(target, 0.1)).item() == pytest.approx(expected.item())
+    assert smoothed(torch.zeros(1, 4), 0.1).tolist() == [[0, 0, 0, 0]]

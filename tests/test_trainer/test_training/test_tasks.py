@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from trainer.data.batches import ClipBatch
+from trainer.errors import RecipeError
+from trainer.evaluation.protocols import label_bank
 from trainer.models.text.texts import BACKGROUNDS, texts_of
 from trainer.models.video_text import build
 from trainer.recipe import Recipe
@@ -36,7 +38,8 @@ def batch_of(task: ClipTask, labels: list[int]) -> ClipBatch:
     captions = [BACKGROUNDS[number % 6] if label < 0 else LABELS[label] for number, label in enumerate(labels)]
     index = np.array(labels, np.int64)
     tokens = task.model.tokens(captions).numpy()
-    return ClipBatch(images, tokens, index, index < 0, index[:, None] == index, tuple(map(str, labels)))
+    columns = index % 3  # background is the last
+    return ClipBatch(images, tokens, index, columns, np.eye(3, dtype=bool)[columns], tuple(map(str, labels)))
 
 
 def test_a_text_of_the_users_own_is_one_of_those_that_background_is_trained_to(task: ClipTask) -> None:
@@ -46,7 +49,10 @@ def test_a_text_of_the_users_own_is_one_of_those_that_background_is_trained_to(t
         texts = task.texts(batch.tokens)
         door = task.texts(task.model.tokens([DOOR]).numpy())
         embedded = torch.cat((texts[:1], door.expand(9, -1)))
-        losses = [one._background_loss(batch, embedded, texts) for one in (task, ClipTask(task.model, task.weights))]
+        losses = [
+            one._background_loss(one._truth(batch), embedded, texts)
+            for one in (task, ClipTask(task.model, task.weights))
+        ]
     assert losses[0] < losses[1]
 
 
@@ -91,3 +97,62 @@ def test_a_frozen_text_tower_reads_every_text_once(task: ClipTask, monkeypatch: 
     for _ in range(17):
         found = task.texts(tokens)
     assert asked == [3] and torch.allclose(found, honest(torch.from_numpy(tokens)))
+
+
+def task_with(clip_recipe: Callable[[Path], Recipe], bank: str = "texts", **loss: object) -> ClipTask:
+    """A task of the two labels under another loss; its image tower is left out as above."""
+    recipe = clip_recipe(Path("x"))
+    settings = recipe.model.model_copy(update={"labels": LABELS, "bank": bank})
+    torch.manual_seed(0)
+    model = build(settings, recipe.start.build(texts_of(LABELS).words))
+    return ClipTask(model, recipe.loss.model_copy(update=loss))
+
+
+@torch.no_grad()
+def test_classes_are_compared_with_texts_that_rest(clip_recipe: Callable[[Path], Recipe]) -> None:
+    """Cross-entropy of every clip over all labels, each the mean of its texts in all templates, read once."""
+    task = task_with(clip_recipe, objective="classes", smoothing=0.2)
+    for parameter in task.model.clip.parameters():
+        parameter.requires_grad_(False)
+    batch = batch_of(task, [0, 1, 1])
+    losses, numbers = task(batch)
+    head = task.model.embed_windows(task.items(batch.images))[0]
+    bank = []
+    for label in LABELS:
+        said = task.model.encode_text(task.model.tokens([t.replace("{}", label) for t in task.model.templates]))
+        bank.append(said.sum(dim=0) / said.sum(dim=0).norm())
+    logits = task.model.scale * head @ torch.stack(bank).t()
+    expected = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 1]), label_smoothing=0.2)
+    assert losses.keys() == {"classes"} and losses["classes"].item() == pytest.approx(expected.item(), abs=1e-4)
+    assert numbers["accuracy"].item() == pytest.approx((logits.argmax(dim=1) == torch.tensor([0, 1, 1])).float().mean())
+
+
+def test_a_learned_bank_is_the_unimodal_baseline(clip_recipe: Callable[[Path], Recipe]) -> None:
+    """It learns to tell the clips apart without a text, and its vectors are what validation compares with."""
+    task = task_with(clip_recipe, bank="learned", objective="classes")
+    batch = batch_of(task, [0, 0, 1, 1])
+    optimiser = torch.optim.Adam([*task.model.bank.parameters(), *task.model.head.parameters()], 3e-3)
+    for _ in range(30):
+        losses, numbers = task(batch)
+        optimiser.zero_grad()
+        losses["classes"].backward()
+        optimiser.step()
+    assert float(numbers["accuracy"]) == 1.0
+    bank = label_bank(task.model, LABELS[::-1])
+    rows = torch.nn.functional.normalize(task.model.bank.weight.detach(), dim=-1)
+    assert torch.allclose(bank[0], rows.flip(0))
+    with pytest.raises(RecipeError, match=r"for its labels alone .* not for 'a person runs'"):
+        label_bank(task.model, ["a person runs"])
+
+
+@torch.no_grad()
+def test_the_diagonal_counts_each_clip_alone(clip_recipe: Callable[[Path], Recipe]) -> None:
+    """Two clips of one label push each other's captions away, which the published targets do not."""
+    task = task_with(clip_recipe, objective="diagonal")
+    batch = batch_of(task, [0, 0, 1])
+    head = task.model.embed_windows(task.items(batch.images))[0]
+    texts = task.model.encode_text(torch.from_numpy(batch.tokens))
+    logits = task.model.scale * head @ texts.t()
+    own = torch.arange(3)
+    expected = sum(torch.nn.functional.cross_entropy(way, own) for way in (logits, logits.t())) / 2
+    assert task(batch)[0]["contrast"].item() == pytest.approx(float(expected), abs=1e-4)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Tag
 
-from trainer.recipes.part import Part, by
+from trainer.recipes.part import Part, Positive, by
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +50,25 @@ class Shift(Part):
         return ShiftTower(visual, self.placement, self.causal)
 
 
+class Vita(Part):
+    """Summary, global and local prompts in a tower that rests (Vita-CLIP), read as the mean of its frames."""
+
+    kind: Literal["vita"] = "vita"
+    prompts: Positive = 8
+    """Global prompts of each block."""
+
+    def build(self, visual: nn.Module, frames: int) -> nn.Module:
+        """The tower over windows of `frames`. Raises RecipeError for a tower that is no vision transformer."""
+        from trainer.models.towers.vita import VitaTower
+
+        return VitaTower(visual, frames, self.prompts)
+
+
 Prompt = Annotated[
-    Annotated[Plain, Tag("none")] | Annotated[Joint, Tag("joint")] | Annotated[Shift, Tag("shift")], by("kind", "none")
+    Annotated[Plain, Tag("none")]
+    | Annotated[Joint, Tag("joint")]
+    | Annotated[Shift, Tag("shift")]
+    | Annotated[Vita, Tag("vita")],
+    by("kind", "none"),
 ]
 """What a recipe can name as its visual prompt."""

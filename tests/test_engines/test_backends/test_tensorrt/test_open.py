@@ -116,7 +116,7 @@ def test_a_plan_of_another_driver_is_built_again(tiny: Bundle) -> None:
         tiny, cuda, fake_tensorrt(cuda, refuses=refuses), buckets=(2,), told=lambda what, _: heard.append(what)
     )
     engine.close()
-    assert any("it is built again" in one for one in heard) and heard.count("parsing") == 3
+    assert any("it is built again" in one for one in heard) and sum("parsing" in one for one in heard) == 3
     assert len(list(build_folder().glob(f"*{DAMAGED}"))) == 1 and cuda.alive == []
 
 
@@ -133,7 +133,7 @@ def test_a_second_start_builds_nothing(tiny: Bundle) -> None:
     heard: list[str] = []
     for _ in range(2):
         opened(tiny, FakeCuda(), buckets=(1, 4, 16), told=lambda what, _: heard.append(what)).close()
-    assert heard.count("parsing") == 6
+    assert sum("parsing" in one for one in heard) == 6
 
 
 class Moody:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engines.bundle.files import Bundle, load
-from engines.bundle.store import DEMO, demo_path, entries, followed, publish, resolve, rollback, watch
-from engines.errors import BundleNotFound, IncompatibleBundle, TamperedBundle
+from engines.bundle.store import DEMO, add, demo_path, entries, followed, prune, publish, resolve, rollback, watch
+from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 from engines.testing import tiny_bundle
 
 
@@ -29,7 +29,7 @@ def test_a_published_bundle_is_a_whole_copy(tiny: Bundle, tmp_path: Path) -> Non
     shutil.rmtree(source)
     assert load(stored.path).manifest == tiny.manifest
     assert listed(tmp_path / "store") == [("tiny@0.1.0", True)]
-    assert not list((tmp_path / "store").rglob(".*"))
+    assert [path.name for path in (tmp_path / "store").rglob(".*")] == [".lock"]
 
 
 def test_the_last_published_version_is_current(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:
@@ -163,3 +163,98 @@ def test_a_watcher_survives_an_unreadable_pointer(tiny: Bundle, tmp_path: Path) 
     for content in ("", "[]", '{"version": 1}'):
         (store / "tiny" / "current.json").write_text(content)
         assert next(news) is None
+
+
+def test_channels_stand_where_they_were_put(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:
+    """A candidate does not touch what is stable; each has a history of its own."""
+    store = tmp_path / "store"
+    publish(store, tiny.path)
+    publish(store, tiny.path, "candidate")
+    publish(store, later.path, "candidate")
+    first, second = entries(store)
+    assert (first.current, first.channels) == (True, ("stable",))
+    assert (second.current, second.channels) == (False, ("candidate",))
+    assert resolve("tiny", store) == resolve("tiny:stable", store) == first.path
+    assert resolve("tiny:candidate", store) == second.path
+    assert rollback(store, "tiny", "candidate").manifest == tiny.manifest
+    assert resolve("tiny:candidate", store) == resolve("tiny", store)
+    with pytest.raises(BundleNotFound, match="no earlier version of tiny on the channel stable"):
+        rollback(store, "tiny")
+
+
+def test_a_channel_that_nobody_published_to_is_said_to_hold_nothing(
+    tiny: Bundle, later: Bundle, tmp_path: Path
+) -> None:
+    """What there is is listed, with the channels that stand on it."""
+    store = tmp_path / "store"
+    publish(store, tiny.path)
+    publish(store, later.path, "candidate")
+    with pytest.raises(BundleNotFound, match=r"no bundle tiny:beta: .* tiny@0\.1\.0, tiny@0\.2\.0 \(candidate\)"):
+        resolve("tiny:beta", store)
+
+
+@pytest.mark.parametrize("channel", ["", "current", "Stable", "../x", "a b", "1st", "x" * 60])
+def test_a_channel_has_a_plain_name(tiny: Bundle, tmp_path: Path, channel: str) -> None:
+    """Anything else is refused before a file is written."""
+    with pytest.raises(BundleError, match="no name of a channel"):
+        publish(tmp_path / "store", tiny.path, channel)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_watcher_follows_its_channel(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:
+    """And hears nothing of the others."""
+    store = tmp_path / "store"
+    publish(store, tiny.path)
+    stable, candidate = watch(store, "tiny"), watch(store, "tiny:candidate")
+    assert [next(stable), next(candidate)] == [store / "tiny" / "0.1.0", None]
+    publish(store, later.path, "candidate")
+    assert [next(stable), next(candidate)] == [None, store / "tiny" / "0.2.0"]
+    assert followed("tiny:candidate") == "tiny:candidate"
+
+
+def test_what_was_added_is_there_for_nobody_to_follow(tiny: Bundle, tmp_path: Path) -> None:
+    """Until somebody publishes it."""
+    add(tmp_path / "store", tiny.path)
+    assert listed(tmp_path / "store") == [("tiny@0.1.0", False)]
+    assert next(watch(tmp_path / "store", "tiny")) is None
+
+
+def test_a_pointer_that_cannot_be_read_is_not_forgotten(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:
+    """Publishing over it would lose the history without a word: it is refused until a person has looked."""
+    store = tmp_path / "store"
+    publish(store, tiny.path)
+    (store / "tiny" / "current.json").write_text('{"version": ')
+    with pytest.raises(BundleError, match="cannot be read, and with it the history; put it back, or remove it"):
+        publish(store, later.path)
+    (store / "tiny" / "current.json").unlink()
+    assert publish(store, later.path).manifest == later.manifest
+
+
+def test_prune_leaves_what_channels_need(tmp_path: Path) -> None:
+    """Where they stand, and the last version before; the rest goes, and with it its place in the history.
+
+    stable     1 -> 2 -> 3 -> 4        keeps 4 and 3
+    candidate            3 -> 5        keeps 5 and 3
+    """
+    store = tmp_path / "store"
+    paths = {number: tiny_bundle(tmp_path / str(number), version=f"{number}", seed=number) for number in range(1, 7)}
+    for number in (1, 2, 3, 4):
+        publish(store, paths[number])
+    for number in (3, 5):
+        publish(store, paths[number], "candidate")
+    add(store, paths[6])
+    assert [Path(path).name for path in prune(store, "tiny", keep=1)] == ["1", "2", "6"]
+    assert [entry.version for entry in entries(store)] == ["3", "4", "5"]
+    assert rollback(store, "tiny").manifest.version == "3"
+    with pytest.raises(BundleNotFound):
+        rollback(store, "tiny")
+    assert prune(store, "tiny", keep=0) == [str(store / "tiny" / "4")]
+    assert not [path for path in (store / "tiny").glob(".*") if path.is_dir()]
+
+
+def test_prune_of_a_name_that_is_not_there(tmp_path: Path) -> None:
+    """Says so, and makes no folder."""
+    for name in ("other", "..", ""):
+        with pytest.raises(BundleNotFound, match="holds no bundle"):
+            prune(tmp_path, name)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""Annotations as others publish and export them, to clips: one module per form."""
