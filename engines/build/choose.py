@@ -116,7 +116,7 @@ def _measured(
             notes.append(f"{label}: {error}")
             continue
         try:
-            rates[name, precision] = (timed or _windows_per_second)(engine, seconds)
+            rates[name, precision] = (timed or windows_per_second)(engine, seconds)
         finally:
             engine.close()
     return rates, notes
@@ -131,7 +131,7 @@ def _unfit(bundle: Bundle, precision: Precision) -> str | None:
     return None if variant.judged else "its events were never judged"
 
 
-def _windows_per_second(engine: Engine, seconds: float) -> float:
+def windows_per_second(engine: Engine, seconds: float) -> float:
     """Return the rate at which frames are encoded and a window is embedded for each, by the best of three rounds."""
     info, random = engine.info, np.random.default_rng(0)
     images = random.integers(0, 256, (_BATCH, info.height, info.width, 3), np.uint8)
