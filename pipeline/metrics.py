@@ -17,6 +17,8 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, PlatformCollector, ProcessCollector
 
 STAGES = ("decode", "encode", "embed", "score", "decide", "commit", "restore", "compress")
+THREADS = ("poll", "decode", "inference", "concluding")
+"""Threads of a worker; several may decode, and their time is added up."""
 PHASES = ("started", "updated", "ended")
 DROPS = (
     "duplicate",
@@ -152,6 +154,14 @@ class WorkerMetrics(_Stages):
         self._labels_refused = Gauge(
             "actionwire_labels_refused", "Labels in force that cannot be watched for.", registry=registry
         )
+        self._busy = _counter(
+            registry, "actionwire_busy_seconds", "Time in which a thread had work in hand.", "thread", THREADS
+        )
+        self._relief = Gauge(
+            "actionwire_relief_level",
+            "Steps of relief from overload that are taken; 0 leaves nothing out.",
+            registry=registry,
+        )
         self._engine = Info("actionwire_engine", "The engine in use.", registry=registry)
         self._swaps = _counter(registry, "actionwire_swaps", "Bundles that became current.", "outcome", SWAPS)
         self._camera_frames = Counter(
@@ -163,6 +173,19 @@ class WorkerMetrics(_Stages):
         self._camera_events = Counter(
             "actionwire_camera_events", "Events started, by camera.", ["camera"], registry=registry
         )
+
+    @contextmanager
+    def busy(self, thread: str) -> Iterator[None]:
+        """A thread has work in hand inside the `with` block, be it that it waits for the broker or for a picture."""
+        begun = perf_counter()
+        try:
+            yield
+        finally:
+            self._busy.labels(_one_of(thread, THREADS)).inc(perf_counter() - begun)
+
+    def relief(self, level: int) -> None:
+        """So many steps of relief from overload are taken from now on."""
+        self._relief.set(level)
 
     def batch(self, frames: Mapping[str, int], windows: Mapping[str, int]) -> None:
         """A batch was processed. frames and windows: encoded frames and scored windows by camera."""

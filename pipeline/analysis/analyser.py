@@ -6,6 +6,8 @@
     score     every window against the label set in force at its record                         (scoring)
     decide    per partition, in offset order: the event machines                                (partition)
 
+`prepare` has the first three and `conclude` the others, so that two threads can work on two batches in a row.
+
 Given an engine and label sets, the events are a pure function of the records. How the records were cut into batches
 changes nothing.
 """
@@ -15,15 +17,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from engines.contract import Embeddings, Engine, Items
+from engines.contract import Embeddings, Engine, Images, Items
 from pipeline.analysis.camera_streams import Arrived, Decoded, Frame, Geometry, Tally
-from pipeline.analysis.partition import Dead, Fired, LabelView, PartitionAnalysis, Restored, Scores, Snapshot, Taken
+from pipeline.analysis.partition import (
+    Dead,
+    Fired,
+    LabelView,
+    PartitionAnalysis,
+    Reached,
+    Restored,
+    Scores,
+    Snapshot,
+    Taken,
+)
 from pipeline.analysis.windows import Window
+from pipeline.errors import ContractError
 from pipeline.records.events import ModelReference
 from pipeline.records.wire import Partition
 
@@ -53,6 +66,23 @@ class Outcome:
         return self.scored.total()
 
 
+Due: TypeAlias = Sequence[tuple[Taken, Window[Frame]]]
+"""Windows to score, each with the step that it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch between its two halves: taken, encoded and embedded, neither scored nor decided."""
+
+    outcome: Outcome
+    """What is known of it: all but `fired`."""
+    taken: list[tuple[PartitionAnalysis, Taken]]
+    reached: list[tuple[PartitionAnalysis, Reached]]
+    """How far each partition of the batch was taken."""
+    embedded: list[tuple[Due, Embeddings, Embeddings]]
+    """Windows, and their embeddings (head, pooled), each [m, D], as they were embedded together."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScoredWindow:
     """One scored window, as an observer sees it. Arrays: head and pooled [D], scores [L]."""
@@ -69,6 +99,7 @@ class Analyser:
 
     label_views: the embedded label set of a version. rewind_seconds: how much of a stream a restart reads again.
     batch: most frames or windows per call of the engine. restarts: what a restart would need stays (`encoded`).
+    prepare: JPEG and the shape of its pixels to the engine's input, for frames that carry their JPEG.
     observe: called with every scored window. stage: context manager around each stage, by its name, for timing.
     """
 
@@ -81,6 +112,7 @@ class Analyser:
         rewind_seconds: float,
         batch: int,
         restarts: bool = False,
+        prepare: Callable[[bytes, float], Images] | None = None,
         observe: Callable[[ScoredWindow], None] | None = None,
         stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
@@ -89,7 +121,7 @@ class Analyser:
         self._label_views = label_views
         self._rewind_seconds = rewind_seconds
         self._batch = batch
-        self._restarts = restarts
+        self._restarts, self._prepare = restarts, prepare
         self._observe = observe
         self._stage = stage
         self._shed: frozenset[str] = frozenset()
@@ -120,6 +152,15 @@ class Analyser:
 
         Records of a partition that is not open are ignored.
         """
+        outcome = self.conclude(self.prepare(batch))
+        outcome.fired += self.shed_late()
+        return outcome
+
+    def prepare(self, batch: Mapping[Partition, Sequence[Decoded]]) -> Prepared:
+        """Take the next records of some partitions, encode what became an item, and embed the windows that fell due.
+
+        To be concluded in the order of preparation, by whatever thread.
+        """
         outcome = Outcome()
         batched = [analysis for one in batch if (analysis := self.partitions.get(one)) is not None]
         taken = [
@@ -127,6 +168,7 @@ class Analyser:
             for analysis in batched
             for one in analysis.take(batch[analysis.partition], self._label_views, outcome.dead)
         ]
+        reached = [(analysis, analysis.reach()) for analysis in batched]
         windows = [(one, window) for _, one in taken for window in one.windows]
         arrived = [(analysis.partition, one.step) for analysis, one in taken if isinstance(one.step, Arrived)]
         outcome.captured_ns = [(partition, step.capture_ns) for partition, step in arrived]
@@ -137,20 +179,46 @@ class Analyser:
         for analysis in batched:
             if analysis.streams.active:
                 outcome.active[analysis.partition], analysis.streams.active = analysis.streams.active, set()
-        self._score(windows)
+        return Prepared(outcome, taken, reached, self._embed(windows))
+
+    def conclude(self, prepared: Prepared) -> Outcome:
+        """Score the windows of a prepared batch and let the event machines act on all of its steps."""
+        outcome = prepared.outcome
+        for windows, head, pooled in prepared.embedded:
+            self._score(windows, head, pooled)
         with self._stage("decide"):
-            outcome.fired = self._end_leftovers(batched)  # before their cameras begin anew
-            outcome.fired += [fired for analysis, one in taken for fired in analysis.decide(one)]
-            outcome.fired += self._shed_in(one for one in batched if one.streams.shed != self._shed)
+            for analysis, reached in prepared.reached:
+                analysis.pass_to(reached)
+            outcome.fired = self._end_leftovers(analysis for analysis, _ in prepared.reached)  # before they begin anew
+            outcome.fired += [fired for analysis, one in prepared.taken for fired in analysis.decide(one)]
         return outcome
 
     def shed(self, cameras: frozenset[str]) -> list[Fired]:
         """Analyse all cameras but these from now on; return the events that end because of it.
 
-        A partition that is warming up follows once it is warm: events that are open in its state must end too.
+        A partition that is warming up follows once it is warm (`shed_late`): events that are open in its state must end
+        too. Everything that was prepared must be concluded, in `shed_late` as well.
         """
         self._shed = cameras
-        return self._shed_in(self.partitions.values())
+        return self.shed_late()
+
+    @property
+    def late_to_shed(self) -> bool:
+        """True while a warm partition analyses other cameras than it should."""
+        return any(map(self._is_late, self.partitions.values()))
+
+    def shed_late(self) -> list[Fired]:
+        """Have such partitions follow; return the events that end because of it."""
+        late = [one for one in self.partitions.values() if self._is_late(one)]
+        return [fired for one in late for fired in one.shed(self._shed, self._label_views(one.reached.labels))]
+
+    def _is_late(self, one: PartitionAnalysis) -> bool:
+        return one.streams.shed != self._shed and not one.streams.restored
+
+    def present(self) -> set[str]:
+        """Cameras whose session goes on, as far as everything is decided."""
+        streams = (pair for one in self.partitions.values() for pair in one.reached.streams.items())
+        return {camera for camera, stream in streams if not stream.ended}
 
     def snapshot(self, partitions: Iterable[Partition]) -> dict[Partition, Snapshot]:
         """What a commit must say about those of the partitions that moved since their last snapshot."""
@@ -159,11 +227,7 @@ class Analyser:
 
     def _end_leftovers(self, partitions: Iterable[PartitionAnalysis]) -> list[Fired]:
         due = [one for one in partitions if one.has_leftovers]
-        return [fired for one in due for fired in one.end_leftovers(self._label_views(one.streams.labels))]
-
-    def _shed_in(self, partitions: Iterable[PartitionAnalysis]) -> list[Fired]:
-        warm = [one for one in partitions if not one.streams.restored]
-        return [fired for one in warm for fired in one.shed(self._shed, self._label_views(one.streams.labels))]
+        return [fired for one in due for fired in one.end_leftovers(self._label_views(one.reached.labels))]
 
     def _covered(self, one: Taken) -> float:
         """Stream time in seconds that one window of this step covers."""
@@ -175,21 +239,35 @@ class Analyser:
         pending = list({id(frame): frame for frame in frames if frame.item is None}.values())
         for some in _chunks(pending, self._batch):
             with self._stage("encode"):
-                items, _ = self._engine.encode(np.stack([frame.image for frame in some if frame.image is not None]))
+                items, _ = self._engine.encode(np.stack([self._picture(frame) for frame in some]))
             for frame, item in zip(some, items, strict=True):
-                frame.item, frame.image = item.copy(), None
+                frame.item, frame.image, frame.record = item.copy(), None, replace(frame.record, jpeg=b"")
         return Counter(frame.camera for frame in pending)
 
-    def _score(self, windows: Sequence[tuple[Taken, Window[Frame]]]) -> None:
-        """Embed all windows and score each against the labels in force at its record."""
+    def _picture(self, frame: Frame) -> Images:
+        if frame.image is not None:
+            return frame.image
+        if not frame.record.jpeg or self._prepare is None:
+            raise ContractError(
+                f"a window needs tick {frame.record.tick} of {frame.camera}, of which only headers were read"
+            )
+        return self._prepare(frame.record.jpeg, frame.record.pixel)
+
+    def _embed(self, windows: Due) -> list[tuple[Due, Embeddings, Embeddings]]:
+        """Embed all windows."""
+        embedded = []
         for some in _chunks(windows, self._batch):
             with self._stage("embed"):
-                head, pooled = self._engine.embed(_stacked([window for _, window in some]))
-            with self._stage("score"):
-                for label_view in {one.label_view.version: one.label_view for one, _ in some}.values():
-                    rows = [row for row, (one, _) in enumerate(some) if one.label_view.version == label_view.version]
-                    for row, scores in zip(rows, label_view.score(head[rows], pooled[rows]), strict=True):
-                        self._hand(*some[row], head[row], pooled[row], scores)
+                embedded.append((some, *self._engine.embed(_stacked([window for _, window in some]))))
+        return embedded
+
+    def _score(self, windows: Due, head: Embeddings, pooled: Embeddings) -> None:
+        """Score each window against the labels in force at its record."""
+        with self._stage("score"):
+            for label_view in {one.label_view.version: one.label_view for one, _ in windows}.values():
+                rows = [row for row, (one, _) in enumerate(windows) if one.label_view.version == label_view.version]
+                for row, scores in zip(rows, label_view.score(head[rows], pooled[rows]), strict=True):
+                    self._hand(*windows[row], head[row], pooled[row], scores)
 
     def _hand(self, one: Taken, window: Window[Frame], head: Embeddings, pooled: Embeddings, scores: Scores) -> None:
         one.scored.append(scores)

@@ -35,7 +35,8 @@ class Decoded:
     offset: int
     content: StreamRecord | BadRecordError
     image: Images | None = None
-    """Pixels of a frame, RGB uint8 [H, W, 3]; None where there is an item."""
+    """Pixels of a frame, RGB uint8 [H, W, 3]. None where there is an item, where the frame carries its JPEG until a
+    window needs it, and where no window can need it."""
     item: Items | None = None
     """What the frame was encoded to before, where that was kept."""
     raw: Record | None = None
@@ -51,7 +52,7 @@ _NEVER = -(2**63)
 
 @dataclass(slots=True)
 class Frame:
-    """An accepted frame: its pixels until it is encoded, its item from then on."""
+    """An accepted frame: its pixels or its JPEG until it is encoded, its item from then on."""
 
     record: FrameRecord
     image: Images | None
@@ -212,6 +213,12 @@ class CameraStreams:
     def rewind(self) -> int:
         """R: where a restart must begin to read."""
         return rewind(self.position, (one.trail.oldest for one in self._cameras.values() if not one.stream.ended))
+
+    @property
+    def pictured(self) -> int:
+        """W: the oldest frame that a window may need from here on."""
+        held = (one.ring.oldest for one in self._cameras.values() if not one.stream.ended)
+        return min((offset for offset in held if offset is not None), default=self.position)
 
     def encoded(self) -> dict[int, Frame]:
         """The frames that a restart at the committed P would need and that have their item, by offset."""

@@ -1,7 +1,9 @@
 """The analysis of one partition: its streams, the event machines of its cameras, and what to commit. Pure.
 
-A batch passes in two stages: `take` turns records into steps. Once the windows are scored, `decide` lets the event
-machines act on the steps in the same order. `snapshot` is what to commit between two batches.
+A batch passes in two stages: `take` turns records into steps, and `reach` says how far that went. Once the windows are
+scored, `decide` lets the event machines act on the steps in the same order, and `pass_to` makes what was reached the
+present of everything but the streams. `snapshot` is what to commit between two batches. So one thread may take the next
+batch while another decides this one: the former has the streams, the latter everything else.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pipeline.analysis.camera_streams import (
     Tally,
 )
 from pipeline.analysis.event_machine import EventContext, Result, WindowScores
-from pipeline.analysis.rewind import Committed
+from pipeline.analysis.rewind import MOST_BAD, Committed, Pictures
 from pipeline.analysis.sessions import Stream
 from pipeline.analysis.thresholds import EventRules
 from pipeline.analysis.windows import Window
@@ -110,6 +112,21 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Reached:
+    """How far the records of a partition were taken, and its streams by then."""
+
+    position: int
+    rewind: int
+    labels: int
+    pictures: Pictures | None
+    streams: Mapping[str, Stream]
+    warm: bool
+    """What was rewound is read."""
+    moved: bool
+    """Records at or above P were among them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
     """A step on its way through scoring."""
 
@@ -158,11 +175,17 @@ class PartitionAnalysis:
         }
         self._touched: set[str] = set()
         self._moved = restored.fresh
+        self._took = False
+        """Records at or above P were taken since the last `reach`."""
+        self._bad: list[int] = []
+        """Offsets from R on of frames whose picture cannot be decoded."""
+        self.reached = self.reach()
+        """How far everything was decided."""
 
     @property
     def has_leftovers(self) -> bool:
         """True while cameras wait to be forgotten; what was rewound must be read first, so that R is right."""
-        return bool(self._leftovers) and not self.streams.restored
+        return bool(self._leftovers) and self.reached.warm
 
     def end_leftovers(self, label_view: LabelView) -> list[Fired]:
         """End as `lost` what is open of cameras that nobody knows enough about, and forget these cameras."""
@@ -171,7 +194,7 @@ class PartitionAnalysis:
             if state is not None:
                 self._labels[name] = machine.by_label(state.labels)
                 messages = self._finish(name, _stream(state), "lost", label_view)
-                fired += [Fired(self.partition, self.streams.position, message) for message in messages]
+                fired += [Fired(self.partition, self.reached.position, message) for message in messages]
             self._labels.pop(name, None)
             self._touched.add(name)
         self._leftovers.clear()
@@ -184,9 +207,11 @@ class PartitionAnalysis:
         """Turn the next records into steps. A bad record goes to `dead`, except below P: it went there before."""
         for decoded in records:
             live = decoded.offset >= self.streams.position
-            self._moved |= live
+            self._took |= live
             if isinstance(decoded.content, BadRecordError):
                 self.streams.skip(decoded.offset)
+                if decoded.content.reason == "jpeg":
+                    self._bad.append(decoded.offset)
                 if live and decoded.raw is not None:
                     dead.append(Dead(decoded.raw, decoded.content.reason, str(decoded.content)))
                 continue
@@ -197,6 +222,32 @@ class PartitionAnalysis:
                 content = LabelsMarker(label_views(content.version).version)
             for step in self.streams.take(decoded.offset, content, decoded.image, decoded.item):
                 yield Taken(decoded.offset, step, label_views(self.streams.labels))
+
+    def reach(self) -> Reached:
+        """How far `take` has come since the last time."""
+        streams, moved, rewind = self.streams, self._took, self.streams.rewind
+        self._took = False
+        self._bad = [offset for offset in self._bad if offset >= rewind]
+        return Reached(
+            streams.position,
+            rewind,
+            streams.labels,
+            self._pictures(),
+            dict(streams.streams()),
+            warm=not streams.restored,
+            moved=moved,
+        )
+
+    def _pictures(self) -> Pictures | None:
+        geometry, bad = self._geometry, tuple(self._bad)
+        if len(bad) > MOST_BAD:
+            return None
+        return Pictures(self.streams.pictured, geometry.frames, geometry.rate, geometry.spread, bad)
+
+    def pass_to(self, reached: Reached) -> None:
+        """Everything up to here is decided."""
+        self.reached = reached
+        self._moved |= reached.moved
 
     def decide(self, taken: Taken) -> list[Fired]:
         """Let the event machines act on one step."""
@@ -222,7 +273,10 @@ class PartitionAnalysis:
         return [Fired(self.partition, taken.offset, message) for message in messages]
 
     def shed(self, cameras: frozenset[str], label_view: LabelView) -> list[Fired]:
-        """Stop analysing these cameras and resume all others; open events of the former end as `shed`."""
+        """Stop analysing these cameras and resume all others; open events of the former end as `shed`.
+
+        Everything that was taken must be decided.
+        """
         added = cameras - self.streams.shed
         self.streams.shed = cameras
         fired: list[Fired] = []
@@ -240,11 +294,12 @@ class PartitionAnalysis:
         """
         if not self._moved:
             return None
-        streams = self.streams
+        reached = self.reached
         changed = dict(self._changes())
         self._touched.clear()
         self._moved = False
-        return Snapshot(Committed(streams.position, streams.rewind, self.state_offset, streams.labels), changed)
+        committed = Committed(reached.position, reached.rewind, self.state_offset, reached.labels, reached.pictures)
+        return Snapshot(committed, changed)
 
     def placed(self, committed: Committed) -> Committed:
         """A snapshot's position, with the offset of the state records that were written for it."""
@@ -252,7 +307,7 @@ class PartitionAnalysis:
 
     def state(self, camera: str) -> CameraState | None:
         """The state of a camera as it stands; None: never seen or removed."""
-        stream = self.streams.stream(camera)
+        stream = self.reached.streams.get(camera)
         if stream is None:
             return None
         labels = machine.ordered(self._labels.get(camera, {}))

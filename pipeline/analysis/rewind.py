@@ -8,6 +8,9 @@ full again before P. Frames in [R, P) only fill rings.
     camera b   .  .  .  .  .  .  B  .  B            R = min(3, 6) = 3, P = 9
 
 A camera whose session has ended holds nothing back.
+
+Of the frames in [R, P) a window can need only those that are in a ring at P. W is the oldest of them: of frames before
+it a restart reads the headers, which decide sessions and ticks, and not the picture.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+MOST_BAD = 100
+"""Bad pictures between R and P that a commit names; where there are more, every picture is decoded again."""
 NO_STATE = -1
 """s of a partition that has no state record yet."""
 
@@ -57,6 +62,20 @@ def rewind(position: int, oldest: Iterable[int | None]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Pictures:
+    """Which pictures in [R, P) a restart has to decode again."""
+
+    since: int
+    """W: no window at or after P needs a frame before this offset."""
+    frames: int
+    rate: int
+    spread: int
+    """Of the windows (`camera_streams.Geometry`) for which that is so."""
+    bad: tuple[int, ...] = ()
+    """Offsets in [R, P) of frames whose pictures nobody could decode: they do not count, whatever their headers say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """What a worker commits for a partition."""
 
@@ -68,3 +87,5 @@ class Committed:
     """Offset of this partition's last state record; -1: none was ever written."""
     labels: int
     """Version of the label set in force at P; -1: the empty set."""
+    pictures: Pictures | None = None
+    """None: not known, so every picture is decoded again."""

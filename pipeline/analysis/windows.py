@@ -104,6 +104,11 @@ class Ring(Generic[Item]):
         """The slots held now, oldest first."""
         return iter(self._slots)
 
+    @property
+    def oldest(self) -> int | None:
+        """Offset of the oldest frame that is held; None: none is."""
+        return self._slots[0].offset if self._slots else None
+
     def push(self, tick: int, offset: int, item: Item) -> list[Due[Item]]:
         """Take an item, at a later item tick than the last one; return what fell due since, in tick order."""
         slot = Slot(offset, item)

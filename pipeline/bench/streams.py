@@ -9,6 +9,7 @@ hand-overs between threads, transactions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 from pipeline.analysis.analyser import Analyser, Outcome
@@ -45,13 +46,16 @@ class Streams:
             rewind_seconds=_REWIND_SECONDS,
             batch=batch,
             restarts=True,
+            prepare=model.prepare,
         )
+        self._rewound = 0
         self._offsets: dict[Partition, int] = {}
         self._frames = ((tick, camera) for tick in count() for camera in range(cameras))
         self._batches = 0
 
     def open(self, *, rewound: int = 0) -> None:
         """Begin with every partition. rewound: frames of each camera that are read again, below what was committed."""
+        self._rewound = rewound
         for number in range(min(PARTITIONS, self._cameras)):
             partition = Partition("frames", number)
             names = [_name(camera) for camera in range(number, self._cameras, PARTITIONS)]
@@ -100,6 +104,8 @@ class Streams:
         image = self._model.prepare(jpeg)
         height, width, _ = image.shape
         frame = FrameRecord(name, _SESSION, tick, tick, self._rate, captured, "arrival", width, height, b"")
+        if tick < self._rewound:  # as `decode_again` leaves it: the bytes of its own record, until a window needs it
+            return Decoded(self._offset(partition), replace(frame, jpeg=bytes(bytearray(jpeg))))
         return Decoded(self._offset(partition), frame, image)
 
     def _offset(self, partition: Partition) -> int:

@@ -49,15 +49,15 @@ class WorkerSettings(Section):
     """
     threads: Annotated[int, Unit("threads")] = Field(default=0, ge=0)
     """Threads of each network; 0 takes every CPU that this process may use."""
-    decode_threads: Annotated[int, Unit("threads")] = Field(default=2, ge=1)
-    """Threads that decode JPEG and resize."""
+    decode_threads: Annotated[int, Unit("threads")] = Field(default=0, ge=0)
+    """Threads that decode JPEG and resize; 0 takes one for every CPU that this process may use, at most eight."""
     group: str = "actionwire-worker"
     """Consumer group; the workers of one deployment share it."""
     slot: str | None = None
     """Stable name of this worker, unique in its group, for its transactional id; null makes one from host and process.
     """
-    batch_frames: Annotated[int, Unit("frames")] = Field(default=8, ge=1, le=1024)
-    """Largest batch that is encoded at once."""
+    batch_frames: Annotated[int, Unit("frames")] = Field(default=0, ge=0, le=1024)
+    """Largest batch that is encoded at once; 0 takes four for every thread of the networks, at least eight."""
     batch_milliseconds: Annotated[int, Unit("milliseconds")] = Field(default=20, ge=0)
     """A smaller batch is run once its oldest frame has waited this long."""
     queue_batches: Annotated[int, Unit("batches")] = Field(default=4, ge=1)

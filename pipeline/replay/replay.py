@@ -35,6 +35,7 @@ from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import decode_control
 from pipeline.records.wire import Partition, Record
 from pipeline.worker.decoding import decode
+from pipeline.worker.inference.sizes import sizes_of
 from pipeline.worker.label_views import LabelHistory
 from pipeline.worker.model import Model
 
@@ -81,7 +82,7 @@ class Replay:
             model.geometry,
             labels,
             rewind_seconds=settings.worker.rewind_seconds,
-            batch=settings.worker.batch_frames,
+            batch=sizes_of(settings.worker).batch_frames,
             observe=observe,
         )
 
@@ -189,7 +190,7 @@ def _recorded(camera: str, file: Path, model: Model, settings: Settings, epoch_n
         return Decoded(number, record, model.prepare(encode_jpeg(frame.image, quality), record.pixel))
 
     sampled = enumerate(sample_file(file, camera, settings.rate, epoch_ns, settings.ingest.short_side))
-    with ThreadPoolExecutor(settings.worker.decode_threads) as pool:
+    with ThreadPoolExecutor(sizes_of(settings.worker).decode_threads) as pool:
         while some := list(islice(sampled, CHUNK)):
             for one in pool.map(decoded, some):
                 offset = one.offset + 1

@@ -2,7 +2,7 @@
 
 A rebalance, a restart, an aborted transaction and a new engine all go through `restore`:
 
-    1  read the committed {P, R, s, v}
+    1  read the committed {P, R, s, v}, and which pictures between R and P are needed (w, b)
     2  read the state partition up to and including offset s, committed records only
     3  move P and R into the log. Below the log's start: the records in between expired, which is reported as a hole.
        Above the log's end: the log lost records and others take their offsets, which is reported as a cut
@@ -118,7 +118,8 @@ def _place(
         return Restored(partition, at, states.cameras, states.spoilt, fresh=True)
     position = min(max(committed.position, begin), end)
     rewind = min(max(committed.rewind, begin), end)
-    kept = Committed(position, rewind, committed.state, committed.labels)
+    pictures = committed.pictures if position == committed.position else None  # other records may lie there now
+    kept = Committed(position, rewind, committed.state, committed.labels, pictures)
     hole, cut = max(0, begin - committed.position), max(0, committed.position - end)
     return Restored(partition, kept, states.cameras, states.spoilt, hole=hole, cut=cut)
 

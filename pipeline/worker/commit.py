@@ -5,7 +5,7 @@
     3  begin a transaction
     4  send events and dead letters (the analyser makes them only of offsets at or above P of the last commit)
     5  send the state snapshots, and wait until all that was sent is acknowledged
-    6  send {P, metadata {r: R, s: offset of the last state record, v: label version}} with the group membership
+    6  send {P, metadata {r: R, s: offset of the last state record, v: label version, w, b}} with the group membership
     7  commit
 
 The membership is the newest one that the poll thread published. The poll thread first ends the epochs of what a poll
@@ -18,7 +18,7 @@ returned yet, the commit waits before step 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.analysis.analyser import Analyser, Outcome
@@ -67,7 +67,7 @@ class Pending:
 
 @dataclass(slots=True)
 class Committer:
-    """Writes what an analyser decided."""
+    """Writes what an analyser decided. `commit` may run on another thread than everything else, never beside it."""
 
     analyser: Analyser
     epochs: Epochs
@@ -83,12 +83,12 @@ class Committer:
         only the positions that the next assignment reads say which.
         """
         fail_points.reached("commit:1")
-        self._leave_ended_epochs()
+        current = self._current()
         if token is None:
             return None
         fired, dead = self.pending.fired, self.pending.dead
         fail_points.reached("commit:2")
-        snapshots = self.analyser.snapshot(self.opened)
+        snapshots = self.analyser.snapshot(current)
         if not snapshots:
             return None
         fail_points.reached("commit:3")
@@ -118,7 +118,7 @@ class Committer:
     def open(self, partition: Partition, epoch: int, fired: list[Fired]) -> None:
         """Note that a partition was opened under an epoch. What an older epoch left pending will be decided again."""
         self.opened.pop(partition, None)
-        self._keep_opened()
+        self._keep_only(self.opened)
         self.opened[partition] = epoch
         self.pending.fired += fired
 
@@ -130,17 +130,22 @@ class Committer:
         self.opened.clear()
         self.pending = Pending()
 
-    def _leave_ended_epochs(self) -> None:
-        """Step 1: drop what belongs to an ended epoch. Another worker decides it, or this one will again."""
-        ended = {one for one, epoch in self.opened.items() if not self.epochs.is_current(one, epoch)}
-        for partition in ended:
+    def close(self, partitions: Iterable[Partition]) -> None:
+        """Close these; what is pending of them is dropped. Another worker decides it, or this one will again."""
+        for partition in partitions:
             self.analyser.close(partition)
-            del self.opened[partition]
-        self._keep_opened()
+            self.opened.pop(partition, None)
+        self._keep_only(self.opened)
 
-    def _keep_opened(self) -> None:
-        self.pending.fired = [one for one in self.pending.fired if one.partition in self.opened]
-        self.pending.dead = [one for one in self.pending.dead if one.record.source in self.opened]
+    def _current(self) -> list[Partition]:
+        """Step 1: the partitions whose epoch goes on; what is pending of others is dropped."""
+        current = [one for one, epoch in self.opened.items() if self.epochs.is_current(one, epoch)]
+        self._keep_only(current)
+        return current
+
+    def _keep_only(self, partitions: Collection[Partition]) -> None:
+        self.pending.fired = [one for one in self.pending.fired if one.partition in partitions]
+        self.pending.dead = [one for one in self.pending.dead if one.record.source in partitions]
 
     def _write_states(self, transactions: Transactions, snapshots: Mapping[Partition, Snapshot], skip: int) -> None:
         """Step 5: one record per changed camera, empty if the camera was removed. skip: records sent before them.

@@ -140,6 +140,7 @@ class Handover:
         self._leave = False
         self._suspicions: Mapping[Partition, Suspicion] = {}
         self._token: GroupToken | None = None
+        self._interrupted = False
         self._stopped = False
         self._changed = threading.Condition()
 
@@ -166,10 +167,12 @@ class Handover:
                 self._batcher.drop(partition)
             self._restored = deque(one for one in self._restored if one[0].partition not in gone)
 
-    def add(self, partition: Partition, work: Iterable[Work]) -> None:
-        """Append work of one partition, in offset order."""
+    def add(self, work: Mapping[Partition, Iterable[Work]]) -> None:
+        """Append the work of one poll, that of each partition in offset order."""
         with self._changed:
-            self._batcher.add(partition, work, self._now())
+            now = self._now()
+            for partition, some in work.items():
+                self._batcher.add(partition, some, now)
             self._changed.notify_all()
 
     def publish(self, token: GroupToken | None) -> None:
@@ -203,6 +206,7 @@ class Handover:
         """
         with self._changed:
             self._leave = True
+            self._changed.notify_all()
 
     def take_suspicions(self) -> Mapping[Partition, Suspicion]:
         """The newest suspicions; each is returned once."""
@@ -218,14 +222,10 @@ class Handover:
 
     # The inference thread's side.
 
-    def next(self, deadline: float) -> list[tuple[Restored, int]] | Mapping[Partition, list[Work]] | None:
-        """Wait until `deadline` (monotonic) for assignments, which come first, or a batch. None: neither came."""
+    def next(self, deadline: float) -> Mapping[Partition, list[Work]] | None:
+        """Wait for a batch until `deadline` (monotonic), at most. None: none came, or something needs rest first."""
         with self._changed:
-            while not self._stopped:
-                if self._restored:
-                    restored = list(self._restored)
-                    self._restored.clear()
-                    return restored
+            while not self._stopped and not self._needs_rest() and not self._interrupted:
                 now = self._now()
                 ready_in = self._batcher.ready_in(now)
                 if ready_in == 0:
@@ -234,7 +234,30 @@ class Handover:
                 if left <= 0:
                     return None
                 self._changed.wait(left)
+            self._interrupted = False
             return None
+
+    @property
+    def needs_rest(self) -> bool:
+        """True while partitions are to be opened or closed, for which the concluding thread must rest."""
+        with self._changed:
+            return self._needs_rest()
+
+    def take_restored(self) -> list[tuple[Restored, int]]:
+        """The restored partitions to open, each with its epoch."""
+        with self._changed:
+            restored = list(self._restored)
+            self._restored.clear()
+            return restored
+
+    def interrupt(self) -> None:
+        """End the present wait for a batch, or the next one; callable from any thread."""
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
+
+    def _needs_rest(self) -> bool:
+        return bool(self._restored) or self._leave
 
     def request_reassign(self) -> dict[Partition, int]:
         """Have the poll thread go through the assignment step again with every partition that it owns.

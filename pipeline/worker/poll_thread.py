@@ -10,14 +10,16 @@ same request. So wherever a partition may have no leader, they are tried one by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
 from pipeline.analysis.camera_streams import Decoded, Frame
 from pipeline.analysis.partition import Restored
+from pipeline.analysis.rewind import Committed, Pictures
 from pipeline.broker.contract import GroupConsumer, Polled, Producer
 from pipeline.broker.partitioning import ranges
 from pipeline.errors import ContractError, TransientError
@@ -25,7 +27,7 @@ from pipeline.records.frames import EndMarker, encode_stream_record
 from pipeline.records.wire import Message, Partition, Record
 from pipeline.worker import fail_points
 from pipeline.worker.assignment import RESTORE_SECONDS, Retries, restore
-from pipeline.worker.decoding import Prepare, decode
+from pipeline.worker.decoding import Prepare, decode, decode_again
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, Work, WorkerContext
 from pipeline.worker.inference.kept_items import KeptItems
@@ -73,6 +75,8 @@ class PollThread:
         """Epoch of each partition whose records are handed over."""
         self._read: dict[Partition, int] = {}
         """Offset up to which each current partition was handed over."""
+        self._begun: dict[Partition, tuple[int, Pictures | None]] = {}
+        """P with which each current epoch began, and which pictures below it are needed; None: all."""
         self._idle = True
         """No record was handed over since the last probe."""
         self._need: set[Partition] = set()
@@ -96,14 +100,19 @@ class PollThread:
         waiting = self._retries.due(self._need, self._monotonic()) or self._paused
         most = self._context.settings.worker.poll_records
         polled = self._consumer.poll(BUSY_POLL_SECONDS if waiting else POLL_SECONDS, most)
+        with self._metrics.busy("poll"):
+            self._take(polled, pool)
+
+    def _take(self, polled: Polled, pool: ThreadPoolExecutor) -> None:
         self._note(polled)
         # Before anything else may fail: these records are not polled again. Records of a partition that is still to be
         # restored are dropped; they are read again from R on.
-        for partition, records in polled.records.items():
-            if partition in self._current:
-                self._handover.add(partition, self._submitted(pool, partition, records))
-                self._read[partition] = max(self._read[partition], records[-1].offset + 1)
-                self._idle = False
+        readable = {one: records for one, records in polled.records.items() if one in self._current}
+        if readable:
+            self._handover.add({one: self._submitted(pool, one, records) for one, records in readable.items()})
+            self._idle = False
+        for partition, records in readable.items():
+            self._read[partition] = max(self._read[partition], records[-1].offset + 1)
         if due := self._retries.next(self._need, self._monotonic()):
             self._assign_or_retry(due)
         self._throttle()
@@ -112,14 +121,21 @@ class PollThread:
 
     def _submitted(self, pool: ThreadPoolExecutor, partition: Partition, records: Sequence[Record]) -> list[Work]:
         """Have records decoded; items of some that were analysed before may be kept."""
-        epoch, prepare, kept = self._current[partition], self._equipment().prepare, self._kept.of(partition)
+        epoch, kept = self._current[partition], self._kept.of(partition)
+        position, pictures = self._begun[partition]
+        prepare, again = self._equipment().prepare, partial(decode_again, pictures=pictures)
         if kept and records[-1].offset >= max(kept):
             self._kept.drop(partition)
-        return [Work(epoch, pool.submit(self._decode, one, prepare, kept.get(one.offset))) for one in records]
+        return [
+            Work(epoch, pool.submit(self._decode, again if one.offset < position else decode, one, prepare, kept))
+            for one in records
+        ]
 
-    def _decode(self, record: Record, prepare: Prepare, kept: Frame | None) -> Decoded:
-        with self._metrics.stage("decode"):
-            return decode(record, prepare, kept)
+    def _decode(
+        self, how: Callable[..., Decoded], record: Record, prepare: Prepare, kept: Mapping[int, Frame]
+    ) -> Decoded:
+        with self._metrics.stage("decode"), self._metrics.busy("decode"):
+            return how(record, prepare, kept=kept.get(record.offset))
 
     def _assign_or_retry(self, due: set[Partition]) -> None:
         """Restore these. A state that cannot be read must not delay the partitions that are being worked on."""
@@ -212,6 +228,7 @@ class PollThread:
             self._epochs.revoke([partition])
             return False
         self._current[partition] = epoch
+        self._begun[partition] = committed.position, self._needed(committed)
         self._read[partition] = committed.position
         self._need.discard(partition)
         self._retries.restored(partition)
@@ -227,6 +244,16 @@ class PollThread:
             )
         log.debug("partition begun", partition=partition.number, position=committed.position, epoch=epoch)
         return True
+
+    def _needed(self, committed: Committed) -> Pictures | None:
+        """Which pictures below P are needed. Longer windows, after a swap or under overload, reach back further."""
+        pictures, windows = committed.pictures, self._equipment().geometry
+        same = pictures and (pictures.frames, pictures.rate, pictures.spread) == (
+            windows.frames,
+            windows.rate,
+            windows.spread,
+        )
+        return pictures if same else None
 
     def _report_owned(self) -> None:
         """Report worked-on and waiting partitions. An owned one may wait for its restore, or for a producer."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from engines.canonical import canonical_json
 from engines.strict_json import parse_json
-from pipeline.analysis.rewind import Committed
+from pipeline.analysis.rewind import MOST_BAD, Committed, Pictures
 from pipeline.broker.contract import Position
 
 METADATA_LIMIT = 4096
@@ -14,8 +17,15 @@ _LARGEST = 2**63
 
 
 def encode_position(committed: Committed) -> Position:
-    """The broker form of a committed position: P, and {r, s, v} as metadata. Raises ValueError if that is too long."""
-    metadata = canonical_json({"r": committed.rewind, "s": committed.state, "v": committed.labels}).decode()
+    """The broker form of a committed position: P, and {r, s, v, w, b} as metadata.
+
+    w: [W, frames, rate, spread]; b: bad pictures, counted from R. Raises ValueError if the metadata are too long.
+    """
+    document: dict[str, object] = {"r": committed.rewind, "s": committed.state, "v": committed.labels}
+    if (found := committed.pictures) is not None:
+        document["w"] = [found.since, found.frames, found.rate, found.spread]
+        document["b"] = [offset - committed.rewind for offset in found.bad]
+    metadata = canonical_json(document).decode()
     if len(metadata) > METADATA_LIMIT:
         raise ValueError(f"metadata of a commit has {len(metadata)} bytes, at most {METADATA_LIMIT} are stored")
     return Position(committed.position, metadata)
@@ -33,4 +43,17 @@ def decode_position(position: Position) -> Committed | None:
         return None
     if not all(type(number) is int and -1 <= number < _LARGEST for number in (rewind, state, labels)):
         return None
-    return Committed(position.offset, rewind, state, labels) if 0 <= rewind <= position.offset else None
+    if not 0 <= rewind <= position.offset:
+        return None
+    return Committed(position.offset, rewind, state, labels, _pictures(found, rewind))
+
+
+def _pictures(found: Mapping[str, Any], rewind: int) -> Pictures | None:
+    """Which pictures are needed; None where nobody says it, as older workers, or in words that make no sense."""
+    window, bad = found.get("w"), found.get("b")
+    if not isinstance(window, list) or not isinstance(bad, list) or len(window) != 4 or len(bad) > MOST_BAD:
+        return None
+    if not all(type(number) is int and 0 <= number < _LARGEST for number in (*window, *bad)):
+        return None
+    since, frames, rate, spread = window
+    return Pictures(since, frames, rate, spread, tuple(rewind + offset for offset in bad))

@@ -2,7 +2,8 @@
 
     poll thread       poll -> ownership -> assignment step -> hand over (decode threads) -> pause or resume
                         |  assignments, work with its epoch              ^  requests for a new assignment, lost cameras
-    inference thread    `-> open partitions -> encode, embed, score, decide -> commit
+    inference thread    `-> open partitions -> take, encode, embed
+    concluding thread                                     `-> score, decide -> commit
 
 Start: first the transactional producer, which aborts what a predecessor left open; then the consumer, so that positions
 are read afterwards; then the inference thread. Stop: no more polls, a last commit, then leave the group.
@@ -11,9 +12,9 @@ are read afterwards; then the inference thread. Stop: no more polls, a last comm
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import structlog
 
@@ -22,12 +23,17 @@ from pipeline.records.wire import Partition
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
 from pipeline.worker.inference.kept_items import KeptItems
+from pipeline.worker.inference.sizes import sizes_of
 from pipeline.worker.inference_thread import InferenceThread
 from pipeline.worker.model import Equipment, SwapRequest
 from pipeline.worker.poll_thread import PollThread
 
 STALLED_SECONDS = 60.0
 """A loop that did not turn for this long is dead."""
+FINISH_SECONDS = 20.0
+"""How long the last commit waits for the one that is under way."""
+CONCLUDE_SECONDS = 0.5
+"""How long the concluding thread waits for work; then it turns, as a sign of life."""
 AWAY_SECONDS = 0.5
 """Pause between polls while the broker is away."""
 
@@ -40,11 +46,13 @@ class Worker:
     def __init__(self, context: WorkerContext, equipment: Equipment) -> None:
         self._context, self._equipment, self._monotonic = context, equipment, context.monotonic
         worker = context.settings.worker
-        limit = max(worker.queue_batches * worker.batch_frames, 1)
-        self._handover = Handover(worker.batch_frames, worker.batch_milliseconds / 1000, limit, self._monotonic)
+        self._sizes = sizes_of(worker)
+        self._handover = Handover(
+            self._sizes.batch_frames, worker.batch_milliseconds / 1000, self._sizes.waiting_frames, self._monotonic
+        )
         self._epochs = Epochs()
         self._kept = KeptItems()
-        self._turned = {"poll": self._monotonic(), "inference": self._monotonic()}
+        self._turned = dict.fromkeys(("poll", "inference", "concluding"), self._monotonic())
         self._failure: BaseException | None = None
         self._poll_thread: PollThread | None = None
         self._swap = SwapRequest()
@@ -82,15 +90,19 @@ class Worker:
                 epochs=self._epochs,
                 kept=self._kept,
             )
-            pool = stack.enter_context(ThreadPoolExecutor(worker.decode_threads, "decode"))
-            thread = threading.Thread(target=self._infer, args=(inference,), name="inference", daemon=True)
-            thread.start()
+            pool = stack.enter_context(ThreadPoolExecutor(self._sizes.decode_threads, "decode"))
+            bodies = {"inference": self._infer, "concluding": self._conclude}
+            threads = [threading.Thread(target=one, args=(inference,), name=name) for name, one in bodies.items()]
+            for thread in threads:
+                thread.daemon = True
+                thread.start()
             try:
                 self._poll(poll_thread, pool, stop)
             finally:
                 self._context.embedding.stop()
                 self._handover.stop()
-                thread.join()
+                for thread in threads:
+                    thread.join()
         if self._failure is not None:
             raise self._failure
 
@@ -141,13 +153,27 @@ class Worker:
                 stop.wait(AWAY_SECONDS)
 
     def _infer(self, inference: InferenceThread) -> None:
-        try:
+        with self._ending(inference):
             while not self._handover.stopped:
                 self._note_turn("inference")
                 inference.turn()
-            inference.commit()
+            inference.finish(FINISH_SECONDS)
+
+    def _conclude(self, inference: InferenceThread) -> None:
+        with self._ending(inference):
+            while not inference.concluded:
+                self._note_turn("concluding")
+                inference.conclude(CONCLUDE_SECONDS)
+
+    @contextmanager
+    def _ending(self, inference: InferenceThread) -> Iterator[None]:
+        """The body of an inference thread: when one ends, so does the other."""
+        try:
+            yield
         except BaseException as error:  # raised again by the poll thread, which ends the process
             self.end_with(error)
+        finally:
+            inference.abandon()
 
     def _note_turn(self, which: str) -> None:
         self._turned[which] = self._monotonic()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faults import ACTS, ASSIGN_STEPS, COMMIT_STEPS, Fault, plan
+from faults import ACTS, ASSIGN_STEPS, BETWEEN, COMMIT_STEPS, Fault, plan
 from late import LOSSES
 from stalls import StallClock
 from verdict import compare_events
@@ -76,7 +76,7 @@ def test_every_step_is_killed_at_and_every_fault_is_planned() -> None:
     kinds = [one.kind for one in every]
     assert faults == plan(3, "full", 6.0) != plan(4, "full", 6.0)
     assert kinds.count("kill") + kinds.count("crash") >= 20 and kinds.count("broker") == 5 and set(kinds) == set(ACTS)
-    assert {one.step for one in every if one.kind == "kill_at"} == {*COMMIT_STEPS, *ASSIGN_STEPS}
+    assert {one.step for one in every if one.kind == "kill_at"} == {*COMMIT_STEPS, *ASSIGN_STEPS, BETWEEN}
     stops: list[Fault] = [one for one in every if one.kind == "stop"]
     assert len(stops) == 10 and all(one.seconds > 6.0 for one in stops)
     assert sum(one.idle for one in every if one.kind == "broker") >= 2

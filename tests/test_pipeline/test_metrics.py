@@ -16,6 +16,7 @@ from pipeline.metrics import (
     DROPS,
     OUTCOMES,
     PHASES,
+    THREADS,
     EngineLabels,
     IngestMetrics,
     WorkerMetrics,
@@ -68,6 +69,7 @@ def test_a_worker_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) 
     metrics.assigned(16, waiting=2)
     metrics.swap("refused")
     metrics.labels(8)
+    metrics.relief(3)
     metrics.engine(EngineLabels("b" * 64, "demo", "0.1.0", "openvino", "CPU", "fp32", True))
 
     found = scrape()
@@ -96,9 +98,22 @@ def test_a_worker_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) 
         "actionwire_bundle_refused": 1,
         "actionwire_live": 1,
         "actionwire_labels": 8,
+        "actionwire_relief_level": 3,
         "actionwire_engine_info{backend=openvino}{bundle=" + "b" * 64
         + "}{calibrated=yes}{device=CPU}{name=demo}{precision=fp32}{version=0.1.0}": 1,
     }  # fmt: skip
+
+
+def test_a_thread_is_busy_while_it_has_work_in_hand(registry: CollectorRegistry, scrape: Scrape) -> None:
+    """Its time adds up, also where the work fails; every thread has its series from the beginning."""
+    metrics = WorkerMetrics(registry)
+    assert [scrape()[f"actionwire_busy_seconds_total{{thread={one}}}"] for one in THREADS] == [0] * len(THREADS)
+    seen = []
+    for _ in range(2):
+        with pytest.raises(ValueError, match="work"), metrics.busy("inference"):
+            raise ValueError("work")
+        seen.append(scrape()["actionwire_busy_seconds_total{thread=inference}"])
+    assert 0 < seen[0] < seen[1] and scrape()["actionwire_busy_seconds_total{thread=poll}"] == 0
 
 
 def test_a_bundle_is_refused_until_another_is_current(registry: CollectorRegistry, scrape: Scrape) -> None:

@@ -53,6 +53,10 @@ def group_options(group: str, session_seconds: float) -> dict[str, Any]:
         "partition_assignment_strategy": [CooperativeStickyAssignor()],
         "session_timeout_ms": int(session_seconds * 1000),
         "heartbeat_interval_ms": 1000,
+        # An answer per frame costs the client many times what the frame costs. So a few wait for each other, at most
+        # for what the latency of an event has to spare at any rate of sampling.
+        "fetch_min_bytes": 64 << 10,
+        "fetch_max_wait_ms": 100,
         "max_partition_fetch_bytes": 4 << 20,
     }
 

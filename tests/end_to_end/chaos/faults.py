@@ -20,6 +20,8 @@ from pipeline.errors import ActionwireError
 from pipeline.local.broker_node import BrokerNode
 
 COMMIT_STEPS = tuple(f"commit:{number}" for number in (1, 2, 3, 4, 5, 6, 7, "done"))
+BETWEEN = "batch:prepared"
+"""A batch is prepared and not concluded, while the one before it may be in a transaction."""
 ASSIGN_STEPS = tuple(f"assign:{number}" for number in (1, 2, 3, 4))
 SLOTS = ("a", "b")
 EXTRA_SLOTS = ("c", "d")
@@ -53,6 +55,7 @@ def plan(seed: int, scale: str, session_seconds: float) -> list[Fault]:
     if scale == "small":
         faults = [
             Fault("kill_at", "a", "commit:5"),
+            Fault("kill_at", "b", BETWEEN),
             Fault("broker", seconds=1.0, idle=True),
             Fault("stop", "b", seconds=session_seconds + 2.0, meanwhile=Fault("abort", "a", "commit:6")),
             Fault("fence", "a"),
@@ -72,10 +75,10 @@ def plan(seed: int, scale: str, session_seconds: float) -> list[Fault]:
 
     faults = [Fault("kill", draw.choice(SLOTS)) for _ in range(16)]
     faults += [Fault("crash", draw.choice(SLOTS), seconds=draw.uniform(0.5, 3.0)) for _ in range(4)]
-    faults += [Fault("kill_at", draw.choice(SLOTS), step) for step in (*COMMIT_STEPS, *ASSIGN_STEPS)]
+    faults += [Fault("kill_at", draw.choice(SLOTS), step) for step in (*COMMIT_STEPS, *ASSIGN_STEPS, BETWEEN)]
     faults += [stop(number) for number in range(10)]
     faults += [Fault("broker", seconds=draw.uniform(0.5, 6.0), idle=number < 3) for number in range(4)]
-    faults += [Fault("abort", draw.choice(SLOTS), f"commit:{number}") for number in (4, 5, 6, 7)]
+    faults += [Fault("abort", draw.choice(SLOTS), step) for step in (*COMMIT_STEPS[3:7], BETWEEN)]
     faults += [Fault("absent", draw.choice(SLOTS), f"assign:{number}") for number in (1, 2)]
     faults += [Fault("fence", draw.choice(SLOTS)) for _ in range(4)]
     faults += [Fault("leave", draw.choice(SLOTS), seconds=draw.uniform(1.0, 4.0)) for _ in range(2)]

@@ -3,12 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.analysis.analyser import Analyser, ScoredWindow
 from pipeline.analysis.camera_streams import Decoded, Geometry
 from pipeline.analysis.partition import Fired, Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.analysis.ticks import tick_ns
+from pipeline.errors import ContractError
 from pipeline.records.state import CameraState
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, frame, picture
@@ -64,6 +66,38 @@ def test_what_a_restart_would_need_stays_encoded() -> None:
     replaying.open(fresh())
     replaying.advance({P: shown(["grey"] * 5)})
     assert replaying.encoded(P) == {}
+
+
+def test_a_picture_waits_as_jpeg_until_a_window_needs_it() -> None:
+    """Rings of many cameras that warm up would hold pixels for long; once there is an item, nothing else is held.
+
+    offset     0  1  2  3  4  5 | P = 6, a window of 3 ... 6
+    prepared            3  4  5
+    """
+    prepared: list[bytes] = []
+
+    def prepare(jpeg: bytes, pixel: float) -> NDArray[np.uint8]:
+        prepared.append(jpeg)
+        return picture("grey")
+
+    analyser, engine = make_analyser(prepare=prepare, restarts=True)
+    state = CameraState("door", 1, 4, 5, False, (), 0)
+    analyser.open(fresh(6, rewind=0, cameras=[state]))
+    analyser.advance({P: [Decoded(tick, frame("door", tick, jpeg=b"%d" % tick)) for tick in range(6)]})
+    assert prepared == [] and engine.calls == []
+    outcome = analyser.advance({P: shown(["grey"], begin=6)})
+    assert outcome.windows == 1 and sorted(prepared) == [b"3", b"4", b"5"]
+    assert all(one.record.jpeg == b"" and one.image is None for one in analyser.encoded(P).values())
+
+
+def test_a_window_over_headers_alone_is_an_error_that_says_so() -> None:
+    """A committed W that is too late must not pass for a window that nobody saw."""
+    analyser, _ = make_analyser()
+    state = CameraState("door", 1, 4, 5, False, (), 0)
+    analyser.open(fresh(6, rewind=0, cameras=[state]))
+    analyser.advance({P: [Decoded(tick, replace(frame("door", tick), jpeg=b"")) for tick in range(6)]})
+    with pytest.raises(ContractError, match="only headers were read"):
+        analyser.advance({P: shown(["grey"], begin=6)})
 
 
 def test_an_event_says_what_it_saw() -> None:

@@ -1,12 +1,13 @@
 """The analysis of one partition by itself: every score is given, without an engine."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from pipeline.analysis.camera_streams import Decoded, Geometry, Tally
 from pipeline.analysis.partition import Dead, Fired, LabelView, PartitionAnalysis, Restored
-from pipeline.analysis.rewind import NO_STATE, Committed
+from pipeline.analysis.rewind import MOST_BAD, NO_STATE, Committed, Pictures
 from pipeline.errors import BadRecordError
 from pipeline.records.events import ModelReference
 from pipeline.records.frames import LabelsMarker
@@ -38,7 +39,9 @@ def advance(
     """Lead records through both stages; every window gets the same score for every label."""
     dead: list[Dead] = []
     fired: list[Fired] = []
-    for taken in list(analysis.take(list(records), label_views, dead)):
+    steps = list(analysis.take(list(records), label_views, dead))
+    analysis.pass_to(analysis.reach())
+    for taken in steps:
         taken.scored.extend(np.array([score], np.float32) for _ in taken.windows)
         fired += analysis.decide(taken)
     return fired, dead
@@ -57,6 +60,30 @@ def test_scores_become_events_in_two_stages() -> None:
     assert fired[0].partition == P and fired[0].capture_ns is not None
 
 
+def test_a_commit_says_what_is_decided_while_more_is_taken() -> None:
+    """One thread takes the next records while another decides and commits those before.
+
+    taken      0 ... 4 | 5 ... 9
+    decided    0 ... 4 |           commit: P = 5, and the state at tick 4
+    """
+    analysis = partition()
+    steps = list(analysis.take(frames(5), lambda _: RED, []))
+    first = analysis.reach()
+    later = list(analysis.take(frames(5, begin=5), lambda _: RED, []))
+    second = analysis.reach()
+    seen = []
+    for reached, some in ((first, steps), (second, later)):
+        analysis.pass_to(reached)
+        for taken in some:
+            taken.scored.extend(np.array([0.0], np.float32) for _ in taken.windows)
+            analysis.decide(taken)
+        snapshot, state = analysis.snapshot(), analysis.state("door")
+        assert snapshot is not None and state is not None
+        seen.append((snapshot.committed.position, state.last_tick))
+
+    assert seen == [(5, 4), (10, 9)]
+
+
 def test_a_partition_without_a_position_ends_what_it_finds_open() -> None:
     """Events left over from an older life of the group end as lost, and their cameras are forgotten."""
     before = partition()
@@ -69,7 +96,8 @@ def test_a_partition_without_a_position_ends_what_it_finds_open() -> None:
     assert phases(again.end_leftovers(RED)) == [("ended", "lost")]
     snapshot = again.snapshot()
     assert snapshot is not None
-    assert snapshot.committed == Committed(50, 50, NO_STATE, 0) and snapshot.changed == {"door": None}
+    assert replace(snapshot.committed, pictures=None) == Committed(50, 50, NO_STATE, 0)
+    assert snapshot.changed == {"door": None}
     assert again.snapshot() is None
 
 
@@ -100,6 +128,20 @@ def test_a_bad_record_is_dead_once() -> None:
 
     assert [(one.record.offset, one.reason) for one in dead] == [(2, "jpeg")]
     assert analysis.streams.position == 4
+
+
+def test_a_commit_says_which_pictures_a_restart_needs() -> None:
+    """Those in the rings at P, and which are bad among those that are read again; too many bad ones, and it says none.
+
+    offset     0 ... 4   5 bad   6 ... 9
+    windows                      6 7 8 9: W = 6
+    """
+    error = BadRecordError("jpeg", "not a JPEG")
+    analysis = partition()
+    advance(analysis, [*frames(5), Decoded(5, error), *frames(4, begin=6)])
+    assert analysis.reach().pictures == Pictures(6, 4, 4, 1, (5,))
+    advance(analysis, [Decoded(10 + number, error) for number in range(MOST_BAD)])
+    assert analysis.reach().pictures is None
 
 
 def test_a_stray_label_marker_does_not_shut_out_those_that_follow() -> None:

@@ -46,7 +46,7 @@ def test_overrides_win_over_everything_and_are_checked(file: Path, monkeypatch: 
 
     assert load(None, {"kafka": {"bootstrap": "option:9092"}}).kafka.bootstrap == "option:9092"
     with pytest.raises(ConfigurationError, match=r"batch_frames"):
-        load(None, {"worker": {"batch_frames": 0}})
+        load(None, {"worker": {"batch_frames": -1}})
 
 
 @pytest.mark.parametrize(

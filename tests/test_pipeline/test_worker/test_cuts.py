@@ -4,6 +4,7 @@ It mirrors no module: the behaviour spans assignment, rewind, analysis and commi
 """
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,17 +12,19 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipeline.analysis.analyser import Analyser
+from engines.contract import Images
+from pipeline.analysis.analyser import Analyser, Prepared
 from pipeline.analysis.camera_streams import Decoded, Geometry
 from pipeline.analysis.partition import Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
 from pipeline.errors import BadRecordError
 from pipeline.records.events import encode_event
-from pipeline.records.frames import EndMarker, LabelsMarker, StreamRecord
+from pipeline.records.frames import EndMarker, FrameRecord, LabelsMarker, StreamRecord
 from pipeline.records.state import CameraState, decode_state, encode_state
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, as_record, frame, picture
 from pipeline.worker.assignment import _place, _States
+from pipeline.worker.decoding import decode, decode_again
 from pipeline.worker.positions import decode_position, encode_position
 
 P = Partition("actionwire.frames", 3)
@@ -34,17 +37,25 @@ LABEL_VIEWS = {
 
 @dataclass(frozen=True)
 class Log:
-    """A recorded partition: what was written, and what was shown in each frame (None: not a JPEG)."""
+    """A recorded partition: what was written, and what was shown in each frame (`broken`: not a JPEG)."""
 
     records: Sequence[StreamRecord]
     shown: Sequence[str | None]
 
-    def decoded(self, offset: int) -> Decoded:
-        """A record as the decoder hands it over."""
+    def decoded(self, offset: int, committed: Committed) -> Decoded:
+        """A record as a worker decodes it that began at this position."""
         record, shown = self.records[offset], self.shown[offset]
-        if shown == "broken":
-            return Decoded(offset, BadRecordError("jpeg", "not a JPEG"), raw=as_record(record, P, offset))
-        return Decoded(offset, record, picture(shown) if shown else None)
+        if isinstance(record, FrameRecord):
+            record = replace(record, jpeg=(shown or "").encode())
+        raw = as_record(record, P, offset)
+        return decode(raw, seen) if offset >= committed.position else decode_again(raw, seen, committed.pictures)
+
+
+def seen(jpeg: bytes, pixel: float = 1.0) -> Images:
+    """What a frame shows."""
+    if jpeg == b"broken":
+        raise BadRecordError("jpeg", "not a JPEG")
+    return picture(jpeg.decode())
 
 
 @st.composite
@@ -109,18 +120,27 @@ class Broker:
         return Restored(P, committed, cameras)
 
 
-def run(log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1) -> Analyser:
-    """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`."""
+def run(
+    log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1, ahead: int = 0
+) -> Analyser:
+    """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`.
+
+    ahead: so many batches are prepared before an older one is concluded; those are lost where a life is cut short.
+    """
     label_views = {version: replace(one, multiple=multiple, stride=stride) for version, one in LABEL_VIEWS.items()}
-    analyser = Analyser(
-        ColourEngine(), Geometry(4, RATE // multiple, stride), label_views.__getitem__, rewind_seconds=REWIND, batch=8
-    )
-    analyser.open(broker.restored())
+    geometry, begun = Geometry(4, RATE // multiple, stride), broker.restored()
+    analyser = Analyser(ColourEngine(), geometry, label_views.__getitem__, rewind_seconds=REWIND, batch=8, prepare=seen)
+    analyser.open(begun)
     offset, turn = broker.position.rewind, 0
-    while offset < stop:
-        upto = min(stop, offset + sizes[turn % len(sizes)])
-        outcome = analyser.advance({P: [log.decoded(one) for one in range(offset, upto)]})
-        offset, turn = upto, turn + 1
+    prepared: deque[Prepared] = deque()
+    while offset < stop or (prepared and stop == len(log.records)):
+        if offset < stop:
+            upto = min(stop, offset + sizes[turn % len(sizes)])
+            prepared.append(analyser.prepare({P: [log.decoded(one, begun.committed) for one in range(offset, upto)]}))
+            offset, turn = upto, turn + 1
+            if len(prepared) <= ahead:
+                continue
+        outcome = analyser.conclude(prepared.popleft())
         commit(analyser, broker, [encode_event(fired.event, "/test").value for fired in outcome.fired], outcome.dead)
     return analyser
 
@@ -164,6 +184,25 @@ def test_a_frame_that_brings_back_a_removed_session_finds_nothing_of_it(cut: int
     assert everything(analyser) == everything(uncut) and broker.events == whole.events
 
 
+@pytest.mark.parametrize("cut", range(6, 16))
+def test_a_bad_picture_stays_bad_when_only_its_headers_are_read_again(cut: int) -> None:
+    """Its headers claim the tick of the frame behind it, which counts, for R as well; wherever W falls.
+
+    offset   5     6       7     8     9     10
+    tick     105   106     106   107   108   109
+    picture        broken
+    """
+    ticks = [*range(100, 107), *range(106, 115)]
+    shown = ["broken" if offset == 6 else "red" if offset % 9 else "blue" for offset in range(len(ticks))]
+    log = Log([frame("door", tick, rate=RATE) for tick in ticks], shown)
+    whole, broker = Broker([], [], []), Broker([], [], [])
+    uncut = run(log, whole, len(ticks), [len(ticks)])
+    run(log, broker, min(cut, len(ticks)), [2])
+    analyser = run(log, broker, len(ticks), [3])
+    assert everything(analyser) == everything(uncut) and broker.events == whole.events
+    assert replace(broker.position, state=0) == replace(whole.position, state=0)
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["newer frames", "the lost ones again"])
 @pytest.mark.parametrize("end", [5, 12, 20, 27, 31])
 def test_a_log_that_lost_its_end_sends_no_message_twice(end: int, again: bool) -> None:
@@ -195,18 +234,21 @@ GRIDS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])
 
 
 @settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(logs(), st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=5), GRIDS)
+@given(logs(), st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=5), GRIDS, st.integers(0, 2))
 def test_any_cuts_yield_the_bytes_of_the_uncut_run(
-    log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int]
+    log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int], ahead: int
 ) -> None:
-    """Killed at any offsets, however often, a partition ends with the same events, dead letters, states and R."""
+    """Killed at any offsets, however often, a partition ends with the same events, dead letters, states and R.
+
+    However many batches are prepared before the one in front of them is concluded.
+    """
     whole = Broker([], [], [])
     end = len(log.records)
     uncut = run(log, whole, end, [max(1, end)], *grid)
     cuts = sorted(data.draw(st.lists(st.integers(0, end), max_size=4)))
     broker = Broker([], [], [])
     for cut in [*cuts, end]:
-        analyser = run(log, broker, cut, sizes, *grid)
+        analyser = run(log, broker, cut, sizes, *grid, ahead)
     assert broker.events == whole.events
     assert broker.dead == whole.dead
     assert everything(analyser) == everything(uncut)

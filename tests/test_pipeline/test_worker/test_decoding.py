@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.analysis.camera_streams import Decoded, Frame
+from pipeline.analysis.rewind import Pictures
 from pipeline.errors import BadRecordError
 from pipeline.records.frames import EndMarker, FrameRecord, LabelsMarker, StreamRecord
 from pipeline.records.jpeg import decode_jpeg, encode_jpeg
 from pipeline.records.wire import Partition
 from pipeline.testing import as_record, frame
-from pipeline.worker.decoding import decode
+from pipeline.worker.decoding import decode, decode_again
 
 P = Partition("frames", 2)
+PICTURES = Pictures(6, 4, 4, 1, (4,))
 JPEG = encode_jpeg(np.full((8, 8, 3), 200, np.uint8))
 
 
@@ -39,6 +42,43 @@ def test_a_frame_that_was_squashed_says_so_to_the_bundle() -> None:
 def plain(jpeg: bytes, pixel: float = 1.0) -> NDArray[np.uint8]:
     """What a bundle of any size takes."""
     return decode_jpeg(jpeg)
+
+
+def test_below_p_only_pictures_that_a_window_may_need_are_decoded() -> None:
+    """They keep their bytes until then; of frames before W only the headers are read, and bad ones stay bad.
+
+    offset     3      4 bad   5      6 = W     7
+    decoded                          yes       broken
+    """
+    seen: list[bytes] = []
+
+    def prepare(jpeg: bytes, pixel: float = 1.0) -> NDArray[np.uint8]:
+        seen.append(jpeg)
+        return decode_jpeg(jpeg)
+
+    def again(offset: int, jpeg: bytes = JPEG, pictures: Pictures | None = PICTURES) -> Decoded:
+        return decode_again(as_record(frame("door", offset, jpeg=jpeg), P, offset), prepare, pictures)
+
+    assert again(3).content == replace(frame("door", 3), jpeg=b"") and again(3, b"whatever").image is None
+    assert isinstance(again(4).content, BadRecordError) and seen == []
+    assert again(6).content == frame("door", 6, jpeg=JPEG) and again(6).image is None and len(seen) == 2
+    broken = again(7, b"no picture")
+    assert isinstance(broken.content, BadRecordError) and broken.content.reason == "jpeg"
+    assert again(3, pictures=None).content == frame("door", 3, jpeg=JPEG), "whoever does not know decodes all"
+
+
+def test_a_picture_whose_item_is_kept_is_not_decoded() -> None:
+    """At any offset; another frame is decoded as ever."""
+
+    def refuse(jpeg: bytes, pixel: float = 1.0) -> NDArray[np.uint8]:
+        raise AssertionError("decoded again")
+
+    item = np.ones(3, np.float32)
+    kept = Frame(replace(frame("door", 7), jpeg=b""), None, item)
+    raw = as_record(frame("door", 7, jpeg=JPEG), P, 7)
+    for found in (decode(raw, refuse, kept), decode_again(raw, refuse, None, kept)):
+        assert found.item is item and found.image is None and found.content == kept.record
+    assert decode(raw, plain, Frame(frame("door", 8), None, item)).image is not None
 
 
 @pytest.mark.parametrize("marker", [EndMarker("door", 1, 7, "lost"), LabelsMarker(3)])

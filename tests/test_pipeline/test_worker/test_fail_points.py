@@ -28,6 +28,7 @@ def test_every_step_has_one_call_and_no_hook_is_installed() -> None:
 
     assert sorted(steps) == [
         *(f"assign:{number}" for number in range(1, 5)),
+        "batch:prepared",
         *(f"commit:{number}" for number in range(1, 8)),
         "commit:done",
     ]

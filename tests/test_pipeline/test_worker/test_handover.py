@@ -1,6 +1,7 @@
 import threading
 from concurrent.futures import Future
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,11 +36,12 @@ def new_handover(size: int = 2, limit: int = 4) -> tuple[Handover, ManualClock]:
 
 
 def test_assignments_come_before_work() -> None:
-    """The inference thread opens a partition before it sees the first record of it."""
+    """The inference thread opens a partition before it sees the first record of it; no batch comes until it has."""
     handover, clock = new_handover()
     handover.assign(restored(P0), 1)
-    handover.add(P0, [work(0), work(1)])
-    assert handover.next(clock.seconds) == [(restored(P0), 1)]
+    handover.add({P0: [work(0), work(1)]})
+    assert handover.needs_rest and handover.next(clock.seconds + 1000) is None
+    assert handover.take_restored() == [(restored(P0), 1)] and not handover.needs_rest
     batch = handover.next(clock.seconds)
     assert isinstance(batch, dict) and list(batch) == [P0] and len(batch[P0]) == 2
 
@@ -47,38 +49,39 @@ def test_assignments_come_before_work() -> None:
 def test_work_of_an_older_assignment_is_dropped() -> None:
     """If a partition is assigned again or lost, its waiting work is dropped, and no other work."""
     handover, clock = new_handover()
-    handover.add(P0, [work(0)])
-    handover.add(P1, [work(5), work(6)])
+    handover.add({P0: [work(0)]})
+    handover.add({P1: [work(5), work(6)]})
     handover.assign(restored(P0), 2)
-    assert handover.next(clock.seconds) == [(restored(P0), 2)]
+    assert handover.take_restored() == [(restored(P0), 2)]
     batch = handover.next(clock.seconds)
     assert isinstance(batch, dict) and list(batch) == [P1]
     handover.assign(restored(P0), 3)
-    handover.add(P0, [work(0, 3)])
+    handover.add({P0: [work(0, 3)]})
     handover.revoke([P0])
-    assert handover.next(clock.seconds) is None
+    assert handover.take_restored() == [] and handover.next(clock.seconds) is None
 
 
 def test_nothing_that_was_restored_before_a_request_is_opened_after_it() -> None:
     """Waiting partitions are forgotten. Until the poll thread has seen the request, further ones are refused.
 
     poll         assign P0 |                assign P1 | take | assign P0
-    inference              | request -> P0            |      |           next -> P0
+    inference              | request -> P0            |      |           opens P0
     """
     handover, clock = new_handover()
     assert handover.assign(restored(P0), 3)
-    handover.add(P0, [work(0, 3), work(1, 3)])
-    assert handover.request_reassign() == {P0: 3} and handover.next(clock.seconds) is None
-    assert not handover.assign(restored(P1), 1) and handover.next(clock.seconds) is None
+    handover.add({P0: [work(0, 3), work(1, 3)]})
+    assert handover.request_reassign() == {P0: 3} and handover.take_restored() == []
+    assert not handover.assign(restored(P1), 1) and handover.take_restored() == []
     assert handover.take_reassign() and handover.assign(restored(P0), 5)
-    assert handover.next(clock.seconds) == [(restored(P0), 5)] and handover.request_reassign() == {}
+    assert handover.take_restored() == [(restored(P0), 5)] and handover.request_reassign() == {}
+    assert handover.next(clock.seconds) is None
 
 
 def test_a_full_handover_says_so() -> None:
     """The poll thread is told to pause at the limit, and may go on once work was taken."""
     handover, clock = new_handover(size=2, limit=2)
     assert not handover.full
-    handover.add(P0, [work(0), work(1)])
+    handover.add({P0: [work(0), work(1)]})
     assert handover.full
     handover.next(clock.seconds)
     assert not handover.full
@@ -121,14 +124,15 @@ def test_a_stale_membership_is_waited_out() -> None:
     assert handover.membership(60) is stale
 
 
-def test_stopping_wakes_whoever_waits() -> None:
-    """The inference thread does not wait for its deadline once nothing more will come."""
+@pytest.mark.parametrize("what", ["stop", "interrupt", "request_leave"])
+def test_whoever_waits_is_woken(what: str) -> None:
+    """The inference thread does not wait for its deadline once nothing more will come, or something comes first."""
     handover, clock = new_handover()
     waited = threading.Thread(target=handover.next, args=(clock.seconds + 1000,))
     waited.start()
-    handover.stop()
+    getattr(handover, what)()
     waited.join(10)
-    assert not waited.is_alive() and handover.stopped
+    assert not waited.is_alive() and handover.stopped == (what == "stop")
 
 
 def test_a_full_batch_is_ready_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Both threads of a worker run by one, so that a test decides how their steps interleave."""
+"""All threads of a worker run by one, so that a test decides how their steps interleave."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from engines.contract import Images, Items, Memory
-from pipeline.analysis.analyser import Outcome
-from pipeline.analysis.camera_streams import Geometry, Tally
-from pipeline.analysis.ticks import SECOND
+from pipeline.analysis.camera_streams import Geometry
 from pipeline.broker.contract import Polled, TopicSettings
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.config.settings import Settings
@@ -32,10 +30,12 @@ from pipeline.testing import COLOURS, ColourEngine, ColourLabels, ManualClock, f
 from pipeline.worker import fail_points, inference_thread, poll_thread
 from pipeline.worker.epochs import Epochs
 from pipeline.worker.handover import Handover, WorkerContext
+from pipeline.worker.inference import conclusion
 from pipeline.worker.inference.kept_items import KeptItems
-from pipeline.worker.inference_thread import InferenceThread, Progress
+from pipeline.worker.inference_thread import InferenceThread
 from pipeline.worker.label_views import EMPTY, LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, SwapRequest
+from pipeline.worker.overload import Pressure, steps
 from pipeline.worker.poll_thread import PollThread
 
 SETTINGS = Settings(
@@ -144,8 +144,18 @@ class Halves:
         self._turn("poll", lambda: self.poller.turn(self.pool), turns)
 
     def infer(self, turns: int = 1) -> None:
-        """Turns of the inference thread, each late enough for a commit."""
-        self._turn("inference", self.inference.turn, turns)
+        """Turns of both inference threads, each late enough for a commit; of one that is not in the middle of one."""
+        for _ in range(turns):
+            self.prepare()
+            self.conclude()
+
+    def prepare(self) -> None:
+        """Turns of the thread that prepares: one for what it does alone, one for a batch."""
+        self._turn("inference", self.inference.turn, 2)
+
+    def conclude(self) -> None:
+        """A turn of the thread that concludes."""
+        self._turn("concluding", lambda: self.inference.conclude(0.0), 1)
 
     def _turn(self, which: str, turn: Callable[[], None], turns: int) -> None:
         if which in self.busy:
@@ -189,7 +199,9 @@ def halves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Halves]]:
     """Makes workers, each with a broker of its own where two cameras were recorded; nothing in them waits."""
     monkeypatch.setattr(poll_thread, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(poll_thread, "BUSY_POLL_SECONDS", 0.0)
-    monkeypatch.setattr(inference_thread, "MEMBERSHIP_SECONDS", 0.0)
+    monkeypatch.setattr(conclusion, "MEMBERSHIP_SECONDS", 0.0)
+    monkeypatch.setattr(inference_thread, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(inference_thread, "BUSY_SECONDS", 0.0)
     made: list[Halves] = []
 
     def make() -> Halves:
@@ -253,6 +265,7 @@ def test_what_was_restored_before_an_abort_is_not_opened_after_it(
 
     worker.hook = at("commit:6", restore)  # and the membership of the commit is over
     worker.infer()
+    worker.prepare()
     assert began and not worker.epochs.is_current(P1, began[0])
     worker.hook = at("assign:2", lambda: worker.infer(20))
     worker.finish()
@@ -266,7 +279,7 @@ def test_what_was_restored_before_a_swap_is_not_opened_after_it(
     """Its records were prepared for the engine before, which took pictures of another size.
 
     poll        | restores P1, records wait |
-    inference   commit ........................| swap | opens P1?
+    inference   last commit ...................| swap | opens P1?
     """
     worker = halves()
     other = own_one(worker)
@@ -278,7 +291,7 @@ def test_what_was_restored_before_a_swap_is_not_opened_after_it(
         worker.poll(9)
         began.append(worker.epochs.owned()[P1])
 
-    worker.hook = at("commit:done", restore)
+    worker.hook = at("commit:2", restore)
     worker.infer()
     assert began and not worker.epochs.is_current(P1, began[0])
     worker.infer(3)
@@ -334,7 +347,7 @@ def test_a_poll_thread_that_is_quicker_loses_nothing(
 
     monkeypatch.setattr(worker.handover, "request_reassign", requested)
     worker.swap.equipment = equipment(2)
-    worker.hook = at("commit:done", lambda: worker.poll(9))
+    worker.hook = at("commit:2", lambda: worker.poll(9))
     worker.infer()
     assert set(worker.epochs.owned()) == {P0, P1}
     worker.finish()
@@ -366,6 +379,42 @@ def test_a_partition_whose_log_lost_its_end_is_restored_after_the_commit_under_w
     assert worker.epochs.owned()[P0] > began[0] and events(worker.broker) == undisturbed
 
 
+def test_a_batch_is_prepared_while_another_is_committed(
+    halves: Callable[[], Halves], undisturbed: list[tuple[int, str, str]]
+) -> None:
+    """What is decided meanwhile joins the next transaction; never are there two.
+
+    prepares    | batch n | batch n+1 | batch n+2 | no room
+    concludes             | batch n, commit ............... | n+1 and n+2, commit
+    """
+    worker = halves()
+    worker.poll()
+    worker.infer()
+    steps: list[str] = []
+
+    def go_on() -> None:
+        for _ in range(4):
+            worker.poll()
+            worker.prepare()
+
+    ahead = at("commit:6", go_on)
+
+    def note(step: str) -> None:
+        steps.append(step)
+        ahead(step)
+
+    worker.hook = note
+    worker.poll()
+    worker.infer()
+    meanwhile = steps[steps.index("commit:6") : steps.index("commit:done")]
+    assert meanwhile.count("batch:prepared") == 2, "two batches and no more"
+    worker.conclude()
+    assert steps.count("commit:3") == steps.count("commit:done") == 2
+    worker.finish()
+
+    assert events(worker.broker) == undisturbed
+
+
 @pytest.mark.parametrize("what", ["abort", "swap"])
 def test_nothing_is_encoded_again_after_an_abort_or_a_swap_within_a_space(
     what: str, halves: Callable[[], Halves], undisturbed: list[tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
@@ -376,25 +425,32 @@ def test_nothing_is_encoded_again_after_an_abort_or_a_swap_within_a_space(
     encoded     | 0 ... 30 |       |                      | 31 ...
     """
     encoded: list[int] = []
-    encode = SizedEngine.encode
+    encode, small = SizedEngine.encode, equipment(2)
+    decoded = Counter[str]()
 
     def counted(engine: SizedEngine, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
         encoded.append(len(images))
         return encode(engine, images, memory)
 
+    def prepare(jpeg: bytes, pixel: float = 1.0) -> Images:
+        decoded["all"] += 1
+        return small.prepare(jpeg, pixel)
+
     monkeypatch.setattr(SizedEngine, "encode", counted)
     worker = halves()
+    known = worker.inference.equipment = replace(small, prepare=prepare)
 
     def strike() -> None:
         if what == "abort":
             raise TransactionAborted("injected")
-        worker.swap.equipment = equipment(2)
+        worker.swap.equipment = known
 
     worker.hook = at("commit:5", strike, when=lambda: sum(encoded) > 60)
     worker.finish()
 
     assert events(worker.broker) == undisturbed
     assert sum(encoded) == 2 * LONG
+    assert decoded["all"] - sum(encoded) <= 2 * SETTINGS.worker.poll_records, "at most what waited for its batch"
     assert not worker.kept.of(P0) and not worker.kept.of(P1), "nothing is kept that nobody will ask for"
 
 
@@ -411,8 +467,10 @@ def test_wherever_the_halves_meet_nothing_is_lost_or_doubled(
         kind = chance.randrange(40)
         if kind < 9:
             worker.poll()
+        elif kind < 14:
+            worker.prepare()
         elif kind < 18:
-            worker.infer(chance.randrange(1, 3))
+            worker.conclude()
         elif kind < 20 and worker.swap.equipment is None:
             worker.swap.equipment = equipment(chance.randrange(2, 5))
         elif kind == 20 and not others:
@@ -436,6 +494,43 @@ def test_wherever_the_halves_meet_nothing_is_lost_or_doubled(
     assert events(worker.broker) == undisturbed
 
 
+@dataclass(slots=True)
+class Forced(Pressure):
+    """Takes the step that a test wants."""
+
+    wanted: int = 0
+
+    def observe(self, now: float, age_seconds: float, *, idle: bool = False) -> int:
+        """The wanted step."""
+        self.level = self.wanted
+        return self.level
+
+
+def test_relief_is_taken_and_given_back_while_the_other_thread_rests(halves: Callable[[], Halves]) -> None:
+    """Fewer ticks mean other windows, for which every partition is restored; then cameras are left out; then neither.
+
+    step       0      1 (every second tick)      3 (and half of the cameras)      0
+    """
+    worker = halves()
+    found = equipment(2)
+    known = steps(found.geometry, (1, 2), (1,), "frame")
+    worker.inference.equipment = replace(found, steps=known)
+    pressure = worker.inference._pressure = Forced(len(known) - 1)
+    seen = []
+    for level in (0, 1, 3, 0):
+        pressure.wanted = level
+        for _ in range(4):
+            worker.poll()
+            worker.infer()
+        analyser = worker.inference._committer.analyser
+        shed = {len(one.streams.shed) for one in analyser.partitions.values() if not one.streams.restored}
+        gauge = worker.registry.get_sample_value("actionwire_relief_level")
+        seen.append((gauge, analyser.geometry.spread, max(shed, default=0)))
+    worker.finish()
+
+    assert seen == [(0, 1, 0), (1, 2, 0), (3, 2, 1), (0, 1, 0)]
+
+
 def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) -> None:
     """A camera that is gone costs nothing. To leave it out would save no work, and cost a live camera its place."""
     worker = halves()
@@ -443,7 +538,7 @@ def test_only_cameras_that_are_there_are_left_out(halves: Callable[[], Halves]) 
     worker.poll()
     worker.inference._shed = 0.5
     assert worker.inference._left_out() == {"door"}
-    others = worker.inference._present() - {"door"}
+    others = worker.inference._committer.analyser.present() - {"door"}
     for camera in others:  # as ingest says, since the settings of this worker name no cameras
         worker.inference._context.priorities.published(camera, -1)
     assert worker.inference._left_out() == others
@@ -468,25 +563,3 @@ def test_the_series_of_a_camera_that_is_gone_are_freed(halves: Callable[[], Halv
     worker.finish()
 
     assert worker.registry.get_sample_value("actionwire_camera_frames_total", {"camera": "door"}) is None
-
-
-@pytest.mark.parametrize(
-    ("ages", "lag"),
-    [
-        ([(0, 0.1), (1, 900.0)], 900.0),
-        ([(0, 0.1)], 0.1),
-        ([(0, 9.0), (0, 0.1), (0, 5.0)], 0.1),
-        ([(0, -2.8e9), (0, 900.0)], 900.0),
-        ([(0, -2.8e9), (1, 3.0)], 3.0),
-        ([(0, -0.5)], 0.0),
-    ],
-)
-def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: list[tuple[int, float]], lag: float) -> None:
-    """Neither fresh frames of the others nor a camera whose clock runs ahead hide a partition that is late."""
-    registry = CollectorRegistry()
-    progress = Progress(WorkerMetrics(registry), lambda: 1000 * SECOND)
-    captured = [(Partition("frames", number), round((1000 - age) * SECOND)) for number, age in ages]
-
-    progress.batch(Outcome(captured_ns=captured), Tally())
-
-    assert registry.get_sample_value("actionwire_lag_seconds") == pytest.approx(lag)

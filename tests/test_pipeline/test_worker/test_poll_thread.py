@@ -13,6 +13,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.rewind import Committed
 from pipeline.broker.contract import TopicSettings
 from pipeline.broker.in_process import InProcessBroker, InProcessConsumer
@@ -53,7 +54,8 @@ class Poller:
         self._pool = ThreadPoolExecutor(1)
         label_views = LabelViews(lambda labels: ColourLabels.of(labels.version, []), LabelHistory(complete=True))
         label_views(EMPTY)
-        equipment: Any = SimpleNamespace(prepare=lambda *_: np.zeros((2, 2, 3), np.uint8), label_views=label_views)
+        black = np.zeros((2, 2, 3), np.uint8)
+        equipment: Any = SimpleNamespace(geometry=Geometry(4, 4), prepare=lambda *_: black, label_views=label_views)
         self._thread = PollThread(
             WorkerContext(SETTINGS, self.broker, self.metrics, "a", self.clock.monotonic),
             self.consumer,
@@ -118,6 +120,7 @@ class Poller:
     def process(self) -> None:
         """What the inference thread does with a batch, as far as the gauge sees it: the newest frame is old."""
         while not self.handover.empty:
+            self.handover.take_restored()
             self.handover.next(self.clock.seconds)
         self.metrics.lag(27.0)
 

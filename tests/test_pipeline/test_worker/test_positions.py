@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.analysis.rewind import Committed
+from pipeline.analysis.rewind import MOST_BAD, Committed, Pictures
 from pipeline.broker.contract import Position
 from pipeline.worker.positions import METADATA_LIMIT, decode_position, encode_position
 
@@ -11,6 +11,34 @@ def test_a_position_survives_the_broker() -> None:
     position = encode_position(committed)
     assert decode_position(position) == committed
     assert len(position.metadata) < METADATA_LIMIT / 10
+
+
+@pytest.mark.parametrize("bad", [(), (4, 7), tuple(range(2**61, 2**61 + MOST_BAD))])
+def test_the_pictures_that_are_needed_come_back(bad: tuple[int, ...]) -> None:
+    """W, the windows for which it holds, and the bad pictures, as many as there may be."""
+    committed = Committed(2**62, 4, 2, 1, Pictures(2**61, 16, 4, 2, bad))
+    position = encode_position(committed)
+    assert decode_position(position) == committed
+    assert len(position.metadata) < METADATA_LIMIT
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        ',"w":[5,8,4,1]',
+        ',"b":[]',
+        ',"b":[],"w":[5,8,4]',
+        ',"b":[],"w":["5",8,4,1]',
+        ',"b":[-1],"w":[5,8,4,1]',
+        ',"b":[true],"w":[5,8,4,1]',
+        ',"b":{},"w":[5,8,4,1]',
+        f',"b":{[0] * (MOST_BAD + 1)},"w":[5,8,4,1]',
+    ],
+)
+def test_a_position_that_does_not_say_which_pictures_are_needed_is_one_all_the_same(said: str) -> None:
+    """Workers of an older version do not; then every picture from R on is decoded again."""
+    assert decode_position(Position(7, f'{{"r":3,"s":0,"v":0{said}}}')) == Committed(7, 3, 0, 0)
 
 
 @pytest.mark.parametrize("ending", ["\0", "\0\0"])

@@ -168,8 +168,10 @@ def test_frames_become_events(undisturbed: list[tuple[int, bytes | None]]) -> No
     assert [number for number, _ in starts] == [0, 0, 1, 1] and len(ends) == 4
 
 
-STEPS = [f"commit:{number}" for number in (1, 2, 3, 4, 5, 6, 7, "done")] + [
-    f"assign:{number}" for number in (1, 2, 3, 4)
+STEPS = [
+    *(f"commit:{number}" for number in (1, 2, 3, 4, 5, 6, 7, "done")),
+    *(f"assign:{number}" for number in (1, 2, 3, 4)),
+    "batch:prepared",
 ]
 
 
@@ -195,7 +197,9 @@ def test_a_worker_that_dies_at_any_step_loses_and_doubles_nothing(
     assert not ends and events(broker) == undisturbed
 
 
-@pytest.mark.parametrize("step", ["commit:3", "commit:4", "commit:5", "commit:6", "commit:7", "assign:2"])
+@pytest.mark.parametrize(
+    "step", ["commit:3", "commit:4", "commit:5", "commit:6", "commit:7", "assign:2", "batch:prepared"]
+)
 def test_a_failed_transaction_is_done_again(
     step: str, broker: InProcessBroker, settings: Settings, undisturbed: list[tuple[int, bytes | None]]
 ) -> None:
