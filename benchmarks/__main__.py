@@ -15,12 +15,20 @@ from cameras import cameras
 from engine import engine
 from labels import labels
 from memory import memory
+from recovery import recovery
 from start import start
 
 from engines.backends.network import thread_count
 from engines.bench.throughput import cpu_flags, machine
 
-SECTIONS = {"engine": engine, "labels": labels, "cameras": cameras, "memory": memory, "start": start}
+SECTIONS = {
+    "engine": engine,
+    "labels": labels,
+    "cameras": cameras,
+    "memory": memory,
+    "recovery": recovery,
+    "start": start,
+}
 """Each takes `quick` and returns its figures by key: {value, low, high} for ratios, or plain data."""
 
 
