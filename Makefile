@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 SEED ?= 1
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PURE_TESTS := tests/test_house.py tests/test_documents.py tests/test_engines/test_bundle tests/test_engines/test_text $(addprefix tests/test_pipeline/,test_analysis test_config test_records)
@@ -39,8 +40,8 @@ demo: $(VENV)/serving.stamp  ## Four rendered cameras, a real Kafka, live events
 test-fast: $(VENV)/dev.stamp  ## Run the pure tests, below a minute, and hold their rooms to 90 % coverage
 	@$(BIN)/python -m pytest $(PURE_TESTS) --cov=pipeline.analysis --cov=pipeline.records --cov-fail-under=90 $(ARGS)
 
-test: $(VENV)/dev.stamp test-fast  ## Run every test, real Kafka included
-	@$(BIN)/python -m pytest $(PURE_TESTS:%=--ignore=%) $(ARGS)
+test: $(VENV)/dev.stamp test-fast  ## Run every test, real Kafka included; JOBS files at once
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PURE_TESTS:%=--ignore=%) $(ARGS)
 
 check: $(VENV)/dev.stamp  ## Style, types, import rules, changelog against version
 	@$(BIN)/ruff check .
@@ -53,8 +54,8 @@ format: $(VENV)/dev.stamp  ## Put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1]
-	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1] [RECORD=1]
+	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RECORD),--record)
 	@$(BIN)/python -m pipeline.bench
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1

@@ -27,9 +27,7 @@ def memory(*, quick: bool) -> dict[str, Any]:
     were read again and before the first window is due. The ViT-B/32's are also there without a model's name.
     """
     found: dict[str, Any] = {}
-    for name, bundle in bundles(quick).items():
-        if name == "vit_b16":
-            continue
+    for name, bundle in bundles(quick, towers=["vit_b32"]).items():
         of_model = _model(int8(bundle))
         found |= {f"{key}_{name}": value for key, value in of_model.items()}
         if name == "vit_b32":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from engines.backends.network import Precision
 from engines.build.quantise import LEAST_FRAMES, quantise
 from engines.bundle.files import Bundle, load
 from engines.bundle.store import demo_path
@@ -26,10 +28,9 @@ _WEIGHTS = (
 )
 
 
-def bundles(quick: bool) -> dict[str, Bundle]:
-    """Return the bundles by the name that their figures carry."""
-    names = [] if quick else list(TOWERS)
-    return {"demo": load(demo_path())} | {name: tower(name) for name in names}
+def bundles(quick: bool, towers: Sequence[str] = tuple(TOWERS)) -> dict[str, Bundle]:
+    """Return the bundles by the name that their figures carry: the demo's, and unless `quick` these towers."""
+    return {"demo": load(demo_path())} | {name: tower(name) for name in ([] if quick else towers)}
 
 
 def int8(bundle: Bundle) -> Bundle:
@@ -58,7 +59,12 @@ def tower(name: str) -> Bundle:
     return load(path)
 
 
-def served(bundle: Bundle, cache: Path | None = None) -> Model:
-    """Return the bundle as a worker loads it, in int8. cache: folder of embeddings of labels; None: the user's."""
-    worker = WorkerSettings(bundle=str(bundle.path), backend="openvino", precision="int8")
-    return Model(bundle, Settings(rate=bundle.manifest.window.rate, worker=worker), cache=cache or cache_directory())
+def served(bundle: Bundle, cache: Path | None = None, precision: Precision = "int8") -> Model:
+    """Return the bundle as a worker loads it. cache: folder of embeddings of labels; None: the user's."""
+    return Model(bundle, served_settings(bundle, precision), cache=cache or cache_directory())
+
+
+def served_settings(bundle: Bundle, precision: Precision = "int8") -> Settings:
+    """Return the settings of a deployment that serves the bundle, and sheds nothing."""
+    worker = {"bundle": str(bundle.path), "backend": "openvino", "precision": precision, "overload": "queue"}
+    return Settings(rate=bundle.manifest.window.rate, worker=WorkerSettings.model_validate(worker))

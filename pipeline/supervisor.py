@@ -22,6 +22,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -36,7 +37,7 @@ AWAY = 3
 HEALTHY_SECONDS = 5.0
 """After a run of this length the backoff starts from the beginning."""
 EARLY_SECONDS = 10.0
-"""A child that ends sooner has never worked."""
+"""A child that ends sooner after it began to work has never worked."""
 STOP_SECONDS = 20.0
 """How long a child may take to stop before it is killed."""
 
@@ -63,23 +64,27 @@ def supervise(
     start: Callable[[Sequence[str]], subprocess.Popen[bytes]] | None = None,
     cut_off: Callable[[], None] = lambda: None,
     name: str = "worker",
+    began: Path | None = None,
 ) -> int:
     """Run `command` until `stop` is set or another start cannot help; return the exit code to end with.
 
     cut_off: called after a child ended without a chance to clean up, before the next one starts. name: what is
-    run, for the log.
+    run, for the log. began: a file that the child makes once it begins to work; a start may take longer than a child
+    that fails, on a busy machine or while engines are built. None: it works from its first moment.
     """
     start = start or (lambda what: child_process.start(what))
     failures, worked = 0, False
     while True:
         begun = time.monotonic()
+        if began is not None:
+            began.unlink(missing_ok=True)
         process = start(command)
         code = _wait(process, stop, name)
         if stop.is_set():
             return _passed_on(code)
         ran = time.monotonic() - begun
         failures = 0 if ran >= HEALTHY_SECONDS else failures
-        worked |= ran >= EARLY_SECONDS
+        worked |= (ran if began is None else _seconds_since(began)) >= EARLY_SECONDS
         pause = decide(code, worked, failures)
         if pause is None:
             return code
@@ -89,6 +94,14 @@ def supervise(
             cut_off()
         if stop.wait(pause):
             return _passed_on(code)
+
+
+def _seconds_since(began: Path) -> float:
+    """How long ago the file was made; 0 where there is none."""
+    try:
+        return time.time() - began.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _passed_on(code: int) -> int:

@@ -24,6 +24,7 @@ PAGES = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "deploy/README.md",
+    "docs/engines-and-store.md",
     "docs/foreign-publishers.md",
     "docs/several-hosts.md",
 )

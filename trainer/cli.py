@@ -100,14 +100,44 @@ def evaluate(
         bool, typer.Option("--again", help="Measure the checkpoint anew, also while the run is not finished.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure by a protocol: single, views, zero-shot, few-shot, folds, charades, streaming, episodes."
+        ),
+    ] = None,
+    lists: Annotated[
+        list[Path] | None, typer.Option("--list", help="With --protocol: another list of clips; several for zero-shot.")
+    ] = None,
+    views: Annotated[str, typer.Option(help="Views in time x crops, of views and charades.")] = "10x3",
+    shots: Annotated[
+        str, typer.Option(help="Clips of each label to learn from, of few-shot and episodes.")
+    ] = "2,4,8,16",
+    folds: Annotated[int, typer.Option(min=0, help="How many folds; 0 for one per group.")] = 0,
+    seeds: Annotated[str, typer.Option(help="Seeds of few-shot and folds; mean and deviation are told.")] = "1",
+    alpha: Annotated[
+        str | None, typer.Option(help="Shares of the start's weights, such as 0,0.25,0.5: a curve is drawn.")
+    ] = None,
+    rule: Annotated[str, typer.Option(help="How labels are scored: templates, averaged or saliency.")] = "templates",
     device: Device = "cpu",
     cache: Footage = None,
 ) -> None:
-    """Show what a training run achieved: captions never seen, actions, events in streams, and how they grew."""
+    """Show what a training run achieved: captions never seen, actions, events in streams, and how they grew.
+
+    With --protocol a run on clips is measured as the papers do; results lie in RUN/evaluation.
+    """
     from trainer.evaluation import plots, report
     from trainer.progress import Bars
     from trainer.training import checkpoint, loop
 
+    if protocol is not None:
+        from trainer.protocols.command import measure
+
+        measure(
+            run, protocol, lists=lists or (), views=views, shots=shots, folds=folds, seeds=seeds, alpha=alpha,
+            rule=rule, device=device, cache=cache, as_json=as_json,
+        )  # fmt: skip
+        return
     if again:
         source = _source(checkpoint.load_recipe(run / checkpoint.NAME))
         with Bars() as bars:

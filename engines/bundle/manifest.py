@@ -164,6 +164,13 @@ class Events(Part):
         return tuple(sorted(named)) if isinstance(named, dict) else ()
 
     @property
+    def always_open(self) -> tuple[str, ...]:
+        """What every window would be an event of: labels whose `enter` is 0, and `the defaults` where theirs is."""
+        defaults = ("the defaults",) if self.defaults.enter <= 0 else ()
+        own = (label for label, override in self.labels.items() if override.enter is not None and override.enter <= 0)
+        return (*defaults, *sorted(own))
+
+    @property
     def fitted_seconds(self) -> float | None:
         """On how many seconds of streams the thresholds were fitted; None where no report says."""
         fitted = (self.report or {}).get("fitted_on")
@@ -331,6 +338,11 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
         raise IncompatibleBundle(
             f"{who} was trained at {window.rate} frames/s, which does not divide the deployment's rate {rate}; "
             f"set the rate to a multiple of {window.rate}"
+        )
+    if always := manifest.events.always_open:
+        raise IncompatibleBundle(
+            f"{who} has an enter threshold of 0 for {', '.join(always)}: every window would be an event; "
+            "calibrate it again"
         )
     held = max(0.5, max(window.multiples) / window.rate)  # for the item before the window, which fills gaps
     needed = window.frames * max(window.multiples) / window.rate + held

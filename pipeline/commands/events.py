@@ -14,6 +14,7 @@ from pipeline.commands.event_files import STDIN, read_events
 from pipeline.commands.options import Json
 from pipeline.errors import ConfigurationError
 from pipeline.replay.difference import TOLERANCE_SECONDS, difference, report
+from pipeline.worker.shadow.settings import in_share
 
 app = typer.Typer(
     name="events",
@@ -40,6 +41,9 @@ def diff(
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Seconds by which start or end may differ in the same event.")
     ] = TOLERANCE_SECONDS,
+    share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Compare only the cameras that a shadow with this share looks at.")
+    ] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Show which events are new, gone or moved.
@@ -49,10 +53,13 @@ def diff(
       actionwire replay --topic --bundle clips --json before.jsonl
       actionwire replay --topic --bundle clips:candidate --json after.jsonl
       actionwire events diff before.jsonl after.jsonl
+
+    While a shadow worker runs: watch --json, and watch --shadow --json, over the same time.
     """
     if before == after == STDIN:
         raise ConfigurationError("only one of both can come from stdin; name a file for the other")
-    found = report(difference(read_events(before), read_events(after), tolerance))
+    one, other = ([event for event in read_events(path) if in_share(event.camera, share)] for path in (before, after))
+    found = report(difference(one, other, tolerance))
     if as_json:
         typer.echo(json.dumps(found, indent=2, allow_nan=False))
     else:

@@ -55,16 +55,22 @@ def watch(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop at the newest event instead of waiting.")
     ] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Those of a shadow worker instead.")] = False,
     as_json: Json = False,
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
     """Show events as they are committed. With --json, one document per line, as `actionwire evaluate` reads them."""
     settings = settings_from(config, bootstrap)
+    topics = settings.topics
+    if shadow:
+        from pipeline.worker.shadow.settings import ShadowTopics
+
+        topics = ShadowTopics(**topics.model_dump())
     choice = Choice(tuple(camera or ()), tuple(label or ()))
     console = Console()
     with closing(connect(settings.kafka)) as broker:
-        for record, event in follow(broker, settings.topics.name("events"), begin=begin, until_end=until_end):
+        for record, event in follow(broker, topics.name("events"), begin=begin, until_end=until_end):
             if not choice.takes(event):
                 continue
             if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,13 @@ def worker(
     bundle: Annotated[
         str | None, typer.Option(help="Bundle to run: `demo`, a path, or a name in the store; wins over the settings.")
     ] = None,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Try the channel `worker.shadow`: its events go to a topic of their own."),
+    ] = False,
+    began: Annotated[
+        Path | None, typer.Option("--began", hidden=True, help="Make this file once the bundle is loaded.")
+    ] = None,
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
@@ -40,12 +48,14 @@ def worker(
     The work is done in a child process, which is started again when it ends by itself.
     """
     from pipeline import logs
+    from pipeline.worker.shadow.settings import shadow_settings
 
     def read() -> Settings:
-        return settings_from(config, bootstrap, worker={"bundle": bundle})
+        found = settings_from(config, bootstrap, worker={"bundle": bundle})
+        return shadow_settings(found) if shadow else found
 
     file = source_file(config)
-    watch = None if file is None else FileWatch(file, read)
+    watch = None if file is None or shadow else FileWatch(file, read)
     settings = read() if watch is None else watch.current
     logs.configure(settings.log.format, settings.log.level)
     stop = stop_on_signals()
@@ -57,13 +67,28 @@ def worker(
         def free() -> None:
             _free(settings, name)
 
-        raise typer.Exit(supervise(_command(name, bundle, config, bootstrap), stop, cut_off=free))
+        with tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
+            mark = Path(folder) / "began"
+            command = [*_command(name, bundle, config, bootstrap, shadow), "--began", str(mark)]
+            raise typer.Exit(supervise(command, stop, cut_off=free, began=mark))
 
     from pipeline.broker import connect
     from pipeline.worker.process import run_worker
 
     with closing(connect(settings.kafka)) as broker:
-        run_worker(settings, broker, stop=stop, slot=name, reload=watch)
+        if shadow:
+            from pipeline.broker.topics import apply_topics
+            from pipeline.worker.shadow.broker import shadow_broker
+
+            apply_topics(broker, settings)  # nobody else needs those of a shadow
+            broker = shadow_broker(broker, settings.worker.shadow_share)
+        run_worker(settings, broker, stop=stop, slot=name, reload=watch, started=lambda *_: _note(began))
+
+
+def _note(began: Path | None) -> None:
+    """Tell the supervisor that the work begins."""
+    if began is not None:
+        began.touch()
 
 
 def _free(settings: Settings, slot: str) -> None:
@@ -74,8 +99,11 @@ def _free(settings: Settings, slot: str) -> None:
         broker.free(settings.worker.group, slot)
 
 
-def _command(slot: str, bundle: str | None, config: Path | None, bootstrap: str | None) -> list[str]:
+def _command(
+    slot: str, bundle: str | None, config: Path | None, bootstrap: str | None, shadow: bool = False
+) -> list[str]:
     file = config and str(config)
     options = {"--slot": slot, "--bundle": bundle, "--config": file, "--bootstrap": bootstrap}
     given = [part for name, value in options.items() if value for part in (name, value)]
+    given += ["--shadow"] if shadow else []
     return [sys.executable, "-m", "pipeline.cli", "worker", "--no-supervise", *given]

@@ -18,6 +18,13 @@ class WorkerSettings(Section):
     Workers follow a channel, and a bare name means the channel `stable`: while they run they take up whichever version
     it comes to stand on. NAME@VERSION and a path stay what they are.
     """
+    shadow: Annotated[str | None, Field(pattern="^[a-z][a-z0-9-]*$")] = None
+    """Channel of the bundle that `actionwire worker --shadow` tries beside it, such as `candidate`.
+
+    Its events go to a topic of their own; `actionwire watch --shadow` shows them, `actionwire events diff` compares.
+    """
+    shadow_share: Annotated[float, Unit("of all cameras")] = Field(default=1.0, gt=0, le=1)
+    """How much a shadow looks at, 0.25 for every fourth camera; the same ones always."""
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
     """Inference runtime. `auto` takes what runs the bundle.
 

@@ -42,7 +42,8 @@ class Service:
         self.name, self.log = name, log
         self.code: int | None = None
         """Exit code once it has ended for good."""
-        self._command, self._cut_off = command(name, *options), cut_off
+        self._began = log.with_suffix(".began") if "--no-supervise" in options else None  # a worker says when it begins
+        self._command, self._cut_off = command(name, *options, *with_options(began=self._began)), cut_off
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"supervise-{name}", daemon=True)
         self._thread.start()
@@ -61,7 +62,12 @@ class Service:
 
     def _run(self) -> None:
         self.code = supervisor.supervise(
-            self._command, self._stop, start=self._start, cut_off=self._cut_off, name=self.name
+            self._command,
+            self._stop,
+            start=self._start,
+            cut_off=self._cut_off,
+            name=self.name,
+            began=self._began,
         )
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:

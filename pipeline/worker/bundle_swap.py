@@ -4,8 +4,9 @@
                                      ->  it is handed to the worker                                taken at a commit
                                      ->  the old bundle is closed
 
-A bundle that cannot be used is refused with the reason, and the worker keeps the one it has. The refused bundle is
-tried again later: the cause may have been a lack of memory, or a file that the network had not delivered yet.
+A bundle that cannot be used is refused with the reason, and the worker keeps the one it has. Neither can one be used
+that loses a label which is watched for, or whose thresholds let every window be an event. The refused bundle is tried
+again later: the cause may have been a lack of memory, or a file that the network had not delivered yet.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from engines.bundle import files as bundles
 from engines.bundle.files import Bundle
 from engines.errors import EngineError
 from pipeline.analysis.label_set import LabelSet
-from pipeline.errors import ActionwireError
+from pipeline.errors import ActionwireError, ConfigurationError
 from pipeline.worker.label_views import LabelHistory, LabelViews
 from pipeline.worker.model import Equipment, Model
 
@@ -137,11 +138,29 @@ def follow_store(
 def _take_up(
     bundle: Bundle, bundle_swap: BundleSwap, worker: Swappable, load: Callable[[Bundle], Model], ended: threading.Event
 ) -> Outcome | None:
-    """Hand a bundle over unless it is in use already; None if the worker ended first."""
+    """Hand a bundle over unless it is in use already; None if the worker ended first.
+
+    Raises ConfigurationError for one that cannot watch for a label which the bundle in use watches for.
+    """
     if bundle.manifest.id == bundle_swap.model.bundle.manifest.id:
         return "kept"
     log.info("another bundle is current; loading it", bundle=bundle.label)
-    return "taken" if bundle_swap.hand_over(load(bundle), worker, ended) else None
+    model = load(bundle)
+    if lost := _lost_labels(bundle_swap, model):
+        model.close()
+        raise ConfigurationError(
+            f"{bundle.label} would lose labels that are watched for: {'; '.join(lost)}; "
+            "take them off the labels first, or publish a bundle that can watch for them"
+        )
+    return "taken" if bundle_swap.hand_over(model, worker, ended) else None
+
+
+def _lost_labels(bundle_swap: BundleSwap, model: Model) -> list[str]:
+    """Return the labels in force that the model in use watches for and `model` cannot, each with its reason."""
+    labels, used = bundle_swap.in_use()
+    before, after = used.check.problems(labels.labels), model.check.problems(labels.labels)
+    lost = [label for label in labels.labels if label.id in after and label.id not in before]
+    return [f"{label.text} ({after[label.id]})" for label in lost]
 
 
 def _equipment(model: Model, label_views: LabelViews) -> Equipment:

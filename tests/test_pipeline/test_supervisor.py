@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,26 @@ def test_a_child_that_ends_in_peace_is_not_started_again() -> None:
 def test_a_wrong_setting_is_passed_on() -> None:
     """Exit code 2 is passed on at once."""
     assert supervise(command("raise SystemExit(2)"), threading.Event()) == 2
+
+
+def test_a_start_that_takes_long_and_fails_is_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, or while engines are built, a child fails later than others have worked for hours.
+
+    began     |            (never)   exit 2: passed on
+              |   x                  exit 2: started again
+    """
+    monkeypatch.setattr(supervisor, "EARLY_SECONDS", 0.2)
+    began, stop, starts = tmp_path / "began", threading.Event(), list[int]()
+    slow = "import time; time.sleep(0.5); raise SystemExit(2)"
+    assert supervise(command(slow), stop, began=began) == 2
+
+    def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
+        assert not began.exists()  # of the child before
+        starts.append(1)
+        return subprocess.Popen(what if len(starts) == 1 else command("pass"))
+
+    working = f"import pathlib, time; pathlib.Path({str(began)!r}).touch(); time.sleep(0.5); raise SystemExit(2)"
+    assert supervise(command(working), stop, start=start, began=began) == 0 and len(starts) == 2
 
 
 def test_a_killed_child_is_started_again() -> None:

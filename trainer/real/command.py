@@ -20,6 +20,7 @@ BARS: Mapping[str, str] = {
     "fight_auc": ">= 0.83",
     "ut_paraphrase_loss": "<= 0.06",
     "ut_stream_found": ">= 0.75",
+    "ut_stream_fired": "",
     "ut_stream_equal": "<= 1e-4",
     "quiet_events": "0",
     "false_alarms_with": "below false_alarms_without",

@@ -81,7 +81,7 @@ def fitted(given: Cached, apart: Collection[int], seed: int) -> VideoTextModel:
         replace(clip, split="test" if number in aside else "train") for number, clip in enumerate(given.encoded.clips)
     )
     seen = replace(given.encoded, decoded=replace(given.encoded.decoded, clips=split))
-    task = ClipTask(model, recipe.loss, known=given.texts)
+    task = ClipTask(model, recipe.loss, known=given.texts, backgrounds=recipe.model.backgrounds)
     optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
     average = Average(model, recipe.optimiser.average, frozen_names(model))
     batches = ClipBatches(recipe, seen, model.tokenizer)

@@ -18,7 +18,7 @@ from engines.bundle import files as bundles
 from engines.preprocess import prepare
 from trainer.calibration.calibrate import Replays, Seen
 from trainer.calibration.spliced import Form, Spliced, quiet_streams, splice
-from trainer.calibration.streams import CameraTruth
+from trainer.calibration.streams import ActionTruth, CameraTruth
 from trainer.data.decode import read_clip
 from trainer.data.manifest import Clip
 from trainer.progress import Report, counted
@@ -34,6 +34,7 @@ class Streamed:
     quiet: Seen
     made: Spliced
     rate: int
+    window_seconds: float
 
 
 def replayed(
@@ -46,7 +47,9 @@ def replayed(
     made = splice(clips, [quiet], form, folder, counted(report, "splice"), prefix="held-out")
     alone = quiet_streams([quiet], form, folder, counted(report, "splice quiet"), "quiet")
     work = Replays(bundle, manifest.window.rate, tuple(labels), report, folder)
-    return Streamed(work.replay("clips", made.recorded), work.replay("alone", alone), made, manifest.window.rate)
+    window = manifest.window
+    shown, silence = work.replay("clips", made.recorded), work.replay("alone", alone)
+    return Streamed(shown, silence, made, window.rate, window.frames / window.rate)
 
 
 def events_of(path: Path) -> list[dict[str, Any]]:
@@ -67,6 +70,26 @@ def found(streamed: Streamed) -> float:
             total += 1
             hits += any(_over(event, camera, action["label"], action["start"], action["end"]) for event in happened)
     return hits / total
+
+
+def fired(streamed: Streamed) -> float:
+    """The share of the actions during which, or at most a window later, an event of their label was started.
+
+    Stricter than `found`: an event that began long before and goes on through an action counts for nothing.
+    """
+    messages = [json.loads(line) for line in streamed.clips.events.read_text("utf-8").splitlines()]
+    starts = [message for message in messages if message["phase"] == "started"]
+    hits = [
+        any(_in_time(event, camera, action, streamed.window_seconds) for event in starts)
+        for camera in streamed.clips.recorded.truth["cameras"]
+        for action in camera["actions"]
+    ]
+    return sum(hits) / len(hits)
+
+
+def _in_time(event: Mapping[str, Any], camera: CameraTruth, action: ActionTruth, late: float) -> bool:
+    right = event["camera"] == camera["id"] and event["label"]["text"] == action["label"]
+    return right and action["start"] < _seconds(event["time"]) < action["end"] + late
 
 
 def _over(event: Mapping[str, Any], camera: CameraTruth, label: str, start: float, end: float) -> bool:

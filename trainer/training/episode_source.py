@@ -5,6 +5,7 @@ Classes may lie in one split alone: those of `validate` and `test` are taught by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -32,50 +33,71 @@ _EPISODES = 200
 
 
 def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bool) -> Opened:
-    data, labels, frames = recipe.data, recipe.model.labels, recipe.model.frames
-    clips = open_clips(
-        clips_of(recipe), labels, cache, Size(data.rate, form.height, form.width, form.resize, form.crop), report,
-        window=frames, implied=False, max_skipped=data.max_skipped,
-    )  # fmt: skip
-
-    def encoded(model: VideoTextModel, split: str) -> EncodedClips:
-        changes = items.Changes(recipe.augment, recipe.items.copies, recipe.seed, labels) if split == "train" else None
-        return items.encode(model, clips, clips.of(split), cache, counted(report, "encode files"), changes)
+    clips = opened(recipe, form, cache, report)
 
     def frozen(model: VideoTextModel) -> source.Batches:
-        return EpisodeBatches(recipe, encoded(model, "train"), model.tokenizer).batch
+        changes = items.Changes(recipe.augment, recipe.items.copies, recipe.seed, recipe.model.labels)
+        seen = items.encode(model, clips, clips.of("train"), cache, counted(report, "encode files"), changes)
+        return EpisodeBatches(recipe, seen, model.tokenizer).batch
 
     def validate(model: VideoTextModel) -> dict[str, float]:
         split = "validate" if clips.of("validate") else "train"
-        seen: Clips | EncodedClips = encoded(model, split) if recipe.image_frozen else clips
-        found = episode_report(model, seen, recipe, split)
-        return rounded(found | clips.figures(frames, data.sampling))
+        found = episode_report(model, seen_by(model, clips, recipe, [split], cache, report), recipe, split)
+        return rounded(found | clips.figures(recipe.model.frames, recipe.data.sampling))
 
     return Opened(
         batches=lambda tokenizer: EpisodeBatches(recipe, clips, tokenizer).batch, validate=validate, frozen=frozen
     )
 
 
+def opened(recipe: Recipe, form: Input, cache: Path, report: Report) -> Clips:
+    """The clips of a recipe, decoded; without the time between them, which no episode asks for. Raises RecipeError."""
+    data = recipe.data
+    return open_clips(
+        clips_of(recipe), recipe.model.labels, cache,
+        Size(data.rate, form.height, form.width, form.resize, form.crop), report,
+        window=recipe.model.frames, implied=False, max_skipped=data.max_skipped,
+    )  # fmt: skip
+
+
+def seen_by(
+    model: VideoTextModel, clips: Clips, recipe: Recipe, splits: Sequence[str], cache: Path, report: Report
+) -> Clips | EncodedClips:
+    """The clips of some splits as measuring takes them: as items where the image tower rests."""
+    if not recipe.image_frozen:
+        return clips
+    chosen = [clip for split in splits for clip in clips.of(split)]
+    return items.encode(model, clips, chosen, cache, counted(report, "encode files"))
+
+
 def episode_report(
-    model: VideoTextModel, clips: Clips | EncodedClips, recipe: Recipe, split: str, count: int = _EPISODES
+    model: VideoTextModel,
+    clips: Clips | EncodedClips,
+    recipe: Recipe,
+    split: str,
+    *,
+    tuned_on: str | None = None,
+    shots: int | None = None,
+    count: int = _EPISODES,
 ) -> dict[str, float]:
     """What `count` episodes of a split recognise, by row (`trainer.evaluation.episodes.ROWS`), and the beta for it.
 
-    Beta is tuned on other episodes of the same clips: on those of `validate` to validate, so that none of `test` is
-    seen before it is measured. Raises RecipeError where the clips are too few for an episode.
+    Beta is tuned on episodes of `tuned_on`, or on other episodes of the same clips; never name `test` there.
+    Raises RecipeError where the clips are too few for an episode.
     """
-    form = recipe.episodes
-    if form is None or model.few_shot is None:
+    if recipe.episodes is None or model.few_shot is None:
         raise RecipeError(f"recipe {recipe.name!r} has no episodes; set `episodes` and model.few_shot")
+    form = recipe.episodes.model_copy(update={"queries": 1, "shots": shots or recipe.episodes.shots})
     shown = shown_of(model, clips, recipe)
-    form = form.model_copy(update={"ways": min(form.ways, len(classes_of(clips, split))), "queries": 1})
     metric = Metric(model.few_shot, float(model.scale.detach()))
-    tuning, measuring = (
-        EpisodeSampler(clips.labels, groups_of(clips), clips.of(split), form, seed)
-        for seed in (recipe.seed, recipe.seed + 1)
-    )
-    beta = tuned_beta(metric, shown, tuning, count)
-    found = measure(metric, shown, measuring, count, beta)
+
+    def episodes(of: str, seed: int) -> EpisodeSampler:
+        ways = min(form.ways, len(classes_of(clips, of)))
+        chosen = form.model_copy(update={"ways": max(ways, 2)})
+        return EpisodeSampler(clips.labels, groups_of(clips), clips.of(of), chosen, seed)
+
+    beta = tuned_beta(metric, shown, episodes(tuned_on or split, recipe.seed), min(count, _EPISODES))
+    found = measure(metric, shown, episodes(split, recipe.seed + 1), count, beta)
     return {f"episodes_{name}": value for name, value in found.items()} | {"episodes_beta": beta}
 
 

@@ -84,7 +84,7 @@ def run(seconds: float, folder: Path) -> dict[str, Any]:
         ended = [name for name, process in processes.items() if process.poll() is not None]
         late = {name: _late(broker, loaded.topics.name(name)) for name in ("events", "frames")}
     logs = {name: (folder / f"{name}.log").read_text(errors="replace") for name in PROCESSES}
-    after = min(STARTING_SECONDS, seconds / 3)
+    after = min(STARTING_SECONDS, seconds / 2)
     faults = [f"{name} has ended" for name in ended]
     faults += [f"{name}: a traceback in its log" for name, text in logs.items() if "Traceback" in text]
     faults += [f"{name}: it was started again" for name, text in logs.items() if "starting it again" in text]

@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import linear_regression
 
 MEGABYTE = 1024 * 1024
-STARTING_SECONDS = 180.0
-"""Growth counts from here on: libraries, threads and caches come one after the other."""
+STARTING_SECONDS = 360.0
+"""Growth counts from here on: what comes once comes one after the other. A worker keeps sixteen label sets, with a
+product of its own for each, and a soak changes labels every twenty seconds."""
 LIMITS = {"megabytes": 0.5, "threads": 0.5, "descriptors": 0.5}
 """How much of each may come in a minute."""
 

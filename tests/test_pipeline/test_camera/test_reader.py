@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -367,17 +367,21 @@ def test_another_resolution_starts_a_new_session(server: RtspServer, card: Media
     assert (door.frames[0].image.shape, door.frames[-1].image.shape) == ((60, 80, 3), (80, 60, 3))
 
 
-def test_a_wrong_password_is_tried_slowly_and_never_shown(server: RtspServer, card: Media) -> None:
+@pytest.mark.parametrize(("scheme", "status"), [("digest", None), ("basic", None), ("digest", 403)])
+def test_a_wrong_password_is_tried_slowly_and_never_shown(
+    server: RtspServer, card: Media, scheme: Literal["digest", "basic"], status: int | None
+) -> None:
     """The condition says how often the login was refused and when it is tried next, the log says it once; user name and
-    password are nowhere in them."""
-    mount = server.add("door", card, login=Login("annabel", "s3cret"))
+    password are nowhere in them. Whatever the scheme, and where a camera says 403 to everybody by then."""
+    mount = server.add("door", card, login=Login("annabel", "s3cret", scheme))
+    mount.faults.status = status
     url = server.url("door").replace("s3cret", "wr0ng-w0rd")
     with structlog.testing.capture_logs() as logs, reading(url) as door:
         assert door.until(lambda: "refused 3 times in a row, next try at 2" in (door.condition.last_error or ""))
         shown = repr(door.condition) + repr(door.camera) + repr(logs)
 
-    assert "refused the login" in shown
-    assert mount.wrong_logins == 3
+    assert ("403 Forbidden" if status else "refused the login") in shown
+    assert mount.wrong_logins == (0 if status else 3)
     assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["camera lost"]
     assert not any(secret in shown for secret in ("annabel", "wr0ng-w0rd", "s3cret"))
 

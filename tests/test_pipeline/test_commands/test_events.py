@@ -45,6 +45,12 @@ def test_json_counts(files: tuple[str, str]) -> None:
     assert (found["same"], found["new"], found["gone"]) == (1, 0, 0)
 
 
+def test_only_cameras_of_a_shadow_s_share_are_compared(files: tuple[str, str]) -> None:
+    """The others are no difference: the shadow did not look at them."""
+    found = json.loads(CliRunner().invoke(app, ["diff", *files, "--share", "0", "--json"]).stdout)
+    assert (found["new"], found["gone"]) == (0, 0)
+
+
 def test_one_side_may_come_from_a_pipe(files: tuple[str, str]) -> None:
     """Not both, and a line that is no event is named."""
     result = CliRunner().invoke(app, ["diff", files[0], "-", "--json"], input=Path(files[0]).read_text())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from engines.bundle.files import Bundle
+from engines.bundle.arrays import write_golden
+from engines.bundle.files import Bundle, Events, load, seal, write_draft
+from engines.bundle.manifest import parse
 from engines.bundle.store import publish, rollback, watch
 from engines.errors import EngineError
 from engines.testing import tiny_bundle
@@ -226,3 +229,59 @@ def test_what_was_refused_is_tried_again(
         following.worker.commit()
         following.wait()
     assert following.reported == ["refused", "0.2.0"] and len(attempts) == 2
+
+
+def test_a_bundle_that_would_do_harm_is_refused(
+    store: Path,
+    made: Callable[..., Path],
+    history: LabelHistory,
+    opened: Callable[[Bundle], Model],
+    following: Following,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A label would be lost, every window would be an event, the probe differs: nothing changes for any of them.
+
+    0.2.0  does not know the word cyan                refused
+    0.3.0  enter 0                                    refused
+    0.4.0  its probe says something else                refused
+    0.5.0  as before                                  taken
+    """
+    history.put(LabelSet((Label("cyan", "cyan"), Label("red", "red")), 1))
+    defaults = following.bundle_swap.model.bundle.manifest.events.defaults
+    always = Events(defaults=defaults.model_copy(update={"enter": 0.0, "exit": 0.0}), calibrated=True)
+    whole = made("0.5.0", seed=3)
+    with following.running(opened):
+        forgetful = without_words(made("0.2.0"), "cyan", "y", "##y")
+        for path in (forgetful, made("0.3.0", events=always), with_other_probe(made("0.4.0"))):
+            publish(store, path)
+            following.wait()
+        publish(store, whole)
+        following.worker.commit()
+        following.wait()
+    assert following.reported == ["refused", "refused", "refused", "0.5.0"]
+    shown = capsys.readouterr().out
+    assert "would lose labels that are watched for: cyan (" in shown and "red (" not in shown
+    assert "an enter threshold of 0 for the defaults" in shown and "off the golden probe" in shown
+
+
+def without_words(path: Path, *words: str) -> Path:
+    """A bundle that does not know these words any more, sealed again."""
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    for word in words:
+        del tokenizer["model"]["vocab"][word]
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return sealed_again(path)
+
+
+def with_other_probe(path: Path) -> Path:
+    """A bundle whose golden probe says something else than its networks, sealed again."""
+    golden = load(path).golden()
+    write_golden(path, replace(golden, head=-golden.head))
+    return sealed_again(path)
+
+
+def sealed_again(path: Path) -> Path:
+    """A bundle whose files were changed by its maker."""
+    write_draft(path, parse((path / "bundle.json").read_bytes(), "bundle.json")[0])
+    seal(path)
+    return path

@@ -12,9 +12,12 @@ from pydantic import ValidationError
 
 from trainer.data.encode import encode_mp4
 from trainer.data.episode_batches import EpisodeBatch, in_templates
+from trainer.errors import RecipeError
 from trainer.models.few_shot import FewShot
 from trainer.models.text.texts import texts_of
 from trainer.models.video_text import build
+from trainer.protocols.episodes import episodes
+from trainer.protocols.subject import Settings, subject
 from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop
 from trainer.training.episode_source import EPISODES
@@ -22,6 +25,7 @@ from trainer.training.episodes import EpisodesTask
 from trainer.training.freezing import freeze
 
 LABELS = ("gets brighter", "gets darker", "turns red")
+SPLITS = {"green": "validate", "yellow": "validate", "cyan": "test", "violet": "test"}
 EPISODES_OF = {"ways": 2, "shots": 1, "queries": 1}
 
 
@@ -41,15 +45,23 @@ def recipe(clip_recipe: Callable[[Path], Recipe]) -> Callable[[Path], Recipe]:
 
 @pytest.fixture
 def films(tmp_path: Path) -> Path:
-    """A second of film a clip: three classes to train on, two others to be taught when it is validated."""
+    """A second of film a clip: three classes to train on, two to be taught in validation, two in test."""
     rows = ["path,label,split"]
-    tints = {"brighter": (1, 1, 1), "red": (1, 0, 0), "blue": (0, 0, 1), "green": (0, 1, 0), "yellow": (1, 1, 0)}
+    tints = {
+        "brighter": (1, 1, 1),
+        "red": (1, 0, 0),
+        "blue": (0, 0, 1),
+        "green": (0, 1, 0),
+        "yellow": (1, 1, 0),
+        "cyan": (0, 1, 1),
+        "violet": (1, 0, 1),
+    }
     for kind, tint in tints.items():
         for number in range(3):
             levels = np.linspace(40 + 10 * number, 230, 10)
             pictures = (np.tile(np.array(tint) * level, (64, 64, 1)).astype(np.uint8) for level in levels)
             encode_mp4(pictures, tmp_path / f"{kind}{number}.mp4", 10, 400_000)
-            rows.append(f"{kind}{number}.mp4,grows {kind},{'validate' if kind in ('green', 'yellow') else 'train'}")
+            rows.append(f"{kind}{number}.mp4,grows {kind},{SPLITS.get(kind, 'train')}")
     (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
     return tmp_path / "labels.csv"
 
@@ -67,6 +79,11 @@ def test_a_run_learns_from_episodes_and_is_measured_on_classes_that_it_never_saw
     model, known = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
     assert model.few_shot is not None and known.episodes is not None
     assert loop.measure(tmp_path / "run", EPISODES) == result
+    given = subject(tmp_path / "run")
+    outcome = episodes(given, Settings(shots=(1, 2), episodes=40))
+    assert set(outcome.figures) == {"1_shots", "2_shots"} and outcome.rows["1 shots"]["episodes_mean_cosine"] > 0.9
+    with pytest.raises(RecipeError, match="leave out --list"):
+        episodes(given, Settings(lists=(films,)))
 
 
 def test_episodes_push_the_right_example_nearer(recipe: Callable[[Path], Recipe]) -> None:
