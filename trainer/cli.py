@@ -157,13 +157,16 @@ def evaluate(
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder, or a checkpoint file.")],
     out: Annotated[Path, typer.Option(help="Directory for the draft bundle; it must not exist.")],
+    alpha: Annotated[
+        float | None, typer.Option(help="Share of the start's weights in the towers, for labels never trained: 0 to 1.")
+    ] = None,
 ) -> None:
     """Write a trained model as a draft bundle: ONNX files compared with torch, tokenizer, reference texts, manifest."""
     from trainer.export.trained import export as write
     from trainer.progress import steps
 
     with steps() as say:
-        manifest, differences = write(run, out, lambda recipe: _source(recipe).texts(recipe), progress=say)
+        manifest, differences = write(run, out, lambda recipe: _source(recipe).texts(recipe), alpha=alpha, progress=say)
     worst = max(differences, key=lambda part: differences[part])
     typer.echo(
         f"{out}: {manifest.name}@{manifest.version}, draft, {_mebibytes(out):.1f} MiB, torch and ONNX agree to "

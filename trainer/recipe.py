@@ -14,6 +14,7 @@ from trainer.models.settings import Model
 from trainer.models.start import Scratch, Start
 from trainer.recipes.effects import without_effect
 from trainer.recipes.fit import what_does_not_fit
+from trainer.recipes.loss import Loss
 from trainer.recipes.part import Fraction, Part, Positive, by
 
 
@@ -109,34 +110,6 @@ class Targets(Part):
         return self
 
 
-class Loss(Part):
-    """Weights of the parts of the loss."""
-
-    contrast: float = Field(default=1.0, ge=0)
-    """Of the main part: ActionCLIP's symmetric KL between windows and captions, or what `objective` says."""
-    objective: Literal["kl", "diagonal", "classes"] = "kl"
-    """Of clips: captions of equal labels are all right (kl), or each clip's own alone (diagonal, mmaction2); or every
-    clip is compared with all labels at once (classes, Text4Vis and BIKE), best with a text tower that rests."""
-    smoothing: Fraction = 0.0
-    """With `objective: classes`, the share of the target that is spread over all labels."""
-    label: float = Field(default=1.0, ge=0)
-    """Cross-entropy over action names and background texts, as serving scores them."""
-    pooled: float = Field(default=0.25, ge=0)
-    """The same two losses on the plain mean of the items."""
-    words: float = Field(default=0.0, ge=0)
-    """Linear readouts of action and colour from every single frame; dropped after training."""
-    background: float = Field(default=1.0, ge=0)
-    """Of clips: cross-entropy over the labels of the batch and the background texts, once there is background."""
-    few_shot: float = Field(default=1.0, ge=0)
-    """Alpha: of episodes, the cross-entropy of queries over the examples, beside that over the texts (`contrast`)."""
-    leak: bool = True
-    """Softened targets as released; exact ones otherwise."""
-    merged: float = Field(default=0.5, ge=0)
-    """Of the head `experts`: the main part again, by the merged experts."""
-    anchor: float = Field(default=0.1, ge=0)
-    """Of the head `experts`: the squared distance of the merged experts' output from the mean of the items."""
-
-
 class Episodes(Part):
     """Training by episodes: some classes, examples of each, and other clips to recognise by them (CLIP-FSAR)."""
 
@@ -200,6 +173,10 @@ class Optimiser(Part):
     """Of the forward pass; `auto` is bfloat16 on a GPU and float32 on a CPU. Weights and losses are float32."""
     average: float = Field(default=0.998, ge=0, lt=1)
     """Decay of the moving average of the weights, which is what evaluation and export use; 0 for none."""
+    averaging: Literal["ema", "swa"] = "ema"
+    """That moving average, or the plain mean of the weights after all late steps (SWA, as Open-VCLIP has it)."""
+    average_from: Fraction = 0.1
+    """With `averaging: swa`, after which share of the steps the mean begins."""
 
 
 class Validate(Part):
@@ -255,6 +232,11 @@ class Recipe(Part):
     def steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def mean_from(self) -> int | None:
+        """The step from which the mean of the weights counts; None for the exponential average."""
+        return round(self.optimiser.average_from * self.steps) if self.optimiser.averaging == "swa" else None
 
     @property
     def image_frozen(self) -> bool:

@@ -67,3 +67,31 @@ def test_what_is_frozen_follows_from_either_word(tmp_path: Path) -> None:
     frozen = recipes.load(CLIPS, (*OWN, "optimiser.image_ratio=0", "optimiser.orthogonal=0", "items.copies=1"))
     assert (frozen.image_frozen, frozen.text_frozen, frozen.thawed_steps) == (True, False, 0)
     assert recipes.load(CLIPS, (*OWN, "optimiser.text_ratio=0")).text_frozen
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "batch", "epochs_of", "aim"),
+    [
+        ("k400-b32-8", 8, 128, 234_000, "78.36"),
+        ("k400-b16-8", 8, 128, 234_000, "81.09"),
+        ("k400-b16-16", 16, 128, 234_000, "81.68"),
+        ("k400-b16-32", 32, 128, 234_000, "82.32"),
+        ("ucf101", 32, 32, 9_537, "97.1"),
+        ("hmdb51", 32, 64, 3_570, "76.2"),
+        ("charades", 32, 128, 49_800, "44.3"),
+    ],
+)
+def test_published_settings_are_recipes(name: str, frames: int, batch: int, epochs_of: int, aim: str) -> None:
+    """Fifty epochs, five of them warming up, the release's rates, head and augmentation; the figure is stated."""
+    path = RECIPE.with_name(f"{name}.yaml")
+    found = recipes.load(path)
+    (stage,) = found.stages
+    assert (found.model.frames, stage.chunks, stage.ticks) == (frames, batch, frames)
+    assert stage.steps * batch == pytest.approx(50 * epochs_of, rel=0.01)
+    assert found.optimiser.warmup_steps == pytest.approx(0.1 * stage.steps, rel=0.01)
+    assert (found.optimiser.rate, found.optimiser.head_ratio, found.optimiser.weight_decay) == (5e-6, 10, 0.2)
+    assert (found.optimiser.betas, found.optimiser.clip, found.loss.leak) == ((0.9, 0.98), 0, True)
+    assert (found.model.head.architecture, found.model.head.layers, found.model.head.init) == ("transf", 6, "paper")
+    assert found.augment.kind == "published" and found.augment.operations == (0 if name in ("ucf101", "hmdb51") else 2)
+    said = path.read_text()
+    assert aim in said and "Hardware and time" in said

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
@@ -163,7 +163,8 @@ def _picture(frame: VideoFrame, stream: VideoStream) -> Pictures:
 
 
 def _display(frame: VideoFrame, stream: VideoStream) -> Display:
-    matrix = cast(Any, frame.side_data).get(Type.DISPLAYMATRIX)
+    # A frame keeps the container that it makes itself, which keeps the frame: both then wait for the collector.
+    matrix = cast(Any, SideDataContainer)(frame).get(Type.DISPLAYMATRIX)
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return display_of(None if matrix is None else bytes(matrix), float(ratio) if ratio else None)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer.demo.batches import Batch
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel, windows_of
-from trainer.recipe import Loss
+from trainer.recipes.loss import Loss
 from trainer.scenes.vocabulary import COLOURS, KEYS
 from trainer.training.losses import label_cross_entropy, multi_positive_kl, scaled_cosines, soft_cross_entropy
 from trainer.training.tasks import Task

@@ -37,18 +37,20 @@ UNCALIBRATED = bundles.EventSettings(
 
 
 def export(
-    run: Path, out: Path, texts: TextsOf, *, progress: Progress = lambda step: None
+    run: Path, out: Path, texts: TextsOf, *, alpha: float | None = None, progress: Progress = lambda step: None
 ) -> tuple[bundles.Manifest, dict[str, float]]:
     """Write the averaged model of a run folder, or of a checkpoint file, as a draft bundle to the new directory `out`.
 
-    texts: of the source that the model was trained on. Returns the manifest and each network's greatest difference
-    from torch. Nothing is left at `out` when it fails.
+    texts: of the source that the model was trained on. alpha: the share of the start's weights in the towers, for
+    labels that were never trained (`trainer.training.blending`); the manifest says it. Returns the manifest and each
+    network's greatest difference from torch. Nothing is left at `out` when it fails.
     Raises CheckpointError, ExportError when `out` exists and for a model that reads no text, ParityError when an ONNX
     file does not compute what torch does.
     """
     from trainer.models.heads.experts import merged
     from trainer.models.towers.pretrained import fused
     from trainer.training import checkpoint
+    from trainer.training.blending import blended
 
     path = checkpoint_of(run)
     model, recipe = checkpoint.load_model(path)
@@ -57,13 +59,15 @@ def export(
             f"{path} is a unimodal model (model.bank is learned): it reads no text, so no bundle can watch with it; "
             "train with model.bank texts"
         )
+    if alpha is not None:
+        blended(model, recipe, alpha)
     known, form = texts(recipe), model.blueprint.form
     model.clip, model.head = fused(model.clip), merged(model.head)
     with new_directory(out) as building:
         probe = Probe(form.height, form.width, PROBE_TEXTS, recipe.seed)
         references, differences = write_parts(model, building, probe, known.references, model.templates, progress)
         synonym = synonym_threshold(model, references, known.wordings)
-        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym))
+        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym, alpha))
     return manifest, differences
 
 
@@ -104,7 +108,7 @@ def _averaged(references: References) -> Floats:
     return np.asarray(total / np.linalg.norm(total, axis=-1, keepdims=True))
 
 
-def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.Manifest:
+def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: float | None) -> bundles.Manifest:
     from trainer.export.onnx import OPSET
     from trainer.models.video_text import context_length
 
@@ -133,7 +137,9 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float) -> bundles.
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
         opset=OPSET,
         producer=bundles.Producer(
-            actionwire=importlib.metadata.version("actionwire"), recipe=recipe.name, seed=recipe.seed
+            actionwire=importlib.metadata.version("actionwire"),
+            recipe=recipe.name if alpha is None else f"{recipe.name}, alpha {alpha:g}",
+            seed=recipe.seed,
         ),
         licence=recipe.licence or OUR_LICENCE,
     )  # fmt: skip

@@ -16,8 +16,8 @@ _SCENES = (
 _SCENE_STAGES = ("texts", "balanced", "items")
 _CLIPS = (
     "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
-    "loss.objective", "loss.smoothing", "loss.merged", "loss.anchor", "model.bank", "model.templates", "items.copies",
-    "validate_on.keep",
+    "loss.distil", "loss.second_pass", "loss.objective", "loss.smoothing", "loss.merged", "loss.anchor", "model.bank",
+    "model.templates", "items.copies", "validate_on.keep",
 )  # fmt: skip
 
 
@@ -43,6 +43,12 @@ def _inert(recipe: Any) -> Iterator[tuple[str, str]]:
             yield f"{place}.frozen", "the image tower is frozen from the first step on"
     if recipe.data.clips is not None and recipe.model.head.architecture != "experts":
         yield from ((name, "the head has no experts") for name in ("loss.merged", "loss.anchor"))
+    if recipe.data.clips is not None:
+        yield from _of_the_start(recipe)
+    yield (
+        "optimiser.average" if recipe.optimiser.averaging == "swa" else "optimiser.average_from",
+        (f"optimiser.averaging is {recipe.optimiser.averaging}"),
+    )
     if recipe.data.clips is not None and recipe.loss.objective != "classes":
         yield "loss.smoothing", "it is for loss.objective classes"
     if recipe.data.clips is not None and recipe.loss.objective != "kl":
@@ -64,6 +70,17 @@ def _of_episodes(recipe: Any) -> Iterator[tuple[str, str]]:
     reason = "episodes show no background"
     yield from ((name, reason) for name in ("data.background", "loss.background"))
     yield "loss.leak", "the targets of episodes are classes"
+
+
+def _of_the_start(recipe: Any) -> Iterator[tuple[str, str]]:
+    """What holds a model to its start."""
+    names = ("loss.distil", "loss.second_pass")
+    if recipe.start.kind == "scratch":
+        yield from ((name, "the start has random weights, which nothing need stay close to") for name in names)
+    elif recipe.image_frozen:
+        yield "loss.distil", "the image tower is frozen, and stays what it was"
+        if recipe.text_frozen:
+            yield "loss.second_pass", "both towers are frozen, and stay what they were"
 
 
 def _of_freezing(recipe: Any) -> Iterator[tuple[str, str]]:

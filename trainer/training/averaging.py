@@ -23,11 +23,13 @@ class _Pairs:
 class Average:
     """An exponential moving average of what learns in a model and of its buffers; it moves faster in the first steps.
 
-    still: names in the model's state that stay as they are, and so need no average.
+    still: names in the model's state that stay as they are, and so need no average. since: in place of the exponential
+    one, the plain mean of the weights after every step from this one on (SWA); before it, the weights themselves.
     """
 
-    def __init__(self, model: nn.Module, decay: float, still: Collection[str] = ()):
+    def __init__(self, model: nn.Module, decay: float, still: Collection[str] = (), *, since: int | None = None):
         self.decay = decay
+        self.since = since
         self.state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items() if name not in still}
         self._pairs: _Pairs | None = None
 
@@ -35,6 +37,9 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model's state after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
+        if self.since is not None:
+            counted = max(step - self.since, 0)
+            decay = counted / (counted + 1)
         pairs = self._paired(model)
         torch._foreach_lerp_([mine for mine, _ in pairs.floats], [theirs for _, theirs in pairs.floats], 1 - decay)
         for mine, theirs in pairs.others:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.errors import RecipeError
 from trainer.models.text.texts import texts_of
-from trainer.models.video_text import VideoTextModel, build
+from trainer.models.video_text import VideoTextModel
 from trainer.recipe import Recipe
 
 
@@ -35,8 +35,7 @@ def blended(model: VideoTextModel, recipe: Recipe, alpha: float) -> None:
 def start_weights(recipe: Recipe) -> dict[str, Tensor]:
     """The weights of the towers that a recipe starts with, by their names in the model."""
     words = texts_of(recipe.model.labels, recipe.model.templates.chosen, backgrounds=recipe.model.backgrounds).words
-    state = build(recipe.model, recipe.start.build(words)).state_dict()
-    return {name: tensor for name, tensor in state.items() if name.startswith("clip.") and "time_embedding" not in name}
+    return {f"clip.{name}": tensor for name, tensor in recipe.start.build(words).clip.state_dict().items()}
 
 
 @contextlib.contextmanager

@@ -11,15 +11,22 @@ from torch import Tensor
 
 from trainer.models.heads.experts import ExpertTransformer
 from trainer.models.video_text import VideoTextModel
-from trainer.recipe import Loss
+from trainer.recipes.loss import Loss
+from trainer.training.distillation import Distillation
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What the model made of a batch of b clips."""
 
+    windows: Tensor
+    """Pictures uint8 [b, T, H, W, 3], or features float32 [b, T, F] of a tower that rests."""
     items: Tensor
-    """Float32 [b, T, D]."""
+    """Float32 [b, t, D]."""
+    tokens: Tensor
+    """Of the captions, [b, context]."""
+    texts: Tensor
+    """The captions, [b, D]."""
     loss: Callable[[Tensor], Tensor]
     """The main part of the loss, of embeddings [b, D] of length one."""
 
@@ -28,12 +35,21 @@ Extra = Callable[[Outputs], dict[str, Tensor]]
 """Losses by name, already weighted."""
 
 
-def extras_of(model: VideoTextModel, weights: Loss) -> tuple[Extra, ...]:
+def extras_of(model: VideoTextModel, weights: Loss, teacher: Distillation | None = None) -> tuple[Extra, ...]:
     """The further parts that a model and its recipe ask for."""
     found: list[Extra] = []
     if isinstance(model.head, ExpertTransformer):
         found.append(functools.partial(merged_experts, model.head, weights))
+    if teacher is not None:
+        found.append(functools.partial(held_to_start, teacher, weights))
     return tuple(found)
+
+
+def held_to_start(teacher: Distillation, weights: Loss, outputs: Outputs) -> dict[str, Tensor]:
+    """How far pictures and texts went from what the start says of them; nothing of features that were computed once."""
+    if outputs.windows.is_floating_point():
+        return {}
+    return {"distil": weights.distil * teacher(outputs.windows, outputs.items, outputs.tokens, outputs.texts)}
 
 
 def merged_experts(head: ExpertTransformer, weights: Loss, outputs: Outputs) -> dict[str, Tensor]:

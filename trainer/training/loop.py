@@ -71,7 +71,7 @@ def _train(
         data = source.open(recipe, model.blueprint.form, cache or out / "footage", report, True)
     task = source.task(model, recipe).to(device)
     optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
-    average = Average(model, recipe.optimiser.average, frozen_names(model))
+    average = Average(model, recipe.optimiser.average, frozen_names(model), since=recipe.mean_from)
     first = 0
     if (out / checkpoint.NAME).exists():
         with distributed.first_then_others():  # nobody writes before all have read

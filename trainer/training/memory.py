@@ -51,6 +51,8 @@ def needed(model: VideoTextModel, recipe: Recipe, device: str) -> Needed:
     still = frozen_names(model)
     state = {name: tensor.nbytes for name, tensor in model.state_dict().items()}
     average = sum(size for name, size in state.items() if name not in still)
+    if recipe.loss.distil or recipe.loss.second_pass:
+        average += sum(size for name, size in state.items() if name.startswith("clip."))  # the start stays at hand
     learning = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     return Needed(sum(state.values()) + average, 3 * learning, _activations(model, recipe, device))
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trainer.errors import TrainingError
 from trainer.recipe import Recipe
+from trainer.training.blending import interpolated
 from trainer.training.distributed import average_gradients
 from trainer.training.optimiser import rate_at, set_rate
 from trainer.training.tasks import Task
 
 _NAMED = 6
+_FARTHEST = 0.6
+"""The largest share of the start's weights in the second pass (Open-VCLIP)."""
+_SECOND = 2  # keeps its draws apart from those of the data
 _REMEDY = "the last good checkpoints are kept; lower optimiser.rate, or set optimiser.clip"
 
 
@@ -38,10 +44,21 @@ def training_step(
         raise TrainingError(_message(step, f"the loss {', '.join(names)} is {float(total.detach())}", batch))
     optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
+    if task.start is not None:
+        _second_pass(task, task.start, batch, recipe, step, device)
     average_gradients(task.learning)
     _limit(task, batch, recipe, step)
     optimiser.step()
     return {f"loss_{name}": loss.detach() for name, loss in losses.items()}, numbers
+
+
+def _second_pass(task: Task, start: Mapping[str, Tensor], batch: Any, recipe: Recipe, step: int, device: str) -> None:
+    """Add the gradient at weights on the way back to the start (Open-VCLIP), at a place that is drawn for the step."""
+    share = _FARTHEST * np.random.default_rng([recipe.seed, step, _SECOND]).random()
+    with interpolated(task.model, start, share):
+        with mixed(device, recipe.optimiser.precision):
+            losses, _ = task(batch)
+        torch.autograd.backward(recipe.loss.second_pass * functools.reduce(torch.add, losses.values()))
 
 
 def _limit(task: Task, batch: Any, recipe: Recipe, step: int) -> None:

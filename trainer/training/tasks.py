@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from trainer.data.batches import ClipBatch
 from trainer.models.text.templates import fill
 from trainer.models.text.texts import BACKGROUNDS
 from trainer.models.video_text import VideoTextModel
-from trainer.recipe import Loss
+from trainer.recipes.loss import Loss
+from trainer.training.distillation import Distillation
 from trainer.training.distributed import gathered, gathered_array
 from trainer.training.extras import Outputs, extras_of
 from trainer.training.freezing import text_parameters
@@ -45,6 +46,9 @@ class Task(nn.Module):
         self.model = model
         self.weights = weights
         self._known: dict[bytes, Tensor] = {} if known is None else known
+
+    start: Mapping[str, Tensor] | None = None
+    """The weights that a second pass at the way back to the start needs; None for tasks without one."""
 
     def extra_parameters(self) -> list[nn.Parameter]:
         """Parameters beside the model's, which are dropped after training."""
@@ -118,7 +122,19 @@ class ClipTask(Task):
         """`backgrounds`: the user's own texts of what background clips show, beside ours."""
         super().__init__(model, weights, known)
         self._backgrounds = model.tokens([*dict.fromkeys((*BACKGROUNDS, *backgrounds))]).cpu().numpy()
-        self._extras = extras_of(model, weights)
+        self._teacher = Distillation(model) if weights.distil else None
+        self._extras = extras_of(model, weights, self._teacher)
+        if weights.second_pass:
+            anew = {id(parameter) for parameter in getattr(model.clip.visual, "anew", ())}  # prompts have no start
+            self.start = {
+                name: parameter.detach().clone()
+                for name, parameter in model.named_parameters()
+                if parameter.requires_grad and name.startswith("clip.") and id(parameter) not in anew
+            }
+
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """The projections by which towers are held to their start."""
+        return list(self._teacher.parameters()) if self._teacher is not None else []
 
     def forward(self, batch: ClipBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses and a report, as `Task` says."""
@@ -135,7 +151,8 @@ class ClipTask(Task):
 
     def _in_batch(self, batch: ClipBatch, items: Tensor, embeddings: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Clips against the captions of the whole batch; and which clips are nearest to a caption of their own."""
-        truth, texts = self._truth(batch), gathered(self.texts(batch.tokens))
+        own = self.texts(batch.tokens)
+        truth, texts = self._truth(batch), gathered(own)
 
         def contrast(embeddings: Tensor) -> Tensor:
             logits = scaled_cosines(self.model.scale, gathered(embeddings), texts)
@@ -146,13 +163,27 @@ class ClipTask(Task):
             return self.weights.contrast * 0.5 * (rows + columns)
 
         losses = {"contrast": contrast(embeddings)}
-        for extra in self._extras:
-            losses |= extra(Outputs(items, contrast))
+        losses |= self._further(batch, items, own, contrast)
         whole = gathered(embeddings)
         if bool(truth.background.any()):
             losses["background"] = self.weights.background * self._background_loss(truth, whole, texts)
         chosen = scaled_cosines(self.model.scale, whole, texts).argmax(dim=-1)
         return losses, truth.labels[chosen] == truth.labels
+
+    def _further(
+        self, batch: ClipBatch, items: Tensor, texts: Tensor | None, loss: Callable[[Tensor], Tensor]
+    ) -> dict[str, Tensor]:
+        """The further parts of the loss. `texts`: the captions, where they were embedded already."""
+        found: dict[str, Tensor] = {}
+        if self._extras:
+            device = self.model.device
+            said = self.texts(batch.tokens) if texts is None else texts
+            outputs = Outputs(
+                torch.from_numpy(batch.images).to(device), items, torch.from_numpy(batch.tokens).to(device), said, loss
+            )
+            for extra in self._extras:
+                found |= extra(outputs)
+        return found
 
     def _background_loss(self, truth: Truth, embeddings: Tensor, texts: Tensor) -> Tensor:
         """Cross-entropy of every clip over the labels of the batch and, together, the background texts."""
@@ -181,8 +212,7 @@ class ClipTask(Task):
             return self.weights.contrast * label_cross_entropy(logits, away, mass, quiet)
 
         losses = {"classes": classes(embeddings)}
-        for extra in self._extras:
-            losses |= extra(Outputs(items, classes))
+        losses |= self._further(batch, items, None, classes)
         chosen = scaled_cosines(self.model.scale, embeddings, bank).argmax(dim=-1)
         return losses, shown.gather(1, chosen[:, None])[:, 0]
 

@@ -31,3 +31,15 @@ def test_what_is_no_float_is_copied() -> None:
     average.update(model, 0)
     assert int(average.state["num_batches_tracked"]) == 1
     assert average.state["num_batches_tracked"] is not model.num_batches_tracked
+
+
+def test_a_plain_mean_begins_at_a_step() -> None:
+    """Weights 0, 1, 2, 3, 4 after five steps: before the second step the weights themselves, then their mean."""
+    line = nn.Linear(1, 1, bias=False)
+    average, seen = Average(line, 0.9, since=2), []
+    for step in range(5):
+        with torch.no_grad():
+            line.weight.fill_(float(step))
+        average.update(line, step)
+        seen.append(average.state["weight"].item())
+    assert seen == pytest.approx([0, 1, 2, 2.5, 3])

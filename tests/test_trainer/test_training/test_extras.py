@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,15 @@ import torch.nn.functional as F
 
 from trainer.models.heads import Experts
 from trainer.models.heads.experts import ExpertTransformer
-from trainer.recipe import Loss
+from trainer.recipes.loss import Loss
 from trainer.training.extras import Outputs, merged_experts
 
 ITEMS = torch.randn(6, 4, 64, generator=torch.Generator().manual_seed(0))
+
+
+def outputs(items: torch.Tensor, loss: Callable[[torch.Tensor], torch.Tensor]) -> Outputs:
+    """What a model made of features, with captions that say nothing."""
+    return Outputs(torch.zeros(6, 4, 64), items, torch.zeros(6, 8, dtype=torch.int64), torch.zeros(6, 64), loss)
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def test_merged_experts_learn_beside_the_drawn_path(head: ExpertTransformer) -> 
         seen.append(embeddings)
         return embeddings.sum()
 
-    found = merged_experts(head, Loss(), Outputs(ITEMS, loss))
+    found = merged_experts(head, Loss(), outputs(ITEMS, loss))
     distances = [np.sum((one - other) ** 2) for one, other in zip(
         seen[0].detach().numpy(), F.normalize(ITEMS.mean(dim=1), dim=-1).numpy(), strict=True)]  # fmt: skip
     assert found["merged"].item() == pytest.approx(0.5 * seen[0].sum().item(), rel=1e-5)
@@ -44,4 +51,4 @@ def test_merged_experts_learn_beside_the_drawn_path(head: ExpertTransformer) -> 
 
 def test_single_frames_pass_no_head_and_have_no_experts(head: ExpertTransformer) -> None:
     """A stage of single frames adds nothing."""
-    assert merged_experts(head, Loss(), Outputs(ITEMS[:, :1], torch.sum)) == {}
+    assert merged_experts(head, Loss(), outputs(ITEMS[:, :1], torch.sum)) == {}
