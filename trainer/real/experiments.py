@@ -23,6 +23,7 @@ from trainer.progress import Report
 from trainer.real import footage, heads
 from trainer.real import stream as streams
 from trainer.real import taught as teaching
+from trainer.real.ablations import ablations
 from trainer.real.heads import Cached
 from trainer.recipe import Recipe, load
 from trainer.training import loop
@@ -290,6 +291,7 @@ EXPERIMENTS: Mapping[str, Callable[[Place], Figures]] = {
     "heads": other_heads,
     "fight": fight,
     "stream": stream,
+    "ablations": lambda place: ablations(place.footage, place.cache, place.report),
     "speed": speed,
     "scratch": scratch,
     "tuned": tuned,
