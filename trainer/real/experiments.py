@@ -22,6 +22,8 @@ from trainer.models.video_text import build
 from trainer.progress import Report
 from trainer.real import footage, heads
 from trainer.real import stream as streams
+from trainer.real import taught as teaching
+from trainer.real.ablations import ablations
 from trainer.real.heads import Cached
 from trainer.recipe import Recipe, load
 from trainer.training import loop
@@ -270,12 +272,28 @@ def _clear(*folders: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def taught(place: Place) -> Figures:
+    """Three classes to learn how to compare, the three others taught by 1 and 5 examples: all 20 ways to choose."""
+    given = _offline(place)
+    given = given.with_recipe(teaching.as_recipe(given.recipe))
+    splits = teaching.class_splits(len(given.recipe.model.labels))
+    found: dict[int, list[dict[str, float]]] = {1: [], 5: []}
+    for done, base in enumerate(splits):
+        model, seen = teaching.learned(given, base, seed=1)
+        for shots, rows in found.items():
+            rows.append(teaching.recognised(model, seen, shots, seed=1))
+        place.report("taught", done + 1, len(splits), "")
+    return {name: value for shots, rows in found.items() for name, value in teaching.averaged(rows, shots).items()}
+
+
 EXPERIMENTS: Mapping[str, Callable[[Place], Figures]] = {
     "ut": ut,
     "heads": other_heads,
     "fight": fight,
     "stream": stream,
+    "ablations": lambda place: ablations(place.footage, place.cache, place.report),
     "speed": speed,
     "scratch": scratch,
     "tuned": tuned,
+    "taught": taught,
 }
