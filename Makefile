@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(BIN)/uv)
 SYNC := UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --quiet --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format bench chaos soak demo-model real clean
+.PHONY: help setup demo test test-fast check format bench gpu chaos soak demo-model real clean
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ format: $(VENV)/dev.stamp  ## Put the code into shape
 bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1] [RECORD=1]
 	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RECORD),--record)
 	@$(BIN)/python -m pipeline.bench
+
+gpu: $(VENV)/dev.stamp  ## Everything that needs a GPU: make gpu [JSON=FILE] [ONLY=facts,speed] [PYCUDA=FOLDER]
+	@PYTHONPATH=. $(BIN)/python benchmarks/gpu $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(PYCUDA),--pycuda $(PYCUDA))
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
 	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)

@@ -24,6 +24,7 @@ from labels import labels
 from live import latency, swap
 from memory import memory
 from paper import paper
+from recovery import recovery
 from start import start
 
 from engines.backends.network import thread_count
@@ -39,6 +40,7 @@ SECTIONS = {
     "latency": latency,
     "swap": swap,
     "broker": broker,
+    "recovery": recovery,
     "start": start,
 }
 """Each takes `quick` and returns its figures by key: {value, low, high} for ratios, or plain data."""

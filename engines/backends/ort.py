@@ -1,10 +1,14 @@
-"""ONNX Runtime on the CPU: the backend that runs everywhere, and the one that embeds texts."""
+"""ONNX Runtime: the backend that runs everywhere, and the one that embeds texts; on a GPU where its CUDA provider is.
+
+The provider comes with the package `onnxruntime-gpu`, which takes the place of `onnxruntime`. It has NOT YET RUN
+anywhere.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,24 +21,48 @@ from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, BundleError
 
+Provider: TypeAlias = tuple[str, dict[str, str]]
+"""Name and options of an execution provider."""
+
+_CUDA = "CUDAExecutionProvider"
+_CPU: Provider = ("CPUExecutionProvider", {})
+
 
 def open(bundle: Bundle, device: str = "auto", *, threads: int | None = None, precision: Precision = "fp32") -> Engine:
     """Load the bundle's networks into ONNX Runtime.
 
-    Raises BackendUnavailable for another device than the CPU or another precision than fp32, BundleError for a network
-    that does not load.
+    device: `auto` is the CPU; cuda:N is a GPU. Raises BackendUnavailable for another device or one that this package
+    has no provider for, and for another precision than fp32; BundleError for a network that does not load.
     """
-    if device not in ("CPU", "auto"):
-        raise BackendUnavailable(f"the ONNX Runtime backend runs on CPU only, not on {device}; use the device CPU")
+    device = "CPU" if device == "auto" else device
+    provider = _provider(device)
     if precision != "fp32":
         raise BackendUnavailable(f"the ONNX Runtime backend runs fp32 only, not {precision}; use fp32 or OpenVINO")
-    networks = {name: open_network(bundle, name, threads) for name in bundle.manifest.network_names}
-    info = engine_info(bundle, precision=precision, backend="onnxruntime", device="CPU")
+    networks = {name: open_network(bundle, name, threads, provider) for name in bundle.manifest.network_names}
+    info = engine_info(bundle, precision=precision, backend="onnxruntime", device=device)
     return NetworkEngine(info, networks.get("image.onnx"), networks.get("head.onnx") or networks["clip.onnx"])
 
 
-def open_network(bundle: Bundle, name: str, threads: int | None = None) -> Network:
-    """Load one network of the bundle, such as `text.onnx`. Raises BundleError where it does not load."""
+def _provider(device: str) -> Provider:
+    """Return the execution provider of a device, and its options. Raises BackendUnavailable."""
+    if device == "CPU":
+        return _CPU
+    kind, _, index = device.lower().partition(":")
+    if kind != "cuda" or not index.isascii() or not index.isdigit():
+        raise BackendUnavailable(f"the ONNX Runtime backend runs on CPU or cuda:N, not on {device}; use the device CPU")
+    if _CUDA not in onnxruntime.get_available_providers():
+        raise BackendUnavailable(
+            f"this ONNX Runtime has no CUDA provider for {device}; pip install onnxruntime-gpu in place of onnxruntime "
+            "(uninstall that first), or use the device CPU"
+        )
+    return _CUDA, {"device_id": index, "use_tf32": "0"}  # with TF32, float32 would not be float32
+
+
+def open_network(bundle: Bundle, name: str, threads: int | None = None, provider: Provider = _CPU) -> Network:
+    """Load one network of the bundle, such as `text.onnx`.
+
+    Raises BundleError where it does not load, BackendUnavailable where the provider does not start.
+    """
     source, targets = SIGNATURES[name]
     content = bundle.read(name)
     options = onnxruntime.SessionOptions()
@@ -42,9 +70,14 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None) -> Netwo
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=[provider])
     except Exception as error:  # its errors share no base but Exception
         raise BundleError(f"{bundle.path / name} does not load in ONNX Runtime: {error}; export it again") from error
+    if (started := session.get_providers()[0]) != provider[0]:  # it falls back to the CPU without a word
+        raise BackendUnavailable(
+            f"ONNX Runtime runs {name} with {started} and not with {provider[0]}: its libraries or the NVIDIA driver "
+            "do not load; see nvidia-smi, or use the device CPU"
+        )
     inputs = [part.name for part in session.get_inputs()]
     outputs = {part.name for part in session.get_outputs()}
     if inputs != [source] or not outputs.issuperset(targets):
@@ -61,7 +94,8 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None) -> Netwo
 
         return answer
 
-    key = (onnxruntime.__version__, "CPU", "fp32", hashlib.sha256(content).hexdigest())
+    where = "CPU" if provider == _CPU else str(provider)
+    key = (onnxruntime.__version__, where, "fp32", hashlib.sha256(content).hexdigest())
     try:
         sizes = proven_sizes(key, content, answer_at, bundle, name)
     except BundleError:

@@ -20,6 +20,7 @@ import numpy as np
 from engines.backends import BACKENDS, open_engine, tensorrt
 from engines.backends.host_cache import recall, remember
 from engines.backends.network import Precision, thread_count
+from engines.build_cache.build_lock import Told
 from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable, EngineError
@@ -57,13 +58,14 @@ def choose(
     threads: int | None = None,
     seconds: float = 0.5,
     timed: Callable[[Engine, float], float] | None = None,
+    told: Told | None = None,
 ) -> Choice:
     """Return the fastest backend and precision for `bundle` on this host.
 
     backend, precision: `auto`, or the only one to consider. seconds: how long each candidate is timed. timed: measures
-    instead, for tests. Under `auto` an int8 variant is considered once its events were judged (`Variant.judged`).
-    The backend of the choice is `auto` where nothing had to be measured: the first that opens.
-    Raises BackendUnavailable when nothing runs the bundle.
+    instead, for tests. told: hears of what is built meanwhile. Under `auto` an int8 variant is considered once its
+    events were judged (`Variant.judged`). The backend of the choice is `auto` where nothing had to be measured: the
+    first that opens. Raises BackendUnavailable when nothing runs the bundle.
     """
     missing = tensorrt.unavailable(device) if backend in ("auto", "tensorrt") else None
     if precision != "auto" and (backend != "auto" or missing):
@@ -75,7 +77,7 @@ def choose(
     if (remembered := _choice(recall("choices", key))) is not None:
         return remembered
     candidates = [one for one in _CANDIDATES if backend in ("auto", one[0]) and precision in ("auto", one[1])]
-    rates, notes = _measured(bundle, device, threads, candidates, missing, precision == "auto", timed, seconds)
+    rates, notes = _measured(bundle, device, threads, candidates, missing, precision == "auto", timed, seconds, told)
     if not rates:
         reasons = "; ".join(notes) or f"`auto` knows no backend {backend}; name a precision"
         raise BackendUnavailable(f"nothing on this host runs bundle {bundle.label}: {reasons}")
@@ -99,6 +101,7 @@ def _measured(
     judged_only: bool,
     timed: Callable[[Engine, float], float] | None,
     seconds: float,
+    told: Told | None,
 ) -> tuple[dict[tuple[str, Precision], float], list[str]]:
     """Return windows per second of every candidate that runs, and why the others do not."""
     rates: dict[tuple[str, Precision], float] = {}
@@ -111,12 +114,12 @@ def _measured(
             notes.append(f"{label}: {reason}")
             continue
         try:
-            engine = open_engine(bundle, name, device, threads=threads, precision=precision)
+            engine = open_engine(bundle, name, device, threads=threads, precision=precision, told=told)
         except EngineError as error:
             notes.append(f"{label}: {error}")
             continue
         try:
-            rates[name, precision] = (timed or _windows_per_second)(engine, seconds)
+            rates[name, precision] = (timed or windows_per_second)(engine, seconds)
         finally:
             engine.close()
     return rates, notes
@@ -131,7 +134,7 @@ def _unfit(bundle: Bundle, precision: Precision) -> str | None:
     return None if variant.judged else "its events were never judged"
 
 
-def _windows_per_second(engine: Engine, seconds: float) -> float:
+def windows_per_second(engine: Engine, seconds: float) -> float:
     """Return the rate at which frames are encoded and a window is embedded for each, by the best of three rounds."""
     info, random = engine.info, np.random.default_rng(0)
     images = random.integers(0, 256, (_BATCH, info.height, info.width, 3), np.uint8)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +20,9 @@ from pipeline.config.settings import Settings
 from pipeline.config.settings_file import FileWatch
 from pipeline.errors import ActionwireError
 from pipeline.worker.process import slot_of
+
+if TYPE_CHECKING:
+    from pipeline.commands.worker_processes import Place
 
 
 def worker(
@@ -41,7 +47,8 @@ def worker(
 ) -> None:
     """Turn frames into events. Start as many as you like: they share the partitions.
 
-    On one machine each needs a port of its own: ACTIONWIRE_HTTP__WORKER_PORT=9403 actionwire worker
+    On one machine each needs a port of its own: ACTIONWIRE_HTTP__WORKER_PORT=9403 actionwire worker. Or let one command
+    run several: `worker.processes` in the settings, with the GPUs of `worker.devices`.
 
     Labels and priorities that are edited in the settings file take effect while it runs.
 
@@ -62,15 +69,13 @@ def worker(
     # Every child gets the same slot, so that it can abort at once the transaction that its predecessor left open.
     name = slot_of(settings, slot)
     if not no_supervise:
-        from pipeline.supervisor import supervise
+        from engines.backends.cpu_quota import usable_cpus
+        from pipeline.commands.worker_processes import places, supervise_all
 
-        def free() -> None:
-            _free(settings, name)
+        def supervise_one(place: Place, stop: threading.Event) -> int:
+            return _supervise(settings, _command(place.slot, bundle, config, bootstrap, shadow), place, stop)
 
-        with tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
-            mark = Path(folder) / "began"
-            command = [*_command(name, bundle, config, bootstrap, shadow), "--began", str(mark)]
-            raise typer.Exit(supervise(command, stop, cut_off=free, began=mark))
+        raise typer.Exit(supervise_all(places(settings, name, usable_cpus()), supervise_one, stop))
 
     from pipeline.broker import connect
     from pipeline.worker.process import run_worker
@@ -83,6 +88,23 @@ def worker(
             apply_topics(broker, settings)  # nobody else needs those of a shadow
             broker = shadow_broker(broker, settings.worker.shadow_share)
         run_worker(settings, broker, stop=stop, slot=name, reload=watch, started=lambda *_: _note(began))
+
+
+def _supervise(settings: Settings, command: list[str], place: Place, stop: threading.Event) -> int:
+    """Keep the worker of one place running; return its exit code once it has ended for good."""
+    from pipeline import child_process
+    from pipeline.commands.worker_processes import environment_of
+    from pipeline.supervisor import supervise
+
+    def free() -> None:
+        _free(settings, place.slot)
+
+    def start(what: Sequence[str]) -> subprocess.Popen[bytes]:
+        return child_process.start(what, environment=environment_of(place))
+
+    with tempfile.TemporaryDirectory(prefix="actionwire-") as folder:
+        began = Path(folder) / "began"
+        return supervise([*command, "--began", str(began)], stop, start=start, cut_off=free, began=began)
 
 
 def _note(began: Path | None) -> None:

@@ -35,6 +35,12 @@ class WorkerSettings(Section):
 
     `auto` is the CPU, and for TensorRT the first GPU.
     """
+    processes: Annotated[int, Unit("processes"), Field(ge=1, le=64)] | Literal["auto"] = 1
+    """Workers that `actionwire worker` runs side by side, each with a port and a share of the CPUs; `auto` is one per
+    device.
+    """
+    devices: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """GPUs that these processes share, one each in turn, as CUDA_VISIBLE_DEVICES names them: numbers or UUIDs."""
     precision: Literal["fp32", "bf16", "int8", "auto"] = "fp32"
     """Arithmetic of the networks. int8 needs a bundle with that variant (`actionwire-engines quantise`).
 

@@ -78,6 +78,8 @@ class InferenceThread:
         self._shed_due = False
         """The cameras that are left out must be chosen anew."""
         self._checked_at = self._monotonic()
+        self._freed_at = 0.0
+        """The commit after which the series of cameras that are gone were freed."""
 
     def close(self) -> None:
         """Release the producer."""
@@ -130,6 +132,7 @@ class InferenceThread:
             if self._relay.rests(0.0) and self._conclusion.due:
                 self._conclusion.commit()
             self._look_for_lost_cameras()
+            self._keep_series()
 
     def _needs_rest(self) -> bool:
         """True while something is to be done that concerns both threads."""
@@ -283,6 +286,14 @@ class InferenceThread:
         self._checked_at = now
         self._handover.suspect(self._suspicions(now))
         self._shed_due |= self._shed > 0  # cameras come and go, and after a swap none is shed
+
+    def _keep_series(self) -> None:
+        """Once for each commit, free the series of cameras that are gone; those of a camera just met must stay."""
+        if self._conclusion.committed_at == self._freed_at or not self._committer.opened:
+            return  # after an abort nothing is open for a moment, and nobody is gone
+        self._freed_at = self._conclusion.committed_at
+        streams = (pair for one in self._committer.analyser.partitions.values() for pair in one.streams.streams())
+        self._metrics.keep({camera for camera, stream in streams if not stream.ended})
 
     def _suspicions(self, now: float) -> dict[Partition, Suspicion]:
         found: dict[Partition, Suspicion] = {}

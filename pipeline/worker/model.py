@@ -211,8 +211,15 @@ def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:
 def _engine(bundle: Bundle, worker: WorkerSettings) -> Engine:
     """Open the backend and precision that the settings name, or the fastest on this host. Raises EngineError."""
     threads = worker.threads or None
-    choice = choose(bundle, worker.backend, worker.device, precision=worker.precision, threads=threads)
-    engine = open_engine(bundle, choice.backend, worker.device, threads=threads, precision=choice.precision)
+    said: list[str] = []
+
+    def told(what: str, done: float) -> None:
+        if what not in said[-1:]:
+            said.append(what)
+            log.info("an engine is built", step=what, done=f"{done:.0%}")
+
+    choice = choose(bundle, worker.backend, worker.device, precision=worker.precision, threads=threads, told=told)
+    engine = open_engine(bundle, choice.backend, worker.device, threads=threads, precision=choice.precision, told=told)
     if "auto" in (worker.backend, worker.precision):
         log.info("engine chosen", bundle=bundle.label, backend=engine.info.backend, why=choice.why)
     return engine

@@ -89,6 +89,13 @@ def measure(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: int, 
     return {name: float(_right(rows[name]).mean()) for name in ROWS}
 
 
+def frame_cosine(items: Tensor, episodes: EpisodeSampler, count: int) -> float:
+    """Share of queries recognised by frame-wise cosines of any items [n, T, F]: the row that has to be beaten."""
+    drawn = [episodes.draw(number) for number in range(count)]
+    queries = items[_stacked(drawn, "queries")].flatten(1, 2)
+    return float(_right(_frame_cosines(queries, merged(items[_stacked(drawn, "supports")]))).mean())
+
+
 def _all_scores(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: int) -> dict[str, Tensor]:
     parts = [
         episode_scores(metric, shown, [episodes.draw(number) for number in range(at, min(at + _AT_ONCE, count))])

@@ -32,7 +32,8 @@ BARS: Mapping[str, str] = {
 
 def real(
     only: Annotated[
-        str | None, typer.Option(help="Of ut, heads, fight, stream, ablations, speed, scratch, tuned; with commas.")
+        str | None,
+        typer.Option(help="Of ut, heads, fight, stream, ablations, speed, scratch, tuned, taught; with commas."),
     ] = None,
     to: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures as JSON here.")] = None,
     footage: Annotated[

@@ -91,7 +91,6 @@ class Conclusion:
         if fired is not None:
             self._metrics.transaction("committed")
             self.progress.committed(fired, dead)
-            self._metrics.keep(self.committer.analyser.present())
 
     def renew(self, turned: Callable[[], None]) -> None:
         """Get a new producer, which ends the transaction of the old one; for as long as it takes, or until the end.

@@ -233,6 +233,18 @@ def test_an_unknown_device_is_named(backend: str, tiny: Bundle) -> None:
         open_engine(tiny, backend, "NPU9")
 
 
+def test_a_package_without_cuda_says_which_has_it(tiny: Bundle) -> None:
+    """The CPU's package of ONNX Runtime knows no GPU, and never runs on the CPU what was asked for elsewhere."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this package has the provider")
+    with pytest.raises(
+        BackendUnavailable, match="no CUDA provider for cuda:0; pip install onnxruntime-gpu in place of"
+    ):
+        open_engine(tiny, "onnxruntime", "cuda:0")
+
+
 def test_a_precision_that_the_backend_lacks_is_refused(backend: str, tiny: Bundle) -> None:
     """int8 is never passed off as something else."""
     with pytest.raises(BackendUnavailable, match="int8"):

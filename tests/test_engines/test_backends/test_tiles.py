@@ -182,7 +182,10 @@ class TestCache:
         assert self._sizes(tiny, answer_at, size=2**27) == list(LARGE_SIZES) == opened
 
 
-@pytest.fixture(scope="module", params=[(name, threads) for name in BACKENDS for threads in (1, 2, 3)], ids=str)
+ON_CPU = tuple(name for name in BACKENDS if name != "tensorrt")
+
+
+@pytest.fixture(scope="module", params=[(name, threads) for name in ON_CPU for threads in (1, 2, 3)], ids=str)
 def demo(request: pytest.FixtureRequest) -> Engine:
     """The demo's networks on each backend, with several numbers of threads."""
     backend, threads = request.param
@@ -196,7 +199,7 @@ def alone() -> tuple[npt.NDArray[np.uint8], dict[str, tuple[Floats, Floats, Floa
     """Twelve pictures, and what each backend says of them one at a time on one thread."""
     pictures = np.random.default_rng(7).integers(0, 256, (12, 96, 128, 3), np.uint8)
     answers = {}
-    for backend in BACKENDS:
+    for backend in ON_CPU:
         engine = open_engine(load(demo_path()), backend, threads=1)
         items = np.concatenate([engine.encode(picture[None])[0] for picture in pictures])
         windows = np.stack([np.roll(items, shift, axis=0) for shift in range(12)])

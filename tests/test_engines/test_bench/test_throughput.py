@@ -15,14 +15,15 @@ def report(tiny: Bundle) -> Report:
 
 
 def test_every_backend_and_stage_is_measured(report: Report) -> None:
-    """Both backends, both stages, each batch, with figures that hang together."""
-    assert {(row.backend, row.stage, row.batch) for row in report.measurements} == {
+    """Both backends of a CPU, both stages, each batch, with figures that hang together; a GPU may be there or not."""
+    rows = {(row.backend, row.stage, row.batch) for row in report.measurements}
+    assert {row for row in rows if row[0] != "tensorrt"} == {
         (backend, stage, batch)
         for backend in ("openvino", "onnxruntime")
         for stage in ("encode", "embed")
         for batch in (1, 3)
     }
-    assert report.unavailable == {} and report.gemm_gflops > 0
+    assert set(report.unavailable) <= {"tensorrt"} and report.gemm_gflops > 0
     assert all(row.per_second > 0 and row.latency_ms > 0 for row in report.measurements)
 
 

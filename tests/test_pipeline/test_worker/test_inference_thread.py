@@ -561,5 +561,6 @@ def test_the_series_of_a_camera_that_is_gone_are_freed(halves: Callable[[], Halv
     marker = encode_stream_record(EndMarker("door", 1, LONG - 1, "removed"))
     worker.broker.producer().send(FRAMES, Message(marker.key, marker.value, marker.headers, 0))
     worker.finish()
+    worker.infer()
 
     assert worker.registry.get_sample_value("actionwire_camera_frames_total", {"camera": "door"}) is None

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_tensorrt import FakeCuda, fake_tensorrt
 
+from engines.backends.tensorrt.library import Library
 from engines.errors import BackendUnavailable, BundleNotFound, IncompatibleBundle
 from engines.testing import COLOURS, tiny_bundle
 from engines.text.text_bank import TextEncoder
@@ -164,3 +166,19 @@ def test_auto_goes_on_without_a_gpu_and_says_why(
     assert model.engine.info.backend == "openvino"
     model.close()
     assert "tensorrt: no NVIDIA driver is on this machine" in capsys.readouterr().out
+
+
+def test_a_worker_says_what_it_builds(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plans may take minutes: each step is a line of the log. On a FAKE device."""
+    monkeypatch.setenv("ACTIONWIRE_CACHE", str(tmp_path))
+    cuda = FakeCuda()
+    library = Library("fake", "0", fake_tensorrt(cuda))
+    monkeypatch.setattr("engines.backends.tensorrt.load_library", lambda: library)
+    monkeypatch.setattr("engines.backends.tensorrt.open_cuda", lambda index: cuda)
+    model = load_model(settings(bundle, backend="tensorrt"))
+    assert model.engine.info.backend == "tensorrt"
+    model.close()
+    shown = capsys.readouterr().out
+    assert "an engine is built" in shown and "head.onnx, batches of 64: parsing" in shown and cuda.alive == []
