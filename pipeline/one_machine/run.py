@@ -61,14 +61,18 @@ class Service:
         return f"the {self.name} ended (exit code {self.code}): {last_error(self.log)}; its log is {self.log}"
 
     def _run(self) -> None:
-        self.code = supervisor.supervise(
-            self._command,
-            self._stop,
-            start=self._start,
-            cut_off=self._cut_off,
-            name=self.name,
-            began=self._began,
-        )
+        try:
+            self.code = supervisor.supervise(
+                self._command,
+                self._stop,
+                start=self._start,
+                cut_off=self._cut_off,
+                name=self.name,
+                began=self._began,
+            )
+        finally:
+            if self._began is not None:
+                self._began.unlink(missing_ok=True)  # the folder is for logs
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
