@@ -34,4 +34,5 @@ def test_a_block_that_was_freed_is_taken_again_without_asking_the_kernel() -> No
         done = subprocess.run([sys.executable, "-c", _PROGRAM, how], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert faults("default") > 1000 and faults("kept") < 100
+    # A page has 4 KiB or, where the kernel has huge ones to give, 2 MiB: then 32 make a block.
+    assert faults("default") >= 10 * 32 and faults("kept") < 100
