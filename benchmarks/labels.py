@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from models import bundles, int8, served
+from models import of_models, served
 
 from engines.bench.rounds import Call, cost, figure, measure, ratio
 from engines.bundle.files import Bundle
@@ -33,13 +33,7 @@ def labels(*, quick: bool) -> dict[str, Any]:
     put in force, which takes `label_change_s_<model>`. The ViT-B/32's are also there without a model's name. Keys in
     `_cpu` are by CPU time instead of the clock.
     """
-    found: dict[str, Any] = {}
-    for name, bundle in bundles(quick, towers=["vit_b32"]).items():
-        of_model = _model(int8(bundle), quick)
-        found |= {f"{key}_{name}": value for key, value in of_model.items()}
-        if name == "vit_b32":
-            found |= of_model
-    return found
+    return of_models(quick, lambda bundle: _model(bundle, quick))
 
 
 def _model(bundle: Bundle, quick: bool) -> dict[str, Any]:

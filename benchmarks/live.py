@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from models import bundles, int8, served, served_settings
+from models import of_models, served, served_settings
 
 from engines.bench.rounds import Call, figure, measure
 from engines.bundle.files import Bundle
@@ -34,13 +34,7 @@ def latency(*, quick: bool) -> dict[str, Any]:
     `latency_reported_<load>_<model>`: windows that were scored of those that were due. The ViT-B/32's are also there
     without a model's name.
     """
-    found: dict[str, Any] = {}
-    for name, bundle in bundles(quick, towers=["vit_b32"]).items():
-        of_model = _latency(int8(bundle), 10.0 if quick else 40.0)
-        found |= {f"{key}_{name}": value for key, value in of_model.items()}
-        if name == "vit_b32":
-            found |= of_model
-    return found
+    return of_models(quick, lambda bundle: _latency(bundle, 10.0 if quick else 40.0))
 
 
 def swap(*, quick: bool) -> dict[str, Any]:
@@ -49,13 +43,7 @@ def swap(*, quick: bool) -> dict[str, Any]:
     `swap_frames_lost_<model>`: windows that were never scored. `swap_gap_s_<model>`: longest time without a new window
     around the swap; `swap_gap_usual_s_<model>`: without one. The ViT-B/32's are also there without a model's name.
     """
-    found: dict[str, Any] = {}
-    for name, bundle in bundles(quick, towers=["vit_b32"]).items():
-        of_model = _swap(int8(bundle), 2 if quick else 5)
-        found |= {f"{key}_{name}": value for key, value in of_model.items()}
-        if name == "vit_b32":
-            found |= of_model
-    return found
+    return of_models(quick, lambda bundle: _swap(bundle, 2 if quick else 5))
 
 
 def _latency(bundle: Bundle, seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 from typing import Any
 
-from models import bundles, int8, served
+from models import of_models, served
 
 from engines.bundle.files import Bundle
 from pipeline.analysis.label_set import LabelSet
@@ -26,13 +26,7 @@ def memory(*, quick: bool) -> dict[str, Any]:
     `bytes_per_camera_<model>`: watched, its windows full. `bytes_per_camera_warming_<model>`: after 20 s of its frames
     were read again and before the first window is due. The ViT-B/32's are also there without a model's name.
     """
-    found: dict[str, Any] = {}
-    for name, bundle in bundles(quick, towers=["vit_b32"]).items():
-        of_model = _model(int8(bundle))
-        found |= {f"{key}_{name}": value for key, value in of_model.items()}
-        if name == "vit_b32":
-            found |= of_model
-    return found
+    return of_models(quick, lambda bundle: _model(bundle))
 
 
 def _model(bundle: Bundle) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,20 @@ _WEIGHTS = (
 def bundles(quick: bool, towers: Sequence[str] = tuple(TOWERS)) -> dict[str, Bundle]:
     """Return the bundles by the name that their figures carry: the demo's, and unless `quick` these towers."""
     return {"demo": load(demo_path())} | {name: tower(name) for name in ([] if quick else towers)}
+
+
+def of_models(quick: bool, measure: Callable[[Bundle], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of the demo and, unless `quick`, of ViT-B/32, both int8: `<key>_<model>`.
+
+    The ViT-B/32's are also there without a model's name.
+    """
+    found: dict[str, Any] = {}
+    for name, bundle in bundles(quick, towers=["vit_b32"]).items():
+        figures = measure(int8(bundle))
+        found |= {f"{key}_{name}": value for key, value in figures.items()}
+        if name == "vit_b32":
+            found |= figures
+    return found
 
 
 def int8(bundle: Bundle) -> Bundle:

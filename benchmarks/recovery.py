@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from models import bundles, int8, served
+from models import of_models, served
 from prometheus_client import CollectorRegistry
 
 from engines.bench.rounds import figure
@@ -46,13 +46,7 @@ def recovery(*, quick: bool) -> dict[str, Any]:
     `abort_pause_s_<model>`, `restart_pause_s_<model>`, `abort_pause_over_restart_<model>`; the ViT-B/32's also without
     a model's name.
     """
-    found: dict[str, Any] = {}
-    for name, bundle in bundles(quick, towers=["vit_b32"]).items():
-        of_model = _model(int8(bundle), rounds=1 if quick else 3)
-        found |= {f"{key}_{name}": value for key, value in of_model.items()}
-        if name == "vit_b32":
-            found |= of_model
-    return found
+    return of_models(quick, lambda bundle: _model(bundle, rounds=1 if quick else 3))
 
 
 def _model(bundle: Bundle, rounds: int) -> dict[str, Any]:
