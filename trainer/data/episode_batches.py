@@ -14,8 +14,10 @@ from trainer.data.batches import ClipFrames
 from trainer.data.cache import Clips
 from trainer.data.episodes import EpisodeSampler
 from trainer.data.items import EncodedClips
+from trainer.data.manifest import Clip
 from trainer.errors import RecipeError
 from trainer.models.text.templates import fill
+from trainer.models.video_text import token_ids
 from trainer.recipe import Recipe
 
 
@@ -46,7 +48,9 @@ class EpisodeBatches:
             raise RecipeError(f"recipe {recipe.name!r} has no episodes; set `episodes`")
         self._recipe, self._clips = recipe, clips
         self._frames = ClipFrames(recipe, clips)
-        self._sampler = EpisodeSampler(clips.labels, groups_of(clips), clips.of("train"), recipe.episodes, recipe.seed)
+        self._sampler = EpisodeSampler(
+            clips.labels, groups_of(clips.clips), clips.of("train"), recipe.episodes, recipe.seed
+        )
         classes = classes_of(clips, "train")
         self._place = {label: at for at, label in enumerate(classes)}
         self._tokens = in_templates(
@@ -71,13 +75,12 @@ class EpisodeBatches:
 def in_templates(labels: Sequence[str], templates: Sequence[str], tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
     """Token ids of labels in all templates, [A, P, context]."""
     filled = [fill(template, label) for label in labels for template in templates]
-    ids = np.array([entry.ids for entry in tokenizer.encode_batch(filled)], np.int64)
-    return ids.reshape(len(labels), len(templates), -1)
+    return token_ids(tokenizer, filled).numpy().reshape(len(labels), len(templates), -1)
 
 
-def groups_of(clips: Clips | EncodedClips) -> list[str]:
+def groups_of(clips: Sequence[Clip]) -> list[str]:
     """[n]: the group of each clip; where the list names none, its file."""
-    return [clip.group or clip.path for clip in clips.clips]
+    return [clip.group or clip.path for clip in clips]
 
 
 def classes_of(clips: Clips | EncodedClips, split: str) -> list[int]:

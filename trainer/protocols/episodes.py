@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trainer.errors import RecipeError
 from trainer.protocols.subject import Outcome, Settings, Subject
-from trainer.training.episode_source import episode_report, opened, seen_by
+from trainer.training.clips import opened
+from trainer.training.episode_source import episode_report, seen_by
 
 
 def episodes(subject: Subject, settings: Settings) -> Outcome:
@@ -17,7 +18,7 @@ def episodes(subject: Subject, settings: Settings) -> Outcome:
         raise RecipeError(
             "episodes are of the run's own list, whose classes to test were never trained; leave out --list"
         )
-    clips = opened(recipe, model.blueprint.form, subject.cache, subject.report)
+    clips = opened(recipe, model.blueprint.form, subject.cache, subject.report, between=False)
     for split in ("validate", "test"):
         if not clips.of(split):
             raise RecipeError(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from trainer.calibration.serving_commands import read_scores, replay
+from trainer.data.episode_batches import groups_of
 from trainer.data.folder import write_list
 from trainer.data.manifest import Clip, checked, scan
 from trainer.data.recipe_clips import clips_of
@@ -117,7 +118,7 @@ def folds(subject: Subject, settings: Settings) -> Outcome:
     """The recipe trained anew for every fold, which keeps groups whole: a clip is scored by a model that saw none."""
     clips = [clip for clip in clips_of(subject.recipe) if not clip.background]
     labels = scored.labels_in(clips)
-    groups = [clip.group or clip.path for clip in clips]
+    groups = groups_of(clips)
     rows, outcomes, last = {}, [], None
     for seed in settings.seeds:
         numbers = [labels.index(clip.label) for clip in clips]

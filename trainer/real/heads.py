@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from trainer.data import items
@@ -26,9 +28,17 @@ from trainer.training.averaging import Average
 from trainer.training.freezing import freeze, frozen_names
 from trainer.training.optimiser import build_optimiser
 from trainer.training.step import training_step
-from trainer.training.tasks import ClipTask
+from trainer.training.tasks import ClipTask, Task
 
 Floats = npt.NDArray[np.float64]
+
+
+class Batches(Protocol):
+    """The batches of a training by the numbers of its steps."""
+
+    def batch(self, step: int) -> Any:
+        """That of a step, in the form that the task takes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,24 +82,41 @@ def cached(recipe: Recipe, clips: Sequence[Clip], cache: Path, report: Report) -
 
 def fitted(given: Cached, apart: Collection[int], seed: int) -> VideoTextModel:
     """A model whose head learned from all clips but those `apart`."""
+    aside = set(apart)
+    learn_from = [number not in aside for number in range(len(given.encoded.clips))]
+
+    def task(model: VideoTextModel, recipe: Recipe) -> ClipTask:
+        return ClipTask(model, recipe.loss, known=given.texts, backgrounds=recipe.model.backgrounds)
+
+    return learned(given, learn_from, seed, task, ClipBatches)[0]
+
+
+def learned(
+    given: Cached,
+    learn_from: Sequence[bool],
+    seed: int,
+    task_of: Callable[[VideoTextModel, Recipe], Task],
+    batches_of: Callable[[Recipe, EncodedClips, Tokenizer], Batches],
+) -> tuple[VideoTextModel, Cached]:
+    """A model that learned from the clips for which `learn_from` [n] holds, and the clips with that split."""
     recipe = given.recipe.model_copy(update={"seed": seed})
     torch.manual_seed(seed)
     model = build(recipe.model, given.foundation)
     freeze(model, recipe)
-    aside = set(apart)
     split = tuple(
-        replace(clip, split="test" if number in aside else "train") for number, clip in enumerate(given.encoded.clips)
+        replace(clip, split="train" if chosen else "test")
+        for clip, chosen in zip(given.encoded.clips, learn_from, strict=True)
     )
-    seen = replace(given.encoded, decoded=replace(given.encoded.decoded, clips=split))
-    task = ClipTask(model, recipe.loss, known=given.texts, backgrounds=recipe.model.backgrounds)
+    seen = replace(given, encoded=replace(given.encoded, decoded=replace(given.encoded.decoded, clips=split)))
+    task = task_of(model, recipe)
     optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
     average = Average(model, recipe.optimiser.average, frozen_names(model))
-    batches = ClipBatches(recipe, seen, model.tokenizer)
+    batches = batches_of(recipe, seen.encoded, model.tokenizer)
     for step in range(recipe.steps):
         training_step(task, batches.batch(step), optimiser, recipe, step, "cpu")
         average.update(model, step)
     model.load_state_dict({**model.state_dict(), **average.state})
-    return model.eval()
+    return model.eval(), seen
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,15 +12,12 @@ from torch import Tensor
 from trainer.data.episode_batches import EpisodeBatches, groups_of
 from trainer.data.episodes import EpisodeSampler
 from trainer.evaluation.episodes import ROWS, Metric, frame_cosine, measure, tuned_beta
-from trainer.models.video_text import VideoTextModel, build
+from trainer.models.video_text import VideoTextModel
+from trainer.real import heads
 from trainer.real.heads import Cached
 from trainer.recipe import Episodes, Recipe
-from trainer.training.averaging import Average
 from trainer.training.episode_source import shown_of
 from trainer.training.episodes import EpisodesTask
-from trainer.training.freezing import freeze, frozen_names
-from trainer.training.optimiser import build_optimiser
-from trainer.training.step import training_step
 
 FROZEN = "frozen"
 """The row of frame-wise cosines of the tower's own features: what has to be beaten."""
@@ -46,24 +42,10 @@ def as_recipe(recipe: Recipe) -> Recipe:
 
 def learned(given: Cached, base: Sequence[int], seed: int) -> tuple[VideoTextModel, Cached]:
     """A model that learned to compare from the clips of the base classes, and the clips with that split."""
-    recipe = given.recipe.model_copy(update={"seed": seed})
-    torch.manual_seed(seed)
-    model = build(recipe.model, given.foundation)
-    freeze(model, recipe)
-    split = tuple(
-        replace(clip, split="train" if label in base else "test")
-        for clip, label in zip(given.encoded.clips, given.encoded.labels, strict=True)
+    learn_from = [label in base for label in given.encoded.labels]
+    return heads.learned(
+        given, learn_from, seed, lambda model, recipe: EpisodesTask(model, recipe.loss), EpisodeBatches
     )
-    seen = replace(given, encoded=replace(given.encoded, decoded=replace(given.encoded.decoded, clips=split)))
-    task = EpisodesTask(model, recipe.loss)
-    optimiser = build_optimiser(recipe.optimiser, model, task.extra_parameters())
-    average = Average(model, recipe.optimiser.average, frozen_names(model))
-    batches = EpisodeBatches(recipe, seen.encoded, model.tokenizer)
-    for step in range(recipe.steps):
-        training_step(task, batches.batch(step), optimiser, recipe, step, "cpu")
-        average.update(model, step)
-    model.load_state_dict({**model.state_dict(), **average.state})
-    return model.eval(), seen
 
 
 def recognised(model: VideoTextModel, given: Cached, shots: int, seed: int) -> dict[str, float]:
@@ -78,7 +60,7 @@ def recognised(model: VideoTextModel, given: Cached, shots: int, seed: int) -> d
 
     def episodes(split: str) -> EpisodeSampler:
         encoded = given.encoded
-        return EpisodeSampler(encoded.labels, groups_of(encoded), encoded.of(split), form, seed)
+        return EpisodeSampler(encoded.labels, groups_of(encoded.clips), encoded.of(split), form, seed)
 
     beta = tuned_beta(metric, known, episodes("train"), _EPISODES)
     frozen = frame_cosine(_features(given), episodes("test"), _EPISODES)

@@ -25,13 +25,10 @@ from trainer.training.tasks import ClipTask
 
 def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bool) -> Opened:
     data, labels, frames = recipe.data, recipe.model.labels, recipe.model.frames
-    clips = open_clips(
-        clips_of(recipe), labels, cache, Size(data.rate, form.height, form.width, form.resize, form.crop), report,
-        window=frames, implied=data.between, max_skipped=data.max_skipped,
-    )  # fmt: skip
+    clips = opened(recipe, form, cache, report, between=data.between)
 
     def frozen(model: VideoTextModel) -> source.Batches:
-        encoded = _encoded(model, clips, [*clips.of("train"), *clips.background("train")], recipe, cache, report)
+        encoded = changed_items(model, clips, [*clips.of("train"), *clips.background("train")], recipe, cache, report)
         return ClipBatches(recipe, encoded, model.tokenizer, mine).batch
 
     def validate(model: VideoTextModel) -> dict[str, float]:
@@ -47,9 +44,20 @@ def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bo
     )
 
 
-def _encoded(
+def opened(recipe: Recipe, form: Input, cache: Path, report: Report, *, between: bool) -> Clips:
+    """The clips of a recipe, decoded; with the time `between` them as background. Raises RecipeError."""
+    data = recipe.data
+    return open_clips(
+        clips_of(recipe), recipe.model.labels, cache,
+        Size(data.rate, form.height, form.width, form.resize, form.crop), report,
+        window=recipe.model.frames, implied=between, max_skipped=data.max_skipped,
+    )  # fmt: skip
+
+
+def changed_items(
     model: VideoTextModel, clips: Clips, chosen: list[int], recipe: Recipe, cache: Path, report: Report
 ) -> EncodedClips:
+    """The items of some clips to train on, and of changed copies of them as the recipe says."""
     changes = items.Changes(recipe.augment, recipe.items.copies, recipe.seed, recipe.model.labels)
     return items.encode(model, clips, chosen, cache, counted(report, "encode files"), changes)
 

@@ -13,19 +13,17 @@ import torch
 from engines.bundle.manifest import Input
 from trainer.data import items
 from trainer.data.cache import Clips
-from trainer.data.decoded import Size
 from trainer.data.episode_batches import EpisodeBatches, classes_of, groups_of, in_templates
 from trainer.data.episodes import EpisodeSampler
 from trainer.data.items import EncodedClips
-from trainer.data.opening import open_clips
-from trainer.data.recipe_clips import clips_of, with_labels
+from trainer.data.recipe_clips import with_labels
 from trainer.errors import RecipeError
 from trainer.evaluation.episodes import Metric, Shown, measure, tuned_beta
 from trainer.models.video_text import VideoTextModel
 from trainer.progress import Report, counted
 from trainer.recipe import Recipe
 from trainer.training import source
-from trainer.training.clips import texts
+from trainer.training.clips import changed_items, opened, texts
 from trainer.training.episodes import EpisodesTask, raw_texts
 from trainer.training.source import Opened, Source, rounded
 
@@ -33,11 +31,10 @@ _EPISODES = 200
 
 
 def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bool) -> Opened:
-    clips = opened(recipe, form, cache, report)
+    clips = opened(recipe, form, cache, report, between=False)  # no episode asks for the time between clips
 
     def frozen(model: VideoTextModel) -> source.Batches:
-        changes = items.Changes(recipe.augment, recipe.items.copies, recipe.seed, recipe.model.labels)
-        seen = items.encode(model, clips, clips.of("train"), cache, counted(report, "encode files"), changes)
+        seen = changed_items(model, clips, clips.of("train"), recipe, cache, report)
         return EpisodeBatches(recipe, seen, model.tokenizer).batch
 
     def validate(model: VideoTextModel) -> dict[str, float]:
@@ -48,16 +45,6 @@ def _open(recipe: Recipe, form: Input, cache: Path, report: Report, training: bo
     return Opened(
         batches=lambda tokenizer: EpisodeBatches(recipe, clips, tokenizer).batch, validate=validate, frozen=frozen
     )
-
-
-def opened(recipe: Recipe, form: Input, cache: Path, report: Report) -> Clips:
-    """The clips of a recipe, decoded; without the time between them, which no episode asks for. Raises RecipeError."""
-    data = recipe.data
-    return open_clips(
-        clips_of(recipe), recipe.model.labels, cache,
-        Size(data.rate, form.height, form.width, form.resize, form.crop), report,
-        window=recipe.model.frames, implied=False, max_skipped=data.max_skipped,
-    )  # fmt: skip
 
 
 def seen_by(
@@ -94,7 +81,7 @@ def episode_report(
     def episodes(of: str, seed: int) -> EpisodeSampler:
         ways = min(form.ways, len(classes_of(clips, of)))
         chosen = form.model_copy(update={"ways": max(ways, 2)})
-        return EpisodeSampler(clips.labels, groups_of(clips), clips.of(of), chosen, seed)
+        return EpisodeSampler(clips.labels, groups_of(clips.clips), clips.of(of), chosen, seed)
 
     beta = tuned_beta(metric, shown, episodes(tuned_on or split, recipe.seed), min(count, _EPISODES))
     found = measure(metric, shown, episodes(split, recipe.seed + 1), count, beta)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,13 +21,12 @@ class Modulation(nn.Module):
         super().__init__()
         self.smoothing = smoothing
         """Lambda of the alignment that compares what comes out."""
-        self.blocks = nn.ModuleList(_Block(dimensions, heads, hidden) for _ in range(layers))
+        blocks = [_Block(dimensions, heads, hidden) for _ in range(layers)]
+        self.blocks = nn.ModuleList(blocks)
         if init == "identity":
-            for module in self.blocks.modules():
-                if isinstance(module, _Block):
-                    for last in (module.out, module.narrow):
-                        nn.init.zeros_(last.weight)
-                        nn.init.zeros_(last.bias)
+            for last in itertools.chain.from_iterable((block.out, block.narrow) for block in blocks):
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
 
     def queries(self, items: Tensor) -> Tensor:
         """Windows of items [m, T, D], not normalised, to sequences [m, T, D]."""

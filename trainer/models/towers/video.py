@@ -63,11 +63,15 @@ class VideoTower(nn.Module):
         placed: Tensor = flat + self.positional_embedding[1:].to(flat.dtype)
         return placed.view(*images.shape[:2], *placed.shape[1:])
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """[b, T, 3, H, W] to what enters the first block, [b, t, 1 + n, w]: a class token, then patches."""
+    def embedded(self, images: Tensor) -> Tensor:
+        """[b, T, 3, H, W] to a class token and the patches of every frame before the first norm, [b, T, 1 + N, w]."""
         patches = self.patches(images)
         first = (self.class_embedding + self.positional_embedding[0]).to(patches.dtype)
-        whole: Tensor = self.ln_pre(torch.cat((first.expand(*patches.shape[:2], 1, -1), patches), dim=2))
+        return torch.cat((first.expand(*patches.shape[:2], 1, -1), patches), dim=2)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """[b, T, 3, H, W] to what enters the first block, [b, t, 1 + n, w]: a class token, then patches."""
+        whole: Tensor = self.ln_pre(self.embedded(images))
         return whole
 
     def block(self, layer: int, states: Tensor) -> Tensor:

@@ -54,9 +54,7 @@ class VitaTower(VideoTower):
 
     def tokens(self, images: Tensor) -> Tensor:
         """[b, T, 3, H, W] -> [b, T, 1 + N, w]; time is added to every token of a frame, the class token's too."""
-        patches = self.patches(images)
-        first = (self.class_embedding + self.positional_embedding[0]).to(patches.dtype)
-        whole = torch.cat((first.expand(*patches.shape[:2], 1, -1), patches), dim=2)
+        whole = self.embedded(images)
         timed: Tensor = self.ln_pre(whole + _resized(self.time_embedding, images.shape[1])[:, None].to(whole.dtype))
         return timed
 
