@@ -34,6 +34,7 @@ def as_recipe(recipe: Recipe) -> Recipe:
     """The recipe of a head as one of episodes: three ways, one shot, three queries; it starts as plain cosines."""
     tree = recipe.model_dump(mode="json")
     form = Episodes(ways=_BASE, shots=1, queries=3)
+    del tree["data"]["background"]  # episodes show none, and the recipe may
     tree["model"] |= {"head": {"architecture": "meanp"}, "few_shot": {"smoothing": 0.1}}
     tree["stages"] = [{"steps": 100, "chunks": form.clips, "ticks": recipe.model.frames}]
     tree["optimiser"] |= {"rate": 3e-4, "warmup_steps": 20, "average": 0.97}
