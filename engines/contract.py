@@ -89,8 +89,8 @@ class Engine(Protocol):
         """Turn windows into embeddings and into what is compared with examples.
 
         windows: as for `embed`. Returns (head, pooled, sequences): the first two as `embed` gives them, bit for bit,
-        and float32 [m, T', D]. Without few-shot parts in the bundle a sequence has the items of the window (T' = T), or
-        the head's output where items are pixels (T' = 1).
+        and float32 [m, T', D]. Without few-shot parts in the bundle (the manifest's `examples`) a sequence has the
+        items of the window (T' = T), or the head's output where items are pixels (T' = 1).
         Raises ValueError for a wrong shape or dtype.
         """
         ...
@@ -98,9 +98,10 @@ class Engine(Protocol):
     def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
         """Turn the examples of one action into what windows are compared with.
 
-        windows: [k, T, ...] of items, one window for each example, k >= 1. text: float32 [1, D], the action's text.
-        Returns float32 [P, T', D], P >= 1. Without few-shot parts in the bundle every example stands for itself (P = k)
-        and the text plays no part.
+        windows: [k, T, ...] of items, one window for each example, k >= 1. text: float32 [1, D], the action's text as
+        the network gives it, not normalised (`engines.text.text_bank.TextEncoder.raw`).
+        Returns float32 [P, T', D], P >= 1: one prototype of all examples. Without few-shot parts in the bundle every
+        example stands for itself (P = k) and the text plays no part.
         Raises ValueError for a wrong shape or dtype.
         """
         ...

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from engines.backends import BACKENDS, open_engine
-from engines.bundle.files import Bundle
+from engines.bundle.files import Bundle, Examples
 from engines.errors import BackendUnavailable, EngineError
 from engines.probe import probe
 from engines.text.text_bank import TextEncoder
@@ -73,6 +73,7 @@ class Inspection:
             f"  score       {score.function}, scale {score.logit_scale:g}, temperature {score.temperature:g}, "
             f"{len(score.templates)} templates",
             f"  references  {counts}",
+            f"  examples    {_examples_text(manifest.examples)}",
             f"  events      {calibrated}",
             f"  licence     {manifest.licence}",
             f"  made by     actionwire {made.actionwire}, {made.recipe}, seed {made.seed}",
@@ -116,6 +117,16 @@ def _probe_text_network(bundle: Bundle) -> ProbeOutcome:
     except EngineError as error:
         return ProbeOutcome({}, failure=str(error))
     return ProbeOutcome({"text": difference})
+
+
+def _examples_text(examples: Examples | None) -> str:
+    if examples is None:
+        return "no parts of their own: items are compared frame by frame"
+    classes = ", with the classes of training" if examples.classes else ""
+    return (
+        f"{examples.matching}, {examples.length} vectors, temperature {examples.temperature:g}, beta {examples.beta:g}"
+        f"{classes}"
+    )
 
 
 def _probe_text(outcome: ProbeOutcome) -> str:

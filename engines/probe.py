@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backends.network import normalise
+from engines.bundle.arrays import Golden
 from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import ProbeFailed
@@ -24,6 +25,9 @@ class Probe:
 
     encode: float
     embed: float
+    sequence: float = 0.0
+    """Of what windows are compared with, and of the prototype of examples; 0 for a bundle without these parts."""
+    prototype: float = 0.0
 
 
 def probe(engine: Engine, bundle: Bundle) -> Probe:
@@ -39,10 +43,12 @@ def probe(engine: Engine, bundle: Bundle) -> Probe:
         if bundle.manifest.kind == "clip"
         else _difference(normalise(items), normalise(np.asarray(golden.items, np.float32)))
     )
-    measured = Probe(encode, max(_difference(head, golden.head), _difference(pooled, golden.pooled)))
-    slack = SLACK[engine.info.precision]
-    for what in ("encode", "embed"):
-        found, allowed = getattr(measured, what), slack * getattr(bundle.manifest.tolerance, what)
+    embed = max(_difference(head, golden.head), _difference(pooled, golden.pooled))
+    measured = Probe(encode, embed, *_examples(engine, golden))
+    slack, tolerance = SLACK[engine.info.precision], bundle.manifest.tolerance
+    limits = {"encode": tolerance.encode, "embed": tolerance.embed}
+    for what, limit in (limits | {"sequence": tolerance.embed, "prototype": tolerance.embed}).items():
+        found, allowed = getattr(measured, what), slack * limit
         if not found <= allowed:
             raise ProbeFailed(
                 f"bundle {bundle.label} on {engine.info.backend} {engine.info.device} ({engine.info.precision}): "
@@ -50,6 +56,15 @@ def probe(engine: Engine, bundle: Bundle) -> Probe:
                 "try another backend or export again"
             )
     return measured
+
+
+def _examples(engine: Engine, golden: Golden) -> tuple[float, float]:
+    """Differences of sequences and of a prototype, for a bundle with parts for examples."""
+    if golden.sequences is None or golden.prototype is None or golden.example_text is None:
+        return 0.0, 0.0
+    sequences = engine.embed_sequences(golden.windows)[2]
+    prototype = engine.prototypes(golden.windows, golden.example_text)
+    return _difference(sequences, golden.sequences), _difference(prototype, golden.prototype)
 
 
 def _difference(found: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backends.cpu_quota import usable_cpus
-from engines.bundle.files import Bundle
+from engines.bundle.files import Bundle, Manifest
 from engines.contract import Embeddings, EngineInfo, Images, Items, Memory, Sequences
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -26,7 +26,7 @@ SIGNATURES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "clip.onnx": ("windows", ("head", "pooled")),
     "text.onnx": ("tokens", ("embedding",)),
 }
-"""Input and output names of each network of a bundle."""
+"""Input and output names of each network of a bundle; `signature` has those of one bundle."""
 
 
 class Network(Protocol):
@@ -46,6 +46,24 @@ class Network(Protocol):
         ...
 
 
+class Enrolment(Protocol):
+    """What makes one prototype of the examples of an action."""
+
+    def run(self, windows: Items, text: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the prototype float32 [1, T', D] of windows [k, T, D] and the action's raw text [1, D]."""
+        ...
+
+    def close(self) -> None:
+        """Release the runtime's resources."""
+        ...
+
+
+def signature(manifest: Manifest, name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the input and output names of a network of that bundle."""
+    source, targets = SIGNATURES[name]
+    return source, (*targets, "sequence") if name == "head.onnx" and manifest.examples else targets
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkEngine:
     """An engine made of an image network and a head, or of one clip network; then `image` is None."""
@@ -53,6 +71,8 @@ class NetworkEngine:
     info: EngineInfo
     image: Network | None
     head: Network
+    enrolment: Enrolment | None
+    """None for bundles without parts for examples."""
 
     def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
         """See `engines.contract.Engine.encode`. The items of a clip bundle are the images themselves."""
@@ -65,26 +85,36 @@ class NetworkEngine:
 
     def embed(self, windows: Items) -> tuple[Embeddings, Embeddings]:
         """See `engines.contract.Engine.embed`."""
-        info = self.info
-        item, kind = ((info.dimensions,), np.float32) if self.image else ((info.height, info.width, 3), np.uint8)
-        _check("windows", windows, (info.frames, *item), kind)
-        head, pooled = self.head.run(windows)
+        self._check_windows(windows)
+        head, pooled, *_ = self.head.run(windows)
         return normalise(head), normalise(pooled)
 
     def embed_sequences(self, windows: Items) -> tuple[Embeddings, Embeddings, Sequences]:
         """See `engines.contract.Engine.embed_sequences`."""
-        head, pooled = self.embed(windows)
-        return head, pooled, normalise(windows) if self.image else head[:, None]
+        if self.enrolment is None:
+            head, pooled = self.embed(windows)
+            return head, pooled, normalise(windows) if self.image else head[:, None]
+        self._check_windows(windows)
+        head, pooled, sequences = self.head.run(windows)
+        return normalise(head), normalise(pooled), normalise(sequences)
 
     def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
-        """See `engines.contract.Engine.prototypes`; every example stands for itself."""
+        """See `engines.contract.Engine.prototypes`; without parts for examples each stands for itself."""
         _check("text", text, (self.info.dimensions,), np.float32)
-        return self.embed_sequences(windows)[2]
+        if self.enrolment is None:
+            return self.embed_sequences(windows)[2]
+        self._check_windows(windows)
+        return normalise(self.enrolment.run(windows, text))
 
     def close(self) -> None:
         """See `engines.contract.Engine.close`."""
-        for network in filter(None, (self.image, self.head)):
-            network.close()
+        for part in filter(None, (self.image, self.head, self.enrolment)):
+            part.close()
+
+    def _check_windows(self, windows: Items) -> None:
+        info = self.info
+        item, kind = ((info.dimensions,), np.float32) if self.image else ((info.height, info.width, 3), np.uint8)
+        _check("windows", windows, (info.frames, *item), kind)
 
 
 def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: str) -> EngineInfo:

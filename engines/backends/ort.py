@@ -7,6 +7,7 @@ anywhere.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -14,11 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from engines.backends.network import SIGNATURES, Network, NetworkEngine, Precision, engine_info, thread_count
+from engines.backends.network import (
+    Enrolment,
+    Network,
+    NetworkEngine,
+    Precision,
+    engine_info,
+    signature,
+    thread_count,
+)
 from engines.backends.tile_proof import proven_sizes
 from engines.backends.tiles import Answer, Answers, Rows, Tile, aligned, cut, fill
 from engines.bundle.files import Bundle
-from engines.contract import Engine
+from engines.bundle.manifest import ENROL_FILE
+from engines.contract import Engine, Items
 from engines.errors import BackendUnavailable, BundleError
 
 Provider: TypeAlias = tuple[str, dict[str, str]]
@@ -40,7 +50,8 @@ def open(bundle: Bundle, device: str = "auto", *, threads: int | None = None, pr
         raise BackendUnavailable(f"the ONNX Runtime backend runs fp32 only, not {precision}; use fp32 or OpenVINO")
     networks = {name: open_network(bundle, name, threads, provider) for name in bundle.manifest.network_names}
     info = engine_info(bundle, precision=precision, backend="onnxruntime", device=device)
-    return NetworkEngine(info, networks.get("image.onnx"), networks.get("head.onnx") or networks["clip.onnx"])
+    head = networks.get("head.onnx") or networks["clip.onnx"]
+    return NetworkEngine(info, networks.get("image.onnx"), head, open_enrolment(bundle))
 
 
 def _provider(device: str) -> Provider:
@@ -63,28 +74,15 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None, provider
 
     Raises BundleError where it does not load, BackendUnavailable where the provider does not start.
     """
-    source, targets = SIGNATURES[name]
+    source, targets = signature(bundle.manifest, name)
     content = bundle.read(name)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=[provider])
-    except Exception as error:  # its errors share no base but Exception
-        raise BundleError(f"{bundle.path / name} does not load in ONNX Runtime: {error}; export it again") from error
+    session = _session(bundle, name, content, provider)
     if (started := session.get_providers()[0]) != provider[0]:  # it falls back to the CPU without a word
         raise BackendUnavailable(
             f"ONNX Runtime runs {name} with {started} and not with {provider[0]}: its libraries or the NVIDIA driver "
             "do not load; see nvidia-smi, or use the device CPU"
         )
-    inputs = [part.name for part in session.get_inputs()]
-    outputs = {part.name for part in session.get_outputs()}
-    if inputs != [source] or not outputs.issuperset(targets):
-        raise BundleError(
-            f"{bundle.path / name} takes {inputs} and gives {sorted(outputs)}, expected {source} -> {list(targets)}; "
-            "export it again"
-        )
+    _check_names(bundle, name, session, [source], targets)
 
     def answer_at(_: int) -> Answer:
         def answer(rows: Rows) -> Answers:
@@ -103,6 +101,63 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None, provider
     except Exception as error:  # as above
         raise BundleError(f"{bundle.path / name} does not run in ONNX Runtime: {error}; export it again") from error
     return _Network(session, source, targets, sizes, thread_count(threads))
+
+
+def _session(bundle: Bundle, name: str, content: bytes, provider: Provider) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=[provider])
+    except Exception as error:  # its errors share no base but Exception
+        raise BundleError(f"{bundle.path / name} does not load in ONNX Runtime: {error}; export it again") from error
+
+
+def _check_names(bundle: Bundle, name: str, session: Any, sources: Sequence[str], targets: Sequence[str]) -> None:
+    inputs = [part.name for part in session.get_inputs()]
+    outputs = {part.name for part in session.get_outputs()}
+    if inputs != list(sources) or not outputs.issuperset(targets):
+        expected = f"{', '.join(sources)} -> {list(targets)}"
+        raise BundleError(
+            f"{bundle.path / name} takes {inputs} and gives {sorted(outputs)}, expected {expected}; export it again"
+        )
+
+
+_ENROL_INPUTS = ("windows", "text")
+_PROTOTYPE = "prototype"
+
+
+def open_enrolment(bundle: Bundle) -> Enrolment | None:
+    """Load what makes prototypes of examples; None for a bundle without.
+
+    Examples are few and come once, so it runs here whatever runs the other networks: on one thread of the CPU, all
+    examples of an action in one call. Raises BundleError where it does not load.
+    """
+    if bundle.manifest.examples is None:
+        return None
+    session = _session(bundle, ENROL_FILE, bundle.read(ENROL_FILE), _CPU)
+    _check_names(bundle, ENROL_FILE, session, _ENROL_INPUTS, (_PROTOTYPE,))
+    return _Enrolment(session)
+
+
+class _Enrolment:
+    """See `engines.backends.network.Enrolment`."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def run(self, windows: Items, text: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """See `engines.backends.network.Enrolment.run`."""
+        fed = {}
+        for name, rows in zip(_ENROL_INPUTS, (windows, text), strict=True):
+            fed[name] = aligned(rows.shape, rows.dtype)
+            fed[name][:] = rows
+        return np.asarray(self._session.run([_PROTOTYPE], fed)[0])
+
+    def close(self) -> None:
+        """Release the session."""
+        self._session = None
 
 
 class _Network:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import openvino
 
-from engines.backends.network import SIGNATURES, NetworkEngine, Precision, engine_info, thread_count
+from engines.backends.network import NetworkEngine, Precision, engine_info, signature, thread_count
+from engines.backends.ort import open_enrolment
 from engines.backends.tile_proof import proven_sizes
 from engines.backends.tiles import Answer, Answers, Rows, Tile, cut, fill
 from engines.bundle.files import Bundle
@@ -55,7 +56,8 @@ def open(
         for name in bundle.manifest.network_names
     }
     info = engine_info(bundle, precision=precision, backend="openvino", device=device)
-    return NetworkEngine(info, networks.get("image.onnx"), networks.get("head.onnx") or networks["clip.onnx"])
+    head = networks.get("head.onnx") or networks["clip.onnx"]
+    return NetworkEngine(info, networks.get("image.onnx"), head, open_enrolment(bundle))
 
 
 class _Network:
@@ -108,7 +110,7 @@ def _network(
     precision: Precision,
     tiles: tuple[int, ...] | None,
 ) -> _Network:
-    source, targets = SIGNATURES[name]
+    source, targets = signature(bundle.manifest, name)
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
     if device == "CPU":
         # Pinned threads of two workers on one host would share some cores and leave others idle.
@@ -152,7 +154,7 @@ def read_model(core: Any, bundle: Bundle, name: str, content: bytes | None = Non
 
     content: the file, where it was read and checked before.
     """
-    source, targets = SIGNATURES[name]
+    source, targets = signature(bundle.manifest, name)
     content = content or bundle.read(name)
     try:
         model = core.read_model(content)

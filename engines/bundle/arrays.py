@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engines.bundle.manifest import LEARNED_FILE, Manifest
+from engines.bundle.manifest import LEARNED_FILE, PROTOTYPES_FILE, Manifest
 from engines.errors import BundleError
 
 Floats = npt.NDArray[np.float32]
@@ -23,6 +23,8 @@ class Golden:
 
     images uint8 [k, H, W, 3]; items float32 [k, D], or the images again for a clip bundle; windows [m, T, ...] of
     items; head, pooled float32 [m, D] normalised; texts and their text_embeddings float32 [n, D] normalised.
+    Of a bundle with parts for examples also: sequences float32 [m, T', D] normalised, of the windows; and prototype
+    float32 [1, T', D] normalised, which the windows make as examples of an action with the raw example_text [1, D].
     """
 
     images: npt.NDArray[np.uint8]
@@ -32,6 +34,9 @@ class Golden:
     pooled: Floats
     texts: tuple[str, ...]
     text_embeddings: Floats
+    sequences: Floats | None = None
+    prototype: Floats | None = None
+    example_text: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,21 @@ class Learned:
     embeddings: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class ClassPrototypes:
+    """The classes of training, which stand for everything else where a window is held against examples.
+
+    texts, R of them; sequences float32 [R, T', D], normalised.
+    """
+
+    texts: tuple[str, ...]
+    sequences: Floats
+
+
 def write_golden(directory: Path, golden: Golden) -> None:
     """Write `golden.npz`; the same arrays give the same bytes."""
-    arrays = {name: np.asarray(getattr(golden, name)) for name in Golden.__slots__}
+    given = {name: getattr(golden, name) for name in Golden.__slots__}
+    arrays = {name: np.asarray(value) for name, value in given.items() if value is not None}
     _write_arrays(Path(directory) / "golden.npz", arrays)
 
 
@@ -74,6 +91,12 @@ def write_learned(directory: Path, learned: Learned) -> None:
     """Write `learned.npz`; the same arrays give the same bytes."""
     arrays = {name: np.asarray(getattr(learned, name)) for name in Learned.__slots__}
     _write_arrays(Path(directory) / LEARNED_FILE, arrays)
+
+
+def write_class_prototypes(directory: Path, prototypes: ClassPrototypes) -> None:
+    """Write `prototypes.npz`; the same arrays give the same bytes."""
+    arrays = {name: np.asarray(getattr(prototypes, name)) for name in ClassPrototypes.__slots__}
+    _write_arrays(Path(directory) / PROTOTYPES_FILE, arrays)
 
 
 def _write_arrays(path: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -110,6 +133,10 @@ def parse_golden(content: bytes, manifest: Manifest, path: Path) -> Golden:
         "texts": ((-1,), np.str_),
         "text_embeddings": ((-1, dimensions), np.float32),
     }
+    if examples := manifest.examples:
+        forms["sequences"] = ((len(arrays.get("windows", ())), examples.length, dimensions), np.float32)
+        forms["prototype"] = ((1, examples.length, dimensions), np.float32)
+        forms["example_text"] = ((1, dimensions), np.float32)
     _check_arrays(path, arrays, forms)
     texts = tuple(str(text) for text in arrays.pop("texts"))
     golden = Golden(texts=texts, **arrays)  # type: ignore[arg-type]
@@ -147,6 +174,18 @@ def parse_learned(content: bytes, manifest: Manifest, path: Path) -> Learned:
     if not texts or len(texts) != len(arrays["embeddings"]):
         raise BundleError(f"{path} has no texts or parts of different lengths; export the bundle again")
     return Learned(texts, arrays["embeddings"])  # type: ignore[arg-type]
+
+
+def parse_class_prototypes(content: bytes, manifest: Manifest, path: Path) -> ClassPrototypes:
+    """Return the classes of training. Raises BundleError when they do not fit the manifest."""
+    arrays = _arrays(path, content)
+    assert manifest.examples is not None  # only then is there a file
+    sequence = (-1, manifest.examples.length, manifest.space.dimensions)
+    _check_arrays(path, arrays, {"texts": ((-1,), np.str_), "sequences": (sequence, np.float32)})
+    texts = tuple(str(text) for text in arrays["texts"])
+    if not texts or len(texts) != len(arrays["sequences"]):
+        raise BundleError(f"{path} has no classes or parts of different lengths; export the bundle again")
+    return ClassPrototypes(texts, arrays["sequences"])  # type: ignore[arg-type]
 
 
 def _check_arrays(

@@ -17,10 +17,12 @@ from engines.bundle.manifest import (
     DRAFT,
     LEARNED_FILE,
     MANIFEST_FILE,
+    PROTOTYPES_FILE,
     Encoder,
     EventOverride,
     Events,
     EventSettings,
+    Examples,
     Head,
     Input,
     Manifest,
@@ -40,7 +42,7 @@ from engines.bundle.manifest import (
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 
 if TYPE_CHECKING:
-    from engines.bundle.arrays import Golden, Learned, References
+    from engines.bundle.arrays import ClassPrototypes, Golden, Learned, References
 
 __all__ = [
     "Bundle",
@@ -48,6 +50,7 @@ __all__ = [
     "EventOverride",
     "EventSettings",
     "Events",
+    "Examples",
     "Head",
     "Input",
     "Manifest",
@@ -102,6 +105,14 @@ class Bundle:
         from engines.bundle.arrays import parse_learned
 
         return parse_learned(self.read(LEARNED_FILE), self.manifest, self.path / LEARNED_FILE)
+
+    def class_prototypes(self) -> ClassPrototypes | None:
+        """Return the classes of training as prototypes; None for bundles without. Raises BundleError as above."""
+        if self.manifest.examples is None or not self.manifest.examples.classes:
+            return None
+        from engines.bundle.arrays import parse_class_prototypes
+
+        return parse_class_prototypes(self.read(PROTOTYPES_FILE), self.manifest, self.path / PROTOTYPES_FILE)
 
 
 def load(path: Path, *, allow_draft: bool = False, check_files: bool = True) -> Bundle:
@@ -218,6 +229,7 @@ def _check_arrays(path: Path, manifest: Manifest) -> None:
     bundle.golden()
     bundle.references()
     bundle.learned()
+    bundle.class_prototypes()
 
 
 def _check_names(path: Path, manifest: Manifest) -> None:

@@ -20,6 +20,8 @@ MANIFEST_FILE = "bundle.json"
 NETWORKS = {"frame": ("image.onnx", "head.onnx"), "clip": ("clip.onnx",)}
 SHARED_FILES = ("text.onnx", "tokenizer.json", "golden.npz", "references.npz")
 LEARNED_FILE = "learned.npz"
+ENROL_FILE = "enrol.onnx"
+PROTOTYPES_FILE = "prototypes.npz"
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -100,13 +102,32 @@ class Score(Part):
 
 
 class Text(Part):
-    """text.onnx: "tokens" int64 [n, context_length] -> "embedding" float32 [n, D]. Cleaning, start and end tokens,
-    truncation and padding are inside tokenizer.json.
+    """text.onnx: "tokens" int64 [n, context_length] -> "embedding" float32 [n, D], not normalised. Cleaning, start and
+    end tokens, truncation and padding are inside tokenizer.json.
     """
 
     context_length: Positive
     learned: bool = False
     """Whether learned.npz holds embeddings of names that training knew, which count in place of the network's."""
+
+
+class Examples(Part):
+    """Actions taught by example. head.onnx gives "sequence" float32 [m, length, D] of every window too; enrol.onnx:
+    "windows" [k, T, D], one for each example of an action, and its raw "text" [1, D] -> "prototype" [1, length, D].
+    """
+
+    length: Positive
+    """T', vectors of a sequence."""
+    matching: Literal["frame-wise", "alignment"]
+    """Vectors at the same place, or OTAM in both directions (`engines.text.alignment`)."""
+    smoothing: float = Field(default=0.5, gt=0)
+    """Lambda of the alignment's soft minimum."""
+    temperature: float = Field(gt=0)
+    """A distance larger by this much counts e times less."""
+    beta: Unit
+    """Weight of the text beside the examples: 1 is the text alone."""
+    classes: bool = False
+    """Whether prototypes.npz has the classes of training, which stand for everything else."""
 
 
 class EventSettings(Part):
@@ -250,6 +271,8 @@ class Manifest(Part):
     space: Space
     score: Score
     text: Text
+    examples: Examples | None = None
+    """None for bundles without parts of their own for examples."""
     events: Events
     tolerance: Tolerance = Tolerance()
     opset: Positive
@@ -260,12 +283,24 @@ class Manifest(Part):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
+    @model_validator(mode="after")
+    def _examples_are_items(self) -> Manifest:
+        if self.examples is not None and self.kind != "frame":
+            raise ValueError(f"examples are made of items, and a {self.kind} bundle has none; leave them out")
+        return self
+
     @property
     def file_names(self) -> tuple[str, ...]:
         """Names of the files this kind of bundle consists of, `bundle.json` apart."""
         variants = tuple(variant_file(name) for _ in self.variants for name in self.network_names)
         learned = (LEARNED_FILE,) if self.text.learned else ()
-        return NETWORKS[self.kind] + SHARED_FILES + learned + variants
+        return NETWORKS[self.kind] + SHARED_FILES + learned + self._example_files + variants
+
+    @property
+    def _example_files(self) -> tuple[str, ...]:
+        if self.examples is None:
+            return ()
+        return (ENROL_FILE, PROTOTYPES_FILE) if self.examples.classes else (ENROL_FILE,)
 
     @property
     def network_names(self) -> tuple[str, ...]:
@@ -288,8 +323,12 @@ def manifest_id(data: dict[str, Any]) -> str:
 
 
 def space_id(files: dict[str, str], kind: str) -> str:
-    """Return the id of the embedding space: a hash of the networks and the tokenizer, which decide every embedding."""
-    parts = [files[name] for name in (*NETWORKS[kind], "text.onnx", "tokenizer.json")]
+    """Return the id of the embedding space: a hash of the networks and the tokenizer, which decide every embedding.
+
+    enrol.onnx is among them: what it made of examples meets no other engine's sequences.
+    """
+    enrols = (ENROL_FILE,) if ENROL_FILE in files else ()
+    parts = [files[name] for name in (*NETWORKS[kind], "text.onnx", "tokenizer.json", *enrols)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -166,6 +166,14 @@ class TextEncoder:
         """
         return self._run([self._tokenizer.encode(text).ids for text in texts])
 
+    def raw(self, label: str) -> Floats:
+        """Return what the network says of a label, averaged over the templates: float32 [1, D], not normalised.
+
+        It is what `engines.contract.Engine.prototypes` takes beside the examples of an action. Raises like `bank`.
+        """
+        found = self._raw([encoding.ids for encoding in self._tokenizer.label(label)])
+        return np.asarray(found.mean(axis=0, keepdims=True), np.float32)
+
     def probe(self) -> float:
         """Return the greatest difference from the golden text embeddings. Raises ProbeFailed above the tolerance."""
         golden = self._bundle.golden()
@@ -198,6 +206,9 @@ class TextEncoder:
         return embeddings
 
     def _run(self, ids: Sequence[Sequence[int]]) -> Floats:
+        return normalise(self._raw(ids))
+
+    def _raw(self, ids: Sequence[Sequence[int]]) -> Floats:
         length = self._manifest.text.context_length
         if wrong := next((len(row) for row in ids if len(row) != length), None):
             raise BundleError(
@@ -207,7 +218,7 @@ class TextEncoder:
         if self._network is None:
             self._open()
         assert self._network is not None
-        return normalise(self._network.run(np.array(ids, np.int64))[0])
+        return np.asarray(self._network.run(np.array(ids, np.int64))[0])
 
     def _open(self) -> None:
         self._network = open_network(self._bundle, "text.onnx", self._threads)

@@ -33,6 +33,8 @@ class EpisodeBatch:
     """[N]: index of each class among the classes of training."""
     tokens: npt.NDArray[np.int64]
     """[A, P, context]: the classes of training in all templates; the same for every batch."""
+    labels: npt.NDArray[np.int64]
+    """[A]: the label of each class of training, by its index among all labels."""
     clips: tuple[str, ...]
     """Their names, for messages."""
 
@@ -52,6 +54,7 @@ class EpisodeBatches:
             clips.labels, groups_of(clips.clips), clips.of("train"), recipe.episodes, recipe.seed
         )
         classes = classes_of(clips, "train")
+        self._labels = np.array(classes, np.int64)
         self._place = {label: at for at, label in enumerate(classes)}
         self._tokens = in_templates(
             [recipe.model.labels[label] for label in classes], recipe.model.templates.chosen, tokenizer
@@ -67,6 +70,7 @@ class EpisodeBatches:
             images=images,
             shots=drawn.supports.shape[1],
             tokens=self._tokens,
+            labels=self._labels,
             classes=np.array([self._place[int(label)] for label in drawn.classes], np.int64),
             clips=tuple(self._clips.clips[clip].place for clip in chosen),
         )

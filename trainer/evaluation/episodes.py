@@ -15,12 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.data.episodes import Episode, EpisodeSampler
-from trainer.models.few_shot.modulation import Modulation, merged
+from trainer.models.few_shot.comparison import Fitted, frame_wise_distances
+from trainer.models.few_shot.modulation import merged
 from trainer.models.few_shot.otam import alignment_distances
 
-ROWS = ("text", "mean_cosine", "frame_cosine", "modulation", "alignment", "ensemble")
-"""Text alone; the mean item; frames at the same place; the same after the modulation; with alignment; with the text."""
+ROWS = ("text", "mean_cosine", "frame_cosine", "modulation", "alignment", "whitened", "ensemble")
+"""Text alone; the mean item; frames at the same place; the same after the modulation; with alignment; frames and motion
+whitened, without a modulation; what a bundle would compare (`model.few_shot.matching`) with the text."""
 BETAS = tuple(round(0.1 * step, 1) for step in range(11))
+TEMPERATURES = tuple(float(value) for value in np.geomspace(1e-3, 10, 41).round(5))
 
 _AT_ONCE = 128
 
@@ -39,13 +42,23 @@ class Shown:
 class Metric:
     """How windows and examples are compared."""
 
-    modulation: Modulation
+    comparison: Fitted
     scale: float
     """Of the cosines with texts, as exp(logit scale)."""
 
 
+@dataclass(frozen=True)
+class Blend:
+    """How distances become probabilities, and how these join those of the text."""
+
+    temperature: float
+    """A distance larger by this much counts e times less."""
+    beta: float
+    """Weight of the text: 1 is the text alone."""
+
+
 Scores = Mapping[str, Tensor]
-"""Logits [episodes, N * Q, N] by row, but of the ensemble, which needs a beta."""
+"""Logits [episodes, N * Q, N] by row, but of the ensemble, which needs a blend."""
 
 
 @torch.no_grad()
@@ -55,17 +68,18 @@ def episode_scores(metric: Metric, shown: Shown, episodes: Sequence[Episode]) ->
     queries = shown.items[_stacked(episodes, "queries")].flatten(1, 2)  # [E, N * Q, T, D]
     texts = shown.texts[_stacked(episodes, "classes")]  # [E, N, D]
     prototypes = merged(supports)
-    metric.modulation.eval()
-    seen = metric.modulation.queries(queries.flatten(0, 1)).view_as(queries)
-    taught = metric.modulation.prototypes(prototypes.flatten(0, 1), texts.flatten(0, 1))
-    taught = taught.view_as(prototypes)
-    frames = queries.shape[2]
+    comparison = metric.comparison
+    modulation = comparison.modulation
+    seen = modulation.queries(queries.flatten(0, 1)).view_as(queries)
+    taught = modulation.prototypes(prototypes.flatten(0, 1), texts.flatten(0, 1)).view_as(prototypes)
+    whitened = [comparison.whitened(part) for part in (queries, prototypes)]
     return {
         "text": metric.scale * _cosines(queries.mean(dim=2), texts),
         "mean_cosine": _cosines(queries.mean(dim=2), prototypes.mean(dim=2)),
-        "frame_cosine": _frame_cosines(queries, prototypes),
-        "modulation": _frame_cosines(seen, taught),
-        "alignment": -alignment_distances(seen, taught, metric.modulation.smoothing) / frames,
+        "frame_cosine": -frame_wise_distances(queries, prototypes),
+        "modulation": -frame_wise_distances(seen, taught),
+        "alignment": -alignment_distances(seen, taught, modulation.smoothing),
+        "whitened": -frame_wise_distances(*whitened),
     }
 
 
@@ -74,18 +88,25 @@ def blended(text: Tensor, examples: Tensor, beta: float) -> Tensor:
     return beta * text.log_softmax(dim=-1) + (1 - beta) * examples.log_softmax(dim=-1)
 
 
-def tuned_beta(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: int) -> float:
-    """The beta of the ensemble that recognises most over `count` episodes of validation; of equal ones the middle."""
+def tuned(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: int) -> Blend:
+    """The blend that fits `count` episodes of validation.
+
+    The temperature is the likeliest for the examples alone; beta recognises most, and of equal ones is the middle.
+    """
     found = _all_scores(metric, shown, episodes, count)
-    rights = np.array([float(_right(blended(found["text"], found["alignment"], beta)).mean()) for beta in BETAS])
+    examples = found[metric.comparison.matching]
+    surprise = [float(_surprise(examples / temperature)) for temperature in TEMPERATURES]
+    temperature = TEMPERATURES[int(np.argmin(surprise))]
+    rights = np.array([_right(blended(found["text"], examples / temperature, beta)).mean().item() for beta in BETAS])
     best = np.flatnonzero(rights >= rights.max() - 1e-9)
-    return BETAS[int(best[len(best) // 2])]
+    return Blend(temperature, BETAS[int(best[len(best) // 2])])
 
 
-def measure(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: int, beta: float) -> dict[str, float]:
+def measure(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: int, blend: Blend) -> dict[str, float]:
     """Shares of queries recognised over `count` episodes, by row."""
     found = _all_scores(metric, shown, episodes, count)
-    rows = {**found, "ensemble": blended(found["text"], found["alignment"], beta)}
+    examples = found[metric.comparison.matching] / blend.temperature
+    rows = {**found, "ensemble": blended(found["text"], examples, blend.beta)}
     return {name: float(_right(rows[name]).mean()) for name in ROWS}
 
 
@@ -93,7 +114,8 @@ def frame_cosine(items: Tensor, episodes: EpisodeSampler, count: int) -> float:
     """Share of queries recognised by frame-wise cosines of any items [n, T, F]: the row that has to be beaten."""
     drawn = [episodes.draw(number) for number in range(count)]
     queries = items[_stacked(drawn, "queries")].flatten(1, 2)
-    return float(_right(_frame_cosines(queries, merged(items[_stacked(drawn, "supports")]))).mean())
+    prototypes = merged(items[_stacked(drawn, "supports")])
+    return float(_right(-frame_wise_distances(queries, prototypes)).mean())
 
 
 def _all_scores(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: int) -> dict[str, Tensor]:
@@ -106,18 +128,23 @@ def _all_scores(metric: Metric, shown: Shown, episodes: EpisodeSampler, count: i
 
 def _right(logits: Tensor) -> Tensor:
     """Which queries are recognised, float64 [episodes, N * Q]."""
+    return (logits.argmax(dim=-1) == _truth(logits)).double()
+
+
+def _surprise(logits: Tensor) -> Tensor:
+    """Mean of minus the logarithm of the right class's share."""
+    truth = _truth(logits).expand(logits.shape[:-1]).unsqueeze(-1)
+    return -logits.log_softmax(dim=-1).gather(-1, truth).double().mean()
+
+
+def _truth(logits: Tensor) -> Tensor:
+    """[N * Q]: queries stand class by class."""
     ways = logits.shape[-1]
-    truth = torch.arange(ways).repeat_interleave(logits.shape[1] // ways)
-    return (logits.argmax(dim=-1) == truth).double()
+    return torch.arange(ways).repeat_interleave(logits.shape[1] // ways)
 
 
 def _cosines(left: Tensor, right: Tensor) -> Tensor:
     return F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).mT
-
-
-def _frame_cosines(queries: Tensor, prototypes: Tensor) -> Tensor:
-    left, right = F.normalize(queries, dim=-1), F.normalize(prototypes, dim=-1)
-    return torch.einsum("eqtd,entd->eqn", left, right) / queries.shape[2]
 
 
 def _stacked(episodes: Sequence[Episode], part: str) -> npt.NDArray[np.int64]:

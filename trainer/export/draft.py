@@ -14,8 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from engines.bundle.arrays import Learned, References, write_golden, write_learned, write_references
-from engines.bundle.manifest import Version
+from engines.bundle.arrays import (
+    Learned,
+    References,
+    write_class_prototypes,
+    write_golden,
+    write_learned,
+    write_references,
+)
+from engines.bundle.manifest import ENROL_FILE, Version
 from trainer.errors import ExportError
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import fill
@@ -82,13 +89,18 @@ def write_parts(
     Returns the references and each network's greatest difference from torch. Raises ExportError for a tower that is
     too large, ParityError.
     """
-    from trainer.export import onnx
+    from trainer.export import examples, onnx
 
     model.tokenizer.save(str(directory / "tokenizer.json"), pretty=False)
     progress("computing the golden probe")
     golden = onnx.golden_probe(model, probe.height, probe.width, probe.texts, seed=probe.seed)
+    golden = examples.with_examples(golden, model)
     write_golden(directory, golden)
     differences = onnx.write_networks(model, golden, directory, progress=progress)
+    if model.few_shot is not None:
+        differences[ENROL_FILE] = examples.write_enrolment(model, golden, directory)
+        if (known := examples.class_prototypes(model)) is not None:
+            write_class_prototypes(directory, known)
     embedded = embed_references(model, references, templates, progress)
     write_references(directory, embedded)
     if has_learned(model):

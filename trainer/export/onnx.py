@@ -50,9 +50,11 @@ class _Head(nn.Module):
     def __init__(self, model: VideoTextModel):
         super().__init__()
         self.head = model.head
+        self.fitted = model.few_shot and model.few_shot.fitted()
 
-    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        return F.normalize(self.head(windows), dim=-1), F.normalize(windows.mean(dim=1), dim=-1)
+    def forward(self, windows: Tensor) -> tuple[Tensor, ...]:
+        answers = F.normalize(self.head(windows), dim=-1), F.normalize(windows.mean(dim=1), dim=-1)
+        return (*answers, self.fitted.sequences(windows)) if self.fitted else answers
 
 
 class _Clip(nn.Module):
@@ -72,8 +74,8 @@ class _Text(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         context = self.model.context
         if isinstance(context, ClassContext):  # what it knows of names travels beside the network
-            return F.normalize(context.plainly(self.model.clip, tokens), dim=-1)
-        return self.model.encode_text(tokens)
+            return context.plainly(self.model.clip, tokens)
+        return self.model.encode_text(tokens, normalise=False)
 
 
 def write_networks(
@@ -100,6 +102,9 @@ _Written = tuple[str, nn.Module, Tensor, str, tuple[str, ...], Sequence[npt.NDAr
 
 def _networks(model: VideoTextModel, golden: Golden) -> tuple[_Written, ...]:
     windows, answers = torch.from_numpy(golden.windows), [golden.head, golden.pooled]
+    more: tuple[str, ...] = ()
+    if golden.sequences is not None:
+        more, answers = ("sequence",), [*answers, golden.sequences]
     text: _Written = (
         "text.onnx", _Text(model), model.tokens(golden.texts), "tokens", ("embedding",), [golden.text_embeddings]
     )  # fmt: skip
@@ -108,7 +113,7 @@ def _networks(model: VideoTextModel, golden: Golden) -> tuple[_Written, ...]:
     probe, items = torch.from_numpy(golden.images), [golden.items.astype(np.float32)]
     return (
         ("image.onnx", _Image(model), probe, "images", ("embeddings",), items),
-        ("head.onnx", _Head(model), windows, "windows", ("head", "pooled"), answers),
+        ("head.onnx", _Head(model), windows, "windows", ("head", "pooled", *more), answers),
         text,
     )
 
@@ -118,15 +123,28 @@ def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str
     batch = torch.export.Dim("n", min=1, max=LARGEST_BATCH)
     # The exporter would take a batch of one for a constant.
     example = example if len(example) > 1 else example.repeat(2, *(1 for _ in example.shape[1:]))
+    exported(network, (example,), path, given=(given,), returned=returned, shapes=({0: batch},))
+
+
+def exported(
+    network: nn.Module,
+    examples: tuple[Tensor, ...],
+    path: Path,
+    *,
+    given: Sequence[str],
+    returned: Sequence[str],
+    shapes: tuple[object, ...],
+) -> None:
+    """Write a network as one ONNX file. shapes: of each input, which dimensions are free."""
     with _quiet(), torch.no_grad(), batch_leading_attention():
         program = torch.onnx.export(
             network,
-            (example,),
+            examples,
             dynamo=True,
             opset_version=OPSET,
-            input_names=[given],
+            input_names=list(given),
             output_names=list(returned),
-            dynamic_shapes=({0: batch},),
+            dynamic_shapes=shapes,
             verbose=False,
         )
         assert program is not None  # the older exporter returns nothing
@@ -169,7 +187,7 @@ def check_parity(path: Path, given: npt.NDArray[np.generic], expected: Sequence[
     difference = 0.0
     for count in (len(given), 1):
         for found, wanted in zip(session.run(None, {name: given[:count]}), expected, strict=True):
-            gap = np.abs(_normalised(found) - _normalised(wanted[:count])).max()
+            gap = np.abs(normalised(found) - normalised(wanted[:count])).max()
             difference = max(difference, float(gap) if np.isfinite(gap) else np.inf)
     if difference > TOLERANCE:
         raise ParityError(
@@ -212,7 +230,8 @@ def _picture(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[n
     return np.clip(picture + rng.normal(0, 12, picture.shape), 0, 255).astype(np.uint8)
 
 
-def _normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Vectors [..., D] at length 1."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from engines.bundle import files as bundles
 from engines.bundle.arrays import References
 from trainer.errors import CheckpointError, ExportError
+from trainer.evaluation.report import REPORT
 from trainer.export.draft import Probe, Progress, embed_references, has_learned, new_directory, write_parts
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import BARE, TEMPLATES
@@ -44,9 +45,11 @@ def export(
     texts: of the source that the model was trained on. alpha: the share of the start's weights in the towers, for
     labels that were never trained (`trainer.training.blending`); the manifest says it. Returns the manifest and each
     network's greatest difference from torch. Nothing is left at `out` when it fails.
-    Raises CheckpointError, ExportError when `out` exists and for a model that reads no text, ParityError when an ONNX
+    Raises CheckpointError, ExportError when `out` exists, for a model that reads no text and for parts that contradict
+    each other, ParityError when an ONNX
     file does not compute what torch does.
     """
+    from trainer.export import examples
     from trainer.models.heads.experts import merged
     from trainer.models.towers.pretrained import fused
     from trainer.training import checkpoint
@@ -59,6 +62,8 @@ def export(
             f"{path} is a unimodal model (model.bank is learned): it reads no text, so no bundle can watch with it; "
             "train with model.bank texts"
         )
+    examples.check(model, recipe, alpha)
+    taught = examples.manifest_part(model, recipe, path.parent / REPORT)
     if alpha is not None:
         blended(model, recipe, alpha)
     known, form = texts(recipe), model.blueprint.form
@@ -67,7 +72,7 @@ def export(
         probe = Probe(form.height, form.width, PROBE_TEXTS, recipe.seed)
         references, differences = write_parts(model, building, probe, known.references, model.templates, progress)
         synonym = synonym_threshold(model, references, known.wordings)
-        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym, alpha))
+        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym, alpha, taught))
     return manifest, differences
 
 
@@ -108,7 +113,9 @@ def _averaged(references: References) -> Floats:
     return np.asarray(total / np.linalg.norm(total, axis=-1, keepdims=True))
 
 
-def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: float | None) -> bundles.Manifest:
+def _manifest(
+    model: VideoTextModel, recipe: Recipe, synonym: float, alpha: float | None, taught: bundles.Examples | None
+) -> bundles.Manifest:
     from trainer.export.onnx import OPSET
     from trainer.models.video_text import context_length
 
@@ -134,6 +141,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
             templates=model.templates,
         ),
         text=bundles.Text(context_length=context_length(model.tokenizer), learned=has_learned(model)),
+        examples=taught,
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
         opset=OPSET,
         producer=bundles.Producer(

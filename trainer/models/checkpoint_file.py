@@ -20,7 +20,7 @@ from torch import Tensor
 from trainer.errors import CheckpointError, RecipeError
 from trainer.models.blueprint import Blueprint
 from trainer.models.text.word_tokenizer import UNKNOWN
-from trainer.models.video_text import Foundation, VideoTextModel
+from trainer.models.video_text import KNOWN_CLASSES, Foundation, VideoTextModel
 
 NAME = "checkpoint.safetensors"
 AVERAGE, MOMENTS = "average.", "moments."
@@ -86,7 +86,8 @@ def foundation(checkpoint: Path, words: Sequence[str], *, keep_head: bool) -> Fo
     known = {name: tensor for name, tensor in state.items() if name in plain}
     torch.nn.Module.load_state_dict(clip, part(known, "clip."))  # type: ignore[arg-type]  # Clip is a protocol
     # What towers do not have by themselves: head, prompts, learned context, the part that learns from examples.
-    rest = {name: tensor for name, tensor in state.items() if name not in plain}
+    # The classes that it knew are none of the next training's.
+    rest = {name: tensor for name, tensor in state.items() if name not in plain and not name.startswith(KNOWN_CLASSES)}
     if not keep_head:
         rest = {name: tensor for name, tensor in rest.items() if name.startswith("project.")}
     return Foundation(clip, tokenizer, blueprint, rest, keep_head=keep_head)

@@ -20,9 +20,11 @@ from trainer.models.text.context import words_read
 from trainer.models.text.templates import TEMPLATES, fill
 
 if TYPE_CHECKING:
-    from trainer.models.few_shot.modulation import Modulation
+    from trainer.models.few_shot.comparison import Comparison
     from trainer.models.settings import Model
 
+KNOWN_CLASSES = "few_shot.known."
+"""Where a state holds what was gathered of the classes of its own training."""
 MAX_SCALE = 100.0
 """What the prompt joint adds to an image tower (`trainer.models.towers.video`)."""
 
@@ -84,7 +86,7 @@ class VideoTextModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    few_shot: Modulation | None
+    few_shot: Comparison | None
     context: nn.Module | None
 
     def __init__(
@@ -98,7 +100,7 @@ class VideoTextModel(nn.Module):
         templates: Sequence[str] = TEMPLATES,
         labels: Sequence[str] = (),
         bank: nn.Module | None = None,
-        few_shot: Modulation | None = None,
+        few_shot: Comparison | None = None,
         context: nn.Module | None = None,
     ):
         super().__init__()
@@ -231,6 +233,7 @@ def build(settings: Model, foundation: Foundation) -> VideoTextModel:
     model = assemble(settings, foundation.blueprint, foundation.clip, foundation.tokenizer)
     if foundation.rest:
         wanted = {name for name in model.state_dict() if foundation.keep_head or name.startswith("project.")} - plain
+        wanted -= {name for name in wanted if name.startswith(KNOWN_CLASSES)}
         _take(model, foundation.rest, wanted)
     if settings.few_shot and settings.few_shot.scale_init == "release":
         model.clip.logit_scale.data.zero_()
@@ -240,7 +243,9 @@ def build(settings: Model, foundation: Foundation) -> VideoTextModel:
 def assemble(settings: Model, blueprint: Blueprint, clip: Clip, tokenizer: Tokenizer) -> VideoTextModel:
     """Towers under a prompt and a fresh head as one model. Raises RecipeError for parts that do not fit."""
     head = settings.head.build(blueprint.dimensions, settings.frames)
-    few_shot = settings.few_shot and settings.few_shot.build(blueprint.dimensions)
+    few_shot = settings.few_shot and settings.few_shot.build(
+        blueprint.dimensions, settings.frames, len(settings.labels)
+    )
     clip.visual = settings.prompt.build(clip.visual, settings.frames)
     context = None
     if settings.context is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainer.data.episode_batches import EpisodeBatches, groups_of
 from trainer.data.episodes import EpisodeSampler
-from trainer.evaluation.episodes import ROWS, Metric, frame_cosine, measure, tuned_beta
+from trainer.evaluation.episodes import ROWS, Metric, Shown, frame_cosine, measure, tuned
 from trainer.models.video_text import VideoTextModel
 from trainer.real import heads
 from trainer.real.heads import Cached
@@ -35,7 +35,7 @@ def as_recipe(recipe: Recipe) -> Recipe:
     tree = recipe.model_dump(mode="json")
     form = Episodes(ways=_BASE, shots=1, queries=3)
     del tree["data"]["background"]  # episodes show none, and the recipe may
-    tree["model"] |= {"head": {"architecture": "meanp"}, "few_shot": {"smoothing": 0.1}}
+    tree["model"] |= {"head": {"architecture": "meanp"}, "few_shot": {"matching": "whitened", "smoothing": 0.1}}
     tree["stages"] = [{"steps": 100, "chunks": form.clips, "ticks": recipe.model.frames}]
     tree["optimiser"] |= {"rate": 3e-4, "warmup_steps": 20, "average": 0.97}
     return Recipe.model_validate(tree | {"episodes": form.model_dump()})
@@ -49,23 +49,27 @@ def learned(given: Cached, base: Sequence[int], seed: int) -> tuple[VideoTextMod
     )
 
 
-def recognised(model: VideoTextModel, given: Cached, shots: int, seed: int) -> dict[str, float]:
+def shown(model: VideoTextModel, given: Cached) -> tuple[Metric, Shown]:
+    """What a model learned to compare by, and all clips and texts as it sees them."""
+    assert model.few_shot is not None
+    metric = Metric(model.few_shot.fitted(), float(model.scale.detach()))
+    return metric, shown_of(model, given.encoded, given.recipe, ("train", "test"))
+
+
+def recognised(metric: Metric, known: Shown, given: Cached, shots: int, seed: int) -> dict[str, float]:
     """Shares of queries recognised among the classes that were never trained, by row; queries of other sequences.
 
-    The ensemble's beta comes from episodes of the base classes.
+    The ensemble's blend comes from episodes of the base classes.
     """
-    assert model.few_shot is not None
-    metric = Metric(model.few_shot, float(model.scale.detach()))
-    known = shown_of(model, given.encoded, given.recipe)
     form = Episodes(ways=_BASE, shots=shots, queries=1)
 
     def episodes(split: str) -> EpisodeSampler:
         encoded = given.encoded
         return EpisodeSampler(encoded.labels, groups_of(encoded.clips), encoded.of(split), form, seed)
 
-    beta = tuned_beta(metric, known, episodes("train"), _EPISODES)
+    blend = tuned(metric, known, episodes("train"), _EPISODES)
     frozen = frame_cosine(_features(given), episodes("test"), _EPISODES)
-    return measure(metric, known, episodes("test"), _EPISODES, beta) | {FROZEN: frozen}
+    return measure(metric, known, episodes("test"), _EPISODES, blend) | {FROZEN: frozen}
 
 
 def _features(given: Cached) -> Tensor:

@@ -18,6 +18,7 @@ import numpy as np
 import typer
 
 from trainer.data.encode import encode_mp4
+from trainer.scenes.clips import clips_command
 from trainer.scenes.picture.render import render
 from trainer.scenes.script import draw_stream
 from trainer.scenes.vocabulary import SPLIT_SIZE, split_of
@@ -163,6 +164,9 @@ def renderer_version() -> str:
     for name in sorted(source.relative_to(folder).as_posix() for source in folder.rglob("*.py")):
         digest.update(name.encode() + b"\0" + (folder / name).read_bytes())
     return digest.hexdigest()[:12]
+
+
+app.command("clips")(clips_command)
 
 
 @app.command("version")

@@ -5,7 +5,7 @@ Classes may lie in one split alone: those of `validate` and `test` are taught by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from trainer.data.episodes import EpisodeSampler
 from trainer.data.items import EncodedClips
 from trainer.data.recipe_clips import with_labels
 from trainer.errors import RecipeError
-from trainer.evaluation.episodes import Metric, Shown, measure, tuned_beta
+from trainer.evaluation.episodes import Metric, Shown, measure, tuned
 from trainer.models.video_text import VideoTextModel
 from trainer.progress import Report, counted
 from trainer.recipe import Recipe
@@ -67,33 +67,32 @@ def episode_report(
     shots: int | None = None,
     count: int = _EPISODES,
 ) -> dict[str, float]:
-    """What `count` episodes of a split recognise, by row (`trainer.evaluation.episodes.ROWS`), and the beta for it.
+    """What `count` episodes of a split recognise, by row (`trainer.evaluation.episodes.ROWS`), and the blend for it.
 
-    Beta is tuned on episodes of `tuned_on`, or on other episodes of the same clips; never name `test` there.
+    The blend is tuned on episodes of `tuned_on`, or on other episodes of the same clips; never name `test` there.
     Raises RecipeError where the clips are too few for an episode.
     """
     if recipe.episodes is None or model.few_shot is None:
         raise RecipeError(f"recipe {recipe.name!r} has no episodes; set `episodes` and model.few_shot")
     form = recipe.episodes.model_copy(update={"queries": 1, "shots": shots or recipe.episodes.shots})
-    shown = shown_of(model, clips, recipe)
-    metric = Metric(model.few_shot, float(model.scale.detach()))
+    shown = shown_of(model, clips, recipe, {split, tuned_on or split})
+    metric = Metric(model.few_shot.fitted(), float(model.scale.detach()))
 
     def episodes(of: str, seed: int) -> EpisodeSampler:
         ways = min(form.ways, len(classes_of(clips, of)))
         chosen = form.model_copy(update={"ways": max(ways, 2)})
         return EpisodeSampler(clips.labels, groups_of(clips.clips), clips.of(of), chosen, seed)
 
-    beta = tuned_beta(metric, shown, episodes(tuned_on or split, recipe.seed), min(count, _EPISODES))
-    found = measure(metric, shown, episodes(split, recipe.seed + 1), count, beta)
-    return {f"episodes_{name}": value for name, value in found.items()} | {"episodes_beta": beta}
+    blend = tuned(metric, shown, episodes(tuned_on or split, recipe.seed), min(count, _EPISODES))
+    found = measure(metric, shown, episodes(split, recipe.seed + 1), count, blend)
+    figures = {f"episodes_{name}": value for name, value in found.items()}
+    return figures | {"episodes_beta": blend.beta, "episodes_temperature": blend.temperature}
 
 
 @torch.no_grad()
-def shown_of(model: VideoTextModel, clips: Clips | EncodedClips, recipe: Recipe) -> Shown:
-    """The items of all clips that were opened, and the texts of all labels."""
-    known = [clip for split in ("train", "validate", "test") for clip in clips.of(split)]
-    if isinstance(clips, EncodedClips):
-        known = [clip for clip in known if clips.decoded.stretches[clip].file.folder in clips.features]
+def shown_of(model: VideoTextModel, clips: Clips | EncodedClips, recipe: Recipe, splits: Collection[str]) -> Shown:
+    """The items of all clips of some splits, zeros for others, and the texts of all labels."""
+    known = [clip for split in sorted(splits) for clip in clips.of(split)]
     windows = torch.zeros(len(clips.clips), model.frames, model.dimensions)
     for clip in known:
         given = torch.from_numpy(clips.sample(clip, model.frames, recipe.data.sampling)).to(model.device)

@@ -28,14 +28,18 @@ class EpisodesTask(Task):
 
     def forward(self, batch: EpisodeBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses and a report, as `Task` says."""
-        modulation = self.model.few_shot
-        assert modulation is not None  # the recipe sees to it
+        comparison = self.model.few_shot
+        assert comparison is not None  # the recipe sees to it
+        modulation = comparison.modulation
         if self._texts is None:
             self._texts = raw_texts(self.model, batch.tokens)
         items, texts = self.items(batch.images), self._texts
         classes = torch.from_numpy(batch.classes).to(items.device)
         ways, split = len(classes), len(classes) * batch.shots
         supports, queries = items[:split].view(ways, batch.shots, *items.shape[1:]), items[split:]
+        if self.training:
+            labels = torch.from_numpy(batch.labels).to(items.device)
+            comparison.gather(labels[classes], torch.cat((supports, queries.view(ways, -1, *items.shape[1:])), dim=1))
         of_query = torch.arange(ways, device=items.device).repeat_interleave(len(queries) // ways)
         prototypes = modulation.prototypes(merged(supports), texts[classes])
         distances = alignment_distances(modulation.queries(queries), prototypes, modulation.smoothing)

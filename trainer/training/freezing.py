@@ -38,7 +38,8 @@ def freeze(model: VideoTextModel, recipe: Recipe) -> None:
     learning = (
         parameter for parameter in (*head_parameters(model), *model.clip.parameters()) if parameter.requires_grad
     )
-    if not any(parameter is not model.clip.logit_scale for parameter in learning):
+    gathers = model.few_shot is not None  # from towers that rest, too
+    if not gathers and not any(parameter is not model.clip.logit_scale for parameter in learning):
         raise RecipeError(
             f"nothing is left to learn in recipe {recipe.name!r}: freeze is {recipe.freeze} and the head is "
             f"{recipe.model.head.architecture}; choose a head with weights, or freeze less"

@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engines.backends.network import SIGNATURES, NetworkEngine, Precision, engine_info
+from engines.backends.network import NetworkEngine, Precision, engine_info, signature
+from engines.backends.ort import open_enrolment
 from engines.backends.tensorrt.builder import PlanSettings, collecting_log
 from engines.backends.tensorrt.cuda import Cuda, device_index, open_cuda
 from engines.backends.tensorrt.library import Library, load_library
@@ -89,7 +90,7 @@ def open_with(
         independent = []
         for name in bundle.manifest.network_names:
             plans = _plans(library, cuda, bundle, name, precision, buckets, told)
-            networks[name] = runner = Runner(library.module, cuda, plans, *SIGNATURES[name])
+            networks[name] = runner = Runner(library.module, cuda, plans, *signature(bundle.manifest, name))
             unless_open.callback(runner.close)
             independent.append(_prove(runner, bundle, name))
         unless_open.pop_all()
@@ -97,7 +98,8 @@ def open_with(
     info = replace(
         engine_info(bundle, precision=precision, backend="tensorrt", device=shown), batch_invariant=all(independent)
     )
-    return _OnDevice(info, networks.get("image.onnx"), networks.get("head.onnx") or networks["clip.onnx"], cuda)
+    head = networks.get("head.onnx") or networks["clip.onnx"]
+    return _OnDevice(info, networks.get("image.onnx"), head, open_enrolment(bundle), cuda)
 
 
 def _plans(
@@ -134,7 +136,7 @@ def _plans(
 
 
 def _check_names(bundle: Bundle, name: str, plan: Any) -> None:
-    source, targets = SIGNATURES[name]
+    source, targets = signature(bundle.manifest, name)
     found = {plan.get_tensor_name(index) for index in range(plan.num_io_tensors)}
     if not found.issuperset((source, *targets)):
         raise BundleError(

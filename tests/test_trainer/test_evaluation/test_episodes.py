@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.data.episodes import EpisodeSampler
-from trainer.evaluation.episodes import ROWS, Metric, Shown, blended, measure, tuned_beta
+from trainer.evaluation.episodes import ROWS, Blend, Metric, Shown, blended, measure, tuned
 from trainer.models.few_shot import FewShot
 from trainer.recipe import Episodes
 
@@ -19,10 +19,10 @@ GROUPS = [str(clip) for clip in range(CLASSES * CLIPS)]
 def metric() -> Metric:
     """A modulation of tiny weights: nearly what it is given."""
     torch.manual_seed(0)
-    modulation = FewShot(hidden=32, smoothing=0.1, init="paper").build(32)
-    for parameter in modulation.parameters():
+    comparison = FewShot(hidden=32, smoothing=0.1, init="paper").build(32, 6, CLASSES)
+    for parameter in comparison.parameters():
         parameter.data.mul_(0.05)
-    return Metric(modulation, scale=20.0)
+    return Metric(comparison.fitted(), scale=20.0)
 
 
 def shown(order_only: bool, text: float) -> Shown:
@@ -44,9 +44,9 @@ def sampler(seed: int = 1, shots: int = 1) -> EpisodeSampler:
 
 def test_what_differs_in_order_alone_is_seen_by_the_rows_that_look_at_it(metric: Metric) -> None:
     """Means recognise the pair and guess within it; frame by frame, and aligned, all is recognised."""
-    found = measure(metric, shown(order_only=True, text=0.0), sampler(), 60, beta=0.0)
+    found = measure(metric, shown(order_only=True, text=0.0), sampler(), 60, Blend(1.0, beta=0.0))
     assert found["mean_cosine"] < 0.75
-    assert min(found["frame_cosine"], found["modulation"], found["alignment"], found["ensemble"]) > 0.95
+    assert min(found[row] for row in ROWS if row not in ("text", "mean_cosine")) > 0.95
     assert set(found) == set(ROWS)
 
 
@@ -57,16 +57,23 @@ def test_the_ensemble_at_its_ends_is_one_expert_alone() -> None:
         torch.testing.assert_close(blended(text, examples, beta).softmax(-1), expert.softmax(-1), atol=1e-5, rtol=0)
 
 
+def test_the_temperature_makes_distances_as_sure_as_they_are_right(metric: Metric) -> None:
+    """Close pairs are told apart by small distances: the likeliest temperature is smaller than that of far ones."""
+    near, far = shown(order_only=True, text=0.0), shown(order_only=False, text=0.0)
+    noisy = Shown(far.items + 3 * torch.randn(far.items.shape, generator=torch.Generator().manual_seed(4)), far.texts)
+    assert tuned(metric, near, sampler(), 40).temperature < tuned(metric, noisy, sampler(), 40).temperature
+
+
 def test_beta_follows_the_expert_that_knows_more(metric: Metric) -> None:
     """Where texts say nothing it is small; where frames say nothing, large."""
     mute_texts = shown(order_only=False, text=0.0)
-    assert tuned_beta(metric, mute_texts, sampler(), 40) < 0.6
+    assert tuned(metric, mute_texts, sampler(), 40).beta < 0.6
     draw = torch.Generator().manual_seed(3)
     centres = torch.randn(CLASSES, 32, generator=draw)
     noise = torch.randn(len(LABELS), 6, 32, generator=draw)
     noise -= noise.mean(dim=1, keepdim=True)  # frames of one clip agree with nothing but in their mean
     telling = Shown(0.3 * centres.repeat_interleave(CLIPS, 0)[:, None] + 3 * noise, centres)
-    assert tuned_beta(metric, telling, sampler(), 40) > 0.4
+    assert tuned(metric, telling, sampler(), 40).beta > 0.4
 
 
 def test_the_figures_do_not_depend_on_threads(metric: Metric) -> None:
@@ -76,7 +83,7 @@ def test_the_figures_do_not_depend_on_threads(metric: Metric) -> None:
         found = []
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(measure(metric, given, sampler(shots=5), 100, beta=0.5))
+            found.append(measure(metric, given, sampler(shots=5), 100, Blend(1.0, beta=0.5)))
     finally:
         torch.set_num_threads(before)
     assert found[0] == pytest.approx(found[1], abs=1e-4)

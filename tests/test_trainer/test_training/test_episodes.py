@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from trainer.data.encode import encode_mp4
 from trainer.data.episode_batches import EpisodeBatch, in_templates
 from trainer.errors import RecipeError
+from trainer.evaluation.episodes import ROWS
 from trainer.models.few_shot import FewShot
 from trainer.models.text.texts import texts_of
 from trainer.models.video_text import build
@@ -69,15 +70,19 @@ def films(tmp_path: Path) -> Path:
 def test_a_run_learns_from_episodes_and_is_measured_on_classes_that_it_never_saw(
     films: Path, recipe: Callable[[Path], Recipe], tmp_path: Path
 ) -> None:
-    """All six rows are in the report; the checkpoint holds the modulation, and measures the same again."""
+    """All rows are in the report; the checkpoint holds the modulation, and measures the same again."""
     result = loop.train(recipe(films), EPISODES, tmp_path / "run")
     assert {name for name in result if name.startswith("episodes_")} == {
-        f"episodes_{row}"
-        for row in ("text", "mean_cosine", "frame_cosine", "modulation", "alignment", "ensemble", "beta")
+        f"episodes_{row}" for row in (*ROWS, "beta", "temperature")
     }
     assert result["episodes_mean_cosine"] > 0.9  # flat green against flat yellow
     model, known = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
     assert model.few_shot is not None and known.episodes is not None
+    gathered, means = model.few_shot.known.means()
+    assert {known.model.labels[label] for label in gathered} <= {
+        f"grows {kind}" for kind in ("brighter", "red", "blue")
+    }
+    assert gathered and bool(torch.isfinite(means).all()) and float(model.few_shot.whitening.weight) > 0
     assert loop.measure(tmp_path / "run", EPISODES) == result
     given = subject(tmp_path / "run")
     outcome = episodes(given, Settings(shots=(1, 2), episodes=40))
@@ -90,7 +95,7 @@ def test_episodes_push_the_right_example_nearer(recipe: Callable[[Path], Recipe]
     """Some steps on items of three clusters: the loss falls; the modulation learns, the text tower does not."""
     made = recipe(Path("x"))
     torch.manual_seed(0)
-    model = build(made.model, made.start.build(texts_of(LABELS).words))
+    model = build(made.model.model_copy(update={"labels": LABELS}), made.start.build(texts_of(LABELS).words))
     freeze(model, made)
     task = EpisodesTask(model, made.loss)
     optimiser = torch.optim.Adam(task.learning, lr=2e-3)
@@ -102,7 +107,7 @@ def test_episodes_push_the_right_example_nearer(recipe: Callable[[Path], Recipe]
         classes = rng.choice(3, 2, replace=False)
         of_clips = np.concatenate((classes, classes))
         images = (centres[of_clips] + 2.0 * rng.normal(size=(4, 4, 64))).astype(np.float32)
-        losses, _ = task(EpisodeBatch(images, 1, classes.astype(np.int64), tokens, ("a",) * 4))
+        losses, _ = task(EpisodeBatch(images, 1, classes.astype(np.int64), tokens, np.arange(3), ("a",) * 4))
         return losses["few_shot"]
 
     found = []
@@ -114,6 +119,9 @@ def test_episodes_push_the_right_example_nearer(recipe: Callable[[Path], Recipe]
         found.append(float(value.detach()))
     assert np.mean(found[-15:]) < 0.8 * np.mean(found[:15])
     assert model.few_shot is not None
+    known = model.few_shot.known.means()[1].flatten(1)
+    gaps = torch.cdist(known, model.items(torch.from_numpy(centres).flatten(0, 1)).view(3, -1))
+    assert gaps.argmin(dim=1).tolist() == [0, 1, 2]
     assert all(parameter.grad is not None for parameter in model.few_shot.parameters())
     learning = {id(parameter) for parameter in task.learning}
     assert not any(id(parameter) in learning for parameter in model.clip.transformer.parameters())  # type: ignore[attr-defined]

@@ -19,13 +19,13 @@ TEXTS = torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
 def modulation() -> Modulation:
     """Two blocks over items of width 64, without dropout."""
     torch.manual_seed(0)
-    return FewShot(layers=2, hidden=96, init="paper").build(64).eval()
+    return FewShot(layers=2, hidden=96, init="paper").build(64, 8, 3).modulation.eval()
 
 
 @pytest.mark.parametrize(("dimensions", "count"), [(512, 3_149_824), (1024, 8_394_752)])
 def test_it_has_the_weights_of_the_release(dimensions: int, count: int) -> None:
     """3.15 M at D = 512 and 8.39 M at D = 1024."""
-    assert sum(parameter.numel() for parameter in FewShot().build(dimensions).parameters()) == count
+    assert sum(parameter.numel() for parameter in FewShot().build(dimensions, 8, 5).parameters()) == count
 
 
 def test_golden_modulation_is_the_formula(modulation: Modulation) -> None:
@@ -66,12 +66,12 @@ def test_several_examples_of_a_class_are_averaged_before() -> None:
 def test_a_width_that_heads_cannot_share_is_an_error_of_the_recipe() -> None:
     """The message names the width."""
     with pytest.raises(RecipeError, match="60"):
-        FewShot().build(60)
+        FewShot().build(60, 8, 5)
 
 
 def test_an_identity_start_passes_the_frames_on() -> None:
     """Then an untrained model compares as frame-wise cosines do; the first step already moves it."""
-    modulation = FewShot(hidden=32).build(64).eval()
+    modulation = FewShot(hidden=32).build(64, 8, 3).modulation.eval()
     assert torch.equal(modulation.queries(ITEMS), ITEMS) and torch.equal(modulation.prototypes(ITEMS, TEXTS), ITEMS)
     modulation.prototypes(ITEMS, TEXTS).sum().backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in modulation.parameters() if parameter.grad is not None]
