@@ -29,7 +29,7 @@ from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
-from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.errors import BadRecordError
 from pipeline.labels.check import LabelCheck
 from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
@@ -117,21 +117,16 @@ class Model:
 
         cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
 
-        Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
+        Raises EngineError.
         """
         worker, manifest = settings.worker, bundle.manifest
         check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
         self.bundle = bundle
-        self.geometry = Geometry(manifest.window.frames, manifest.window.rate, manifest.window.stride)
         window = manifest.window
+        self.geometry = Geometry(window.frames, window.rate, window.stride, history=manifest.history)
         self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
         """What may be left out under overload."""
         self.engine = _engine(bundle, worker)
-        if self.engine.info.history:
-            raise ConfigurationError(
-                f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
-                "choose a bundle without memory"
-            )
         self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
