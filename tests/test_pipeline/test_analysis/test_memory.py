@@ -164,6 +164,18 @@ def test_windows_are_those_of_the_stream_however_it_is_cut(size: int) -> None:
     assert engine.seen.total() == 40  # every frame once
 
 
+def test_nothing_is_kept_for_a_restart_that_rebuilds() -> None:
+    """Items without the buffers that made them would leave the next frame without a past."""
+    for history, kept in ((0, 4), (3, 0)):
+        engine, labels = ColourEngine(4, history), ColourLabels.of(0, ["red"])
+        analyser = Analyser(
+            engine, Geometry(4, 4, history=history), lambda _: labels, rewind_seconds=1.0, batch=3, restarts=True
+        )
+        analyser.open(Restored(P, Committed(0, 0, NO_STATE, 0)))
+        analyser.advance({P: shown("door", range(4))})
+        assert len(analyser.encoded(P)) == kept
+
+
 def test_a_gap_that_empties_the_window_ends_the_memory() -> None:
     """Nothing of before a long gap is seen after it; over a short one the memory goes on from frame to frame.
 
