@@ -4,8 +4,8 @@ An engine turns pixels into *items* (what a window holds) and windows of items i
 contract: a `frame` bundle's items are embeddings, float32 [D]; a `clip` bundle's items are pixels, uint8 [H, W, 3], and
 the whole network runs in `embed`. Callers never need to know which kind they hold.
 
-One thread calls it, the worker's inference thread, so an engine need not be thread-safe. It may block for the length of
-one inference and must do no other I/O.
+One thread at a time calls it, so an engine need not be thread-safe: in a worker the inference thread, and whoever
+encodes examples (`engines.backends.shared`). It may block for the length of one inference and must do no other I/O.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ Items: TypeAlias = npt.NDArray[Any]
 
 Embeddings: TypeAlias = npt.NDArray[np.float32]
 """L2-normalised, float32 [m, D]."""
+
+Sequences: TypeAlias = npt.NDArray[np.float32]
+"""What is compared with examples, in order of time: float32 [m, T', D], each of the T' vectors L2-normalised."""
 
 Memory: TypeAlias = tuple[npt.NDArray[np.float32], ...]
 """Per-camera buffers of a causal model, batched over the cameras of one call: each float32 [n, ...]."""
@@ -82,6 +85,26 @@ class Engine(Protocol):
 
         windows: [m, T, ...] of items, oldest first, m >= 1.
         Returns (head, pooled), both float32 [m, D] and L2-normalised: the temporal head's output and the plain mean.
+        Raises ValueError for a wrong shape or dtype.
+        """
+        ...
+
+    def embed_sequences(self, windows: Items) -> tuple[Embeddings, Embeddings, Sequences]:
+        """Turn windows into embeddings and into what is compared with examples.
+
+        windows: as for `embed`. Returns (head, pooled, sequences): the first two as `embed` gives them, bit for bit,
+        and float32 [m, T', D]. Without few-shot parts in the bundle a sequence has the items of the window (T' = T), or
+        the head's output where items are pixels (T' = 1).
+        Raises ValueError for a wrong shape or dtype.
+        """
+        ...
+
+    def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
+        """Turn the examples of one action into what windows are compared with.
+
+        windows: [k, T, ...] of items, one window for each example, k >= 1. text: float32 [1, D], the action's text.
+        Returns float32 [P, T', D], P >= 1. Without few-shot parts in the bundle every example stands for itself (P = k)
+        and the text plays no part.
         Raises ValueError for a wrong shape or dtype.
         """
         ...

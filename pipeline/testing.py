@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
+from engines.contract import Embeddings, EngineInfo, Images, Items, Memory, Sequences
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules, resolve
 from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, Phase
@@ -176,6 +176,15 @@ class ColourEngine:
         mean = windows.mean(axis=1, dtype=np.float32)
         unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.float32(1e-6))
         return unit, unit
+
+    def embed_sequences(self, windows: Items) -> tuple[Embeddings, Embeddings, Sequences]:
+        """The embeddings, and the items themselves, normalised."""
+        lengths = np.linalg.norm(windows, axis=-1, keepdims=True)
+        return *self.embed(windows), np.asarray(windows / np.maximum(lengths, np.float32(1e-6)), np.float32)
+
+    def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
+        """Every example stands for itself."""
+        return self.embed_sequences(windows)[2]
 
     def close(self) -> None:
         """Nothing to release."""

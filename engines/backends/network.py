@@ -18,7 +18,7 @@ from engines.backends.cpu_quota import usable_cpus
 from engines.backends.rows import joined
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Manifest
-from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
+from engines.contract import Embeddings, EngineInfo, Images, Items, Memory, Sequences
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -103,6 +103,16 @@ class NetworkEngine:
         _check("windows", windows, (info.frames, *item), kind)
         head, pooled = self.head.run(windows)
         return normalise(head), normalise(pooled)
+
+    def embed_sequences(self, windows: Items) -> tuple[Embeddings, Embeddings, Sequences]:
+        """See `engines.contract.Engine.embed_sequences`."""
+        head, pooled = self.embed(windows)
+        return head, pooled, normalise(windows) if self.image else head[:, None]
+
+    def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
+        """See `engines.contract.Engine.prototypes`; every example stands for itself."""
+        _check("text", text, (self.info.dimensions,), np.float32)
+        return self.embed_sequences(windows)[2]
 
     def close(self) -> None:
         """See `engines.contract.Engine.close`."""

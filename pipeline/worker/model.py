@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,7 +114,8 @@ class Model:
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
     ) -> None:
-        """Load and probe; the text network follows with the first text that is not in the cache.
+        """Load and probe. The text network is proven too, once on each host, and else opened with the first text that
+        is not in the cache.
 
         cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
 
@@ -126,8 +128,13 @@ class Model:
         self.geometry = Geometry(window.frames, window.rate, window.stride, history=manifest.history)
         self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
         """What may be left out under overload."""
-        self.engine = _engine(bundle, worker)
         self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
+        with ExitStack() as unless_loaded:
+            unless_loaded.callback(self._texts.close)
+            self._texts.prove()
+            self.engine = _engine(bundle, worker)
+            unless_loaded.callback(self.engine.close)
+            unless_loaded.pop_all()
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
         info, form = self.engine.info, manifest.input

@@ -358,3 +358,17 @@ def _serialise(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def test_sequences_are_what_windows_are_compared_with_and_change_no_embedding(engine: Engine) -> None:
+    """Items of unit length for a frame bundle, the head's output for a clip bundle; the embeddings bit for bit."""
+    windows = np.stack([engine.encode(np.stack([solid(name)] * FRAMES))[0] for name in ("red", "cyan", "grey")])
+    head, pooled, found = engine.embed_sequences(windows)
+    plain = engine.embed(windows)
+    assert (head.tobytes(), pooled.tobytes()) == (plain[0].tobytes(), plain[1].tobytes())
+    assert found.shape == (3, FRAMES if engine.info.kind == "frame" else 1, engine.info.dimensions)
+    assert np.linalg.norm(found, axis=-1) == pytest.approx(np.ones(found.shape[:2]), abs=1e-5)
+    examples = engine.prototypes(windows[:2], np.zeros((1, engine.info.dimensions), np.float32))
+    assert examples.tobytes() == found[:2].tobytes()
+    with pytest.raises(ValueError, match="text must be float32"):
+        engine.prototypes(windows, np.zeros((1, 3), np.float32))

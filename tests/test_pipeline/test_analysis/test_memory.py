@@ -18,6 +18,7 @@ from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, frame, picture
 
 P = Partition("actionwire.frames", 0)
+LABELS = ColourLabels.of(0, ["red"])
 COLOURS = ("red", "green", "blue", "grey", "red", "red", "blue", "green", "red", "grey", "blue", "red")
 
 
@@ -122,7 +123,7 @@ def analysed(
     analyser = Analyser(
         engine,
         Geometry(4, 4, history=history),
-        lambda _: ColourLabels.of(0, ["red"]),
+        lambda _: LABELS,
         rewind_seconds=1.0,
         batch=3,
         observe=observe,
@@ -167,10 +168,8 @@ def test_windows_are_those_of_the_stream_however_it_is_cut(size: int) -> None:
 def test_nothing_is_kept_for_a_restart_that_rebuilds() -> None:
     """Items without the buffers that made them would leave the next frame without a past."""
     for history, kept in ((0, 4), (3, 0)):
-        engine, labels = ColourEngine(4, history), ColourLabels.of(0, ["red"])
-        analyser = Analyser(
-            engine, Geometry(4, 4, history=history), lambda _: labels, rewind_seconds=1.0, batch=3, restarts=True
-        )
+        engine, geometry = ColourEngine(4, history), Geometry(4, 4, history=history)
+        analyser = Analyser(engine, geometry, lambda _: LABELS, rewind_seconds=1.0, batch=3, restarts=True)
         analyser.open(Restored(P, Committed(0, 0, NO_STATE, 0)))
         analyser.advance({P: shown("door", range(4))})
         assert len(analyser.encoded(P)) == kept
