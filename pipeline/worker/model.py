@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import structlog
 from engines.backends import open_engine
 from engines.build.choose import choose
 from engines.bundle import files as bundles
+from engines.bundle.deployment import check_deployment
 from engines.bundle.files import Bundle
-from engines.bundle.manifest import Window, check_deployment
+from engines.bundle.manifest import Window
 from engines.bundle.store import default_store, resolve
 from engines.contract import Embeddings, Engine, Images
 from engines.preprocess import prepare
@@ -29,7 +31,7 @@ from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
-from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.errors import BadRecordError
 from pipeline.labels.check import LabelCheck
 from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
@@ -113,26 +115,26 @@ class Model:
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
     ) -> None:
-        """Load and probe; the text network follows with the first text that is not in the cache.
+        """Load and probe. The text network is proven too, once on each host, and else opened with the first text that
+        is not in the cache.
 
         cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
 
-        Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
+        Raises EngineError.
         """
         worker, manifest = settings.worker, bundle.manifest
         check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
         self.bundle = bundle
-        self.geometry = Geometry(manifest.window.frames, manifest.window.rate, manifest.window.stride)
         window = manifest.window
+        self.geometry = Geometry(window.frames, window.rate, window.stride, history=manifest.history)
         self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
         """What may be left out under overload."""
-        self.engine = _engine(bundle, worker)
-        if self.engine.info.history:
-            raise ConfigurationError(
-                f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
-                "choose a bundle without memory"
-            )
         self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
+        with ExitStack() as unless_loaded:
+            unless_loaded.callback(self._texts.close)
+            self._texts.prove()
+            self.engine = _engine(bundle, worker)
+            unless_loaded.pop_all()
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
         info, form = self.engine.info, manifest.input

@@ -21,7 +21,7 @@ from engines.bundle.files import Examples
 from engines.bundle.manifest import ENROL_FILE
 from trainer.data.episode_batches import in_templates
 from trainer.errors import ExportError, ParityError
-from trainer.export.onnx import LARGEST_BATCH, TOLERANCE, exported, normalised
+from trainer.export.onnx import LARGEST_BATCH, TOLERANCE, answers, exported, normalised
 from trainer.models.few_shot.comparison import Fitted
 from trainer.models.few_shot.modulation import merged
 from trainer.models.video_text import VideoTextModel
@@ -105,20 +105,17 @@ class _Enrolment(nn.Module):
 
 def write_enrolment(model: VideoTextModel, golden: Golden, directory: Path) -> float:
     """Write `enrol.onnx`, and return its greatest difference from torch. Raises ParityError."""
-    import onnxruntime
-
     assert model.few_shot is not None and golden.prototype is not None and golden.example_text is not None
     path, network = directory / ENROL_FILE, _Enrolment(model.few_shot.fitted()).eval()
     given = {"windows": golden.windows.astype(np.float32), "text": golden.example_text}
     count = torch.export.Dim("k", min=1, max=LARGEST_BATCH)
     example = tuple(torch.from_numpy(array) for array in given.values())
     exported(network, example, path, given=tuple(given), returned=("prototype",), shapes=({0: count}, None))
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     difference = 0.0
     for windows in (given["windows"], given["windows"][:1]):
         with torch.no_grad():
             wanted = network(torch.from_numpy(windows), example[1]).numpy()
-        found = session.run(None, given | {"windows": windows})[0]
+        (found,) = answers(path, given | {"windows": windows})
         gap = float(np.abs(normalised(found) - normalised(wanted)).max())
         difference = max(difference, gap if np.isfinite(gap) else np.inf)
     if difference > TOLERANCE:

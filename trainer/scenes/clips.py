@@ -6,6 +6,7 @@ by example.
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,13 +19,13 @@ import numpy as np
 import typer
 
 from trainer.data.encode import encode_mp4
-from trainer.data.folder import write_list
-from trainer.data.manifest import Clip
 from trainer.errors import RecipeError
 from trainer.scenes.picture.render import render
 from trainer.scenes.script import draw_clip
 from trainer.scenes.vocabulary import ACTIONS, BY_KEY, SPLIT_SIZE, Split
 
+MOST = 500
+"""Clips of an action. More of them are the same ones and others."""
 _BITS_PER_PIXEL = 0.6
 _FIRST_SEED: dict[Split, int] = {"train": 0, "validate": SPLIT_SIZE, "test": 2 * SPLIT_SIZE}
 
@@ -53,16 +54,15 @@ def kept_apart(validate: int, test: int, seed: int) -> dict[str, Split]:
 
 def render_clips(
     folder: Path, split: dict[str, Split], count: int, form: Form, workers: int, progress: Callable[[int], None]
-) -> list[Clip]:
-    """Render `count` clips of each action into `folder`, write `labels.csv` beside them, and return the list.
+) -> None:
+    """Render `count` clips of each action into `folder`, and write their list, `labels.csv`, beside them.
 
     Equal arguments give equal files. `progress` is called with the number of clips done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [
-        (key, _FIRST_SEED[split[action.key]] + place * count + number)
+        (action.key, _FIRST_SEED[split[action.key]] + place * MOST + number)
         for place, action in enumerate(ACTIONS)
-        for key in (action.key,)
         for number in range(count)
     ]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -70,16 +70,14 @@ def render_clips(
         for done, finished in enumerate(as_completed(waiting), 1):
             finished.result()
             progress(done)
-    clips = [
-        Clip(path=str(_file(folder, key, seed)), label=BY_KEY[key].label, split=split[key], group=f"{key}-{seed}")
-        for key, seed in jobs
-    ]
-    write_list(clips, folder / "labels.csv")
-    return clips
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("path", "label", "split"))
+        writer.writerows((_file(key, seed), BY_KEY[key].label, split[key]) for key, seed in jobs)
 
 
-def _file(folder: Path, key: str, seed: int) -> Path:
-    return folder / f"{key}-{seed}.mp4"
+def _file(key: str, seed: int) -> str:
+    return f"{key}-{seed}.mp4"
 
 
 def _render_one(folder: Path, key: str, seed: int, form: Form) -> None:
@@ -87,12 +85,12 @@ def _render_one(folder: Path, key: str, seed: int, form: Form) -> None:
     scene = draw_clip(seed, key, seconds=form.seconds)
     frames = render(scene, np.arange(round(form.seconds * form.fps)) / form.fps, form.size)
     bitrate = int(_BITS_PER_PIXEL * form.size[0] * form.size[1] * form.fps)
-    encode_mp4(iter(frames), _file(folder, key, seed), form.fps, bitrate)
+    encode_mp4(iter(frames), folder / _file(key, seed), form.fps, bitrate)
 
 
 def clips_command(
     out: Annotated[Path, typer.Option(help="Folder for the clips and labels.csv; made where missing.")],
-    count: Annotated[int, typer.Option(min=1, max=500, help="Clips of each action.")] = 40,
+    count: Annotated[int, typer.Option(min=1, max=MOST, help="Clips of each action.")] = 40,
     validate: Annotated[int, typer.Option(min=0, help="Actions for validation alone.")] = 2,
     test: Annotated[int, typer.Option(min=0, help="Actions for the test alone.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Draws which actions those are.")] = 0,
@@ -104,6 +102,6 @@ def clips_command(
     split = kept_apart(validate, test, seed)
     total = count * len(ACTIONS)
     with Bars() as bars:
-        clips = render_clips(out, split, count, Form(), workers, lambda done: bars.report("render", done, total, ""))
+        render_clips(out, split, count, Form(), workers, lambda done: bars.report("render", done, total, ""))
     for name in ("train", "validate", "test"):
-        typer.echo(f"{name}: {', '.join(sorted({clip.label for clip in clips if clip.split == name}))}")
+        typer.echo(f"{name}: {', '.join(action.label for action in ACTIONS if split[action.key] == name)}")

@@ -90,7 +90,8 @@ def open_with(
         independent = []
         for name in bundle.manifest.network_names:
             plans = _plans(library, cuda, bundle, name, precision, buckets, told)
-            networks[name] = runner = Runner(library.module, cuda, plans, *signature(bundle.manifest, name))
+            (source,), targets = signature(bundle.manifest, name)
+            networks[name] = runner = Runner(library.module, cuda, plans, source, targets)
             unless_open.callback(runner.close)
             independent.append(_prove(runner, bundle, name))
         unless_open.pop_all()
@@ -136,7 +137,7 @@ def _plans(
 
 
 def _check_names(bundle: Bundle, name: str, plan: Any) -> None:
-    source, targets = signature(bundle.manifest, name)
+    (source,), targets = signature(bundle.manifest, name)
     found = {plan.get_tensor_name(index) for index in range(plan.num_io_tensors)}
     if not found.issuperset((source, *targets)):
         raise BundleError(

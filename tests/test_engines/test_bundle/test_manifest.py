@@ -13,7 +13,6 @@ from engines.bundle.manifest import (
     EventSettings,
     Manifest,
     Score,
-    check_deployment,
     manifest_id,
     parse,
     space_id,
@@ -121,24 +120,16 @@ def test_nan_is_no_setting() -> None:
         Score(logit_scale=float("nan"))
 
 
-@pytest.mark.parametrize("rate", [4, 8, 12])
-def test_a_multiple_of_the_rate_is_served(tiny: Bundle, rate: int) -> None:
-    """A bundle trained at 4 frames/s runs in a deployment of 4, 8 or 12, using each 1st, 2nd or 3rd tick."""
-    check_deployment(tiny.manifest, rate=rate, rewind_seconds=20)
-
-
-@pytest.mark.parametrize("rate", [1, 2, 3, 6, 10])
-def test_any_other_rate_is_refused(tiny: Bundle, rate: int) -> None:
-    """A rate that the bundle's does not divide has no ticks for it."""
-    with pytest.raises(IncompatibleBundle, match="multiple of 4"):
-        check_deployment(tiny.manifest, rate=rate, rewind_seconds=20)
-
-
-def test_a_window_longer_than_the_rewind_is_refused(tiny: Bundle) -> None:
-    """8 frames at 4 per second, stretched twice under overload, need 4 s after a restart, and what fills their gaps."""
-    check_deployment(tiny.manifest, rate=4, rewind_seconds=4.5)
-    with pytest.raises(IncompatibleBundle, match=r"rewind_seconds to 4\.5"):
-        check_deployment(tiny.manifest, rate=4, rewind_seconds=4.4)
+def test_examples_are_of_bundles_with_items(tiny: Bundle) -> None:
+    """A clip bundle has none to compare; a frame bundle says how, and its enrolment belongs to its space."""
+    said = {"length": 8, "matching": "frame-wise", "temperature": 0.1, "beta": 0.5}
+    data = tiny.manifest.data()
+    made = Manifest.model_validate(data | {"examples": said})
+    assert "enrol.onnx" in made.file_names and "prototypes.npz" not in made.file_names
+    with pytest.raises(ValidationError, match="a clip bundle has none"):
+        Manifest.model_validate(data | {"examples": said, "kind": "clip"})
+    files = tiny.manifest.files
+    assert space_id(files | {"enrol.onnx": "0" * 64}, "frame") != space_id(files, "frame") == tiny.manifest.space.id
 
 
 def test_a_manifest_needs_no_hashes_before_it_is_written(tiny: Bundle) -> None:

@@ -116,7 +116,9 @@ def test_a_bundle_compares_as_the_model_does(
             assert not np.allclose(found, F.normalize(without, dim=-1).numpy(), atol=1e-3)  # the text takes part
 
 
-def test_whitened_parts_are_exported_as_well(trained: VideoTextModel, run: Path, exporter: None, tmp_path: Path) -> None:
+def test_whitened_parts_are_exported_as_well(
+    trained: VideoTextModel, run: Path, exporter: None, tmp_path: Path
+) -> None:
     """Sequences of 2T - 1 vectors, prototypes of the same form that read no text, and the manifest that says so."""
     assert trained.few_shot is not None and float(trained.few_shot.whitening.weight) > 0
     trained.few_shot.matching = "whitened"

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from trainer.errors import RecipeError
+from trainer.models.few_shot.matching import Matching
 from trainer.recipes.part import Part, Positive
 
 if TYPE_CHECKING:
     from trainer.models.few_shot.comparison import Comparison
 
 _HEADS = 8
-
-Matching = Literal["alignment", "whitened"]
 
 
 class FewShot(Part):

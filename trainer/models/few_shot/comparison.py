@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.models.few_shot import Matching
 from trainer.models.few_shot.known import KnownClasses
+from trainer.models.few_shot.matching import Matching
 from trainer.models.few_shot.modulation import Modulation
 from trainer.models.few_shot.otam import alignment_distances
 from trainer.models.few_shot.whitening import Whitened, Whitening
