@@ -23,6 +23,8 @@ from pipeline.broker.control_topic import ControlReader
 from pipeline.broker.topics import check_topics
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
+from pipeline.examples.encoding import Find
+from pipeline.examples.topic import ExampleTopic
 from pipeline.health import HealthServer, checks
 from pipeline.labels.in_settings import LabelsInSettings
 from pipeline.labels.reporting import SHOWN_LABELS, LabelReporter, none_usable, shown
@@ -89,7 +91,8 @@ def run_worker(
         broker.check(BROKER_SECONDS)
         check_topics(broker, settings)
         history, embedding = LabelHistory(), EmbeddingProgress()
-        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding), history)))
+        find = ExampleTopic(broker, settings.topics.name("examples")).find
+        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding, find), history)))
         metrics.engine(_engine_labels(bundle_swap.model))
         labels = LabelsInSettings(broker, settings)
         stack.callback(labels.close)
@@ -118,7 +121,7 @@ def run_worker(
         report = partial(_report_labels, reporter, bundle_swap)
         bodies = {
             "labels": partial(follow, reader, history, bundle_swap.embed, markers, ready=report, rest=bundle_swap.rest),
-            "store": _following_store(context, bundle_swap, worker, report),
+            "store": _following_store(context, bundle_swap, worker, report, find),
             "cameras": partial(follow_priorities, broker, settings.topics.name("cameras"), context.priorities),
             "settings": reload and partial(_follow_settings, reload, settings, labels, context.priorities),
         }
@@ -130,10 +133,10 @@ def run_worker(
         worker.run(stop)
 
 
-def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
+def _load(settings: Settings, embedding: EmbeddingProgress, find: Find) -> Model:
     """The bundle of the settings. If it cannot be loaded, every start would fail: only a person can mend that."""
     try:
-        model = load_model(settings, cache=cache_directory(), progress=embedding)
+        model = load_model(settings, cache=cache_directory(), progress=embedding, find=find)
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
@@ -171,7 +174,7 @@ def _require_usable(model: Model, labels: LabelSet) -> None:
 
 
 def _following_store(
-    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None]
+    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None], find: Find
 ) -> Callable[[threading.Event], None] | None:
     """Follow the store where the settings name a bundle without its version; None where they do not."""
     bundle = followed(context.settings.worker.bundle)
@@ -186,7 +189,9 @@ def _following_store(
             report()
 
     def body(ended: threading.Event) -> None:
-        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding)
+        load = partial(
+            Model, settings=context.settings, cache=cache_directory(), progress=context.embedding, find=find
+        )
         follow_store(watch(default_store(), bundle), bundle_swap, worker, load, ended, outcome)
 
     return body
@@ -213,7 +218,7 @@ def _follow_settings(
 
 def _report_labels(reporter: LabelReporter, bundle_swap: BundleSwap, _: LabelSet | None = None) -> None:
     labels, model = bundle_swap.in_use()
-    reporter.report(labels, model.check.problems(labels.labels), model.bundle.manifest)
+    reporter.report(labels, model.problems(labels.labels), model.bundle.manifest)
 
 
 def _engine_labels(model: Model) -> EngineLabels:
