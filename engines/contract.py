@@ -56,6 +56,9 @@ class EngineInfo:
     """Frames of memory a causal model carries; 0 for models without memory."""
     batch_invariant: bool
     """True when a result never depends on its batch mates, bit for bit."""
+    compared: Literal["items", "head"] = "items"
+    """What windows are compared with examples by, where the bundle has no few-shot parts: their items, place by place,
+    or the head's output. See `Engine.embed_sequences`."""
 
 
 class Engine(Protocol):
@@ -89,8 +92,9 @@ class Engine(Protocol):
         """Turn windows into embeddings and into what is compared with examples.
 
         windows: as for `embed`. Returns (head, pooled, sequences): the first two as `embed` gives them, bit for bit,
-        and float32 [m, T', D]. Without few-shot parts in the bundle a sequence has the items of the window (T' = T), or
-        the head's output where items are pixels (T' = 1).
+        and float32 [m, T', D]. Without few-shot parts in the bundle a sequence is what `info.compared` says: the items
+        of the window (T' = T), or the head's output (T' = 1). A head that learned to order the items tells actions
+        apart that the items do not; one that averages them knows less than they do.
         Raises ValueError for a wrong shape or dtype.
         """
         ...

@@ -98,8 +98,9 @@ def list_enrolled(as_json: Json = False, config: ConfigFile = None, bootstrap: B
     for one in listed:
         typer.echo(f"{one['id']}  {one['text']}")
         for example in one["examples"]:
-            state = f"{example['pictures']} pictures, {example['seconds']:g} s" if "pictures" in example else "GONE"
-            typer.echo(f"  {'   ' if example['shows'] else 'not'} {example['id']}  {state}  {example.get('source', '')}")
+            state = f"{example['pictures']} pictures, {example['seconds']:g} s" if "pictures" in example else "gone"
+            shows = "" if example["shows"] else "not"
+            typer.echo(f"  {shows:3} {example['id']}  {state}  {example.get('source', '')}".rstrip())
 
 
 def remove(
@@ -114,9 +115,7 @@ def remove(
     typer.echo(f"no longer watching for {name!r} by example, label set {version}{more}")
 
 
-def teach(
-    broker: Broker, settings: Settings, label: Label, shown: Sequence[Example], others: Sequence[Example]
-) -> int:
+def teach(broker: Broker, settings: Settings, label: Label, shown: Sequence[Example], others: Sequence[Example]) -> int:
     """Write examples and the label that names them beside those that it had; return the version then in force.
 
     Raises ConfigurationError where nothing is shown, two show the same, or the label may not have them; TransientError.

@@ -94,9 +94,7 @@ class ExampleEncoder:
         return {label.id: found for label, found in made.items()}
 
     def _of(self, label: Label, windows: Mapping[tuple[str, str], Items], text: Embeddings) -> Prototypes:
-        shown, others = (
-            [windows[label.id, one] for one in ids] for ids in (label.examples, label.counterexamples)
-        )
+        shown, others = ([windows[label.id, one] for one in ids] for ids in (label.examples, label.counterexamples))
         positives = self._engine.prototypes(np.stack(shown), text)
         # Each by itself: what a label is not has nothing in common.
         apart = [self._engine.prototypes(one[None], text) for one in others]

@@ -63,9 +63,7 @@ def example_of_event(broker: Broker, settings: Settings, label: str, event: Acti
     return example_of_frames(label, frames, f"event {event.id} of {event.camera}", settings)
 
 
-def example_of_camera(
-    broker: Broker, settings: Settings, label: str, camera: str, from_ns: int, to_ns: int
-) -> Example:
+def example_of_camera(broker: Broker, settings: Settings, label: str, camera: str, from_ns: int, to_ns: int) -> Example:
     """What a camera sent between two instants. Raises ConfigurationError, TransientError."""
     where = f"camera {camera} from {iso(from_ns)} to {iso(to_ns)}"
     if from_ns >= to_ns:

@@ -151,8 +151,10 @@ def decode_example(key: bytes | None, value: bytes | None) -> Example:
 
 
 def _cut(listed: list[Any], pictures: bytes, what: str) -> list[dict[str, Any]]:
-    sizes = [one.get("bytes") if isinstance(one, dict) else None for one in listed]
-    if not all(type(size) is int and size > 0 for size in sizes) or sum(sizes) != len(pictures):
+    sizes: list[int] = [
+        one["bytes"] for one in listed if isinstance(one, dict) and type(one.get("bytes")) is int and one["bytes"] > 0
+    ]
+    if len(sizes) != len(listed) or sum(sizes) != len(pictures):
         raise BadRecordError("fields", f"{what}: its pictures are not as long as the {len(pictures)} bytes that follow")
     cut, begin = [], 0
     for one, size in zip(listed, sizes, strict=True):

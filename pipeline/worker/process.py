@@ -90,8 +90,7 @@ def run_worker(
             log.info("health and metrics served", url=health.url)
         broker.check(BROKER_SECONDS)
         check_topics(broker, settings)
-        history, embedding = LabelHistory(), EmbeddingProgress()
-        find = ExampleTopic(broker, settings.topics.name("examples")).find
+        history, embedding, find = LabelHistory(), EmbeddingProgress(), _examples(broker, settings)
         bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding, find), history)))
         metrics.engine(_engine_labels(bundle_swap.model))
         labels = LabelsInSettings(broker, settings)
@@ -131,6 +130,10 @@ def run_worker(
         if started:
             started(worker, health)
         worker.run(stop)
+
+
+def _examples(broker: Broker, settings: Settings) -> Find:
+    return ExampleTopic(broker, settings.topics.name("examples")).find
 
 
 def _load(settings: Settings, embedding: EmbeddingProgress, find: Find) -> Model:
@@ -189,9 +192,7 @@ def _following_store(
             report()
 
     def body(ended: threading.Event) -> None:
-        load = partial(
-            Model, settings=context.settings, cache=cache_directory(), progress=context.embedding, find=find
-        )
+        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding, find=find)
         follow_store(watch(default_store(), bundle), bundle_swap, worker, load, ended, outcome)
 
     return body
