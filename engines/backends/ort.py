@@ -24,6 +24,8 @@ from engines.errors import BackendUnavailable, BundleError
 Provider: TypeAlias = tuple[str, dict[str, str]]
 """Name and options of an execution provider."""
 
+VERSION: str = onnxruntime.__version__
+
 _CUDA = "CUDAExecutionProvider"
 _CPU: Provider = ("CPUExecutionProvider", {})
 
@@ -95,7 +97,7 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None, provider
         return answer
 
     where = "CPU" if provider == _CPU else str(provider)
-    key = (onnxruntime.__version__, where, "fp32", hashlib.sha256(content).hexdigest())
+    key = (VERSION, where, "fp32", hashlib.sha256(content).hexdigest())
     try:
         sizes = proven_sizes(key, content, answer_at, bundle, name)
     except BundleError:

@@ -39,7 +39,7 @@ EXAMPLES_SEGMENT_BYTES = 2 << 20
 _SOON_FORGOTTEN = {
     "segment.bytes": str(EXAMPLES_SEGMENT_BYTES),
     "max.compaction.lag.ms": str(10 * _MINUTE_MS),
-    "min.cleanable.dirty.ratio": "0",
+    "min.cleanable.dirty.ratio": "0.0",
     "delete.retention.ms": str(_DAY_MS),
 }
 """Pictures of people that somebody took back: the cleaner waits for no more to gather, and segments are so small that

@@ -119,9 +119,7 @@ def write_examples(broker: Broker, topic: str, examples: Iterable[Example], seco
     write_messages(broker, topic, [encode_example(example) for example in examples], seconds)
 
 
-def remove_examples(
-    broker: Broker, topic: str, names: Iterable[ExampleName], seconds: float, largest: int = MOST_BYTES
-) -> None:
+def remove_examples(broker: Broker, topic: str, names: Iterable[ExampleName], seconds: float, largest: int) -> None:
     """Take examples back, so that the broker erases their pictures. No label may name them any more.
 
     largest: bytes of the largest message that the broker takes. Raises as `write_messages` does.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -144,7 +145,8 @@ class Model:
         progress: EmbeddingProgress | None = None,
         find: Find = none_there,
     ) -> None:
-        """Load and probe; the text network follows with the first text that is not in the cache.
+        """Load and probe. The text network is proven too, once on each host, and else opened with the first text that
+        is not in the cache.
 
         cache: folder for the embeddings of labels; None: no cache. progress: told of each label. find: the examples
         that labels name.
@@ -158,13 +160,14 @@ class Model:
         window = manifest.window
         self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
         """What may be left out under overload."""
-        self.engine: Engine = SharedEngine(_engine(bundle, worker))
-        if self.engine.info.history:
-            raise ConfigurationError(
-                f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
-                "choose a bundle without memory"
-            )
         self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
+        with ExitStack() as unless_loaded:
+            unless_loaded.callback(self._texts.close)
+            self._texts.prove()
+            self.engine: Engine = SharedEngine(_engine(bundle, worker))
+            unless_loaded.callback(self.engine.close)
+            _refuse_memory(bundle, self.engine)
+            unless_loaded.pop_all()
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
         info, form = self.engine.info, manifest.input
@@ -272,6 +275,14 @@ def load_model(
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
     return Model(bundle, settings, cache=cache, progress=progress, find=find)
+
+
+def _refuse_memory(bundle: Bundle, engine: Engine) -> None:
+    if engine.info.history:
+        raise ConfigurationError(
+            f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
+            "choose a bundle without memory"
+        )
 
 
 def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:

@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 
 from engines.bundle.files import Bundle
-from engines.bundle.store import default_store, followed, watch
+from engines.bundle.store import default_store, followed, put_back, watch
 from engines.errors import EngineError
 from engines.folders import cache_directory
 from pipeline.analysis.label_set import LabelSet
@@ -29,6 +29,7 @@ from pipeline.health import HealthServer, checks
 from pipeline.labels.in_settings import LabelsInSettings
 from pipeline.labels.reporting import SHOWN_LABELS, LabelReporter, none_usable, shown
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
+from pipeline.worker.after_swap.put_back import judged
 from pipeline.worker.bundle_swap import BundleSwap, Outcome, follow_store
 from pipeline.worker.handover import WorkerContext
 from pipeline.worker.label_sync import LabelMarkers, follow
@@ -117,7 +118,7 @@ def run_worker(
         running.append(worker)
         metrics.live(worker.live)
         markers = LabelMarkers(producer, settings.topics.name("frames"), worker.labelled)
-        report = partial(_report_labels, reporter, bundle_swap)
+        report = partial(_report_labels, reporter, bundle_swap, context)
         bodies = {
             "labels": partial(follow, reader, history, bundle_swap.embed, markers, ready=report, rest=bundle_swap.rest),
             "store": _following_store(context, bundle_swap, worker, report, find),
@@ -183,6 +184,8 @@ def _following_store(
     bundle = followed(context.settings.worker.bundle)
     if bundle is None:
         return None
+    _count_events(context, *bundle_swap.in_use())
+    puts_back = context.settings.worker.doubled_events == "put_back"
 
     def outcome(what: Outcome) -> None:
         context.metrics.swap(what)
@@ -193,7 +196,15 @@ def _following_store(
 
     def body(ended: threading.Event) -> None:
         load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding, find=find)
-        follow_store(watch(default_store(), bundle), bundle_swap, worker, load, ended, outcome)
+        store = default_store()
+        current = judged(
+            watch(store, bundle),
+            context.event_rate,
+            lambda: (bundle_swap.model.bundle, bundle_swap.before),
+            context.metrics.doubled,
+            (lambda bad, good: put_back(store, bundle, bad=bad, good=good)) if puts_back else None,
+        )
+        follow_store(current, bundle_swap, worker, load, ended, outcome)
 
     return body
 
@@ -217,9 +228,19 @@ def _follow_settings(
         settings = changed
 
 
-def _report_labels(reporter: LabelReporter, bundle_swap: BundleSwap, _: LabelSet | None = None) -> None:
+def _report_labels(
+    reporter: LabelReporter, bundle_swap: BundleSwap, context: WorkerContext, _: LabelSet | None = None
+) -> None:
     labels, model = bundle_swap.in_use()
     reporter.report(labels, model.problems(labels.labels), model.bundle.manifest)
+    _count_events(context, labels, model)
+
+
+def _count_events(context: WorkerContext, labels: LabelSet, model: Model) -> None:
+    """Have events counted for this bundle and the labels that it watches for, so that a swap can be judged."""
+    problems = model.problems(labels.labels)
+    context.event_rate.use(model.bundle.manifest.id)
+    context.event_rate.watch(label.id for label in labels.labels if label.id not in problems)
 
 
 def _engine_labels(model: Model) -> EngineLabels:

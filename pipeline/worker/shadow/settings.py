@@ -36,6 +36,7 @@ def shadow_settings(settings: Settings) -> Settings:
         "bundle": f"{name.partition(':')[0]}:{worker.shadow}",
         "group": worker.group + _SUFFIX,
         "slot": worker.slot and worker.slot + _SUFFIX,
+        "doubled_events": "alarm",  # the channel of candidates is a person's to move
     }
     topics = ShadowTopics(**settings.topics.model_dump())
     made = settings.model_copy(update={"worker": worker.model_copy(update=changed), "topics": topics})

@@ -48,7 +48,7 @@ def test_every_topic_is_kept_as_the_design_says() -> None:
     assert topics["a.cameras"].settings["cleanup.policy"] == "compact"
     assert topics["a.control"].settings["cleanup.policy"] == "compact"
     assert topics["a.examples"].settings["cleanup.policy"] == "compact"
-    assert topics["a.examples"].settings["min.cleanable.dirty.ratio"] == "0"
+    assert topics["a.examples"].settings["min.cleanable.dirty.ratio"] == "0.0"
     assert topics["a.dead"].settings["cleanup.policy"] == "delete"
 
 
