@@ -29,7 +29,7 @@ Sequences: TypeAlias = npt.NDArray[np.float32]
 """What is compared with examples, in order of time: float32 [m, T', D], each of the T' vectors L2-normalised."""
 
 Memory: TypeAlias = tuple[npt.NDArray[np.float32], ...]
-"""Per-camera buffers of a causal model, batched over the cameras of one call. Empty for every other model."""
+"""Per-camera buffers of a causal model, batched over the cameras of one call: each float32 [n, ...]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,11 @@ class EngineInfo:
     space: str
     """Id of the embedding space. Text banks, window items and prototypes work with engines of the same space only."""
     history: int
-    """Frames of memory a causal model carries; 0 for models without memory."""
+    """Frames before its own that an item of a causal model depends on; 0 for models without memory."""
     batch_invariant: bool
     """True when a result never depends on its batch mates, bit for bit."""
+    memory: tuple[tuple[int, ...], ...] = ()
+    """Shape of each buffer of one camera; none for models without memory."""
     compared: Literal["items", "head"] = "items"
     """What windows are compared with examples by, where the bundle has no few-shot parts: their items, place by place,
     or the head's output. See `Engine.embed_sequences`."""
@@ -73,8 +75,10 @@ class Engine(Protocol):
         """Turn frames into window items.
 
         images: uint8 RGB [n, H, W, 3], n >= 1, at the bundle's H x W; normalisation happens inside the network.
-        memory: the cameras' buffers when `info.history > 0` (then at most one frame per camera and call), else None.
-        Returns the items in the order of the images, and the buffers after these frames.
+        memory: the cameras' buffers when `info.history > 0` (then at most one frame per camera and call), [n, ...] in
+        the shapes of `info.memory`; None: every camera is at the start of its stream, where buffers are zeros. Always
+        None for models without memory.
+        Returns the items in the order of the images, and the buffers after these frames; None without memory.
         Raises ValueError for a wrong shape or dtype.
         """
         ...

@@ -128,9 +128,13 @@ def first_pictures(settings: SourceSettings, count: int) -> list[Picture]:
 
 @dataclass(slots=True)
 class ColourEngine:
-    """An engine in numpy that embeds a picture as its mean colour; pictures are 2 x 2."""
+    """An engine in numpy that embeds a picture as its mean colour; pictures are 2 x 2.
+
+    history: so many layers mix the colour with what the frame before had there, half and half.
+    """
 
     frames: int = 4
+    history: int = 0
     calls: list[int] = field(default_factory=list)
     """Size of every batch that was encoded."""
 
@@ -150,14 +154,22 @@ class ColourEngine:
             backend="numpy",
             device="cpu",
             space="colours",
-            history=0,
+            history=self.history,
             batch_invariant=True,
+            memory=((3,),) * self.history,
         )
 
     def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
-        """Mean colour of each picture, float32 [n, 3] from 0 to 1."""
+        """Mean colour of each picture, float32 [n, 3] from 0 to 1; with a history, mixed with those before it."""
         self.calls.append(len(images))
-        return images.mean(axis=(1, 2), dtype=np.float32) / np.float32(255), None
+        items: Items = images.mean(axis=(1, 2), dtype=np.float32) / np.float32(255)
+        if not self.history:
+            return items, None
+        after = []
+        for before in memory or (np.zeros_like(items),) * self.history:
+            after.append(items)
+            items = (items + before) / np.float32(2)
+        return items, tuple(after)
 
     def embed(self, windows: Items) -> tuple[Embeddings, Embeddings]:
         """Mean of the items, normalised; black stays zero."""

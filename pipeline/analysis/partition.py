@@ -247,7 +247,7 @@ class PartitionAnalysis:
         geometry, bad = self._geometry, tuple(self._bad)
         if len(bad) > MOST_BAD:
             return None
-        return Pictures(self.streams.pictured, geometry.frames, geometry.rate, geometry.spread, bad)
+        return Pictures(self.streams.pictured, geometry.frames, geometry.rate, geometry.spread, bad, geometry.history)
 
     def pass_to(self, reached: Reached) -> None:
         """Everything up to here is decided."""

@@ -121,16 +121,25 @@ class ExampleEncoder:
         return found
 
     def _encode(self, example: Example) -> Items:
-        multiple = max(1, example.rate // self._form.rate)
-        chosen = window_of([one.tick for one in example.pictures], multiple, self._form.frames)
-        distinct = sorted(set(chosen))
+        multiple, history = max(1, example.rate // self._form.rate), self._engine.info.history
+        ticks = [one.tick for one in example.pictures]
+        chosen = window_of(ticks, multiple, self._form.frames, history)
+        distinct = list(dict.fromkeys(chosen))
         images = [self._prepare(example.pictures[place].jpeg, example.pictures[place].pixel) for place in distinct]
-        parts = [
-            self._engine.encode(np.stack(images[begin : begin + AT_ONCE]))[0]
-            for begin in range(0, len(images), AT_ONCE)
-        ]
-        items = np.concatenate(parts)
-        return np.asarray(items[[distinct.index(place) for place in chosen]])
+        items = self._in_turn(images) if history else self._together(images)
+        return np.asarray(items[[distinct.index(place) for place in chosen[-self._form.frames :]]])
+
+    def _together(self, images: Sequence[Images]) -> Items:
+        parts = [np.stack(images[begin : begin + AT_ONCE]) for begin in range(0, len(images), AT_ONCE)]
+        return np.concatenate([self._engine.encode(part)[0] for part in parts])
+
+    def _in_turn(self, images: Sequence[Images]) -> Items:
+        """Items of a model with memory, each after the one before it, as of a stream that begins with the first."""
+        items, memory = [], None
+        for image in images:
+            item, memory = self._engine.encode(image[None], memory)
+            items.append(item)
+        return np.concatenate(items)
 
     # -- the folder --
 

@@ -36,7 +36,7 @@ from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
-from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.errors import BadRecordError
 from pipeline.examples.encoding import ExampleEncoder, Find, WindowForm, none_there
 from pipeline.labels.check import LabelCheck
 from pipeline.labels.reporting import log_refused
@@ -151,13 +151,13 @@ class Model:
         cache: folder for the embeddings of labels; None: no cache. progress: told of each label. find: the examples
         that labels name.
 
-        Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
+        Raises EngineError.
         """
         worker, manifest = settings.worker, bundle.manifest
         check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
         self.bundle = bundle
-        self.geometry = Geometry(manifest.window.frames, manifest.window.rate, manifest.window.stride)
         window = manifest.window
+        self.geometry = Geometry(window.frames, window.rate, window.stride, history=manifest.history)
         self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
         """What may be left out under overload."""
         self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
@@ -166,7 +166,6 @@ class Model:
             self._texts.prove()
             self.engine: Engine = SharedEngine(_engine(bundle, worker))
             unless_loaded.callback(self.engine.close)
-            _refuse_memory(bundle, self.engine)
             unless_loaded.pop_all()
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
@@ -275,14 +274,6 @@ def load_model(
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
     return Model(bundle, settings, cache=cache, progress=progress, find=find)
-
-
-def _refuse_memory(bundle: Bundle, engine: Engine) -> None:
-    if engine.info.history:
-        raise ConfigurationError(
-            f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
-            "choose a bundle without memory"
-        )
 
 
 def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 
+from engines.folders import cache_directory
 from engines.testing import COLOURS, solid, tiny_bundle
 from pipeline import child_process
 from pipeline.analysis.ticks import tick_ns
@@ -50,8 +52,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def settings(tmp_path: Path, broker_node: BrokerNode, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A deployment of its own on the shared broker, with caches of its own."""
-    monkeypatch.setenv("ACTIONWIRE_CACHE", str(tmp_path / "cache"))
+    """A deployment of its own on the shared broker."""
     monkeypatch.setenv("ACTIONWIRE_CONFIG", str(tmp_path / "actionwire.yaml"))
     document = {
         "kafka": {"bootstrap": broker_node.bootstrap},
@@ -79,6 +80,8 @@ class Deployment:
         self.folder, self.broker, self.settings = folder, broker, settings
         self.log = folder / "worker.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.items = cache_directory() / "examples" / settings.topics.namespace
+        """Where its workers keep what they made of examples."""
 
     def start(self) -> None:
         """Start the worker."""
@@ -186,6 +189,7 @@ def deployment(tmp_path: Path, broker: Broker, settings: Settings) -> Iterator[D
     yield made
     if made.process is not None and made.process.poll() is None:
         made.kill()
+    shutil.rmtree(made.items, ignore_errors=True)
 
 
 def clip(path: Path, colour: str, seconds: float) -> Path:
@@ -234,9 +238,7 @@ def test_an_action_is_taught_in_mid_stream_found_and_forgotten(deployment: Deplo
         wire(one, deployment.settings) for one in deployment.replayed()
     ]
 
-    folder = deployment.folder / "cache" / "examples" / deployment.settings.topics.namespace
-    assert len(list(folder.glob("*/*.npy"))) == 5
-    assert "5" in deployment.run("labels", "list") and FENCE in deployment.run("enrol", "list")
+    assert len(list(deployment.items.glob("*/*.npy"))) == 5
     deployment.run("enrol", "remove", FENCE)
     deployment.wait_until(deployment.in_force)
     deployment.produce(range(132, 160))
@@ -245,7 +247,7 @@ def test_an_action_is_taught_in_mid_stream_found_and_forgotten(deployment: Deplo
     assert all(ended[one].reason == "label" for one in still_open)
     assert {one.id for one in deployment.events()} >= ended.keys()
     assert but_for_the_set(deployment.events(), "cyan") == but_for_the_set(deployment.replayed_without(), "cyan")
-    deployment.wait_until(lambda: not list(folder.glob("*/*")))
+    deployment.wait_until(lambda: not list(deployment.items.glob("*/*")))
     # Whatever the broker still sends to somebody who reads the topic from its beginning.
     deployment.wait_until(
         lambda: not [one for one in deployment.read("examples") if one.value and not is_filler(one.key)]
@@ -287,8 +289,7 @@ def test_what_was_taught_survives_kills_and_a_bundle_of_another_space(
     assert len({event.message_id for event in found}) == len(found)
     undisturbed = deployment.replayed()
     assert spans(found) == spans(undisturbed)
-    folder = deployment.folder / "cache" / "examples" / deployment.settings.topics.namespace
-    assert len(list(folder.glob("*/*.npy"))) == 2  # one for each space
+    assert len(list(deployment.items.glob("*/*.npy"))) == 2  # one for each space
 
 
 def spans(events: Sequence[ActionEvent]) -> list[tuple[Any, ...]]:

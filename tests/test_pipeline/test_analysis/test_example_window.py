@@ -32,3 +32,10 @@ def test_a_window_goes_forward_and_has_the_length_that_it_must(later: set[int], 
     ticks = [0, *sorted(later)]
     chosen = window_of(ticks, multiple, frames)
     assert len(chosen) == frames and chosen == sorted(chosen) and chosen[0] >= 0 and chosen[-1] < len(ticks)
+
+
+def test_a_model_with_memory_sees_what_came_before_the_window() -> None:
+    """As far as the example has it: two items before the middle four of eight, none before a short example."""
+    assert window_of(range(8), 1, 4, history=2) == [0, 1, 2, 3, 4, 5]
+    assert window_of(range(8), 1, 4, history=9) == [0, 1, 2, 3, 4, 5]
+    assert window_of(range(3), 1, 4, history=2) == [0, 1, 2, 2]

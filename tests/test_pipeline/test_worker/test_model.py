@@ -215,6 +215,24 @@ def test_a_label_whose_examples_are_gone_stops_no_other(bundle: Path) -> None:
     model.close()
 
 
+def test_an_example_is_encoded_as_a_stream_would_be_by_a_model_with_memory(tmp_path: Path) -> None:
+    """Red before the window shows in the first items of a blue one, as it would in a camera's."""
+    jpegs = [encode_jpeg(solid("red"))] * 4 + [encode_jpeg(solid("blue"))] * 12
+    late = Example("fence", 4, tuple(ExamplePicture(tick, 1.0, jpeg) for tick, jpeg in enumerate(jpegs)))
+    model = load_model(settings(tiny_bundle(tmp_path / "shift", history=2, head="meanp")), find=lambda keys: [late])
+    model.embed(LabelSet((Label("fence", "over the fence", examples=(late.id,)),), 1))
+    (found,) = model._examples._made.values()
+    items, memory = [], None
+    for jpeg in jpegs:
+        item, memory = model.engine.encode(model.prepare(jpeg)[None], memory)
+        items.append(item[0])
+    # The middle eight of sixteen.
+    assert found.positives[0] == pytest.approx(
+        np.stack(items[4:12]) / np.linalg.norm(np.stack(items[4:12]), axis=1, keepdims=True), abs=1e-6
+    )
+    model.close()
+
+
 def _shown(label: str, colour: str) -> Example:
     jpeg = encode_jpeg(solid(colour))
     return Example(label, 4, tuple(ExamplePicture(tick, 1.0, jpeg) for tick in range(8)))
