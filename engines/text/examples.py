@@ -50,7 +50,7 @@ class ExampleRule:
     """Weight of the text: 1 is the text alone, 0 the examples alone.
 
     A little, since who shows an action often has no words for it: on rendered cameras 0.1 gains with the right words
-    and costs little with wrong ones, while at 0.5 wrong words veto every example (docs/prompts-and-examples.md).
+    and costs little with wrong ones, while at 0.5 wrong words veto every example.
     """
 
 
