@@ -165,7 +165,6 @@ class Model:
             unless_loaded.callback(self._texts.close)
             self._texts.prove()
             self.engine: Engine = SharedEngine(_engine(bundle, worker))
-            unless_loaded.callback(self.engine.close)
             unless_loaded.pop_all()
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
