@@ -219,7 +219,12 @@ class ColourLabels:
         calibrated = Calibration({name: (thresholds | defaults)[name] for name in THRESHOLDS}, {}, 1, 0)
         return cls(version, labels, calibrated)
 
-    def score(self, head: Embeddings, pooled: Embeddings) -> Embeddings:
+    @property
+    def compares(self) -> bool:
+        """False: colours need no example."""
+        return False
+
+    def score(self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None) -> Embeddings:
         """Share of each label's colour in each window, float32 [m, L]."""
         channel = [list(COLOURS).index(label.id) for label in self.labels]
         return head[:, channel]

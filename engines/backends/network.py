@@ -52,6 +52,10 @@ def memory_input(index: int) -> str:
     return f"memory_{index}"
 
 
+AVERAGING = "meanp"
+"""The head that averages the items of a window (`trainer.models.heads`)."""
+
+
 class Network(Protocol):
     """One loaded network. Used by one thread at a time."""
 
@@ -125,7 +129,7 @@ class NetworkEngine:
         """See `engines.contract.Engine.embed_sequences`."""
         if self.enrolment is None:
             head, pooled = self.embed(windows)
-            return head, pooled, normalise(windows) if self.image else head[:, None]
+            return head, pooled, normalise(windows) if self.info.compared == "items" else head[:, None]
         self._check_windows(windows)
         head, pooled, sequences = self.head.run(windows)
         return normalise(head), normalise(pooled), normalise(sequences)
@@ -171,6 +175,7 @@ def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: s
         # Proven at load on CPUs; other devices have not been measured.
         batch_invariant=device == "CPU",
         memory=manifest.memory.shapes if manifest.memory else (),
+        compared="items" if manifest.kind == "frame" and manifest.head.architecture == AVERAGING else "head",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engines.bundle.files import Bundle
 from engines.canonical import spaced
-from engines.text.text_bank import LabelText, TextBank, TextEncoder, average, bank_of, label_text
+from engines.text.text_bank import Floats, LabelText, TextBank, TextEncoder, average, bank_of, label_text
 
 
 class TextMemory:
@@ -33,6 +33,7 @@ class TextMemory:
         self._encoder = TextEncoder(bundle, cache=cache, threads=threads)
         self._reference_averages = average(self._references.embeddings)
         self._texts: dict[str, LabelText] = {}
+        self._raw: dict[str, Floats] = {}
         self._monotonic = monotonic
         self._used_at = monotonic()
         self._busy = threading.Lock()
@@ -54,9 +55,18 @@ class TextMemory:
                     known = self._look_up(label, per_template=per_template)
                 texts[text] = known
             self._texts = texts
+            self._raw = {text: found for text, found in self._raw.items() if text in texts}
         return bank_of(
             self._manifest.space.id, labels, [texts[spaced(label)] for label in labels], self._references, score
         )
+
+    def raw(self, label: str) -> Floats:
+        """Return what the network says of a label that is taught by example, remembered: see `TextEncoder.raw`."""
+        with self._busy:
+            if (text := spaced(label)) not in self._raw:
+                self._raw[text] = self._encoder.raw(label)
+                self._used_at = self._monotonic()
+            return self._raw[text]
 
     def prove(self) -> None:
         """See `TextEncoder.prove`; a network that had to be opened for it stays open until it `rest`s."""

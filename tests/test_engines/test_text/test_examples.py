@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,3 +109,20 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         prepare([Prototypes(sequences(0, 2), NONE), Prototypes(NONE, NONE)], NONE, ExampleRule(), one_by_one)
     with pytest.raises(ValueError, match="do not fit prototypes of 3 x 4"):
         score(prepare([Prototypes(sequences(0, 2), NONE)], NONE, ExampleRule(), one_by_one), sequences(0, 2, length=2))
+
+
+def test_a_label_does_not_compete_with_its_own_class() -> None:
+    """A reference that is left out for one label counts for others as before; with none left the fixed distance does."""
+    references, windows = sequences(1, 2), sequences(2, 5)
+    labels = [Prototypes(sequences(seed, 1), NONE) for seed in (3, 4)]
+
+    def scored(left_out: list[list[bool]] | None, known: Floats = references) -> npt.NDArray[np.float64]:
+        apart = None if left_out is None else np.array(left_out, np.bool_)
+        return score(prepare(labels, known, ExampleRule(), one_by_one, apart), windows)
+
+    both = scored(None)
+    assert np.array_equal(scored([[False, False], [False, False]]), both)
+    apart = scored([[True, False], [False, False]])
+    assert np.array_equal(apart[:, 1], both[:, 1]) and (apart[:, 0] >= both[:, 0]).all()
+    assert (apart[:, 0] > both[:, 0]).any()
+    assert np.array_equal(scored([[True, True], [True, True]]), scored(None, NONE))
