@@ -308,20 +308,17 @@ class Manifest(Part):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
     @model_validator(mode="after")
-    def _remembers_frames(self) -> Manifest:
+    def _fits_its_kind(self) -> Manifest:
         if self.memory is not None and self.kind != "frame":
             raise ValueError(f"memory: a {self.kind} bundle encodes whole windows and carries nothing between frames")
+        if self.examples is not None and self.kind != "frame":
+            raise ValueError(f"examples are made of items, and a {self.kind} bundle has none; leave them out")
         return self
 
     @property
     def history(self) -> int:
         """Frames before its own that an item depends on; 0 without memory."""
         return self.memory.history if self.memory else 0
-
-    def _examples_are_items(self) -> Manifest:
-        if self.examples is not None and self.kind != "frame":
-            raise ValueError(f"examples are made of items, and a {self.kind} bundle has none; leave them out")
-        return self
 
     @property
     def file_names(self) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 
 
 def test_a_label_does_not_compete_with_its_own_class() -> None:
-    """A reference that is left out for one label counts for others as before; with none left the fixed distance does."""
+    """A reference that is left out for one label counts for others; with none left the fixed distance does."""
     references, windows = sequences(1, 2), sequences(2, 5)
     labels = [Prototypes(sequences(seed, 1), NONE) for seed in (3, 4)]
 
