@@ -22,9 +22,9 @@ from engines.bundle.deployment import check_deployment
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Window
 from engines.bundle.store import default_store, resolve
-from engines.contract import Embeddings, Engine, Images, Sequences
+from engines.contract import Embeddings, Engine, Images, Items, Sequences
 from engines.preprocess import prepare
-from engines.text import examples
+from engines.text import examples as matching
 from engines.text.examples import ExampleScorer, Prototypes, rule_of
 from engines.text.similarity import proven_product
 from engines.text.text_bank import TextBank, average
@@ -38,7 +38,7 @@ from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError
-from pipeline.examples.encoding import ExampleEncoder, Find, WindowForm, none_there
+from pipeline.examples.encoding import NO_EXAMPLES, ExampleEncoder, ExampleSource, WindowForm
 from pipeline.labels.check import LabelCheck
 from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
@@ -111,8 +111,8 @@ class BundleLabels:
         found = scoring.score(self.scorer, head)
         if self.taught is not None and sequences is not None and len(found):
             columns, scorer = self.taught.columns, self.taught.scorer
-            of_examples = examples.score(scorer, sequences)
-            found[:, columns] = examples.blend(found[:, columns], of_examples, scorer.rule.beta)
+            of_examples = matching.score(scorer, sequences)
+            found[:, columns] = matching.blend(found[:, columns], of_examples, scorer.rule.beta)
         return found
 
     def rules(self, camera: str, rate: int) -> EventRules:
@@ -144,13 +144,13 @@ class Model:
         *,
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
-        find: Find = none_there,
+        examples: ExampleSource = NO_EXAMPLES,
     ) -> None:
         """Load and probe. The text network is proven too, once on each host, and else opened with the first text that
         is not in the cache.
 
-        cache: folder for the embeddings of labels; None: no cache. progress: told of each label. find: the examples
-        that labels name.
+        cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
+        examples: those that labels name.
 
         Raises EngineError.
         """
@@ -176,9 +176,8 @@ class Model:
             self.engine,
             WindowForm(window.frames, window.rate),
             self.prepare,
-            find,
-            folder=cache and cache / "examples" / settings.topics.namespace,
-            origin=self.origin,
+            examples,
+            self.origin,
         )
         self._classes = bundle.class_prototypes()
         self._gone: dict[Label, str] = {}
@@ -240,6 +239,10 @@ class Model:
         gone = {label.id: self._gone[label] for label in labels if label in self._gone}
         return gone | self.check.problems(labels)
 
+    def example_windows(self, label: Label) -> Items | None:
+        """A window of items for each example of a label, [k, T, ...]; None where one is not there."""
+        return self._examples.windows(label)
+
     def _text_of(self, label: Label, embeddings: Embeddings) -> Embeddings:
         """The text of a label as `Engine.prototypes` takes it."""
         return average(embeddings[None]) if self.bundle.manifest.examples is None else self._texts.raw(label.text)
@@ -250,10 +253,9 @@ class Model:
             return None
         found = [prototypes[labels[column].id] for column in columns]
         rule, form = rule_of(self.bundle.manifest), found[0].positives.shape[1:]
-        length = form[1] if rule.matching == "alignment" else form[0] * form[1]
         known = self._classes.sequences if self._classes else np.zeros((0, *form), np.float32)
         own = self._own_classes([labels[column] for column in columns], bank)
-        return Taught(np.array(columns, np.intp), examples.prepare(found, known, rule, _product(length), own))
+        return Taught(np.array(columns, np.intp), matching.prepare(found, known, rule, self._product, own))
 
     def _own_classes(self, labels: Sequence[Label], bank: TextBank) -> npt.NDArray[np.bool_]:
         """Which classes of training a label is itself, as its text says: bool [L, R]."""
@@ -279,15 +281,15 @@ def load_model(
     allow_draft: bool = False,
     cache: Path | None = None,
     progress: EmbeddingProgress | None = None,
-    find: Find = none_there,
+    examples: ExampleSource = NO_EXAMPLES,
 ) -> Model:
     """Load the bundle that the settings name. Raises EngineError, ConfigurationError.
 
     cache: folder in which embeddings of labels are kept from run to run, by embedding space; None: no cache.
-    progress: told of each label that is embedded. find: the examples that labels name.
+    progress: told of each label that is embedded. examples: those that labels name.
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
-    return Model(bundle, settings, cache=cache, progress=progress, find=find)
+    return Model(bundle, settings, cache=cache, progress=progress, examples=examples)
 
 
 def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:
