@@ -18,6 +18,14 @@ from engines.bundle.arrays import write_golden
 from engines.errors import BundleError, ProbeFailed
 from engines.inspection import inspect
 from engines.text.text_bank import TextEncoder
+from pipeline.analysis.label_set import LabelSet
+from pipeline.config.settings import Settings
+from pipeline.config.worker import WorkerSettings
+from pipeline.examples.encoding import ExampleSource
+from pipeline.records.examples import Example, ExamplePicture
+from pipeline.records.jpeg import encode_jpeg
+from pipeline.records.labels import Label
+from pipeline.worker.model import load_model
 from trainer.data.encode import encode_mp4
 from trainer.data.episode_batches import in_templates
 from trainer.errors import ExportError
@@ -198,3 +206,33 @@ def test_parts_that_contradict_each_other_are_refused(run: Path, trained: VideoT
     trained.few_shot.whitening.weight.zero_()
     with pytest.raises(ExportError, match=r"no episode of two clips of a class was seen"):
         check(trained, recipe, None)
+
+
+def test_a_worker_compares_by_the_parts_of_the_bundle(copied: Path) -> None:
+    """A label taught by example is held against its prototype, with the blend and the classes of the manifest.
+
+    One that is itself a class of training competes with the others alone. What was not taught scores as before.
+    """
+    bundles.seal(copied)
+    pictures = [np.full((48, 64, 3), (level, 0, 0), np.uint8) for level in (60, 100, 140, 180)]
+    jpegs = tuple(ExamplePicture(tick, 1.0, encode_jpeg(picture)) for tick, picture in enumerate(pictures))
+    shown = {label: Example(label, 4, jpegs) for label in ("fence", "own")}
+    worker = WorkerSettings.model_validate({"bundle": str(copied), "backend": "onnxruntime", "threads": 1})
+    source = ExampleSource(lambda keys: [shown[label] for label, _ in keys])
+    model = load_model(Settings(rate=4, worker=worker), examples=source)
+    try:
+        texts = {"fence": "grows blue", "own": "grows red"}
+        taught = [Label(name, text, examples=(shown[name].id,)) for name, text in texts.items()]
+        plain = Label("other", "grows white")
+        seen = model.embed(LabelSet((plain, *taught), 1))
+        assert seen.taught is not None
+        rule, competing = seen.taught.scorer.rule, seen.taught.scorer.references
+        said = model.bundle.manifest.examples
+        assert said is not None and (rule.matching, rule.beta) == (said.matching, said.beta)
+        assert [(row >= 0).sum() for row in competing] == [2, 1]
+        windows = model.engine.encode(np.stack(pictures))[0][None]
+        found = seen.score(*model.engine.embed_sequences(windows))
+        alone = model.embed(LabelSet((plain,), 2)).score(*model.engine.embed(windows))
+        assert found[:, 0].tobytes() == alone[:, 0].tobytes() and np.isfinite(found).all()
+    finally:
+        model.close()
