@@ -20,6 +20,7 @@ import structlog
 from broker import broker
 from cameras import cameras
 from engine import engine
+from kinds import kinds
 from labels import labels
 from live import latency, swap
 from memory import memory
@@ -34,6 +35,7 @@ from engines.bench.throughput import cpu_flags, machine
 SECTIONS = {
     "engine": engine,
     "paper": paper,
+    "kinds": kinds,
     "labels": labels,
     "cameras": cameras,
     "memory": memory,

@@ -13,7 +13,15 @@ import numpy.typing as npt
 from engines.bundle import files as bundles
 from engines.bundle.arrays import References
 from trainer.errors import CheckpointError, ExportError
-from trainer.export.draft import Probe, Progress, embed_references, has_learned, new_directory, write_parts
+from trainer.export.draft import (
+    Probe,
+    Progress,
+    embed_references,
+    has_learned,
+    memory_of,
+    new_directory,
+    write_parts,
+)
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import BARE, TEMPLATES
 from trainer.models.text.texts import Texts
@@ -135,7 +143,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
         ),
         text=bundles.Text(context_length=context_length(model.tokenizer), learned=has_learned(model)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
-        memory=_memory(model),
+        memory=memory_of(model),
         opset=OPSET,
         producer=bundles.Producer(
             actionwire=importlib.metadata.version("actionwire"),
@@ -144,13 +152,6 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
         ),
         licence=recipe.licence or OUR_LICENCE,
     )  # fmt: skip
-
-
-def _memory(model: VideoTextModel) -> bundles.Memory | None:
-    """What a causal tower carries from frame to frame."""
-    if not model.history:
-        return None
-    return bundles.Memory(history=model.history, shapes=tuple(tuple(one.shape[1:]) for one in model.memory(1)))
 
 
 def _prompted(recipe: Recipe) -> str:
