@@ -64,6 +64,7 @@ def tiny_bundle(
     templates: tuple[str, ...] = ("{}", "video of {}"),
     events: parts.Events | None = None,
     window: dict[str, Any] | None = None,
+    rule: Literal["window", "saliency"] = "window",
     sealed: bool = True,
 ) -> Path:
     """Write a bundle into the new directory `path` and return it; equal arguments give equal bytes.
@@ -100,6 +101,9 @@ def tiny_bundle(
     write_golden(path, _golden(kind, projection, weights, words, size, history, random))
     write_references(path, _references(words, templates))
     manifest = _manifest(kind, frames, rate, dimensions, size, seed, name, version, templates, events, window)
+    if rule == "saliency":
+        (path / parts.WORDS_FILE).write_bytes(_word_states(words))
+        manifest = manifest.model_copy(update={"score": manifest.score.model_copy(update={"rule": rule})})
     if history:
         memory = parts.Memory(history=history, shapes=((dimensions // 8,),) * history)
         manifest = manifest.model_copy(update={"memory": memory})
@@ -364,6 +368,18 @@ def _text(words: Floats) -> bytes:
     _normalise_node(nodes, "summed", "embedding")
     weights: dict[str, npt.NDArray[Any]] = {"words": words, "axis": np.array([1])}
     return _model(nodes, weights, [("tokens", np.int64, ["n", _CONTEXT])], [("embedding", ["n", words.shape[1]])])
+
+
+def _word_states(words: Floats) -> bytes:
+    """At each token what was said up to there, as a text tower that reads forward: at the last one, the text."""
+    from onnx import helper
+
+    nodes: list[Any] = [
+        helper.make_node("Gather", ["table", "tokens"], ["vectors"], axis=0),
+        helper.make_node("CumSum", ["vectors", "axis"], ["words"]),
+    ]
+    weights: dict[str, npt.NDArray[Any]] = {"table": words, "axis": np.array(1)}
+    return _model(nodes, weights, [("tokens", np.int64, ["n", _CONTEXT])], [("words", ["n", _CONTEXT, words.shape[1]])])
 
 
 def _model(

@@ -224,6 +224,15 @@ class ColourLabels:
         channel = [list(COLOURS).index(label.id) for label in self.labels]
         return head[:, channel]
 
+    @property
+    def by_items(self) -> bool:
+        """The embedding of a window decides."""
+        return False
+
+    def score_items(self, windows: Items) -> Embeddings:
+        """Nothing asks for it."""
+        raise ValueError("colours are scored by the embedding of a window")
+
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds as given to `of`."""
         resolved = resolve(self.labels, self.calibrated, {}, rate=rate, multiple=self.multiple, stride=self.stride)

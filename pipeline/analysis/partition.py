@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engines.contract import Embeddings
+from engines.contract import Embeddings, Items
 from pipeline.analysis import event_machine as machine
 from pipeline.analysis.camera_streams import (
     Arrived,
@@ -75,6 +75,15 @@ class LabelView(Protocol):
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
         """Probability of every label in every window, [m, L]; head and pooled are [m, D]."""
+        ...
+
+    @property
+    def by_items(self) -> bool:
+        """True where the items of a window decide, and not its embedding."""
+        ...
+
+    def score_items(self, windows: Items) -> Scores:
+        """The same from the items [m, T, D] of the windows; only where `by_items`."""
         ...
 
     def rules(self, camera: str, rate: int) -> EventRules:

@@ -18,14 +18,17 @@ from engines.bundle import files as bundles
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Window, check_deployment
 from engines.bundle.store import default_store, resolve
-from engines.contract import Embeddings, Engine, Images
+from engines.contract import Embeddings, Engine, Images, Items
 from engines.preprocess import prepare
 from engines.text.similarity import proven_product
+from engines.text.text_bank import TextBank, average
 from engines.text.text_memory import TextMemory
-from pipeline.analysis import scoring, thresholds
+from engines.text.words import WordEncoder
+from pipeline.analysis import saliency, scoring, thresholds
 from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.label_set import LabelSet
 from pipeline.analysis.partition import Scores
+from pipeline.analysis.saliency import Salient
 from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
@@ -78,7 +81,19 @@ class BundleLabels:
     calibrated: Calibration
     defaults: Mapping[str, float | None]
     """The deployment's own thresholds; None: as calibrated."""
+    salient: Salient | None = None
+    """Where the manifest's rule is saliency."""
     _rules: dict[int, CameraRules] = field(default_factory=dict)
+
+    @property
+    def by_items(self) -> bool:
+        """See `partition.LabelView.by_items`."""
+        return self.salient is not None
+
+    def score_items(self, windows: Items) -> Scores:
+        """Probabilities from the items [m, T, D] of windows, float32 [m, L]."""
+        assert self.salient is not None  # `by_items` says so
+        return saliency.score(self.salient, windows)
 
     def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
         """Probabilities from the temporal head's embeddings [m, D], float32 [m, L]."""
@@ -132,6 +147,9 @@ class Model:
         with ExitStack() as unless_loaded:
             unless_loaded.callback(self._texts.close)
             self._texts.prove()
+            self._words = (
+                WordEncoder(bundle, threads=worker.threads or None) if manifest.score.rule == "saliency" else None
+            )
             self.engine = _engine(bundle, worker)
             unless_loaded.callback(self.engine.close)
             unless_loaded.pop_all()
@@ -171,11 +189,19 @@ class Model:
         bank = self._texts.bank([label.text for label in usable], self._progress.over)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
-        references, left_out = bank.reference_embeddings, bank.left_out
-        scorer = scoring.prepare(bank.embeddings, references, left_out, groups, rule, self._product)
-        found = BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
+        known, references, left_out = bank.embeddings, bank.reference_embeddings, bank.left_out
+        if self._words is not None:
+            known, references = average(known)[:, None], average(references)[:, None]
+        scorer = scoring.prepare(known, references, left_out, groups, rule, self._product)
+        salient = None if self._words is None else self._salient(scorer, bank, self._words)
+        found = BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults, salient)
         found.at(self._rate)  # here, and not by the first frame that needs it: it takes long for many labels
         return found
+
+    def _salient(self, scorer: Scorer, bank: TextBank, words: WordEncoder) -> Salient:
+        found = words.words([*bank.labels, *bank.references])
+        words.close()
+        return saliency.prepare_words(scorer, found, self._product)
 
     def rest(self) -> None:
         """Release what only new labels need, once there were none for a while. May be called from any thread."""

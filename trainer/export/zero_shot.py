@@ -55,7 +55,7 @@ class Plan:
     frames: int = 8
     rate: int = 4
     prompt: Prompt | None = None
-    """How the tower looks at the frames of a window; what was not trained so tells of the cost alone. None: one by one."""
+    """How the tower looks at the frames of a window; untrained it tells of the cost alone. None: one by one."""
     templates: Sequence[str] = TEMPLATES
     references: Sequence[ReferenceText] = backgrounds.DEFAULTS
     licence: str = UNKNOWN_LICENCE
