@@ -59,7 +59,7 @@ bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=
 	@$(BIN)/python -m pipeline.bench
 
 gpu: $(VENV)/dev.stamp  ## Everything that needs a GPU: make gpu [JSON=FILE] [ONLY=facts,speed] [PYCUDA=FOLDER]
-	@PYTHONPATH=. $(BIN)/python benchmarks/gpu $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(PYCUDA),--pycuda $(PYCUDA))
+	@PYTHONPATH=.:benchmarks $(BIN)/python benchmarks/gpu $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(PYCUDA),--pycuda $(PYCUDA))
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
 	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)

@@ -58,6 +58,9 @@ class EngineInfo:
     """True when a result never depends on its batch mates, bit for bit."""
     memory: tuple[tuple[int, ...], ...] = ()
     """Shape of each buffer of one camera; none for models without memory."""
+    compared: Literal["items", "head"] = "items"
+    """What windows are compared with examples by, where the bundle has no few-shot parts: their items, place by place,
+    or the head's output. See `Engine.embed_sequences`."""
 
 
 class Engine(Protocol):
@@ -93,8 +96,9 @@ class Engine(Protocol):
         """Turn windows into embeddings and into what is compared with examples.
 
         windows: as for `embed`. Returns (head, pooled, sequences): the first two as `embed` gives them, bit for bit,
-        and float32 [m, T', D]. Without few-shot parts in the bundle a sequence has the items of the window (T' = T), or
-        the head's output where items are pixels (T' = 1).
+        and float32 [m, T', D]. Without few-shot parts in the bundle a sequence is what `info.compared` says: the items
+        of the window (T' = T), or the head's output (T' = 1). A head that learned to order the items tells actions
+        apart that the items do not; one that averages them knows less than they do.
         Raises ValueError for a wrong shape or dtype.
         """
         ...

@@ -65,14 +65,15 @@ def tiny_bundle(
     events: parts.Events | None = None,
     window: dict[str, Any] | None = None,
     rule: Literal["window", "saliency"] = "window",
+    head: Literal["weighted-mean", "meanp"] = "weighted-mean",
     sealed: bool = True,
 ) -> Path:
     """Write a bundle into the new directory `path` and return it; equal arguments give equal bytes.
 
     A frame's embedding is a fixed linear map (drawn from `seed`) of the mean colours of its four quarters, so a window
     of `solid("red")` frames scores near 1 for the label `red` and near 0 for every other colour of `COLOURS`; grey is
-    the quiet picture in between. The head weighs later frames more, `pooled` is the plain mean. A text embeds
-    as the sum of its colours; other words add little, each its own direction, so different texts differ.
+    the quiet picture in between. The head weighs later frames more, or all alike (`meanp`); `pooled` is the plain mean.
+    A text embeds as the sum of its colours; other words add little, each its own direction, so different texts differ.
 
     With `history` an item depends on so many frames before its own as well: a causal shift of an eighth of the channels
     in each of so many layers, which a still picture does not show.
@@ -88,7 +89,7 @@ def tiny_bundle(
     path.mkdir(parents=True)
     random = np.random.default_rng(seed)
     projection = np.linalg.qr(random.normal(size=(dimensions, dimensions)))[0][:_FEATURES].astype(np.float32)
-    weights = np.linspace(1, 2, frames, dtype=np.float32)
+    weights = np.linspace(1, 1 if head == "meanp" else 2, frames, dtype=np.float32)
     weights /= weights.sum()
     words = _words(projection, random)
 
@@ -100,7 +101,7 @@ def tiny_bundle(
     (path / "tokenizer.json").write_text(_tokenizer(), encoding="utf-8")
     write_golden(path, _golden(kind, projection, weights, words, size, history, random))
     write_references(path, _references(words, templates))
-    manifest = _manifest(kind, frames, rate, dimensions, size, seed, name, version, templates, events, window)
+    manifest = _manifest(kind, frames, rate, dimensions, size, seed, name, version, templates, events, window, head)
     if rule == "saliency":
         (path / parts.WORDS_FILE).write_bytes(_word_states(words))
         manifest = manifest.model_copy(update={"score": manifest.score.model_copy(update={"rule": rule})})
@@ -114,18 +115,9 @@ def tiny_bundle(
 
 
 def _manifest(
-    kind: Literal["frame", "clip"],
-    frames: int,
-    rate: int,
-    dimensions: int,
-    size: int,
-    seed: int,
-    name: str,
-    version: str,
-    templates: tuple[str, ...],
-    events: parts.Events | None,
-    window: dict[str, Any] | None,
-) -> parts.Manifest:
+    kind: Literal["frame", "clip"], frames: int, rate: int, dimensions: int, size: int, seed: int, name: str,
+    version: str, templates: tuple[str, ...], events: parts.Events | None, window: dict[str, Any] | None, head: str,
+) -> parts.Manifest:  # fmt: skip
     defaults = parts.EventSettings(
         enter=0.6, exit=0.4, confirm=2, min_seconds=0.5, merge_seconds=0.5, cooldown_seconds=1.0, max_seconds=60.0
     )
@@ -134,7 +126,7 @@ def _manifest(
         version=version,
         kind=kind,
         encoder=parts.Encoder(architecture="colours", parameters=_FEATURES * dimensions),
-        head=parts.Head(architecture="weighted-mean", parameters=frames),
+        head=parts.Head(architecture=head, parameters=frames),
         input=parts.Input(height=size, width=size, resize="area", crop="squash", mean=(0.5,) * 3, std=(1.0,) * 3),
         window=parts.Window(**({"frames": frames, "rate": rate} | (window or {}))),
         space=parts.Space(dimensions=dimensions),
@@ -197,14 +189,9 @@ def _shifted(states: Floats, history: int) -> Floats:
 
 
 def _golden(
-    kind: str,
-    projection: Floats,
-    weights: Floats,
-    words: Floats,
-    size: int,
-    history: int,
+    kind: str, projection: Floats, weights: Floats, words: Floats, size: int, history: int,
     random: np.random.Generator,
-) -> Golden:
+) -> Golden:  # fmt: skip
     frames = len(weights)
     images = random.integers(0, 256, (frames + 2, size, size, 3), np.uint8)
     images[::2] = images[::2] // 4 + np.array(COLOURS["red"], np.uint8) // 2

@@ -219,7 +219,14 @@ class ColourLabels:
         calibrated = Calibration({name: (thresholds | defaults)[name] for name in THRESHOLDS}, {}, 1, 0)
         return cls(version, labels, calibrated)
 
-    def score(self, head: Embeddings, pooled: Embeddings) -> Embeddings:
+    @property
+    def compares(self) -> bool:
+        """False: colours need no example."""
+        return False
+
+    def score(
+        self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None, items: Items | None = None
+    ) -> Embeddings:
         """Share of each label's colour in each window, float32 [m, L]."""
         channel = [list(COLOURS).index(label.id) for label in self.labels]
         return head[:, channel]
@@ -228,10 +235,6 @@ class ColourLabels:
     def by_items(self) -> bool:
         """The embedding of a window decides."""
         return False
-
-    def score_items(self, windows: Items) -> Embeddings:
-        """Nothing asks for it."""
-        raise ValueError("colours are scored by the embedding of a window")
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds as given to `of`."""

@@ -5,6 +5,7 @@
     contract    the tests with the mark `gpu`
     tensorrt    the demo bundle built, proven, probed and timed
     speed       products of matrices; ViT-B/32, B/16 and L/14 in torch, with and without graphs, as parts of the product
+    workers     one, two and four worker processes over a real Kafka, as parts of the bare engine
 
 A step that cannot run says why and costs the others nothing. Exit status: 0 done, 1 a step failed, 2 there is no GPU.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_speed import BATCHES, TOWERS, peak, tower
+from gpu_workers import workers as run_workers
 from pycuda_wheel import NoToolkit, plan, toolkit
 
 from engines.backends.tensorrt.cuda import SEAMS
@@ -117,12 +120,35 @@ def speed(wanted: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def workers(wanted: argparse.Namespace) -> dict[str, Any]:
+    """The demo bundle and a ViT-B/32, whole workers of them against the engine."""
+    from engines.backends import tensorrt as backend
+    from engines.bundle.files import load
+    from engines.bundle.store import demo_path
+    from pipeline.errors import ActionwireError
+    from pipeline.local.broker_node.jars import pinned
+
+    if (reason := backend.unavailable()) is not None:
+        raise Skipped(reason)
+    try:
+        pinned()
+    except ActionwireError as error:
+        raise Skipped(f"no broker: {error}") from error
+    found: dict[str, Any] = {"demo": run_workers(load(demo_path()), "tensorrt", "bf16")}
+    if importlib.util.find_spec("open_clip"):
+        from models import tower
+
+        found["vit_b32"] = run_workers(tower("vit_b32"), "tensorrt", "bf16")
+    return found
+
+
 STEPS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "facts": facts,
     "pycuda": pycuda,
     "contract": contract,
     "tensorrt": tensorrt,
     "speed": speed,
+    "workers": workers,
 }
 
 

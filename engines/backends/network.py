@@ -48,6 +48,10 @@ def memory_input(index: int) -> str:
     return f"memory_{index}"
 
 
+AVERAGING = "meanp"
+"""The head that averages the items of a window (`trainer.models.heads`)."""
+
+
 class Network(Protocol):
     """One loaded network. Used by one thread at a time."""
 
@@ -108,7 +112,7 @@ class NetworkEngine:
     def embed_sequences(self, windows: Items) -> tuple[Embeddings, Embeddings, Sequences]:
         """See `engines.contract.Engine.embed_sequences`."""
         head, pooled = self.embed(windows)
-        return head, pooled, normalise(windows) if self.image else head[:, None]
+        return head, pooled, normalise(windows) if self.info.compared == "items" else head[:, None]
 
     def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
         """See `engines.contract.Engine.prototypes`; every example stands for itself."""
@@ -141,6 +145,7 @@ def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: s
         # Proven at load on CPUs; other devices have not been measured.
         batch_invariant=device == "CPU",
         memory=manifest.memory.shapes if manifest.memory else (),
+        compared="items" if manifest.kind == "frame" and manifest.head.architecture == AVERAGING else "head",
     )
 
 

@@ -290,16 +290,12 @@ class Manifest(Part):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
     @model_validator(mode="after")
-    def _words_meet_frames(self) -> Manifest:
-        if self.score.rule == "saliency" and (self.kind != "frame" or self.text.learned):
-            raise ValueError("score.rule: saliency pools embeddings of frames by words; a clip bundle has no such "
-                             "frames, and learned names have no words")  # fmt: skip
-        return self
-
-    @model_validator(mode="after")
-    def _remembers_frames(self) -> Manifest:
+    def _has_frames(self) -> Manifest:
+        """What is said of single frames needs a bundle that encodes them."""
         if self.memory is not None and self.kind != "frame":
-            raise ValueError(f"memory: a {self.kind} bundle encodes whole windows and carries nothing between frames")
+            raise ValueError("memory: a clip bundle encodes whole windows and carries nothing between frames")
+        if self.score.rule == "saliency" and (self.kind != "frame" or self.text.learned):
+            raise ValueError("score.rule: saliency pools frames by words; a clip bundle has none, nor do learned names")
         return self
 
     @property

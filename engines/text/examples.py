@@ -42,12 +42,16 @@ class ExampleRule:
     (`engines.text.alignment`), which needs no equal pace."""
     smoothing: float = 0.5
     """lambda of the alignment's soft minimum."""
-    temperature: float = 0.02
+    temperature: float = 0.04
     """tau: a distance larger by this much counts e times less."""
-    elsewhere: float = 0.15
+    elsewhere: float = 0.3
     """Distance of everything else, where the bundle has no reference prototypes."""
-    beta: float = 0.5
-    """Weight of the text: 1 is the text alone, 0 the examples alone."""
+    beta: float = 0.1
+    """Weight of the text: 1 is the text alone, 0 the examples alone.
+
+    A little, since who shows an action often has no words for it: on rendered cameras 0.1 gains with the right words
+    and costs little with wrong ones, while at 0.5 wrong words veto every example.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from engines.contract import Embeddings, Engine, Images, Items
+from engines.contract import Embeddings, Engine, Images, Items, Sequences
 from pipeline.analysis.camera_streams import Arrived, Decoded, Frame, Geometry, Tally
 from pipeline.analysis.memory import Turn, in_waves, turns
 from pipeline.analysis.partition import (
@@ -73,6 +73,17 @@ Due: TypeAlias = Sequence[tuple[Taken, Window[Frame]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """Windows that were embedded together. Arrays: head and pooled [m, D], sequences [m, T', D]."""
+
+    windows: Due
+    head: Embeddings
+    pooled: Embeddings
+    sequences: Sequences | None
+    """None where no label in force at them is taught by example."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A batch between its two halves: taken, encoded and embedded, neither scored nor decided."""
 
@@ -81,8 +92,7 @@ class Prepared:
     taken: list[tuple[PartitionAnalysis, Taken]]
     reached: list[tuple[PartitionAnalysis, Reached]]
     """How far each partition of the batch was taken."""
-    embedded: list[tuple[Due, Embeddings, Embeddings]]
-    """Windows, and their embeddings (head, pooled), each [m, D], as they were embedded together."""
+    embedded: list[Embedded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +203,8 @@ class Analyser:
     def conclude(self, prepared: Prepared) -> Outcome:
         """Score the windows of a prepared batch and let the event machines act on all of its steps."""
         outcome = prepared.outcome
-        for windows, head, pooled in prepared.embedded:
-            self._score(windows, head, pooled)
+        for embedded in prepared.embedded:
+            self._score(embedded)
         with self._stage("decide"):
             for analysis, reached in prepared.reached:
                 analysis.pass_to(reached)
@@ -285,21 +295,27 @@ class Analyser:
             )
         return self._prepare(frame.record.jpeg, frame.record.pixel)
 
-    def _embed(self, windows: Due) -> list[tuple[Due, Embeddings, Embeddings]]:
+    def _embed(self, windows: Due) -> list[Embedded]:
         """Embed all windows."""
         embedded = []
         for some in _chunks(windows, self._batch):
+            stacked = _stacked([window for _, window in some])
             with self._stage("embed"):
-                embedded.append((some, *self._engine.embed(_stacked([window for _, window in some]))))
+                if any(one.label_view.compares for one, _ in some):
+                    embedded.append(Embedded(some, *self._engine.embed_sequences(stacked)))
+                else:
+                    embedded.append(Embedded(some, *self._engine.embed(stacked), None))
         return embedded
 
-    def _score(self, windows: Due, head: Embeddings, pooled: Embeddings) -> None:
+    def _score(self, embedded: Embedded) -> None:
         """Score each window against the labels in force at its record."""
+        windows, head, pooled, sequences = embedded.windows, embedded.head, embedded.pooled, embedded.sequences
         with self._stage("score"):
             for label_view in {one.label_view.version: one.label_view for one, _ in windows}.values():
                 rows = [row for row, (one, _) in enumerate(windows) if one.label_view.version == label_view.version]
+                compared = sequences[rows] if sequences is not None and label_view.compares else None
                 items = _stacked([windows[row][1] for row in rows]) if label_view.by_items else None
-                scored = label_view.score(head[rows], pooled[rows]) if items is None else label_view.score_items(items)
+                scored = label_view.score(head[rows], pooled[rows], compared, items)
                 for place, (row, scores) in enumerate(zip(rows, scored, strict=True)):
                     seen = None if items is None else items[place]
                     self._hand(*windows[row], head[row], pooled[row], scores, seen)

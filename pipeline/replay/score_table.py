@@ -31,8 +31,8 @@ class ScoreTable:
         rate int64; labels and references, unicode [L] and [R]; templates, unicode [P]; and per camera C:
         C/ticks int64 [n], the last tick of each window; C/probabilities float32 [n, L]; C/label_cosines float32
         [n, L, P] and C/reference_cosines float32 [n, R, P], of the temporal head's output with each text, raw (P is 1
-        where the manifest's rule is saliency, and they are those of the pooled frames); C/embeddings float32 [n, D], that
-        output, normalised.
+        where the manifest's rule is saliency, and they are those of the pooled frames); C/embeddings float32 [n, D],
+        the output itself, normalised.
         """
         embedded = model.embed(LabelSet(labels, 0))
         arrays: dict[str, Any] = {
@@ -49,9 +49,8 @@ class ScoreTable:
             if embedded.salient is None:
                 found = scoring.cosines(embedded.scorer, heads)
             else:
-                found = saliency.cosines(
-                    embedded.salient, np.stack([row.items for row in rows if row.items is not None])
-                )
+                items = np.stack([row.items for row in rows if row.items is not None])
+                found = saliency.cosines(embedded.salient, items)
             arrays[f"{camera}/label_cosines"], arrays[f"{camera}/reference_cosines"] = found
         with file.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)

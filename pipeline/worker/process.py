@@ -23,6 +23,8 @@ from pipeline.broker.control_topic import ControlReader
 from pipeline.broker.topics import check_topics
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
+from pipeline.examples.encoding import Find
+from pipeline.examples.topic import ExampleTopic
 from pipeline.health import HealthServer, checks
 from pipeline.labels.in_settings import LabelsInSettings
 from pipeline.labels.reporting import SHOWN_LABELS, LabelReporter, none_usable, shown
@@ -89,8 +91,8 @@ def run_worker(
             log.info("health and metrics served", url=health.url)
         broker.check(BROKER_SECONDS)
         check_topics(broker, settings)
-        history, embedding = LabelHistory(), EmbeddingProgress()
-        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding), history)))
+        history, embedding, find = LabelHistory(), EmbeddingProgress(), _examples(broker, settings)
+        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding, find), history)))
         metrics.engine(_engine_labels(bundle_swap.model))
         labels = LabelsInSettings(broker, settings)
         stack.callback(labels.close)
@@ -119,7 +121,7 @@ def run_worker(
         report = partial(_report_labels, reporter, bundle_swap, context)
         bodies = {
             "labels": partial(follow, reader, history, bundle_swap.embed, markers, ready=report, rest=bundle_swap.rest),
-            "store": _following_store(context, bundle_swap, worker, report),
+            "store": _following_store(context, bundle_swap, worker, report, find),
             "cameras": partial(follow_priorities, broker, settings.topics.name("cameras"), context.priorities),
             "settings": reload and partial(_follow_settings, reload, settings, labels, context.priorities),
         }
@@ -131,10 +133,14 @@ def run_worker(
         worker.run(stop)
 
 
-def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
+def _examples(broker: Broker, settings: Settings) -> Find:
+    return ExampleTopic(broker, settings.topics.name("examples")).find
+
+
+def _load(settings: Settings, embedding: EmbeddingProgress, find: Find) -> Model:
     """The bundle of the settings. If it cannot be loaded, every start would fail: only a person can mend that."""
     try:
-        model = load_model(settings, cache=cache_directory(), progress=embedding)
+        model = load_model(settings, cache=cache_directory(), progress=embedding, find=find)
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
@@ -172,7 +178,7 @@ def _require_usable(model: Model, labels: LabelSet) -> None:
 
 
 def _following_store(
-    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None]
+    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None], find: Find
 ) -> Callable[[threading.Event], None] | None:
     """Follow the store where the settings name a bundle without its version; None where they do not."""
     bundle = followed(context.settings.worker.bundle)
@@ -189,7 +195,7 @@ def _following_store(
             report()
 
     def body(ended: threading.Event) -> None:
-        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding)
+        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding, find=find)
         store = default_store()
         current = judged(
             watch(store, bundle),
@@ -226,13 +232,13 @@ def _report_labels(
     reporter: LabelReporter, bundle_swap: BundleSwap, context: WorkerContext, _: LabelSet | None = None
 ) -> None:
     labels, model = bundle_swap.in_use()
-    reporter.report(labels, model.check.problems(labels.labels), model.bundle.manifest)
+    reporter.report(labels, model.problems(labels.labels), model.bundle.manifest)
     _count_events(context, labels, model)
 
 
 def _count_events(context: WorkerContext, labels: LabelSet, model: Model) -> None:
     """Have events counted for this bundle and the labels that it watches for, so that a swap can be judged."""
-    problems = model.check.problems(labels.labels)
+    problems = model.problems(labels.labels)
     context.event_rate.use(model.bundle.manifest.id)
     context.event_rate.watch(label.id for label in labels.labels if label.id not in problems)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from typing import Literal
 
 from engines.bundle.store import followed
 from pipeline.config.settings import Settings
-from pipeline.config.topics import TopicsSettings
+from pipeline.config.topics import Topic, TopicsSettings
 from pipeline.errors import ConfigurationError
-
-Topic = Literal["frames", "events", "cameras", "control", "state", "dead"]
 
 _SUFFIX = "-shadow"
 _OWN = ("events", "state", "dead")

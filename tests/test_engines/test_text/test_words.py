@@ -45,5 +45,5 @@ def test_whole_windows_have_no_frames_to_pool(tmp_path: Path) -> None:
     """A clip bundle with this rule is no bundle."""
     manifest = load(tiny_bundle(tmp_path / "clip", kind="clip")).manifest.data()
     manifest["score"]["rule"] = "saliency"
-    with pytest.raises(BundleError, match="a clip bundle has no such"):
+    with pytest.raises(BundleError, match="saliency pools frames by words; a clip bundle has none"):
         parse(json.dumps(manifest), "bundle.json")
