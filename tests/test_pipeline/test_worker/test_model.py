@@ -234,12 +234,12 @@ def test_an_example_is_encoded_as_a_stream_would_be_by_a_model_with_memory(tmp_p
 
 
 def test_a_bundle_of_that_rule_pools_frames_by_the_words_of_each_label(bundle: Path, tmp_path: Path) -> None:
-    """Two of eight frames show red: by its own words the label sees it, in the mean of the window it does not.
+    """One of eight frames shows red: by its own words the label sees it, in the mean of the window it does not.
 
     A label that is taught by nothing but its text changes no other's score here either.
     """
     salient = tiny_bundle(tmp_path / "salient", rule="saliency")
-    pictures = np.stack([solid("red" if place in (2, 3) else "grey") for place in range(8)])
+    pictures = np.stack([solid("red" if place == 0 else "grey") for place in range(8)])
     scores = {}
     for name, path in (("window", bundle), ("saliency", salient)):
         model = load_model(settings(path))
@@ -252,7 +252,7 @@ def test_a_bundle_of_that_rule_pools_frames_by_the_words_of_each_label(bundle: P
         assert both.by_items == (name == "saliency") and found[1] == alone.score(head, pooled, None, items)[0, 0]
         scores[name] = dict(zip(("cyan", "red"), found, strict=True))
         model.close()
-    assert scores["saliency"]["red"] > 0.9 > 0.5 > scores["window"]["red"]
+    assert scores["saliency"]["red"] > 0.5 > 0.25 > scores["window"]["red"]  # grey, a reference, is seen as well
     assert scores["saliency"]["cyan"] < 0.1
 
 
