@@ -5,11 +5,8 @@ Everything takes backend and precision as an argument, so that a test runs it on
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +14,14 @@ import numpy as np
 from engines.backends import open_engine
 from engines.bundle.files import Bundle
 from pipeline.bench.fleet import fleet_rate
-from pipeline.bench.worker_rate import preload
+from pipeline.bench.worker_rate import preload, worker_rate
 from pipeline.broker import connect
+from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
 from pipeline.config.settings import Settings
 from pipeline.local.broker_node import BrokerNode
+from pipeline.records.labels import Label
+from pipeline.worker.model import Model
 
 PROCESSES = (1, 2, 4)
 CAMERAS = 256
@@ -30,47 +30,73 @@ START_FRAMES = 20_000
 """Of a topic, beside what is measured: what workers read while others still start."""
 
 
+def one_worker(
+    bundle: Bundle, backend: str, precision: str, *, seconds: float = 10.0, cameras: int = CAMERAS
+) -> dict[str, Any]:
+    """Return the rate of one worker without Kafka, as `in_process`: what a machine that cannot have one shows.
+
+    Raises what opening the engine and the worker raise.
+    """
+    alone = engine_rate(bundle, backend, precision, seconds=min(3.0, seconds))
+    settings = Settings.model_validate(_document(bundle, backend, precision))
+    broker, model = InProcessBroker(), Model(bundle, settings)
+    try:
+        apply_topics(broker, settings)
+        warm = 2 * cameras * bundle.manifest.window.frames
+        preload(broker, settings, bundle.golden().images, cameras, round((warm + 2 * alone * seconds) / cameras))
+        labels = (Label("one", bundle.references().texts[0]),)
+        rate = worker_rate(model, settings, broker, labels, warm=warm, seconds=seconds)
+    finally:
+        model.close()
+        broker.close()
+    return {"in_process": _of_engine(rate.frames_per_second, alone) | {"idle_share": round(rate.idle_share, 3)}}
+
+
 def workers(
     bundle: Bundle,
     backend: str,
     precision: str,
+    node: BrokerNode,
     *,
     processes: Sequence[int] = PROCESSES,
     seconds: float = 10.0,
     cameras: int = CAMERAS,
     start_frames: int = START_FRAMES,
-    node: BrokerNode | None = None,
 ) -> dict[str, Any]:
     """Return `engine_frames_per_second`, and for each number of processes their rate and its ratio to the engine's.
 
-    node: a broker that runs already; else one is started. Raises what opening the engine and the workers raise.
+    node: a broker that runs. Raises what opening the engine and the workers raise.
     """
     alone = engine_rate(bundle, backend, precision, seconds=min(3.0, seconds))
     found: dict[str, Any] = {"engine_frames_per_second": round(alone, 1)}
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-bench-"))
-        node = node or stack.enter_context(BrokerNode(Path(folder) / "broker"))
-        worker = {"bundle": str(bundle.path), "backend": backend, "precision": precision, "overload": "queue"}
-        document: dict[str, Any] = {
-            "kafka": {"bootstrap": node.bootstrap},
-            "topics": {"namespace": f"gpu-{time.time_ns()}"},
-            "rate": bundle.manifest.window.rate,
-            "labels": [bundle.references().texts[0]],
-            "worker": {**worker, "start": "begin"},
-        }
-        settings = Settings.model_validate(document)
-        broker = connect(settings.kafka)
-        try:
-            apply_topics(broker, settings)
-            frames = start_frames + max(processes) * alone * seconds
-            preload(broker, settings, bundle.golden().images, cameras, round(frames / cameras))
-        finally:
-            broker.close()
-        for count in processes:
-            own_group = {**document, "worker": {**document["worker"], "group": f"gpu-{count}"}}
-            rate = fleet_rate(own_group, count, seconds=seconds)
-            found[f"processes_{count}"] = {"frames_per_second": round(rate, 1), "of_engine": round(rate / alone, 3)}
+    document = _document(bundle, backend, precision) | {"kafka": {"bootstrap": node.bootstrap}}
+    settings = Settings.model_validate(document)
+    broker = connect(settings.kafka)
+    try:
+        apply_topics(broker, settings)
+        frames = start_frames + max(processes) * alone * seconds
+        preload(broker, settings, bundle.golden().images, cameras, round(frames / cameras))
+    finally:
+        broker.close()
+    for count in processes:
+        own_group = {**document, "worker": {**document["worker"], "group": f"gpu-{count}"}}
+        found[f"processes_{count}"] = _of_engine(fleet_rate(own_group, count, seconds=seconds), alone)
     return found
+
+
+def _document(bundle: Bundle, backend: str, precision: str) -> dict[str, Any]:
+    """Settings of a deployment of its own, that starts at the first frame and sheds nothing."""
+    worker = {"bundle": str(bundle.path), "backend": backend, "precision": precision, "overload": "queue"}
+    return {
+        "topics": {"namespace": f"gpu-{time.time_ns()}"},
+        "rate": bundle.manifest.window.rate,
+        "labels": [bundle.references().texts[0]],
+        "worker": {**worker, "start": "begin"},
+    }
+
+
+def _of_engine(rate: float, alone: float) -> dict[str, float]:
+    return {"frames_per_second": round(rate, 1), "of_engine": round(rate / alone, 3)}
 
 
 def engine_rate(bundle: Bundle, backend: str, precision: str, *, seconds: float) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gpu_speed import peak, per_second
-from gpu_workers import workers
+from gpu_workers import one_worker, workers
 from pycuda_wheel import NoToolkit, plan, toolkit
 
 from engines.bundle.files import load
@@ -89,6 +89,8 @@ def test_without_a_gpu_every_step_says_what_is_missing(tmp_path: Path) -> None:
 def test_workers_are_held_against_their_engine_on_any_device(broker_node: BrokerNode) -> None:
     """Two processes under one supervisor, on a CPU and small: each has a port, and both count."""
     bundle, small = load(demo_path()), {"seconds": 0.3, "cameras": 64, "start_frames": 6000}
-    found = workers(bundle, "openvino", "fp32", processes=(2,), node=broker_node, **small)
+    found = workers(bundle, "openvino", "fp32", broker_node, processes=(2,), **small)
     assert found["engine_frames_per_second"] > 0
+    alone = one_worker(bundle, "openvino", "fp32", seconds=0.3, cameras=4)["in_process"]
+    assert alone["of_engine"] > 0 and 0 < alone["idle_share"] < 1
     assert found["processes_2"]["frames_per_second"] > 0 and found["processes_2"]["of_engine"] > 0

@@ -9,6 +9,7 @@ import pytest
 
 from engines.bundle.files import load
 from engines.testing import tiny_bundle
+from pipeline.bench import worker_rate as module
 from pipeline.bench.live_cameras import cameras_beside
 from pipeline.bench.worker_rate import preload, worker_rate
 from pipeline.broker import connect
@@ -66,10 +67,13 @@ def test_a_worker_is_timed_between_calls_of_its_engine(settings: Settings, model
         assert rate.commits_per_second >= 0
 
 
-def test_a_worker_with_too_little_to_do_is_not_timed(settings: Settings, model: Model, broker: Broker) -> None:
+def test_a_worker_with_too_little_to_do_is_not_timed(
+    settings: Settings, model: Model, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A rate of frames that were over would say nothing."""
+    monkeypatch.setattr(module, "WAIT_SECONDS", 2.0)
     preload(broker, settings, model.bundle.golden().images, 3, 8)
-    with pytest.raises(BrokerTimeout, match="measure for longer"):
+    with pytest.raises(BrokerTimeout, match="give it more frames"):
         worker_rate(model, settings, broker, LABELS, warm=24, seconds=0.2)
 
 
