@@ -32,7 +32,7 @@ def kinds(*, quick: bool) -> dict[str, Any]:
     rates = measure(calls, rounds=9, seconds=1.5)
     for engine in engines.values():
         engine.close()
-    found = {}
+    found: dict[str, Any] = {}
     for clock, suffix in (("wall", ""), ("cpu", "_cpu")):
         of = {prompt: getattr(rate, clock) for prompt, rate in rates.items()}
         found |= {
