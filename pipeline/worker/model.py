@@ -23,7 +23,7 @@ from engines.bundle.manifest import Window, check_deployment
 from engines.bundle.store import default_store, resolve
 from engines.contract import Embeddings, Engine, Images, Items, Sequences
 from engines.preprocess import prepare
-from engines.text import examples
+from engines.text import examples as matching
 from engines.text.examples import ExampleRule, ExampleScorer, Prototypes
 from engines.text.similarity import proven_product
 from engines.text.text_bank import average
@@ -39,7 +39,7 @@ from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError
-from pipeline.examples.encoding import ExampleEncoder, Find, WindowForm, none_there
+from pipeline.examples.encoding import NO_EXAMPLES, ExampleEncoder, ExampleSource, WindowForm
 from pipeline.labels.check import LabelCheck
 from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
@@ -125,8 +125,8 @@ class BundleLabels:
             found = saliency.score(self.salient, items)
         if self.taught is not None and sequences is not None and len(found):
             columns, scorer = self.taught.columns, self.taught.scorer
-            of_examples = examples.score(scorer, sequences)
-            found[:, columns] = examples.blend(found[:, columns], of_examples, scorer.rule.beta)
+            of_examples = matching.score(scorer, sequences)
+            found[:, columns] = matching.blend(found[:, columns], of_examples, scorer.rule.beta)
         return found
 
     def rules(self, camera: str, rate: int) -> EventRules:
@@ -158,13 +158,13 @@ class Model:
         *,
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
-        find: Find = none_there,
+        examples: ExampleSource = NO_EXAMPLES,
     ) -> None:
         """Load and probe. The text network is proven too, once on each host, and else opened with the first text that
         is not in the cache.
 
-        cache: folder for the embeddings of labels; None: no cache. progress: told of each label. find: the examples
-        that labels name.
+        cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
+        examples: those that labels name.
 
         Raises EngineError.
         """
@@ -192,9 +192,8 @@ class Model:
             self.engine,
             WindowForm(window.frames, window.rate),
             self.prepare,
-            find,
-            folder=cache and cache / "examples" / settings.topics.namespace,
-            origin=self.origin,
+            examples,
+            self.origin,
         )
         self._gone: dict[Label, str] = {}
         """Labels of the newest embedded set whose examples are not there."""
@@ -257,15 +256,17 @@ class Model:
         gone = {label.id: self._gone[label] for label in labels if label in self._gone}
         return gone | self.check.problems(labels)
 
+    def example_windows(self, label: Label) -> Items | None:
+        """A window of items for each example of a label, [k, T, ...]; None where one is not there."""
+        return self._examples.windows(label)
+
     def _taught(self, labels: Sequence[Label], prototypes: Mapping[str, Prototypes]) -> Taught | None:
         columns = [column for column, label in enumerate(labels) if label.id in prototypes]
         if not columns:
             return None
         found = [prototypes[labels[column].id] for column in columns]
-        rule, form = ExampleRule(), found[0].positives.shape[1:]
-        length = form[1] if rule.matching == "alignment" else form[0] * form[1]
-        none = np.zeros((0, *form), np.float32)
-        return Taught(np.array(columns, np.intp), examples.prepare(found, none, rule, _product(length)))
+        none = np.zeros((0, *found[0].positives.shape[1:]), np.float32)
+        return Taught(np.array(columns, np.intp), matching.prepare(found, none, ExampleRule(), self._product))
 
     def _salient(self, scorer: Scorer, labels: Sequence[Label], words: WordEncoder) -> Salient:
         found = words.words([*(label.text for label in labels), *self.bundle.references().texts])
@@ -288,15 +289,15 @@ def load_model(
     allow_draft: bool = False,
     cache: Path | None = None,
     progress: EmbeddingProgress | None = None,
-    find: Find = none_there,
+    examples: ExampleSource = NO_EXAMPLES,
 ) -> Model:
     """Load the bundle that the settings name. Raises EngineError, ConfigurationError.
 
     cache: folder in which embeddings of labels are kept from run to run, by embedding space; None: no cache.
-    progress: told of each label that is embedded. find: the examples that labels name.
+    progress: told of each label that is embedded. examples: those that labels name.
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
-    return Model(bundle, settings, cache=cache, progress=progress, find=find)
+    return Model(bundle, settings, cache=cache, progress=progress, examples=examples)
 
 
 def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:
