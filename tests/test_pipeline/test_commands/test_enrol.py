@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,9 @@ def test_arguments_that_do_not_fit_are_refused_before_the_broker_is_asked(argume
         assert isinstance(found.exception, ConfigurationError) and words in str(found.exception), found.output
 
 
-def test_events_teach_what_it_was_and_what_it_was_not(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_teach_what_it_was_and_what_it_was_not(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As people type it: an event that was it, another that was not; then what is enrolled, and its removal."""
     monkeypatch.setattr("pipeline.commands.labels.connect", lambda _: broker)
     monkeypatch.setattr(broker, "close", lambda: None)
@@ -160,5 +163,7 @@ def test_events_teach_what_it_was_and_what_it_was_not(broker: Broker, monkeypatc
     listed = json.loads(run("list", "--json"))["labels"]
     assert [(one["shows"], one["pictures"]) for one in listed[0]["examples"]] == [(True, 5), (False, 6)]
     assert f"not {label.counterexamples[0]}" in run("list")
+    assert "1 clips of 1 actions and 1 of background" in run("export", str(tmp_path / "taught"))
+    assert len((tmp_path / "taught" / "labels.csv").read_text().splitlines()) == 3
     assert "no longer watching" in run("remove", "a person waves")
     assert ExampleTopic(broker, EXAMPLES).names() == frozenset() and labels(broker) == {}
