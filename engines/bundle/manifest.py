@@ -23,6 +23,9 @@ SHARED_FILES = ("text.onnx", "tokenizer.json", "golden.npz", "references.npz")
 LEARNED_FILE = "learned.npz"
 ENROL_FILE = "enrol.onnx"
 PROTOTYPES_FILE = "prototypes.npz"
+WORDS_FILE = "words.onnx"
+"""What the text tower says at each token, where `score.rule` is saliency: "tokens" int64 [n, context_length] -> "words"
+float32 [n, context_length, D], not normalised."""
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -108,6 +111,8 @@ class Score(Part):
     """From cosine to probability: softmax(logit_scale * cosine / temperature), or a sigmoid with `logit_bias`."""
 
     function: Literal["softmax", "sigmoid"] = "softmax"
+    rule: Literal["window", "saliency"] = "window"
+    """What a text is compared with: the window's embedding, or its frames pooled by the words of that text (BIKE)."""
     logit_scale: float = Field(gt=0)
     logit_bias: float | None = None
     temperature: float = Field(default=1.0, gt=0)
@@ -140,7 +145,6 @@ class Examples(Part):
     """
 
     length: Positive
-    """T', vectors of a sequence."""
     matching: Literal["frame-wise", "alignment"]
     """Vectors at the same place, or OTAM in both directions (`engines.text.alignment`)."""
     smoothing: float = Field(default=0.5, gt=0)
@@ -296,7 +300,6 @@ class Manifest(Part):
     memory: Memory | None = None
     text: Text
     examples: Examples | None = None
-    """None for bundles without parts of their own for examples."""
     events: Events
     tolerance: Tolerance = Tolerance()
     opset: Positive
@@ -308,11 +311,14 @@ class Manifest(Part):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
     @model_validator(mode="after")
-    def _fits_its_kind(self) -> Manifest:
+    def _has_frames(self) -> Manifest:
+        """What is said of single frames needs a bundle that encodes them."""
         if self.memory is not None and self.kind != "frame":
-            raise ValueError(f"memory: a {self.kind} bundle encodes whole windows and carries nothing between frames")
+            raise ValueError("memory: a clip bundle encodes whole windows and carries nothing between frames")
+        if self.score.rule == "saliency" and (self.kind != "frame" or self.text.learned):
+            raise ValueError("score.rule: saliency pools frames by words; a clip bundle has none, nor do learned names")
         if self.examples is not None and self.kind != "frame":
-            raise ValueError(f"examples are made of items, and a {self.kind} bundle has none; leave them out")
+            raise ValueError("examples are made of items, and a clip bundle has none; leave them out")
         return self
 
     @property
@@ -325,13 +331,10 @@ class Manifest(Part):
         """Names of the files this kind of bundle consists of, `bundle.json` apart."""
         variants = tuple(variant_file(name) for _ in self.variants for name in self.network_names)
         learned = (LEARNED_FILE,) if self.text.learned else ()
-        return NETWORKS[self.kind] + SHARED_FILES + learned + self._example_files + variants
-
-    @property
-    def _example_files(self) -> tuple[str, ...]:
-        if self.examples is None:
-            return ()
-        return (ENROL_FILE, PROTOTYPES_FILE) if self.examples.classes else (ENROL_FILE,)
+        words = (WORDS_FILE,) if self.score.rule == "saliency" else ()
+        enrols = (ENROL_FILE,) if self.examples is not None else ()
+        classes = (PROTOTYPES_FILE,) if self.examples is not None and self.examples.classes else ()
+        return NETWORKS[self.kind] + SHARED_FILES + learned + words + enrols + classes + variants
 
     @property
     def network_names(self) -> tuple[str, ...]:

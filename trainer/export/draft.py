@@ -22,7 +22,7 @@ from engines.bundle.arrays import (
     write_learned,
     write_references,
 )
-from engines.bundle.manifest import ENROL_FILE, Version
+from engines.bundle.manifest import ENROL_FILE, Memory, Version
 from trainer.errors import ExportError
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import fill
@@ -108,6 +108,13 @@ def write_parts(
         texts = tuple(embedded.texts[place] for place in names)
         write_learned(directory, Learned(texts, embedded.embeddings[names]))
     return embedded, differences
+
+
+def memory_of(model: VideoTextModel) -> Memory | None:
+    """What a causal tower carries from frame to frame, as the manifest says it."""
+    if not model.history:
+        return None
+    return Memory(history=model.history, shapes=tuple(tuple(one.shape[1:]) for one in model.memory(1)))
 
 
 def has_learned(model: VideoTextModel) -> bool:
