@@ -188,15 +188,15 @@ def test_images_equal_open_clip(family, backend):
 
 
 def test_texts_equal_open_clip(family):
-    """tokenizer.json and text.onnx together give what open_clip's tokenizer and text tower give."""
+    """tokenizer.json and text.onnx together give what open_clip's tokenizer and text tower give, not normalised."""
     tokenizer = Tokenizer.from_str(family.bundle.read("tokenizer.json").decode())
     tokens = np.array([encoding.ids for encoding in tokenizer.encode_batch(TEXTS)], np.int64)
     expected = family.tokenizer(TEXTS)
     np.testing.assert_array_equal(tokens, expected.numpy())
     with torch.no_grad():
-        embeddings = family.model.encode_text(expected, normalize=True).numpy()
+        embeddings = family.model.encode_text(expected, normalize=False).numpy()
     network = ort.open_network(family.bundle, "text.onnx")
-    np.testing.assert_allclose(network.run(tokens)[0], embeddings, atol=1e-4)
+    np.testing.assert_allclose(network.run(tokens)[0], embeddings, atol=1e-4 * np.abs(embeddings).max())
     network.close()
 
 
