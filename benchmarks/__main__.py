@@ -20,6 +20,7 @@ import structlog
 from broker import broker
 from cameras import cameras
 from engine import engine
+from examples import examples
 from labels import labels
 from live import latency, swap
 from memory import memory
@@ -37,6 +38,7 @@ SECTIONS = {
     "worker": worker,
     "paper": paper,
     "labels": labels,
+    "examples": examples,
     "cameras": cameras,
     "memory": memory,
     "latency": latency,

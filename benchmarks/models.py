@@ -18,6 +18,7 @@ from engines.bundle.store import demo_path
 from engines.folders import cache_directory
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
+from pipeline.examples.encoding import NO_EXAMPLES, ExampleSource
 from pipeline.worker.model import Model
 
 TOWERS = {"vit_b32": ("ViT-B-32", "laion2b_s34b_b79k"), "vit_b16": ("ViT-B-16", "laion2b_s34b_b88k")}
@@ -74,9 +75,14 @@ def tower(name: str) -> Bundle:
     return load(path)
 
 
-def served(bundle: Bundle, cache: Path | None = None, precision: Precision = "int8") -> Model:
+def served(
+    bundle: Bundle,
+    cache: Path | None = None,
+    precision: Precision = "int8",
+    examples: ExampleSource = NO_EXAMPLES,
+) -> Model:
     """Return the bundle as a worker loads it. cache: folder of embeddings of labels; None: the user's."""
-    return Model(bundle, served_settings(bundle, precision), cache=cache or cache_directory())
+    return Model(bundle, served_settings(bundle, precision), cache=cache or cache_directory(), examples=examples)
 
 
 def served_settings(bundle: Bundle, precision: Precision = "int8") -> Settings:
