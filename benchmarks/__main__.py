@@ -21,6 +21,7 @@ from broker import broker
 from cameras import cameras
 from engine import engine
 from examples import examples
+from kinds import kinds
 from labels import labels
 from live import latency, swap
 from memory import memory
@@ -37,6 +38,7 @@ SECTIONS = {
     "engine": engine,
     "worker": worker,
     "paper": paper,
+    "kinds": kinds,
     "labels": labels,
     "examples": examples,
     "cameras": cameras,
