@@ -47,6 +47,7 @@ check: $(VENV)/dev.stamp  ## Style, types, import rules, changelog against versi
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@MYPYPATH=benchmarks:benchmarks/gpu $(BIN)/mypy $(wildcard benchmarks/*.py benchmarks/gpu/gpu_*.py benchmarks/gpu/pycuda_wheel.py)
 	@$(BIN)/lint-imports
 	@$(BIN)/python .ci/changelog.py
 
@@ -56,10 +57,10 @@ format: $(VENV)/dev.stamp  ## Put the code into shape
 
 bench: $(VENV)/dev.stamp  ## Measure, as ratios within one run: make bench JSON=FILE [ONLY=engine,start] [QUICK=1] [RECORD=1]
 	@PYTHONPATH=. $(BIN)/python benchmarks $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(RECORD),--record)
-	@$(BIN)/python -m pipeline.bench
+	@$(if $(ONLY),,$(BIN)/python -m pipeline.bench)
 
 gpu: $(VENV)/dev.stamp  ## Everything that needs a GPU: make gpu [JSON=FILE] [ONLY=facts,speed] [PYCUDA=FOLDER]
-	@PYTHONPATH=. $(BIN)/python benchmarks/gpu $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(PYCUDA),--pycuda $(PYCUDA))
+	@PYTHONPATH=.:benchmarks $(BIN)/python benchmarks/gpu $(if $(JSON),--json $(JSON)) $(if $(ONLY),--only $(ONLY)) $(if $(PYCUDA),--pycuda $(PYCUDA))
 
 chaos: $(VENV)/dev.stamp  ## Kill workers and brokers while events fire: make chaos SEED=1
 	@$(BIN)/python tests/end_to_end/chaos --seed $(SEED) $(ARGS)

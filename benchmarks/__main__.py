@@ -26,6 +26,7 @@ from memory import memory
 from paper import paper
 from recovery import recovery
 from start import start
+from worker import worker
 
 from engines.backends.network import thread_count
 from engines.bench.history import append
@@ -33,6 +34,7 @@ from engines.bench.throughput import cpu_flags, machine
 
 SECTIONS = {
     "engine": engine,
+    "worker": worker,
     "paper": paper,
     "labels": labels,
     "cameras": cameras,
@@ -56,6 +58,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, and the demo's model alone")
     parser.add_argument("--record", action="store_true", help="add the run to this machine's file in benchmarks/")
     wanted = parser.parse_args()
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # that a worker left its group is no news here
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     names = [name for name in wanted.only.split(",") if name] or list(SECTIONS)
     if unknown := [name for name in names if name not in SECTIONS]:

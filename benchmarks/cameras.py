@@ -35,13 +35,13 @@ def _model(bundle: Bundle, quick: bool) -> dict[str, Any]:
             streams = Streams(model, view, number, batch=BATCH)
             streams.open()
             streams.warm_up()
-            calls[number] = Call(streams.run, BATCH)
+            calls[str(number)] = Call(streams.run, BATCH)
         rates = measure(calls, rounds=9 if quick else 11, seconds=0.4 if quick else 1.5)
     finally:
         model.close()
-    one, many = (rates[number] for number in CAMERAS)
+    one, many = (rates[str(number)] for number in CAMERAS)
     return {
-        **{f"frames_per_second_{number}_cameras": figure(rates[number].wall).data() for number in CAMERAS},
+        **{f"frames_per_second_{number}_cameras": figure(rates[str(number)].wall).data() for number in CAMERAS},
         "cameras_cost": cost(many.wall, one.wall).data(),
         "cameras_cost_cpu": cost(many.cpu, one.cpu).data(),
     }

@@ -12,7 +12,7 @@ from engines.backends import ov
 from engines.backends.network import Precision, thread_count
 from engines.bench.flops import count_flops
 from engines.bench.products import products
-from engines.bench.rounds import Call, Rates, figure, measure, ratio
+from engines.bench.rounds import Call, Figure, Rates, figure, measure, ratio
 from engines.bundle.files import Bundle
 from engines.contract import Engine
 from engines.errors import BackendUnavailable
@@ -62,7 +62,8 @@ def _figures(
 ) -> dict[str, Any]:
     of: dict[str, list[float]] = {label: getattr(rate, clock) for label, rate in rates.items()}
     suffix = "" if clock == "wall" else "_cpu"
-    rows, found, gains = _together(of, "rows"), {}, []
+    rows, gains = _together(of, "rows"), list[Figure]()
+    found: dict[str, Any] = {}
     for precision, names in peaks.items():
         peak = [max(of_round) for of_round in zip(*(of[product] for product in names), strict=True)]
         share = ratio([rate * operations for rate in of[precision]], peak)

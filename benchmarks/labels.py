@@ -57,7 +57,7 @@ def _cost(model: Model, texts: tuple[Label, ...], quick: bool) -> dict[str, Any]
         streams.warm_up()
         calls[name] = Call(streams.run, BATCH)
     rates = measure(calls, rounds=7 if quick else 11, seconds=0.4 if quick else 1.5)
-    found = {}
+    found: dict[str, Any] = {}
     for clock, suffix in (("wall", ""), ("cpu", "_cpu")):
         of = {name: getattr(rate, clock) for name, rate in rates.items()}
         found |= {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,28 +15,36 @@ from models import of_models, served, served_settings
 from engines.bench.rounds import Call, figure, measure
 from engines.bundle.files import Bundle
 from pipeline.analysis.label_set import LabelSet
-from pipeline.bench.live_worker import LiveWorker, Published, latencies, live_cameras, live_worker, processed, restless
+from pipeline.bench.live_cameras import Published, cameras_beside, live_cameras
+from pipeline.bench.live_worker import LiveWorker, latencies, live_worker, processed, restless
 from pipeline.bench.many_labels import many_labels
 from pipeline.bench.streams import Streams
+from pipeline.broker import connect
+from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
+from pipeline.config.settings import Settings
+from pipeline.local.broker_node import BrokerNode
+from pipeline.worker.inference.sizes import sizes_of
 from pipeline.worker.model import Model
 
-LOADS = (0.5, 0.8)
+LOADS = (0.5, 0.8, 1.0)
+BARRED = (0.5, 0.8)
+"""Loads at which the latency has to keep to its budget; what comes at full load is reported."""
 EVENT_SECONDS = 2.0
 ALLOWED_SECONDS = 0.1
 """Of the latency, beside one sampling period and one batch."""
 
 
 def latency(*, quick: bool) -> dict[str, Any]:
-    """Return how long after its capture a frame that begins an event is read by a subscriber.
+    """Return how long after its capture a frame that begins an event is read by a subscriber, over a real Kafka.
 
-    `latency_p99_s_<load>_<model>`, at 50 and 80 % of the frames per second that the model manages here, and
-    `latency_p99_s_<model>`, the worse of them; `latency_budget_s_<model>`: a sampling period, one batch and 100 ms;
-    `latency_reported_<load>_<model>`: windows that were scored of those that were due. The ViT-B/32's are also there
-    without a model's name.
+    `latency_p99_s_<load>_<model>`, at 50, 80 and 100 % of the frames per second that the model manages here without a
+    broker; `latency_budget_s_<model>`: a sampling period, one batch and 100 ms; `latency_over_budget_s_<load>_<model>`:
+    how much later than that. `latency_p99_s_<model>`: the worse of 50 and 80 %. `latency_reported_<load>_<model>`:
+    windows that were scored of those that were due. The ViT-B/32's are also there without a model's name.
     """
-    return of_models(quick, lambda bundle: _latency(bundle, 10.0 if quick else 40.0))
+    return of_models(quick, lambda bundle: _latency(bundle, 8.0 if quick else 40.0))
 
 
 def swap(*, quick: bool) -> dict[str, Any]:
@@ -48,17 +58,18 @@ def swap(*, quick: bool) -> dict[str, Any]:
 
 def _latency(bundle: Bundle, seconds: float) -> dict[str, Any]:
     rate, per_second = bundle.manifest.window.rate, _capacity(bundle)
-    batch = served_settings(bundle).worker.batch_frames / per_second
-    found: dict[str, Any] = {"latency_budget_s": round(1 / rate + batch + ALLOWED_SECONDS, 4)}
+    budget = 1 / rate + sizes_of(served_settings(bundle).worker).batch_frames / per_second + ALLOWED_SECONDS
+    found: dict[str, Any] = {"latency_budget_s": round(budget, 4)}
     worst = 0.0
     for load in LOADS:
         percent = f"{100 * load:.0f}"
-        with _live(bundle, load * per_second) as (live, broker, published):
-            late = latencies(broker, served_settings(bundle), seconds)
+        with _over_kafka(bundle, load * per_second) as (live, broker, settings, published):
+            late = latencies(broker, settings, seconds)
         p99 = float(np.quantile(late, 0.99)) if late else float("inf")
-        worst = max(worst, p99)
+        worst = max(worst, p99) if load in BARRED else worst
         found |= {
             f"latency_p99_s_{percent}": round(p99, 4),
+            f"latency_over_budget_s_{percent}": round(p99 - budget, 4),
             f"latency_median_s_{percent}": round(float(np.median(late)), 4) if late else None,
             f"latency_reported_{percent}": 1 - _lost(live, published, bundle) / max(1, published.frames),
         }
@@ -100,11 +111,31 @@ def _live(bundle: Bundle, frames_per_second: float) -> Iterator[tuple[LiveWorker
     label = restless(many_labels(bundle, 1)[0].text, EVENT_SECONDS)
     try:
         with live_worker(model, settings, broker, (label,)) as live:
-            with live_cameras(model, settings, broker, cameras) as published:
+            with live_cameras(bundle.golden().images, settings, broker, cameras) as published:
                 yield live, broker, published
             processed(broker, settings)
     finally:
         broker.close()
+
+
+@contextmanager
+def _over_kafka(bundle: Bundle, frames_per_second: float) -> Iterator[tuple[LiveWorker, Broker, Settings, Published]]:
+    """The same over a real Kafka, the cameras in a process of their own; `Published` is filled at the end."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-bench-"))
+        node = stack.enter_context(BrokerNode(Path(folder) / "broker"))
+        settings = served_settings(bundle)
+        settings = settings.model_copy(
+            update={"kafka": settings.kafka.model_copy(update={"bootstrap": node.bootstrap})}
+        )
+        broker = connect(settings.kafka)
+        stack.callback(broker.close)
+        apply_topics(broker, settings)
+        label = restless(many_labels(bundle, 1)[0].text, EVENT_SECONDS)
+        with live_worker(served(bundle), settings, broker, (label,)) as live:
+            with cameras_beside(bundle.path, settings, max(1, round(frames_per_second / settings.rate))) as published:
+                yield live, broker, settings, published
+            processed(broker, settings)
 
 
 def _lost(live: LiveWorker, published: Published, bundle: Bundle) -> int:

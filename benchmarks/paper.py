@@ -43,7 +43,7 @@ def paper(*, quick: bool) -> dict[str, Any]:
     rates = measure(calls, rounds=9, seconds=1.5)
     for model in models:
         model.close()
-    found = {}
+    found: dict[str, Any] = {}
     for clock, suffix in (("wall", ""), ("cpu", "_cpu")):
         of = {name: getattr(rate, clock) for name, rate in rates.items()}
         found |= {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,6 +70,7 @@ class Inspection:
             f"head {head.architecture} ({head.parameters:,})",
             f"  input       {form.width} x {form.height}, {form.resize}, {form.crop}",
             f"  window      {manifest.window.frames} frames at {manifest.window.rate} per second ({seconds:g} s)",
+            *self._memory(),
             f"  space       {manifest.space.id}, {manifest.space.dimensions} dimensions",
             f"  score       {score.function}, scale {score.logit_scale:g}, temperature {score.temperature:g}, "
             f"{len(score.templates)} templates",
@@ -82,6 +84,13 @@ class Inspection:
         lines.append(f"    {sum(self.sizes.values()):>12,}  in all")
         lines += [f"  probe       {name:<12} {_probe_text(outcome)}" for name, outcome in self.probes.items()]
         return "\n".join(lines)
+
+    def _memory(self) -> list[str]:
+        memory = self.bundle.manifest.memory
+        if memory is None:
+            return []
+        size = 4 * sum(math.prod(shape) for shape in memory.shapes)
+        return [f"  memory      {memory.history} frames back, {size / 2**10:,.0f} KiB a camera"]
 
 
 def inspect(bundle: Bundle) -> Inspection:

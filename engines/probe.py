@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from engines.backends.network import normalise
 from engines.bundle.files import Bundle
-from engines.contract import Engine
+from engines.contract import Engine, Images, Items
 from engines.errors import ProbeFailed
 
 SLACK = {"fp32": 1, "fp16": 2, "bf16": 10, "int8": 50}
@@ -29,10 +29,12 @@ class Probe:
 def probe(engine: Engine, bundle: Bundle) -> Probe:
     """Run the golden probe of `bundle` through `engine` and return the differences.
 
+    To a bundle with memory its pictures are the first frames of one stream.
+
     Raises ProbeFailed when one exceeds the manifest's tolerance times `SLACK` of the engine's precision.
     """
     golden = bundle.golden()
-    items, _ = engine.encode(golden.images)
+    items = _streamed(engine, golden.images) if engine.info.history else engine.encode(golden.images)[0]
     head, pooled = engine.embed(golden.windows)
     encode = (
         0.0
@@ -50,6 +52,15 @@ def probe(engine: Engine, bundle: Bundle) -> Probe:
                 "try another backend or export again"
             )
     return measured
+
+
+def _streamed(engine: Engine, images: Images) -> Items:
+    """The items of frames that follow one another in one stream from its start."""
+    items, memory = [], None
+    for image in images:
+        item, memory = engine.encode(image[None], memory)
+        items.append(item)
+    return np.concatenate(items)
 
 
 def _difference(found: npt.NDArray[Any], golden: npt.NDArray[Any]) -> float:

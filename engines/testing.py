@@ -39,6 +39,7 @@ _CONTEXT = 64
 _OPSET = 17
 _FEATURES = 13
 _BIAS = 0.5
+_SHIFT_GAIN = 0.5
 _BACKGROUND = ("grey", "black", "white")
 _ACTIONS = ("red", "green", "blue", "yellow")
 
@@ -56,20 +57,25 @@ def tiny_bundle(
     rate: int = 4,
     dimensions: int = 16,
     size: int = 32,
+    history: int = 0,
     seed: int = 0,
     name: str = "tiny",
     version: str = "0.1.0",
     templates: tuple[str, ...] = ("{}", "video of {}"),
     events: parts.Events | None = None,
     window: dict[str, Any] | None = None,
+    head: Literal["weighted-mean", "meanp"] = "weighted-mean",
     sealed: bool = True,
 ) -> Path:
     """Write a bundle into the new directory `path` and return it; equal arguments give equal bytes.
 
     A frame's embedding is a fixed linear map (drawn from `seed`) of the mean colours of its four quarters, so a window
     of `solid("red")` frames scores near 1 for the label `red` and near 0 for every other colour of `COLOURS`; grey is
-    the quiet picture in between. The head weighs later frames more, `pooled` is the plain mean. A text embeds
-    as the sum of its colours; other words add little, each its own direction, so different texts differ.
+    the quiet picture in between. The head weighs later frames more, or all alike (`meanp`); `pooled` is the plain mean.
+    A text embeds as the sum of its colours; other words add little, each its own direction, so different texts differ.
+
+    With `history` an item depends on so many frames before its own as well: a causal shift of an eighth of the channels
+    in each of so many layers, which a still picture does not show.
 
     References: `grey`, `black`, `white` (background) and `red`, `green`, `blue`, `yellow` (action); a label that equals
     one of them leaves it out as a synonym. The softmax runs at scale 20. Event defaults: enter .6, exit .4, confirm 2,
@@ -82,19 +88,23 @@ def tiny_bundle(
     path.mkdir(parents=True)
     random = np.random.default_rng(seed)
     projection = np.linalg.qr(random.normal(size=(dimensions, dimensions)))[0][:_FEATURES].astype(np.float32)
-    weights = np.linspace(1, 2, frames, dtype=np.float32)
+    weights = np.linspace(1, 1 if head == "meanp" else 2, frames, dtype=np.float32)
     weights /= weights.sum()
     words = _words(projection, random)
 
-    networks = {"image.onnx": _image(projection, size), "head.onnx": _head(weights, dimensions)}
+    networks = {"image.onnx": _image(projection, size, history), "head.onnx": _head(weights, dimensions)}
     if kind == "clip":
         networks = {"clip.onnx": _clip(projection, weights, size)}
     for file, network in (networks | {"text.onnx": _text(words)}).items():
         (path / file).write_bytes(network)
     (path / "tokenizer.json").write_text(_tokenizer(), encoding="utf-8")
-    write_golden(path, _golden(kind, projection, weights, words, size, random))
+    write_golden(path, _golden(kind, projection, weights, words, size, history, random))
     write_references(path, _references(words, templates))
-    write_draft(path, _manifest(kind, frames, rate, dimensions, size, seed, name, version, templates, events, window))
+    manifest = _manifest(kind, frames, rate, dimensions, size, seed, name, version, templates, events, window, head)
+    if history:
+        memory = parts.Memory(history=history, shapes=((dimensions // 8,),) * history)
+        manifest = manifest.model_copy(update={"memory": memory})
+    write_draft(path, manifest)
     if sealed:
         seal(path)
     return path
@@ -112,6 +122,7 @@ def _manifest(
     templates: tuple[str, ...],
     events: parts.Events | None,
     window: dict[str, Any] | None,
+    head: str,
 ) -> parts.Manifest:
     defaults = parts.EventSettings(
         enter=0.6, exit=0.4, confirm=2, min_seconds=0.5, merge_seconds=0.5, cooldown_seconds=1.0, max_seconds=60.0
@@ -121,7 +132,7 @@ def _manifest(
         version=version,
         kind=kind,
         encoder=parts.Encoder(architecture="colours", parameters=_FEATURES * dimensions),
-        head=parts.Head(architecture="weighted-mean", parameters=frames),
+        head=parts.Head(architecture=head, parameters=frames),
         input=parts.Input(height=size, width=size, resize="area", crop="squash", mean=(0.5,) * 3, std=(1.0,) * 3),
         window=parts.Window(**({"frames": frames, "rate": rate} | (window or {}))),
         space=parts.Space(dimensions=dimensions),
@@ -173,13 +184,29 @@ def _embed_texts(words: Floats, texts: list[str]) -> Floats:
     return _normalise(words[ids].sum(axis=1))
 
 
+def _shifted(states: Floats, history: int) -> Floats:
+    """The items of one stream from its start, [n, D] to the same."""
+    fold = states.shape[1] // 8
+    for _ in range(history):
+        before = np.concatenate([np.zeros_like(states[:1, :fold]), states[:-1, :fold]])
+        moved = np.concatenate([before, states[:, fold:]], axis=1)
+        states = (states + np.float32(_SHIFT_GAIN) * moved).astype(np.float32)
+    return states
+
+
 def _golden(
-    kind: str, projection: Floats, weights: Floats, words: Floats, size: int, random: np.random.Generator
+    kind: str,
+    projection: Floats,
+    weights: Floats,
+    words: Floats,
+    size: int,
+    history: int,
+    random: np.random.Generator,
 ) -> Golden:
     frames = len(weights)
     images = random.integers(0, 256, (frames + 2, size, size, 3), np.uint8)
     images[::2] = images[::2] // 4 + np.array(COLOURS["red"], np.uint8) // 2
-    embeddings = (_features(images) @ projection).astype(np.float32)
+    embeddings = _shifted((_features(images) @ projection).astype(np.float32), history)
     order = [np.arange(start, start + frames) for start in range(3)]
     windows = np.stack([embeddings[index] for index in order])
     texts = ["red", "a person is blue", "Something else, said at length " * 4]
@@ -270,13 +297,29 @@ def _normalise_node(nodes: list[Any], source: str, target: str) -> None:
     ]
 
 
-def _image(projection: Floats, size: int) -> bytes:
+def _image(projection: Floats, size: int, history: int) -> bytes:
+    from onnx import helper
+
     nodes: list[Any] = []
     weights: dict[str, npt.NDArray[Any]] = {}
     _encode_nodes(nodes, weights, projection, size)
-    return _model(
-        nodes, weights, ("images", np.uint8, ["n", size, size, 3]), [("embeddings", ["n", projection.shape[1]])]
-    )
+    dimensions, fold = projection.shape[1], projection.shape[1] // 8
+    sources: list[tuple[str, type[np.generic], Shape]] = [("images", np.uint8, ["n", size, size, 3])]
+    targets: list[tuple[str, Shape]] = [("embeddings", ["n", dimensions])]
+    if history:
+        nodes[-1].output[0] = "state_0"
+        weights |= {"fold": np.array([fold, dimensions - fold]), "gain": np.array(_SHIFT_GAIN, np.float32)}
+    for layer in range(history):
+        memory, after = f"memory_{layer}", f"state_{layer + 1}" if layer + 1 < history else "embeddings"
+        nodes += [
+            helper.make_node("Split", [f"state_{layer}", "fold"], [f"{memory}_after", f"rest_{layer}"], axis=1),
+            helper.make_node("Concat", [memory, f"rest_{layer}"], [f"moved_{layer}"], axis=1),
+            helper.make_node("Mul", [f"moved_{layer}", "gain"], [f"added_{layer}"]),
+            helper.make_node("Add", [f"state_{layer}", f"added_{layer}"], [after]),
+        ]
+        sources.append((memory, np.float32, ["n", fold]))
+        targets.append((f"{memory}_after", ["n", fold]))
+    return _model(nodes, weights, sources, targets)
 
 
 def _head(times: Floats, dimensions: int) -> bytes:
@@ -288,7 +331,7 @@ def _head(times: Floats, dimensions: int) -> bytes:
     return _model(
         nodes,
         weights,
-        ("windows", np.float32, ["m", len(times), dimensions]),
+        [("windows", np.float32, ["m", len(times), dimensions])],
         [("head", ["m", dimensions]), ("pooled", ["m", dimensions])],
     )
 
@@ -308,7 +351,7 @@ def _clip(projection: Floats, times: Floats, size: int) -> bytes:
     return _model(
         nodes,
         weights,
-        ("windows", np.uint8, ["m", frames, size, size, 3]),
+        [("windows", np.uint8, ["m", frames, size, size, 3])],
         [("head", ["m", dimensions]), ("pooled", ["m", dimensions])],
     )
 
@@ -322,22 +365,24 @@ def _text(words: Floats) -> bytes:
     ]
     _normalise_node(nodes, "summed", "embedding")
     weights: dict[str, npt.NDArray[Any]] = {"words": words, "axis": np.array([1])}
-    return _model(nodes, weights, ("tokens", np.int64, ["n", _CONTEXT]), [("embedding", ["n", words.shape[1]])])
+    return _model(nodes, weights, [("tokens", np.int64, ["n", _CONTEXT])], [("embedding", ["n", words.shape[1]])])
 
 
 def _model(
     nodes: list[Any],
     weights: dict[str, npt.NDArray[Any]],
-    source: tuple[str, type[np.generic], Shape],
+    sources: Sequence[tuple[str, type[np.generic], Shape]],
     targets: Sequence[tuple[str, Shape]],
 ) -> bytes:
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    name, kind, shape = source
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)],
+        [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)
+            for name, kind, shape in sources
+        ],
         [helper.make_tensor_value_info(target, TensorProto.FLOAT, form) for target, form in targets],
         [numpy_helper.from_array(array, key) for key, array in weights.items()],
     )

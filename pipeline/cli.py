@@ -43,6 +43,7 @@ COMMANDS = {
     "events": _in("events", "Compare events of two models.", "app"),
     "camera": _in("camera", "Check a camera before adding it, or play a file as one.", "app"),
     "labels": _in("labels", "Which actions are watched for."),
+    "enrol": _in("enrol", "Teach an action by showing it to a running system."),
     "broker": _in("broker", "A real single-node Apache Kafka on this machine, without Java or Docker."),
 }
 """Every command: where it is, and its line in the list of commands. A test holds the lines against the commands."""

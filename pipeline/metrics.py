@@ -36,7 +36,8 @@ DROPS = (
 """Why a frame was not analysed. The first five are the verdicts of `pipeline.analysis.sessions`. `queue`: the broker
 did not take it in time. `hole`: it expired before it was read. `undecodable`: nobody can decode it, or its batch."""
 OUTCOMES = ("committed", "aborted", "fenced")
-SWAPS = ("taken", "refused")
+SWAPS = ("taken", "refused", "doubled")
+"""`doubled`: taken, and then found to say more than twice as many events as the bundle before."""
 CONDITIONS = ("online", "offline", "stalled")
 UNUSABLE = ("damaged", "untimed")
 OTHER = "other"
@@ -251,6 +252,10 @@ class WorkerMetrics(_Stages):
         self._refused.set(outcome == "refused")
         if outcome in SWAPS:
             self._swaps.labels(outcome).inc()
+
+    def doubled(self) -> None:
+        """The bundle that was taken says more than twice as many events as the one before."""
+        self._swaps.labels("doubled").inc()
 
     def keep(self, cameras: Collection[str]) -> None:
         """This worker now analyses only these cameras: the series of all others end and make room."""

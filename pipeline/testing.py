@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
+from engines.contract import Embeddings, EngineInfo, Images, Items, Memory, Sequences
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules, resolve
 from pipeline.analysis.ticks import SECOND, tick_ns
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, Phase
@@ -128,9 +128,13 @@ def first_pictures(settings: SourceSettings, count: int) -> list[Picture]:
 
 @dataclass(slots=True)
 class ColourEngine:
-    """An engine in numpy that embeds a picture as its mean colour; pictures are 2 x 2."""
+    """An engine in numpy that embeds a picture as its mean colour; pictures are 2 x 2.
+
+    history: so many layers mix the colour with what the frame before had there, half and half.
+    """
 
     frames: int = 4
+    history: int = 0
     calls: list[int] = field(default_factory=list)
     """Size of every batch that was encoded."""
 
@@ -150,20 +154,37 @@ class ColourEngine:
             backend="numpy",
             device="cpu",
             space="colours",
-            history=0,
+            history=self.history,
             batch_invariant=True,
+            memory=((3,),) * self.history,
         )
 
     def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
-        """Mean colour of each picture, float32 [n, 3] from 0 to 1."""
+        """Mean colour of each picture, float32 [n, 3] from 0 to 1; with a history, mixed with those before it."""
         self.calls.append(len(images))
-        return images.mean(axis=(1, 2), dtype=np.float32) / np.float32(255), None
+        items: Items = images.mean(axis=(1, 2), dtype=np.float32) / np.float32(255)
+        if not self.history:
+            return items, None
+        after = []
+        for before in memory or (np.zeros_like(items),) * self.history:
+            after.append(items)
+            items = (items + before) / np.float32(2)
+        return items, tuple(after)
 
     def embed(self, windows: Items) -> tuple[Embeddings, Embeddings]:
         """Mean of the items, normalised; black stays zero."""
         mean = windows.mean(axis=1, dtype=np.float32)
         unit = mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.float32(1e-6))
         return unit, unit
+
+    def embed_sequences(self, windows: Items) -> tuple[Embeddings, Embeddings, Sequences]:
+        """The embeddings, and the items themselves, normalised."""
+        lengths = np.linalg.norm(windows, axis=-1, keepdims=True)
+        return *self.embed(windows), np.asarray(windows / np.maximum(lengths, np.float32(1e-6)), np.float32)
+
+    def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
+        """Every example stands for itself."""
+        return self.embed_sequences(windows)[2]
 
     def close(self) -> None:
         """Nothing to release."""
@@ -198,7 +219,12 @@ class ColourLabels:
         calibrated = Calibration({name: (thresholds | defaults)[name] for name in THRESHOLDS}, {}, 1, 0)
         return cls(version, labels, calibrated)
 
-    def score(self, head: Embeddings, pooled: Embeddings) -> Embeddings:
+    @property
+    def compares(self) -> bool:
+        """False: colours need no example."""
+        return False
+
+    def score(self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None) -> Embeddings:
         """Share of each label's colour in each window, float32 [m, L]."""
         channel = [list(COLOURS).index(label.id) for label in self.labels]
         return head[:, channel]

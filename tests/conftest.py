@@ -4,12 +4,18 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from pipeline.local.broker_node import TEST_OVERRIDES, BrokerNode
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; some tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A busy machine is no reason to fail: no test asserts seconds.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

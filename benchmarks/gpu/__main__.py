@@ -5,6 +5,7 @@
     contract    the tests with the mark `gpu`
     tensorrt    the demo bundle built, proven, probed and timed
     speed       products of matrices; ViT-B/32, B/16 and L/14 in torch, with and without graphs, as parts of the product
+    workers     a worker without Kafka, then one, two and four processes over a real one, as parts of the bare engine
 
 A step that cannot run says why and costs the others nothing. Exit status: 0 done, 1 a step failed, 2 there is no GPU.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -21,10 +23,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from gpu_speed import BATCHES, TOWERS, peak, tower
+from gpu_workers import one_worker
+from gpu_workers import workers as run_workers
 from pycuda_wheel import NoToolkit, plan, toolkit
 
 from engines.backends.tensorrt.cuda import SEAMS
@@ -117,12 +122,40 @@ def speed(wanted: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def workers(wanted: argparse.Namespace) -> dict[str, Any]:
+    """The demo bundle and a ViT-B/32, whole workers of them against the engine."""
+    from engines.backends import tensorrt as backend
+    from engines.bundle.files import load
+    from engines.bundle.store import demo_path
+    from pipeline.errors import ActionwireError
+    from pipeline.local.broker_node import BrokerNode
+
+    if (reason := backend.unavailable()) is not None:
+        raise Skipped(reason)
+    bundles = {"demo": load(demo_path())}
+    if importlib.util.find_spec("open_clip"):
+        from models import tower
+
+        bundles["vit_b32"] = tower("vit_b32")
+    found: dict[str, Any] = {name: one_worker(bundle, "tensorrt", "bf16") for name, bundle in bundles.items()}
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        try:
+            node = stack.enter_context(BrokerNode(Path(folder) / "broker"))
+        except (ActionwireError, OSError) as error:  # a lent machine may reach no repository
+            return found | {"no_broker": str(error)}
+        for name, bundle in bundles.items():
+            found[name] |= run_workers(bundle, "tensorrt", "bf16", node)
+    return found
+
+
 STEPS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "facts": facts,
     "pycuda": pycuda,
     "contract": contract,
     "tensorrt": tensorrt,
     "speed": speed,
+    "workers": workers,
 }
 
 

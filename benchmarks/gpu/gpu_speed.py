@@ -52,7 +52,7 @@ def captured(work: Callable[[], Any]) -> Callable[[], Any]:
     """Return what replays the work of one call, captured into a CUDA graph."""
     import torch
 
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # what libraries allocate at their first runs cannot be captured
         for _ in range(3):

@@ -15,18 +15,40 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backends.cpu_quota import usable_cpus
+from engines.backends.rows import joined
 from engines.bundle.files import Bundle
-from engines.contract import Embeddings, EngineInfo, Images, Items, Memory
+from engines.bundle.manifest import Manifest
+from engines.contract import Embeddings, EngineInfo, Images, Items, Memory, Sequences
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
-SIGNATURES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "image.onnx": ("images", ("embeddings",)),
-    "head.onnx": ("windows", ("head", "pooled")),
-    "clip.onnx": ("windows", ("head", "pooled")),
-    "text.onnx": ("tokens", ("embedding",)),
+Signature = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the inputs and of the outputs of a network."""
+
+_SIGNATURES: Mapping[str, Signature] = {
+    "image.onnx": (("images",), ("embeddings",)),
+    "head.onnx": (("windows",), ("head", "pooled")),
+    "clip.onnx": (("windows",), ("head", "pooled")),
+    "text.onnx": (("tokens",), ("embedding",)),
 }
-"""Input and output names of each network of a bundle."""
+
+
+def signature(manifest: Manifest, name: str) -> Signature:
+    """Return what a network of a bundle takes and gives: the image network of one with memory takes that as well."""
+    sources, targets = _SIGNATURES[name]
+    if manifest.memory is None or name != "image.onnx":
+        return sources, targets
+    buffers = tuple(map(memory_input, range(len(manifest.memory.shapes))))
+    return (*sources, *buffers), (*targets, *(f"{buffer}_after" for buffer in buffers))
+
+
+def memory_input(index: int) -> str:
+    """Return the name of an image network's input for one buffer; the output is called that and `_after`."""
+    return f"memory_{index}"
+
+
+AVERAGING = "meanp"
+"""The head that averages the items of a window (`trainer.models.heads`)."""
 
 
 class Network(Protocol):
@@ -38,7 +60,10 @@ class Network(Protocol):
         ...
 
     def run(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], ...]:
-        """Return each output, float32 [n, ...], for rows [n, ...], n >= 1. A row never depends on other rows."""
+        """Return each output, float32 [n, ...], for rows [n, ...], n >= 1. A row never depends on other rows.
+
+        A row of several inputs is a record (`engines.backends.rows`).
+        """
         ...
 
     def close(self) -> None:
@@ -57,11 +82,23 @@ class NetworkEngine:
     def encode(self, images: Images, memory: Memory | None = None) -> tuple[Items, Memory | None]:
         """See `engines.contract.Engine.encode`. The items of a clip bundle are the images themselves."""
         _check("images", images, (self.info.height, self.info.width, 3), np.uint8)
-        if memory:
-            raise ValueError(f"bundle {self.info.name} has no memory, but {len(memory)} buffers were given; pass None")
+        shapes = self.info.memory
+        if memory and len(memory) != len(shapes):
+            has = f"has {len(shapes)} buffers of memory" if shapes else "has no memory"
+            raise ValueError(
+                f"bundle {self.info.name} {has}, but {len(memory)} buffers were given; pass what the engine "
+                "returned, or None"
+            )
         if self.image is None:
             return images, None
-        return self.image.run(images)[0], None
+        if not shapes:
+            return self.image.run(images)[0], None
+        buffers = memory or tuple(np.zeros((len(images), *shape), np.float32) for shape in shapes)
+        for index, (buffer, shape) in enumerate(zip(buffers, shapes, strict=True)):
+            _check(memory_input(index), buffer, shape, np.float32, len(images))
+        given = {memory_input(index): buffer for index, buffer in enumerate(buffers)}
+        items, *after = self.image.run(joined({"images": images, **given}))
+        return items, tuple(after)
 
     def embed(self, windows: Items) -> tuple[Embeddings, Embeddings]:
         """See `engines.contract.Engine.embed`."""
@@ -70,6 +107,16 @@ class NetworkEngine:
         _check("windows", windows, (info.frames, *item), kind)
         head, pooled = self.head.run(windows)
         return normalise(head), normalise(pooled)
+
+    def embed_sequences(self, windows: Items) -> tuple[Embeddings, Embeddings, Sequences]:
+        """See `engines.contract.Engine.embed_sequences`."""
+        head, pooled = self.embed(windows)
+        return head, pooled, normalise(windows) if self.info.compared == "items" else head[:, None]
+
+    def prototypes(self, windows: Items, text: Embeddings) -> Sequences:
+        """See `engines.contract.Engine.prototypes`; every example stands for itself."""
+        _check("text", text, (self.info.dimensions,), np.float32)
+        return self.embed_sequences(windows)[2]
 
     def close(self) -> None:
         """See `engines.contract.Engine.close`."""
@@ -93,9 +140,11 @@ def engine_info(bundle: Bundle, *, precision: Precision, backend: str, device: s
         backend=backend,
         device=device,
         space=manifest.space.id,
-        history=0,
+        history=manifest.history,
         # Proven at load on CPUs; other devices have not been measured.
         batch_invariant=device == "CPU",
+        memory=manifest.memory.shapes if manifest.memory else (),
+        compared="items" if manifest.kind == "frame" and manifest.head.architecture == AVERAGING else "head",
     )
 
 
@@ -110,7 +159,11 @@ def thread_count(threads: int | None) -> int:
     return usable_cpus() if threads is None else max(1, threads)
 
 
-def _check(what: str, array: npt.NDArray[Any], row: tuple[int, ...], kind: type[np.generic]) -> None:
-    if array.dtype != kind or array.ndim != len(row) + 1 or array.shape[1:] != row or not len(array):
-        wanted = ", ".join(str(size) for size in ("n >= 1", *row))
+def _check(
+    what: str, array: npt.NDArray[Any], row: tuple[int, ...], kind: type[np.generic], count: int | None = None
+) -> None:
+    """Raise ValueError for anything but [count, *row] of this kind; without a count, at least one row."""
+    counted = len(array) == count if count is not None else bool(len(array))
+    if array.dtype != kind or array.ndim != len(row) + 1 or array.shape[1:] != row or not counted:
+        wanted = ", ".join(str(size) for size in ("n >= 1" if count is None else count, *row))
         raise ValueError(f"{what} must be {kind.__name__} [{wanted}], got {array.dtype} {list(array.shape)}")

@@ -7,6 +7,7 @@ anywhere.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -14,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from engines.backends.network import SIGNATURES, Network, NetworkEngine, Precision, engine_info, thread_count
+from engines.backends.network import Network, NetworkEngine, Precision, engine_info, signature, thread_count
+from engines.backends.rows import inputs_of
 from engines.backends.tile_proof import proven_sizes
 from engines.backends.tiles import Answer, Answers, Rows, Tile, aligned, cut, fill
 from engines.bundle.files import Bundle
@@ -23,6 +25,8 @@ from engines.errors import BackendUnavailable, BundleError
 
 Provider: TypeAlias = tuple[str, dict[str, str]]
 """Name and options of an execution provider."""
+
+VERSION: str = onnxruntime.__version__
 
 _CUDA = "CUDAExecutionProvider"
 _CPU: Provider = ("CPUExecutionProvider", {})
@@ -63,7 +67,7 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None, provider
 
     Raises BundleError where it does not load, BackendUnavailable where the provider does not start.
     """
-    source, targets = SIGNATURES[name]
+    sources, targets = signature(bundle.manifest, name)
     content = bundle.read(name)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -78,41 +82,49 @@ def open_network(bundle: Bundle, name: str, threads: int | None = None, provider
             f"ONNX Runtime runs {name} with {started} and not with {provider[0]}: its libraries or the NVIDIA driver "
             "do not load; see nvidia-smi, or use the device CPU"
         )
-    inputs = [part.name for part in session.get_inputs()]
+    inputs = {part.name for part in session.get_inputs()}
     outputs = {part.name for part in session.get_outputs()}
-    if inputs != [source] or not outputs.issuperset(targets):
+    if inputs != set(sources) or not outputs.issuperset(targets):
         raise BundleError(
-            f"{bundle.path / name} takes {inputs} and gives {sorted(outputs)}, expected {source} -> {list(targets)}; "
-            "export it again"
+            f"{bundle.path / name} takes {sorted(inputs)} and gives {sorted(outputs)}, expected {list(sources)} -> "
+            f"{list(targets)}; export it again"
         )
 
     def answer_at(_: int) -> Answer:
         def answer(rows: Rows) -> Answers:
-            content = aligned(rows.shape, rows.dtype)
-            content[:] = rows
-            return tuple(session.run(list(targets), {source: content}))
+            whole = Tile(0, len(rows), len(rows))
+            return tuple(session.run(list(targets), _fed(rows, whole, sources)))
 
         return answer
 
     where = "CPU" if provider == _CPU else str(provider)
-    key = (onnxruntime.__version__, where, "fp32", hashlib.sha256(content).hexdigest())
+    key = (VERSION, where, "fp32", hashlib.sha256(content).hexdigest())
     try:
         sizes = proven_sizes(key, content, answer_at, bundle, name)
     except BundleError:
         raise
     except Exception as error:  # as above
         raise BundleError(f"{bundle.path / name} does not run in ONNX Runtime: {error}; export it again") from error
-    return _Network(session, source, targets, sizes, thread_count(threads))
+    return _Network(session, sources, targets, sizes, thread_count(threads))
+
+
+def _fed(rows: Rows, tile: Tile, sources: Sequence[str]) -> dict[str, Rows]:
+    """The inputs of one tile. Every one starts at an aligned address, in the proof as afterwards."""
+    fed = {}
+    for name, part in inputs_of(rows, sources).items():
+        fed[name] = aligned((tile.size, *part.shape[1:]), part.dtype)
+        fill(fed[name], part, tile)
+    return fed
 
 
 class _Network:
     """One single-threaded session, called from several threads at once."""
 
     def __init__(
-        self, session: Any, source: str, targets: tuple[str, ...], sizes: tuple[int, ...], threads: int
+        self, session: Any, sources: tuple[str, ...], targets: tuple[str, ...], sizes: tuple[int, ...], threads: int
     ) -> None:
         self._session = session
-        self._source = source
+        self._sources = sources
         self._targets = list(targets)
         self._sizes = sizes
         self._threads = threads
@@ -137,7 +149,5 @@ class _Network:
         self._session = None
 
     def _run_tile(self, rows: npt.NDArray[Any], tile: Tile) -> list[npt.NDArray[np.float32]]:
-        # Every tile starts at an aligned address, as those of the proof did.
-        content = aligned((tile.size, *rows.shape[1:]), rows.dtype)
-        fill(content, rows, tile)
-        return [part[: tile.count] for part in self._session.run(self._targets, {self._source: content})]
+        answers = self._session.run(self._targets, _fed(rows, tile, self._sources))
+        return [part[: tile.count] for part in answers]

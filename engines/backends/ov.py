@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import openvino
 
-from engines.backends.network import SIGNATURES, NetworkEngine, Precision, engine_info, thread_count
+from engines.backends.network import NetworkEngine, Precision, engine_info, signature, thread_count
+from engines.backends.rows import inputs_of
 from engines.backends.tile_proof import proven_sizes
 from engines.backends.tiles import Answer, Answers, Rows, Tile, cut, fill
 from engines.bundle.files import Bundle
@@ -61,12 +62,14 @@ def open(
 class _Network:
     """One network compiled at each size of its tiles, with one request per stream and one tile in flight in each."""
 
-    def __init__(self, compiled: Mapping[int, Any], source: str, targets: tuple[str, ...], streams: int) -> None:
+    def __init__(
+        self, compiled: Mapping[int, Any], sources: tuple[str, ...], targets: tuple[str, ...], streams: int
+    ) -> None:
         self._requests = {
             size: [model.create_infer_request() for _ in range(streams)] for size, model in compiled.items()
         }
         self._sizes = tuple(compiled)
-        self._source = source
+        self._sources = sources
         self._targets = targets
         self._streams = streams
 
@@ -87,7 +90,8 @@ class _Network:
                 answers[done] = [request.get_tensor(name).data[:count].copy() for name in self._targets]
             if index < len(tiles):
                 request = self._request(tiles[index], index)
-                fill(request.get_tensor(self._source).data, rows, tiles[index])
+                for name, part in inputs_of(rows, self._sources).items():
+                    fill(request.get_tensor(name).data, part, tiles[index])
                 request.start_async()
         return tuple(np.concatenate(parts) for parts in zip(*answers, strict=True))
 
@@ -108,7 +112,7 @@ def _network(
     precision: Precision,
     tiles: tuple[int, ...] | None,
 ) -> _Network:
-    source, targets = SIGNATURES[name]
+    sources, targets = signature(bundle.manifest, name)
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision]}
     if device == "CPU":
         # Pinned threads of two workers on one host would share some cores and leave others idle.
@@ -124,7 +128,8 @@ def _network(
         request = compiled[size].create_infer_request()
 
         def answer(rows: Rows) -> Answers:
-            request.get_tensor(source).data[:] = rows
+            for source, part in inputs_of(rows, sources).items():
+                request.get_tensor(source).data[:] = part
             request.infer()
             return tuple(request.get_tensor(target).data.copy() for target in targets)
 
@@ -137,7 +142,7 @@ def _network(
     first = next(iter(compiled.values()))
     if (used := first.get_property("INFERENCE_PRECISION_HINT").get_type_name()) != _HINTS[precision]:
         raise BackendUnavailable(f"{device} does not run {precision} (OpenVINO chose {used}); choose fp32")
-    return _Network({size: compiled[size] for size in sizes}, source, targets, threads if device == "CPU" else 1)
+    return _Network({size: compiled[size] for size in sizes}, sources, targets, threads if device == "CPU" else 1)
 
 
 def _compile(core: Any, model: Any, bundle: Bundle, name: str, device: str, settings: Mapping[str, str]) -> Any:
@@ -152,18 +157,19 @@ def read_model(core: Any, bundle: Bundle, name: str, content: bytes | None = Non
 
     content: the file, where it was read and checked before.
     """
-    source, targets = SIGNATURES[name]
+    sources, targets = signature(bundle.manifest, name)
     content = content or bundle.read(name)
     try:
         model = core.read_model(content)
         for target in targets:
             model.output(target)
-        shape = model.input(source).partial_shape
-        shape[0] = rows
-        model.reshape({source: shape})
+        shapes = {source: model.input(source).partial_shape for source in sources}
+        for shape in shapes.values():
+            shape[0] = rows
+        model.reshape(shapes)
     except RuntimeError as error:
         where = bundle.path / name
         raise BundleError(
-            f"{where} is not a network {source} -> {list(targets)} that OpenVINO reads: {error}; export it again"
+            f"{where} is not a network {list(sources)} -> {list(targets)} that OpenVINO reads: {error}; export it again"
         ) from error
     return model

@@ -81,6 +81,11 @@ def agreeing(answer_at: Mapping[int, Answer], rows: Rows) -> tuple[int, ...]:
 
 def proof_rows(known: Rows, count: int = PROOF_ROWS) -> Rows:
     """Return `count` different rows of the form of `known` [n, ...]: some of these, and seeded noise like them."""
+    if known.dtype.names:
+        records = np.empty(count, known.dtype)
+        for name in known.dtype.names:
+            records[name] = proof_rows(known[name], count)
+        return records
     random = np.random.default_rng(0)
     shape = (count, *known.shape[1:])
     if known.dtype == np.uint8:

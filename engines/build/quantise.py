@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.backends import ov
-from engines.backends.network import SIGNATURES, normalise
+from engines.backends.network import normalise, signature
 from engines.bundle.files import Bundle, add_variant, load
 from engines.bundle.manifest import Calibration, Variant, variant_file
 from engines.contract import Engine, Images
@@ -61,9 +61,14 @@ def quantise(
     frames: uint8 RGB [n, H, W, 3] at the bundle's size, n >= `LEAST_FRAMES`. version: of the new bundle; its space
     stays that of the old one. keep: names of nodes that stay float32, beside the first and the last product of each
     network. limit: largest 1 - cosine to float32, of items and windows.
-    Raises CalibrationError for too few frames or a variant that is further off than `limit`, BundleError when `out`
-    exists, BackendUnavailable without the extra.
+    Raises CalibrationError for a bundle with memory, for too few frames and for a variant that is further off than
+    `limit`, BundleError when `out` exists, BackendUnavailable without the extra.
     """
+    if bundle.manifest.memory is not None:
+        raise CalibrationError(
+            f"bundle {bundle.label} carries memory from frame to frame, and int8 is made of networks without; run it "
+            "in fp32, or in bf16 with OpenVINO"
+        )
     if len(frames) < LEAST_FRAMES:
         raise CalibrationError(f"{len(frames)} frames are too few to calibrate with; give {LEAST_FRAMES} or more")
     if out.exists():
@@ -78,7 +83,8 @@ def quantise(
         for name in bundle.manifest.network_names:
             progress(f"quantising {name}")
             rows = _rows(bundle, reference, name, frames[~held])
-            _write(bundle.path / name, building / variant_file(name), name, rows, keep)
+            (source,), _ = signature(bundle.manifest, name)
+            _write(bundle.path / name, building / variant_file(name), source, rows, keep)
         calibration = Calibration(sha256=hashlib.sha256(frames.tobytes()).hexdigest(), frames=int((~held).sum()))
         progress("measuring")
         variant = Variant(calibration=calibration, worst=0.0, mean=0.0)
@@ -127,7 +133,7 @@ def _embeddings(engine: Engine, frames: Images) -> list[npt.NDArray[np.float32]]
     return [head] if engine.info.kind == "clip" else [normalise(engine.encode(frames)[0]), head]
 
 
-def _write(source: Path, target: Path, name: str, rows: npt.NDArray[Any], keep: Sequence[str]) -> None:
+def _write(network: Path, target: Path, source: str, rows: npt.NDArray[Any], keep: Sequence[str]) -> None:
     try:
         import onnx
         from onnxruntime import quantization
@@ -138,15 +144,15 @@ def _write(source: Path, target: Path, name: str, rows: npt.NDArray[Any], keep: 
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._rows: Iterator[dict[str, npt.NDArray[Any]]] = iter([{SIGNATURES[name][0]: row[None]} for row in rows])
+            self._rows: Iterator[dict[str, npt.NDArray[Any]]] = iter([{source: row[None]} for row in rows])
 
         def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
             return next(self._rows, None)
 
     # It writes intermediate files beside its source.
     with tempfile.TemporaryDirectory() as folder:
-        copied, made = Path(folder) / name, Path(folder) / target.name
-        shutil.copyfile(source, copied)
+        copied, made = Path(folder) / network.name, Path(folder) / target.name
+        shutil.copyfile(network, copied)
         products = [node.name for node in onnx.load(copied).graph.node if node.op_type in _OPERATORS]
         with _quiet():
             _quantise_file(quantization, copied, made, Reader(), [*products[:1], *products[-1:], *keep])

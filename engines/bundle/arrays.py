@@ -21,8 +21,9 @@ Floats = npt.NDArray[np.float32]
 class Golden:
     """The golden probe: inputs, and the outputs of the exporting framework.
 
-    images uint8 [k, H, W, 3]; items float32 [k, D], or the images again for a clip bundle; windows [m, T, ...] of
-    items; head, pooled float32 [m, D] normalised; texts and their text_embeddings float32 [n, D] normalised.
+    images uint8 [k, H, W, 3]; items float32 [k, D], or the images again for a clip bundle; with memory the images are
+    frames of one stream from its start. windows [m, T, ...] of items; head, pooled float32 [m, D] normalised; texts and
+    their text_embeddings float32 [n, D] normalised.
     """
 
     images: npt.NDArray[np.uint8]

@@ -49,6 +49,13 @@ class Pointer:
         """Return the pointer after `version` was published."""
         return self if version == self.version else Pointer(version, (*self.history, self.version))
 
+    def back(self, bad: str, good: str) -> Pointer:
+        """Return the pointer as it was when it last stood on `good`; unchanged unless it stands on `bad` now."""
+        if self.version != bad or good not in self.history:
+            return self
+        last = len(self.history) - 1 - self.history[::-1].index(good)
+        return Pointer(good, self.history[:last])
+
 
 def check_channel(channel: str) -> str:
     """Return the name of a channel. Raises BundleError where it can be none."""

@@ -102,6 +102,27 @@ def rollback(store: Path, name: str, channel: str = STABLE) -> Bundle:
     return found[-1]
 
 
+def put_back(store: Path, reference: str, *, bad: str, good: str) -> bool:
+    """Let the channel of NAME or NAME:CHANNEL stand on the version `good` again, if it still stands on `bad`.
+
+    Of many who ask at once one moves it; False for the others, and where the channel never stood on `good`. Raises what
+    `load` raises for a bundle that is not whole, and BundleError where the store cannot be written.
+    """
+    (name, channel), moved = split(reference), list[bool]()
+
+    def step(before: Pointer | None) -> Pointer:
+        if before is None:
+            raise BundleNotFound(f"{store} has no channel {channel} of {name}; `actionwire-engines list` shows them")
+        after = before.back(bad, good)
+        if after != before:
+            load(store / name / good)
+        moved.append(after != before)
+        return after
+
+    channels.change(store, name, channel, step)
+    return moved[-1]
+
+
 def prune(store: Path, name: str, keep: int = KEPT_VERSIONS) -> list[Path]:
     """Remove the versions of a name on which no channel stands, but for the last `keep` of each; return their folders.
 

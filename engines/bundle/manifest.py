@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,8 @@ Name = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9._-]*$")]
 Version = Annotated[str, Field(pattern="^[0-9A-Za-z][0-9A-Za-z._+-]*$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Channels = tuple[float, float, float]
+
+_MOST_REMEMBERED = 2**24
 
 
 class Part(BaseModel):
@@ -77,6 +80,26 @@ class Space(Part):
 
     id: str = ""
     dimensions: Positive
+
+
+class Memory(Part):
+    """What a causal image network carries from frame to frame of one camera, of `frame` bundles only.
+
+    image.onnx takes "memory_i" beside "images" and gives "memory_i_after", float32 [n, *shapes[i]]; zeros stand for
+    what was before a stream. Sizes are bounded, since a manifest may come from anybody.
+    """
+
+    history: Annotated[int, Field(ge=1, le=1024)]
+    """Frames before its own that an item depends on: so many rebuild the buffers exactly."""
+    shapes: Annotated[
+        tuple[Annotated[tuple[Positive, ...], Field(max_length=8)], ...], Field(min_length=1, max_length=1024)
+    ]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Memory:
+        if sum(math.prod(shape) for shape in self.shapes) > _MOST_REMEMBERED:
+            raise ValueError(f"the buffers of one camera hold more than {_MOST_REMEMBERED} numbers")
+        return self
 
 
 class Score(Part):
@@ -249,6 +272,7 @@ class Manifest(Part):
     window: Window
     space: Space
     score: Score
+    memory: Memory | None = None
     text: Text
     events: Events
     tolerance: Tolerance = Tolerance()
@@ -259,6 +283,17 @@ class Manifest(Part):
     variants: dict[Literal["int8"], Variant] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
+
+    @model_validator(mode="after")
+    def _remembers_frames(self) -> Manifest:
+        if self.memory is not None and self.kind != "frame":
+            raise ValueError(f"memory: a {self.kind} bundle encodes whole windows and carries nothing between frames")
+        return self
+
+    @property
+    def history(self) -> int:
+        """Frames before its own that an item depends on; 0 without memory."""
+        return self.memory.history if self.memory else 0
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -331,7 +366,7 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
     """Raise IncompatibleBundle when the bundle cannot run in a deployment.
 
     rate: frames/s of the deployment's tick grid, a multiple of the window's. rewind_seconds: how far back a restored
-    worker reads; the longest window allowed must fit in.
+    worker reads; the longest window allowed must fit in, with the frames that its first item depends on.
     """
     window, who = manifest.window, f"bundle {manifest.name}@{manifest.version}"
     if rate < window.rate or rate % window.rate:
@@ -345,9 +380,10 @@ def check_deployment(manifest: Manifest, *, rate: int, rewind_seconds: float) ->
             "calibrate it again"
         )
     held = max(0.5, max(window.multiples) / window.rate)  # for the item before the window, which fills gaps
-    needed = window.frames * max(window.multiples) / window.rate + held
+    needed = (window.frames + manifest.history) * max(window.multiples) / window.rate + held
     if needed > rewind_seconds:
+        memory = " and its memory" if manifest.history else ""
         raise IncompatibleBundle(
-            f"{who} needs {needed:g} s of frames for a window, the worker rewinds {rewind_seconds:g} s only; "
+            f"{who} needs {needed:g} s of frames for a window{memory}, the worker rewinds {rewind_seconds:g} s only; "
             f"set rewind_seconds to {needed:g} or more"
         )

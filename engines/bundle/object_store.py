@@ -77,6 +77,23 @@ def rollback(store: Objects, name: str, channel: str = STABLE) -> Bundle:
     return load(_copied(store, name, pointer.version))
 
 
+def put_back(store: Objects, reference: str, *, bad: str, good: str) -> bool:
+    """See `engines.bundle.folder_store.put_back`."""
+    (name, channel), moved = split(reference), list[bool]()
+
+    def step(before: Pointer | None) -> Pointer:
+        if before is None:
+            raise BundleNotFound(f"{store} has no channel {channel} of {name}; `actionwire-engines list` shows them")
+        after = before.back(bad, good)
+        if after != before:
+            load(_copied(store, name, good))
+        moved.append(after != before)
+        return after
+
+    _change(store, name, channel, step)
+    return moved[-1]
+
+
 def prune(store: Objects, name: str, keep: int = folder_store.KEPT_VERSIONS) -> list[str]:
     """See `engines.bundle.folder_store.prune`."""
     paths = [path for path in store.paths(f"{name}/") if len(path.split("/")) == 3]

@@ -31,6 +31,7 @@ __all__ = [
     "open_store",
     "prune",
     "publish",
+    "put_back",
     "resolve",
     "rollback",
     "watch",
@@ -67,6 +68,13 @@ def rollback(store: Store, name: str, channel: str = STABLE) -> Bundle:
     if isinstance(store, Path):
         return folder_store.rollback(store, name, channel)
     return object_store.rollback(store, name, channel)
+
+
+def put_back(store: Store, reference: str, *, bad: str, good: str) -> bool:
+    """See `engines.bundle.folder_store.put_back`."""
+    if isinstance(store, Path):
+        return folder_store.put_back(store, reference, bad=bad, good=good)
+    return object_store.put_back(store, reference, bad=bad, good=good)
 
 
 def prune(store: Store, name: str, keep: int = KEPT_VERSIONS) -> list[str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from engines.backends.host_cache import recall, remember
 from engines.backends.network import Network, normalise
-from engines.backends.ort import open_network
+from engines.backends.ort import VERSION, open_network
 from engines.bundle.arrays import References
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Score
@@ -23,6 +24,8 @@ from engines.text.label_tokenizer import LabelTokenizer
 from engines.text.text_cache import TextCache
 
 Floats = npt.NDArray[np.float32]
+
+_DECIDE_THE_PROBE = ("text.onnx", "tokenizer.json", "golden.npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class TextEncoder:
     """A bundle's text network and tokenizer. Used by one thread at a time; close it when done.
 
     The network is opened when the first text must be embedded and probed then, so that a process whose texts are all
-    in the cache never holds it. `close` releases it, and the next text opens it again.
+    in the cache never holds it. `close` releases it, and the next text opens it again. `prove` probes it ahead of that.
     """
 
     def __init__(self, bundle: Bundle, *, cache: Path | None = None, threads: int | None = None) -> None:
@@ -178,6 +181,18 @@ class TextEncoder:
                 "allowed; export the bundle again"
             )
         return difference
+
+    def prove(self) -> None:
+        """See to it that the text network answers its golden probe, before a text needs it.
+
+        Once for each network and host, since that is remembered; then the network stays closed. Raises like `bank`.
+        """
+        files, allowed = self._manifest.files, self._manifest.tolerance.text
+        key = (VERSION, str(allowed), *(files[name] for name in _DECIDE_THE_PROBE))
+        if self._network is not None or recall("text-probes", key) is not None:
+            return
+        self._open()
+        remember("text-probes", key, {"allowed": allowed})
 
     def close(self) -> None:
         """Release the text network."""

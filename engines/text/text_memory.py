@@ -58,6 +58,12 @@ class TextMemory:
             self._manifest.space.id, labels, [texts[spaced(label)] for label in labels], self._references, score
         )
 
+    def prove(self) -> None:
+        """See `TextEncoder.prove`; a network that had to be opened for it stays open until it `rest`s."""
+        with self._busy:
+            self._encoder.prove()
+            self._used_at = self._monotonic()
+
     def rest(self, seconds: float) -> None:
         """Release the text network if no text was looked up for so long; a text that is new opens it again."""
         if self._encoder.opened and self._monotonic() - self._used_at >= seconds and self._busy.acquire(blocking=False):

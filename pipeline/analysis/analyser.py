@@ -1,7 +1,8 @@
 """Analyses records, live or replayed, on the one path that exists: records -> items -> windows -> scores -> events.
 
     take      per partition, in offset order: which frames count, which windows fall due        (partition)
-    encode    every frame that became an item, in one batch over all partitions                 (engine)
+    encode    every frame that became an item, in one batch over all partitions; a model with
+              memory takes one frame per camera and call, in order                              (engine)
     embed     every window that fell due, in one batch over all partitions                      (engine)
     score     every window against the label set in force at its record                         (scoring)
     decide    per partition, in offset order: the event machines                                (partition)
@@ -22,8 +23,9 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
-from engines.contract import Embeddings, Engine, Images, Items
+from engines.contract import Embeddings, Engine, Images, Items, Sequences
 from pipeline.analysis.camera_streams import Arrived, Decoded, Frame, Geometry, Tally
+from pipeline.analysis.memory import Turn, in_waves, turns
 from pipeline.analysis.partition import (
     Dead,
     Fired,
@@ -71,6 +73,17 @@ Due: TypeAlias = Sequence[tuple[Taken, Window[Frame]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """Windows that were embedded together. Arrays: head and pooled [m, D], sequences [m, T', D]."""
+
+    windows: Due
+    head: Embeddings
+    pooled: Embeddings
+    sequences: Sequences | None
+    """None where no label in force at them is taught by example."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """A batch between its two halves: taken, encoded and embedded, neither scored nor decided."""
 
@@ -79,8 +92,7 @@ class Prepared:
     taken: list[tuple[PartitionAnalysis, Taken]]
     reached: list[tuple[PartitionAnalysis, Reached]]
     """How far each partition of the batch was taken."""
-    embedded: list[tuple[Due, Embeddings, Embeddings]]
-    """Windows, and their embeddings (head, pooled), each [m, D], as they were embedded together."""
+    embedded: list[Embedded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +185,12 @@ class Analyser:
         arrived = [(analysis.partition, one.step) for analysis, one in taken if isinstance(one.step, Arrived)]
         outcome.captured_ns = [(partition, step.capture_ns) for partition, step in arrived]
         behind = [slot.item for _, window in windows for slot in window.slots]
-        outcome.frames = self._encode([*(step.frame for _, step in arrived if step.frame), *behind])
+        pending = _without_item([*(step.frame for _, step in arrived if step.frame), *behind])
+        if self._engine.info.history:
+            self._encode_in_turn(pending, [step for _, step in arrived])
+        else:
+            self._encode(pending)
+        outcome.frames = Counter(frame.camera for frame in pending)
         outcome.scored = Counter(one.step.camera for one, _ in windows if isinstance(one.step, Arrived))
         outcome.seconds = sum(len(one.windows) * self._covered(one) for _, one in taken)
         for analysis in batched:
@@ -184,8 +201,8 @@ class Analyser:
     def conclude(self, prepared: Prepared) -> Outcome:
         """Score the windows of a prepared batch and let the event machines act on all of its steps."""
         outcome = prepared.outcome
-        for windows, head, pooled in prepared.embedded:
-            self._score(windows, head, pooled)
+        for embedded in prepared.embedded:
+            self._score(embedded)
         with self._stage("decide"):
             for analysis, reached in prepared.reached:
                 analysis.pass_to(reached)
@@ -234,15 +251,38 @@ class Analyser:
         grid = self.geometry.grid(one.step.rate) if isinstance(one.step, Arrived) else None
         return grid.step / one.step.rate if grid and isinstance(one.step, Arrived) else 0.0
 
-    def _encode(self, frames: Sequence[Frame]) -> dict[str, int]:
-        """Encode the frames that have no item yet; return their number by camera."""
-        pending = list({id(frame): frame for frame in frames if frame.item is None}.values())
+    def _encode(self, pending: Sequence[Frame]) -> None:
+        """Encode frames, whichever cameras they are of, in one call after the other."""
         for some in _chunks(pending, self._batch):
             with self._stage("encode"):
                 items, _ = self._engine.encode(np.stack([self._picture(frame) for frame in some]))
             for frame, item in zip(some, items, strict=True):
-                frame.item, frame.image, frame.record = item.copy(), None, replace(frame.record, jpeg=b"")
-        return Counter(frame.camera for frame in pending)
+                _take_item(frame, item)
+
+    def _encode_in_turn(self, pending: Sequence[Frame], arrived: Sequence[Arrived]) -> None:
+        """Encode frames of a model with memory: each after the one before it, one frame per camera and call."""
+        wanted, planned = set(map(id, pending)), set[int]()
+        cameras: dict[tuple[str, int], list[Turn]] = {}
+        for step in arrived:
+            due = turns(step.run, wanted, planned, self._engine.info.history)
+            planned |= {id(turn.frame) for turn in due}
+            cameras.setdefault((step.camera, step.session), []).extend(due)
+        for wave in in_waves(cameras.values()):
+            for some in _chunks(wave, self._batch):
+                self._encode_wave(some)
+
+    def _encode_wave(self, some: Sequence[Turn]) -> None:
+        nothing = tuple(np.zeros(shape, np.float32) for shape in self._engine.info.memory)
+        before = [turn.before.memory or nothing if turn.before else nothing for turn in some]
+        given = tuple(np.stack(buffers) for buffers in zip(*before, strict=True))
+        with self._stage("encode"):
+            items, after = self._engine.encode(np.stack([self._picture(turn.frame) for turn in some]), given)
+        for row, turn in enumerate(some):
+            if turn.before is not None:
+                turn.before.memory = None
+            turn.frame.memory = tuple(buffer[row].copy() for buffer in after or ())
+            if turn.exact and turn.frame.item is None:
+                _take_item(turn.frame, items[row])
 
     def _picture(self, frame: Frame) -> Images:
         if frame.image is not None:
@@ -253,26 +293,42 @@ class Analyser:
             )
         return self._prepare(frame.record.jpeg, frame.record.pixel)
 
-    def _embed(self, windows: Due) -> list[tuple[Due, Embeddings, Embeddings]]:
+    def _embed(self, windows: Due) -> list[Embedded]:
         """Embed all windows."""
         embedded = []
         for some in _chunks(windows, self._batch):
+            stacked = _stacked([window for _, window in some])
             with self._stage("embed"):
-                embedded.append((some, *self._engine.embed(_stacked([window for _, window in some]))))
+                if any(one.label_view.compares for one, _ in some):
+                    embedded.append(Embedded(some, *self._engine.embed_sequences(stacked)))
+                else:
+                    embedded.append(Embedded(some, *self._engine.embed(stacked), None))
         return embedded
 
-    def _score(self, windows: Due, head: Embeddings, pooled: Embeddings) -> None:
+    def _score(self, embedded: Embedded) -> None:
         """Score each window against the labels in force at its record."""
+        windows, head, pooled, sequences = embedded.windows, embedded.head, embedded.pooled, embedded.sequences
         with self._stage("score"):
             for label_view in {one.label_view.version: one.label_view for one, _ in windows}.values():
                 rows = [row for row, (one, _) in enumerate(windows) if one.label_view.version == label_view.version]
-                for row, scores in zip(rows, label_view.score(head[rows], pooled[rows]), strict=True):
+                compared = sequences[rows] if sequences is not None and label_view.compares else None
+                for row, scores in zip(rows, label_view.score(head[rows], pooled[rows], compared), strict=True):
                     self._hand(*windows[row], head[row], pooled[row], scores)
 
     def _hand(self, one: Taken, window: Window[Frame], head: Embeddings, pooled: Embeddings, scores: Scores) -> None:
         one.scored.append(scores)
         if self._observe is not None and isinstance(one.step, Arrived):
             self._observe(ScoredWindow(one.step.camera, window.tick, head, pooled, scores))
+
+
+def _without_item(frames: Iterable[Frame]) -> list[Frame]:
+    """Those that are not encoded yet, each once."""
+    return list({id(frame): frame for frame in frames if frame.item is None}.values())
+
+
+def _take_item(frame: Frame, item: Items) -> None:
+    """The frame is encoded; its pixels are of no more use."""
+    frame.item, frame.image, frame.record = item.copy(), None, replace(frame.record, jpeg=b"")
 
 
 def _stacked(windows: Sequence[Window[Frame]]) -> Items:

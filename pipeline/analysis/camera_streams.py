@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal, TypeAlias
 
-from engines.contract import Images, Items
+from engines.contract import Images, Items, Memory
 from pipeline.analysis.rewind import Trail, rewind
 from pipeline.analysis.sessions import DROPPED, Stream, ends, judge
 from pipeline.analysis.windows import Due, Grid, Ring, Slot
@@ -57,6 +57,8 @@ class Frame:
     record: FrameRecord
     image: Images | None
     item: Items | None = None
+    memory: Memory | None = None
+    """The buffers after it, of a model with memory, until those after the next frame take their place: each [...]."""
 
     @property
     def camera(self) -> str:
@@ -85,6 +87,8 @@ class Arrived:
     """The frame to encode. None for one between two item ticks that only shows that due ticks passed without a
     window."""
     due: tuple[Due[Frame], ...]
+    run: tuple[Frame, ...] = ()
+    """Of a model with memory the frames up to this one, without a break, that the items of a window depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,8 @@ class Geometry:
     stride: int = 1
     spread: int = 1
     """Under overload only every `spread`-th item is used, so that a window spans `spread` times as long."""
+    history: int = 0
+    """Frames before its own that an item of a model with memory depends on."""
 
     @property
     def window_rate(self) -> float:
@@ -212,7 +218,10 @@ class CameraStreams:
     @property
     def rewind(self) -> int:
         """R: where a restart must begin to read."""
-        return rewind(self.position, (one.trail.oldest for one in self._cameras.values() if not one.stream.ended))
+        watched = [one for one in self._cameras.values() if not one.stream.ended]
+        # Where frames are missing, so many of them as a memory goes back may lie before the rewound seconds.
+        behind = [one.ring.oldest for one in watched] if self.geometry.history else []
+        return rewind(self.position, [*(one.trail.oldest for one in watched), *behind])
 
     @property
     def pictured(self) -> int:
@@ -221,7 +230,12 @@ class CameraStreams:
         return min((offset for offset in held if offset is not None), default=self.position)
 
     def encoded(self) -> dict[int, Frame]:
-        """The frames that a restart at the committed P would need and that have their item, by offset."""
+        """The frames that a restart at the committed P would need and that have their item, by offset.
+
+        None of a model with memory: the buffers are rebuilt from pictures, and the items come with them.
+        """
+        if self.geometry.history:
+            return {}
         slots = (slot for history in self._history.values() for slot in history)
         return {slot.offset: slot.item for slot in slots if slot.item.item is not None}
 
@@ -238,7 +252,8 @@ class CameraStreams:
         # The bundle has no items at a rate that it cannot use, but the session must end like any other.
         grid = self.geometry.grid(stream.rate) or Grid(self.geometry.frames)
         reach = math.ceil(self.rewind_seconds * stream.rate)
-        return _Camera(stream, Ring(grid, stream.rate), Trail(reach, grid.multiple, grid.holds(stream.rate)))
+        ring: Ring[Frame] = Ring(grid, stream.rate, self.geometry.history)
+        return _Camera(stream, ring, Trail(reach, grid.multiple, grid.holds(stream.rate)))
 
     def _warm(self, offset: int, record: StreamRecord, image: Images | None, item: Items | None) -> None:
         if not isinstance(record, FrameRecord) or (found := self._cameras.get(record.camera)) is None:
@@ -279,12 +294,13 @@ class CameraStreams:
             self.tally.dropped["shed"] += used
             return None
         frame = Frame(record, image, item) if used else None
-        if frame is not None and self.committed is not None:
+        if frame is not None and self.committed is not None and not self.geometry.history:
             self._remember(offset, frame, self.committed)
         due = found.ring.push(record.tick, offset, frame) if frame else found.ring.lapse(record.tick)
         if frame is None and not due:
             return None
-        return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, tuple(due))
+        run = found.ring.run if frame and self.geometry.history else ()
+        return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, tuple(due), run)
 
     def _remember(self, offset: int, frame: Frame, committed: int) -> None:
         history = self._history.setdefault(frame.camera, deque())

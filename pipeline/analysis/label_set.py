@@ -21,6 +21,7 @@ from engines.strict_json import short
 from pipeline.errors import ConfigurationError
 from pipeline.records.label_report import LabelReport
 from pipeline.records.labels import (
+    MOST_EXAMPLES,
     MOST_REPLACED,
     ConfigLabels,
     ControlRecord,
@@ -163,7 +164,7 @@ def collect(labels: Iterable[Label]) -> tuple[Label, ...]:
 
 
 def added(sets: LabelSets, label: Label) -> LiveLabel:
-    """The record that adds a label, or replaces a live label of the same text.
+    """The record that adds a label, or replaces a live label of the same text, whose examples it keeps.
 
     Raises ConfigurationError if another text already has the id.
     """
@@ -172,7 +173,26 @@ def added(sets: LabelSets, label: Label) -> LiveLabel:
             raise ConfigurationError(
                 f"label {label.text!r} would have the id {label.id!r} of {other.text!r}; choose another with --id"
             )
+        if other.id == label.id and not label.examples:
+            label = replace(label, examples=other.examples, counterexamples=other.counterexamples)
     return LiveLabel(label.id, label)
+
+
+def enrolled(sets: LabelSets, label: Label, examples: Iterable[str], counterexamples: Iterable[str] = ()) -> LiveLabel:
+    """The record that adds examples to a label, by their ids: to the one in force with its id, else to this new one.
+
+    Raises ConfigurationError if another text has the id, and for more examples than a label may have.
+    """
+    known = next((one for one in in_force(sets).labels if one.id == label.id), label)
+    if folded(known.text) == folded(label.text):
+        label = known
+    shown, others = (*label.examples, *examples), (*label.counterexamples, *counterexamples)
+    if max(len(shown), len(others)) > MOST_EXAMPLES:
+        raise ConfigurationError(
+            f"label {label.text!r} would have {max(len(shown), len(others))} examples, at most {MOST_EXAMPLES} are "
+            "kept; `actionwire enrol remove` it and enrol the best ones"
+        )
+    return added(sets, replace(label, examples=shown, counterexamples=others))
 
 
 def removed(sets: LabelSets, name: str) -> LiveLabel:

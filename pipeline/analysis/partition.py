@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engines.contract import Embeddings
+from engines.contract import Embeddings, Sequences
 from pipeline.analysis import event_machine as machine
 from pipeline.analysis.camera_streams import (
     Arrived,
@@ -73,8 +73,13 @@ class LabelView(Protocol):
         """Offset in the control topic; -1: the empty set."""
         ...
 
-    def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
-        """Probability of every label in every window, [m, L]; head and pooled are [m, D]."""
+    @property
+    def compares(self) -> bool:
+        """True where some label is taught by example, so that `score` needs the windows' sequences."""
+        ...
+
+    def score(self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None) -> Scores:
+        """Probability of every label in every window, [m, L]; head and pooled are [m, D], sequences [m, T', D]."""
         ...
 
     def rules(self, camera: str, rate: int) -> EventRules:
@@ -242,7 +247,7 @@ class PartitionAnalysis:
         geometry, bad = self._geometry, tuple(self._bad)
         if len(bad) > MOST_BAD:
             return None
-        return Pictures(self.streams.pictured, geometry.frames, geometry.rate, geometry.spread, bad)
+        return Pictures(self.streams.pictured, geometry.frames, geometry.rate, geometry.spread, bad, geometry.history)
 
     def pass_to(self, reached: Reached) -> None:
         """Everything up to here is decided."""

@@ -11,6 +11,9 @@ A camera whose session has ended holds nothing back.
 
 Of the frames in [R, P) a window can need only those that are in a ring at P. W is the oldest of them: of frames before
 it a restart reads the headers, which decide sessions and ticks, and not the picture.
+
+An item of a model with memory depends on L frames before its own, so a ring holds those back as well: T + L frames,
+encoded again from buffers of zeros, give the same items and buffers to the bit.
 """
 
 from __future__ import annotations
@@ -73,6 +76,8 @@ class Pictures:
     """Of the windows (`camera_streams.Geometry`) for which that is so."""
     bad: tuple[int, ...] = ()
     """Offsets in [R, P) of frames whose pictures nobody could decode: they do not count, whatever their headers say."""
+    history: int = 0
+    """Of a model with memory, how many frames before a window's are needed as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,11 +92,16 @@ Due: TypeAlias = Window[Item] | range
 
 
 class Ring(Generic[Item]):
-    """The last T items of one session of one camera."""
+    """The last T items of one session of one camera, and those before them that a model with memory depends on.
 
-    def __init__(self, grid: Grid, rate: int) -> None:
+    history: frames before its own that an item depends on, held ones counted once; a gap that empties the ring ends
+    that as well.
+    """
+
+    def __init__(self, grid: Grid, rate: int, history: int = 0) -> None:
         self.grid = grid
         self._holds = grid.holds(rate)
+        self._behind: deque[Slot[Item]] = deque(maxlen=history)
         self._slots: deque[Slot[Item]] = deque(maxlen=grid.frames)
         self._tick: int | None = None
 
@@ -106,8 +111,13 @@ class Ring(Generic[Item]):
 
     @property
     def oldest(self) -> int | None:
-        """Offset of the oldest frame that is held; None: none is."""
-        return self._slots[0].offset if self._slots else None
+        """Offset of the oldest frame that the items held now depend on; None: none is held."""
+        return next((slot.offset for slot in (*self._behind, *self._slots)), None)
+
+    @property
+    def run(self) -> tuple[Item, ...]:
+        """The items of the frames that are held and of those that they depend on, oldest first, each once."""
+        return tuple({slot.offset: slot.item for slot in (*self._behind, *self._slots)}.values())
 
     def push(self, tick: int, offset: int, item: Item) -> list[Due[Item]]:
         """Take an item, at a later item tick than the last one; return what fell due since, in tick order."""
@@ -140,12 +150,16 @@ class Ring(Generic[Item]):
 
     def _empty(self, after: int, upto: int) -> list[Due[Item]]:
         """Drop the held items; the due ticks in (after, upto] pass without a window."""
+        self._behind.clear()
         self._slots.clear()
         passed = self.grid.due(after, upto)
         return [passed] if passed else []
 
     def _place(self, tick: int, slot: Slot[Item]) -> list[Due[Item]]:
+        first = self._slots[0] if self._slots else slot
         self._slots.append(slot)
+        if self._slots[0].offset != first.offset:  # the last tick of that frame has left the window
+            self._behind.append(first)
         if not self.grid.is_due(tick):
             return []
         if len(self._slots) < self.grid.frames:

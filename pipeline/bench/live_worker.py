@@ -1,29 +1,25 @@
-"""A worker with all its threads in front of cameras that send in real time, over a broker in this process.
+"""A worker with all its threads in front of cameras that send in real time (`pipeline.bench.live_cameras`).
 
-publisher thread    a frame of each camera at every tick of the grid
 worker threads      as in a deployment
 here                the windows that were scored, and the events as a subscriber reads them
 """
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pipeline.analysis.label_set import LabelSet
-from pipeline.analysis.ticks import SECOND, tick_at, tick_ns
+from pipeline.analysis.ticks import SECOND
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import partitions_of
 from pipeline.config.settings import Settings
 from pipeline.metrics import WorkerMetrics, new_registry
 from pipeline.records.events import decode_event
-from pipeline.records.frames import FrameRecord, encode_stream_record
-from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label
 from pipeline.worker.bundle_swap import BundleSwap
 from pipeline.worker.handover import WorkerContext
@@ -49,14 +45,6 @@ def restless(text: str, seconds: float) -> Label:
         cooldown_seconds=0.0,
         max_seconds=seconds,
     )
-
-
-@dataclass(slots=True)
-class Published:
-    """What cameras have sent."""
-
-    frames: int = 0
-    by_camera: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -118,41 +106,6 @@ def live_worker(model: Model, settings: Settings, broker: Broker, labels: tuple[
         yield LiveWorker(worker, bundle_swap, stop, registry)
     if failures:
         raise failures[0]
-
-
-@contextmanager
-def live_cameras(model: Model, settings: Settings, broker: Broker, cameras: int) -> Iterator[Published]:
-    """Cameras that send a frame at every tick of the grid until the block ends, as ingest would publish it."""
-    published, stop = Published(), threading.Event()
-    topic, producer, rate = settings.topics.name("frames"), broker.producer(), settings.rate
-    jpegs = [encode_jpeg(image) for image in model.bundle.golden().images]
-    height, width, _ = model.bundle.golden().images[0].shape
-    session = time.time_ns() // 1_000_000
-    names = [f"camera-{number:04}" for number in range(cameras)]
-    now = time.time_ns()
-    due = [(tick_ns(tick, rate, name), tick, name) for name in names for tick in [tick_at(now, rate, name) + 1]]
-    heapq.heapify(due)
-
-    def send() -> None:
-        while True:
-            instant, tick, name = due[0]
-            if stop.wait(max(0.0, (instant - time.time_ns()) / SECOND)):
-                return
-            sequence, jpeg = published.by_camera.get(name, 0), jpegs[tick % len(jpegs)]
-            frame = FrameRecord(name, session, sequence, tick, rate, instant, "arrival", width, height, jpeg)
-            producer.send(topic, encode_stream_record(frame))
-            published.frames += 1
-            published.by_camera[name] = sequence + 1
-            heapq.heapreplace(due, (tick_ns(tick + 1, rate, name), tick + 1, name))
-
-    thread = threading.Thread(target=send, name="cameras", daemon=True)
-    thread.start()
-    try:
-        yield published
-    finally:
-        stop.set()
-        thread.join()
-        producer.close()
 
 
 def latencies(broker: Broker, settings: Settings, seconds: float) -> list[float]:

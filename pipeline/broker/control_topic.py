@@ -6,7 +6,6 @@ differ from those in force.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -17,7 +16,8 @@ from engines.strict_json import short
 from pipeline.analysis.label_set import LabelSets, apply, content_of, from_settings
 from pipeline.broker.contract import Broker
 from pipeline.broker.reading import read_to_end
-from pipeline.errors import ActionwireError, BadRecordError, BrokerTimeout, MessageTooLarge
+from pipeline.broker.writing import write_messages
+from pipeline.errors import BadRecordError, BrokerTimeout, MessageTooLarge
 from pipeline.records.labels import (
     MOST_PARTS,
     ConfigLabels,
@@ -114,29 +114,7 @@ def write(broker: Broker, topic: str, records: Sequence[ControlRecord], seconds:
 
     Raises BrokerTimeout, BrokerUnavailable, or the error of the broker. Records written before an error stay.
     """
-    delivered = threading.Event()
-    offsets: list[int] = []
-    failures: list[ActionwireError] = []
-
-    def note(_: Partition | None, offset: int, error: ActionwireError | None) -> None:
-        offsets.append(offset)
-        if error is not None:
-            failures.append(error)
-        if len(offsets) == len(records):
-            delivered.set()
-
-    producer = broker.producer()
-    try:
-        for record in records:
-            producer.send(topic, encode_control(record), note)
-        producer.flush(seconds)
-        if not delivered.wait(seconds):
-            raise BrokerTimeout(f"{topic} did not confirm the change within {seconds:g} s; look at it and try again")
-    finally:
-        producer.close()
-    if failures:
-        raise failures[0]
-    return max(offsets)
+    return write_messages(broker, topic, [encode_control(record) for record in records], seconds)
 
 
 def _write_config(broker: Broker, topic: str, labels: ConfigLabels, sets: LabelSets, seconds: float) -> int:

@@ -1,11 +1,12 @@
 """The topics of a deployment: their settings, and a check that a cluster has them as they must be.
 
-frames   delete    N partitions   JPEG frames and markers, by arrival time; half an hour
-events   delete    N partitions   events for subscribers; a week
-state    compact   N partitions   one record per camera; partition i belongs to frames partition i
-cameras  compact   1 partition    last status of every camera
-control  compact   1 partition    label sets
-dead     delete    1 partition    records that could not be used; a week
+frames    delete    N partitions   JPEG frames and markers, by arrival time; half an hour
+events    delete    N partitions   events for subscribers; a week
+state     compact   N partitions   one record per camera; partition i belongs to frames partition i
+cameras   compact   1 partition    last status of every camera
+control   compact   1 partition    label sets
+examples  compact   1 partition    pictures from which labels are taught; what is removed is erased
+dead      delete    1 partition    records that could not be used; a week
 """
 
 from __future__ import annotations
@@ -33,6 +34,17 @@ segments keep that little."""
 _FRAMES_SEGMENTS = 6
 _FRAMES_PARTITION_BYTES = 4 << 30
 """Bounds the disk when cameras send more than retention by time allows for."""
+
+EXAMPLES_SEGMENT_BYTES = 2 << 20
+_SOON_FORGOTTEN = {
+    "segment.bytes": str(EXAMPLES_SEGMENT_BYTES),
+    "max.compaction.lag.ms": str(10 * _MINUTE_MS),
+    "min.cleanable.dirty.ratio": "0.0",
+    "delete.retention.ms": str(_DAY_MS),
+}
+"""Pictures of people that somebody took back: the cleaner waits for no more to gather, and segments are so small that
+whoever removes an example can end the one that is written (`pipeline.examples.topic`). Tombstones stay for a day, so
+that a reader who began before them learns of them."""
 
 _LABEL_SETS_KEPT = {"min.compaction.lag.ms": str(7 * _DAY_MS)}
 """A worker that resumes behind a change of labels must still find the older set, with which its frames were scored."""
@@ -62,6 +74,7 @@ def topic_settings(settings: Settings) -> list[TopicSettings]:
         (topics.name("state"), topics.partitions, compacted | largest),
         (topics.name("cameras"), 1, compacted),
         (topics.name("control"), 1, compacted | largest | _LABEL_SETS_KEPT),
+        (topics.name("examples"), 1, {"cleanup.policy": "compact", **_SOON_FORGOTTEN} | largest),
         (topics.name("dead"), 1, week | largest),
     ]
     replication = {topics.name("frames"): topics.frames_replication or topics.replication}

@@ -1,50 +1,15 @@
-"""A decoded picture in the shape of the scene: upright, with square pixels.
-
-Phones store pictures as their sensor lies and add a display matrix that turns or mirrors them (ISO/IEC 14496-12,
-`tkhd`). Recorders store pixels that are not square and add their sample aspect ratio (ITU-T H.264, annex E).
-"""
+"""A decoded picture of a camera: when it was taken, and its pixels in the shape of the scene."""
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any, cast
 
 import numpy as np
-from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
-from av.video.plane import VideoPlane
-from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-_PLANAR = frozenset({"yuv420p", "yuvj420p"})
-"""Formats whose planes can be turned one by one: a byte per sample, colours as coarse in one direction as the other."""
-_WIDEST = 16
-"""Sample aspect ratios beyond this are mistakes of an encoder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """How a stored picture is turned to be shown: transposed first, then mirrored."""
-
-    transposed: bool = False
-    left_right: bool = False
-    up_down: bool = False
-
-    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Turn uint8[height, width], or uint8[height, width, 3]."""
-        if self.transposed:
-            image = image.swapaxes(0, 1)
-        if self.left_right:
-            image = image[:, ::-1]
-        if self.up_down:
-            image = image[::-1]
-        return np.ascontiguousarray(image)
-
-
-STORED = Turn()
-"""Shown as it is stored."""
+from engines.display import STORED, Turn, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,46 +31,12 @@ class Picture:
     frame: VideoFrame = field(repr=False)
     turn: Turn = STORED
     converter: VideoReformatter = field(default_factory=VideoReformatter, repr=False)
-    """That of the source: what FFmpeg prepares for a conversion serves the next picture of the same size."""
+    """That of the source."""
 
     def rgb(self, short_side: int) -> NDArray[np.uint8]:
-        """The picture as uint8[height, width, 3], upright, scaled in the same step (area filter).
-
-        It is turned first: FFmpeg's filter treats rows and columns differently, and a clip must look the same to a
-        model whether it was stored upright or not.
-        """
+        """The picture as uint8[height, width, 3], upright, scaled down until its shorter side has `short_side`."""
         width, height = scaled(self.width, self.height, short_side)
-        frame = self.frame if self.turn == STORED else turned(self.frame, self.turn)
-        converted = self.converter.reformat(
-            frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1
-        )  # by default each conversion starts a thread per CPU, which lives as long as the converter
-        return converted.to_ndarray().astype(np.uint8, copy=False)
-
-
-def turned(frame: VideoFrame, turn: Turn) -> VideoFrame:
-    """A frame turned as it is to be shown, its planes one by one: no pixel changes but its place."""
-    if frame.format.name not in _PLANAR:
-        frame = frame.reformat(format="yuv420p", threads=1)
-    width, height = (frame.height, frame.width) if turn.transposed else (frame.width, frame.height)
-    shown = _like(frame, width, height)
-    for stored, made in zip(frame.planes, shown.planes, strict=True):
-        _pixels(made)[:] = turn.apply(_pixels(stored))
-    return shown
-
-
-def _like(frame: VideoFrame, width: int, height: int) -> VideoFrame:
-    """A frame of this size, any picture in it, with the properties of another, such as where its colours lie.
-
-    PyAV copies them where it converts, and converts where something changes.
-    """
-    if (width, height) == (frame.width, frame.height):
-        frame = frame.reformat(width, height + 2, interpolation=Interpolation.POINT, threads=1)
-    return frame.reformat(width, height, interpolation=Interpolation.POINT, threads=1)
-
-
-def _pixels(plane: VideoPlane) -> NDArray[np.uint8]:
-    """The pixels of a plane, uint8[height, width], where they are."""
-    return np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        return shown(self.frame, self.turn, width, height, self.converter)
 
 
 def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -114,34 +45,3 @@ def scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
     if shorter <= short_side:
         return width, height
     return max(1, round(width * short_side / shorter)), max(1, round(height * short_side / shorter))
-
-
-def turn_of(frame: VideoFrame) -> Turn:
-    """How a frame is turned to be shown, by its display matrix.
-
-    `frame.side_data` is not asked: it refers to the frame and the frame to it, so that every picture, with its pixels,
-    would stay until the garbage collector comes by.
-    """
-    found = cast(Any, SideDataContainer)(frame).get(Type.DISPLAYMATRIX)
-    return STORED if found is None else turn_by(struct.unpack_from("<4i", bytes(found)[:8] + bytes(found)[12:20]))
-
-
-def turn_by(matrix: tuple[int, ...]) -> Turn:
-    """The quarter turn, mirrored or not, that is nearest to the display matrix (a, b, c, d).
-
-    It sends a stored point (x, y) to (a x + c y, b x + d y).
-    """
-    a, b, c, d = matrix
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        return Turn(True, left_right=c < 0, up_down=b < 0)
-    return Turn(False, left_right=a < 0, up_down=d < 0)
-
-
-def shown_size(width: int, height: int, ratio: Fraction | None, turn: Turn) -> tuple[int, int]:
-    """(width, height) of the scene for a stored picture. ratio: width of a pixel by its height.
-
-    The narrower side of a pixel is stretched, so that nothing is lost before the picture is scaled down.
-    """
-    if ratio and 1 / _WIDEST <= ratio <= _WIDEST:
-        width, height = (round(width * ratio), height) if ratio > 1 else (width, round(height / ratio))
-    return (height, width) if turn.transposed else (width, height)

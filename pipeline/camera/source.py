@@ -31,11 +31,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from engines.display import shown_size, turn_of
 from pipeline.analysis.ticks import SECOND
 from pipeline.camera.errors import ENDED, translate
 from pipeline.camera.file_time import running_on
 from pipeline.camera.opening import opened
-from pipeline.camera.picture import Picture, shown_size, turn_of
+from pipeline.camera.picture import Picture
 from pipeline.camera.source_settings import SourceSettings
 from pipeline.errors import ActionwireError, CameraRefused, CameraUnavailable
 

@@ -56,6 +56,9 @@ def demo(
     replay: Annotated[
         bool, typer.Option("--replay", help="Replay the scenes instead of playing them: no broker, no waiting.")
     ] = False,
+    shadow: Annotated[
+        str | None, typer.Option(metavar="BUNDLE", help="A candidate that a shadow worker runs beside: path or name.")
+    ] = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="A-B", help="With --replay: every seed from A to B, 120 s each by default.")
     ] = None,
@@ -69,6 +72,8 @@ def demo(
 
     if seeds is not None and not replay:
         raise ConfigurationError("--seeds goes with --replay; a live demo plays one seed: --seed")
+    if shadow is not None and replay:
+        raise ConfigurationError("--shadow goes with a live demo; to compare replays, see `actionwire events diff`")
     if json_file is not None:
         writable(json_file)
     forget_settings(os.environ, kafka=bootstrap is not None)
@@ -82,7 +87,7 @@ def demo(
             from pipeline.demo.live import run_live
             from pipeline.demo.recordings import recording
 
-            figures = run_live(recording(seed, cameras, seconds), texts, bootstrap, bundle, console)
+            figures = run_live(recording(seed, cameras, seconds), texts, bootstrap, bundle, console, shadow)
     print_report(figures, console)
     if json_file is not None:
         json_file.write_text(json.dumps({"labels_watched": list(texts), **figures}, indent=2) + "\n")

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.analysis.doubled_rate import Counted, more_than_doubled
 from pipeline.commands.event_files import STDIN, read_events
 from pipeline.commands.options import Json
 from pipeline.errors import ConfigurationError
@@ -44,6 +45,9 @@ def diff(
     share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Compare only the cameras that a shadow with this share looks at.")
     ] = 1.0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 where the candidate says more than twice as many events.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show which events are new, gone or moved.
@@ -64,6 +68,21 @@ def diff(
         typer.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
         _print(found, Console(markup=False))
+    if check and (reason := _refusal(found)):
+        typer.echo(reason, err=True)
+        raise typer.Exit(1)
+
+
+def _refusal(found: dict[str, Any]) -> str | None:
+    """Why the candidate should not be published, by the rule of workers; both saw the same time of the same cameras."""
+    kept = found["same"] + found["moved"]
+    before, after = Counted(kept + found["gone"], 1.0), Counted(kept + found["new"], 1.0)
+    if not more_than_doubled(before, after):
+        return None
+    return (
+        f"the candidate says {after.events} events where the bundle in use says {before.events}: more than twice as "
+        "many; do not publish it"
+    )
 
 
 def _print(found: dict[str, Any], console: Console) -> None:

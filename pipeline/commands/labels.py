@@ -55,9 +55,9 @@ def remove(
     config: ConfigFile = None,
     bootstrap: Bootstrap = None,
 ) -> None:
-    """Stop watching for an action that was added. Its open events end."""
-    with open_control(config, bootstrap) as (broker, topic, _):
-        version, again = remove_label(broker, topic, name)
+    """Stop watching for an action that was added. Its open events end; what was shown of it is erased."""
+    with open_control(config, bootstrap) as (broker, topic, settings):
+        version, again = remove_label(broker, topic, name, settings)
     if again:
         typer.echo(
             f"{name!r} is watched for as the settings say again, label set {version}; to end it remove it there, then "
@@ -106,14 +106,21 @@ def add_label(broker: Broker, topic: str, label: Label) -> int:
     return control_topic.write(broker, topic, [added(control_topic.read(broker, topic, SECONDS), label)], SECONDS)
 
 
-def remove_label(broker: Broker, topic: str, name: str) -> tuple[int, bool]:
-    """Remove a live label by text or id. Raises ConfigurationError where that cannot be.
+def remove_label(broker: Broker, topic: str, name: str, settings: Settings) -> tuple[int, bool]:
+    """Remove a live label by text or id, then its examples. Raises ConfigurationError where that cannot be.
 
     Returns the version that is in force without it, and whether a label of the settings shows again that it hid.
     """
     sets = control_topic.read(broker, topic, SECONDS)
     record = removed(sets, name)
-    return control_topic.write(broker, topic, [record], SECONDS), any(label.id == record.id for label in sets.config)
+    version = control_topic.write(broker, topic, [record], SECONDS)
+    gone = next(label for label in sets.live if label.id == record.id)
+    if named := [(gone.id, one) for one in (*gone.examples, *gone.counterexamples)]:
+        from pipeline.examples.topic import remove_examples
+
+        largest = settings.kafka.max_message_bytes
+        remove_examples(broker, settings.topics.name("examples"), named, SECONDS, largest)
+    return version, any(label.id == record.id for label in sets.config)
 
 
 def require_readable(settings: Settings, sets: LabelSets, labels: Sequence[Label]) -> None:
@@ -167,12 +174,16 @@ def table(found: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
     columns = ["id", "text", "cameras", "group", "settings", "source"]
+    if any("examples" in label for label in found["labels"]):
+        columns.append("examples")
     if any("refused" in label for label in found["labels"]):
         columns.append("refused")
     shown = Table(*columns, title=f"label set {found['version']}")
     for label in found["labels"]:
         own = ", ".join(f"{name} {label[name]}" for name in THRESHOLDS if name in label)
-        cells = {**label, "cameras": " ".join(label["cameras"]), "settings": own}
+        shots = len(label.get("examples", ())), len(label.get("counterexamples", ()))
+        counts = f"{shots[0]}" + (f", not {shots[1]}" if shots[1] else "") if shots[0] else ""
+        cells = {**label, "cameras": " ".join(label["cameras"]), "settings": own, "examples": counts}
         shown.add_row(*(cells.get(column, "") for column in columns))
     return shown
 

@@ -58,8 +58,11 @@ class _Loading(Mapping[str, Any]):
         return len(self._table)
 
 
-def group_of(table: Mapping[str, LazyCommand]) -> type[typer.core.TyperGroup]:
-    """The class of a group with these commands, for `typer.Typer(cls=...)`."""
+def group_of(table: Mapping[str, LazyCommand], default: str | None = None) -> type[typer.core.TyperGroup]:
+    """The class of a group with these commands, for `typer.Typer(cls=...)`.
+
+    default: the command that is meant where none is named.
+    """
 
     class LazyGroup(typer.core.TyperGroup):
         """Shows its commands without importing them."""
@@ -67,6 +70,11 @@ def group_of(table: Mapping[str, LazyCommand]) -> type[typer.core.TyperGroup]:
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
             self.commands: Any = _Loading(table)
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if default is not None and args and args[0] not in table and args[0] not in ctx.help_option_names:
+                args = [default, *args]
+            return super().parse_args(ctx, args)
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(table)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from pipeline.config.section import Section, Unit
+
+Topic: TypeAlias = Literal["frames", "events", "cameras", "control", "examples", "state", "dead"]
 
 
 class TopicsSettings(Section):
@@ -25,6 +27,6 @@ class TopicsSettings(Section):
     events_retention_days: Annotated[int, Unit("days")] = Field(default=7, ge=1)
     """How long events are kept."""
 
-    def name(self, topic: Literal["frames", "events", "cameras", "control", "state", "dead"]) -> str:
+    def name(self, topic: Topic) -> str:
         """Full name of a topic, for example `actionwire.frames`."""
         return f"{self.namespace}.{topic}"

@@ -25,6 +25,12 @@ class WorkerSettings(Section):
     """
     shadow_share: Annotated[float, Unit("of all cameras")] = Field(default=1.0, gt=0, le=1)
     """How much a shadow looks at, 0.25 for every fourth camera; the same ones always."""
+    doubled_events: Literal["put_back", "alarm"] = "put_back"
+    """What happens when a bundle that was taken up says more than twice as many events as the one before it.
+
+    `put_back` lets the channel stand on the one before again, `alarm` only says so. docs/engines-and-store.md has the
+    rule.
+    """
     backend: Literal["auto", "openvino", "onnxruntime", "tensorrt"] = "auto"
     """Inference runtime. `auto` takes what runs the bundle.
 

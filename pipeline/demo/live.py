@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from pipeline.analysis.ticks import SECOND
 from pipeline.broker.reading import partitions_of, read_all
 from pipeline.demo.recordings import Recording
 from pipeline.demo.report import quantile
+from pipeline.demo.shadow import compared
 from pipeline.demo.stage import Stage, set_up
 from pipeline.errors import ActionwireError
 from pipeline.metrics import DROPS
@@ -32,23 +34,44 @@ _DRAIN_SECONDS = 20.0
 
 
 def run_live(
-    recording: Recording, labels: tuple[str, ...], bootstrap: str | None, bundle: str, console: Console
+    recording: Recording,
+    labels: tuple[str, ...],
+    bootstrap: str | None,
+    bundle: str,
+    console: Console,
+    shadow: str | None = None,
 ) -> dict[str, Any]:
-    """Play a recording through every process for real and return the figures. Raises ActionwireError."""
+    """Play a recording through every process for real and return the figures. Raises ActionwireError.
+
+    shadow: a candidate that runs beside; the figures then say what it would have changed.
+    """
     seconds = float(recording.truth["seconds"])
-    with set_up(recording, labels, bootstrap, bundle, lambda text: console.print(text, style="dim")) as stage:
+    with set_up(recording, labels, bootstrap, bundle, lambda text: console.print(text, style="dim"), shadow) as stage:
         subscriber = Subscriber(stage.broker, stage.settings.topics)
+        before = _pages(stage) if shadow else {}
         try:
             _until_playing(stage)
             _watch(stage, subscriber.received, seconds, console)
             stage.remove_cameras()
             _until_settled(stage, subscriber.received)
             covered = _covered(stage)
+            tried = {"shadow": _tried(stage, subscriber.received, before)} if shadow else {}
         finally:
             subscriber.close()
         console.print("replaying the frames that were recorded ...", style="dim")
         equal = replay_gives_the_same(stage, subscriber.received)
-        return {**_figures(stage, subscriber.received, recording, labels, covered), "replay_equal": equal}
+        return {**_figures(stage, subscriber.received, recording, labels, covered), **tried, "replay_equal": equal}
+
+
+def _tried(stage: Stage, received: Received, before: Mapping[str, str]) -> dict[str, Any]:
+    """What the candidate would have changed. before: the /metrics pages from before the cameras played."""
+    events = [arrival.event for arrival in received.arrivals]
+    worker, shadow = ((before[name], page) for name, page in _pages(stage).items())
+    return compared(stage.broker, stage.settings, events, worker, shadow)
+
+
+def _pages(stage: Stage) -> dict[str, str]:
+    return {name: stage.metrics(name) for name in ("worker", "shadow")}
 
 
 def _until_playing(stage: Stage) -> None:
@@ -79,10 +102,10 @@ def _watch(stage: Stage, received: Received, seconds: float, console: Console) -
 
 def _until_settled(stage: Stage, received: Received) -> None:
     """Wait until every camera has ended, everything is processed and no event is open."""
-    frames, group = stage.settings.topics.name("frames"), stage.settings.worker.group
+    frames = stage.settings.topics.name("frames")
     deadline = time.monotonic() + _DRAIN_SECONDS
     while time.monotonic() < deadline:
-        lag = sum(stage.broker.lag(group, frames, 5.0).values())
+        lag = sum(sum(stage.broker.lag(group, frames, 5.0).values()) for group in stage.groups)
         if lag == 0 and not received.open_events and not received.statuses:
             return
         stage.check_alive()

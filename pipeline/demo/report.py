@@ -24,6 +24,16 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("replay_equal", "a replay of the recorded frames gives the same events", "{}"),
     ("broker", "broker", "{}"),
 )
+_SHADOW: tuple[tuple[str, str], ...] = (
+    ("same", "events of both"),
+    ("moved", "moved by more than a second"),
+    ("new", "new"),
+    ("gone", "gone"),
+    ("frames_of_the_worker", "frames that the worker encoded"),
+    ("frames", "frames that the candidate encoded"),
+    ("cpu_ms_per_frame", "CPU ms of its process for each"),
+    ("cpu_ms_per_frame_of_the_worker", "CPU ms of the worker for each of its own"),
+)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
@@ -42,6 +52,11 @@ def print_report(figures: Mapping[str, Any], console: Console) -> None:
             value = figures[name]
             table.add_row(words, "-" if value is None else form.format(value))
     console.print(table)
+    if "shadow" in figures:
+        tried = Table(title="the candidate against the bundle in use", show_header=False, title_justify="left")
+        for name, words in _SHADOW:
+            tried.add_row(words, str(figures["shadow"][name]))
+        console.print(tried)
     labels = Table("label", "true", "events", "F1", "delay s", "false alarms/h", title="by label", title_justify="left")
     for text, one in figures.get("labels", {}).items():
         labels.add_row(

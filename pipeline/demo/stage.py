@@ -7,6 +7,7 @@ only the user's folders and the login to a cluster.
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from engines.bundle.channels import CANDIDATE
 from pipeline import child_process
 from pipeline.broker import connect
 from pipeline.broker.contract import Broker
@@ -27,6 +29,7 @@ from pipeline.config.reading import load
 from pipeline.config.settings import Settings
 from pipeline.config.topics import TopicsSettings
 from pipeline.demo.recordings import Recording
+from pipeline.demo.shadow import own_store
 from pipeline.errors import ActionwireError
 from pipeline.local.broker_node import BrokerNode
 from pipeline.local.broker_node.jars import pinned
@@ -34,6 +37,7 @@ from pipeline.local.ports import free_port
 from pipeline.local.rtsp import Login, Mount, RtspServer, load_media
 from pipeline.one_machine.processes import command, fetch, last_lines
 from pipeline.one_machine.signals import ignore_signals
+from pipeline.worker.shadow.settings import shadow_settings
 
 _PREFIX = "ACTIONWIRE_"
 
@@ -76,6 +80,14 @@ class Stage:
     processes: Mapping[str, subprocess.Popen[bytes]]
     folder: Path
     document: dict[str, Any]
+    shadow_port: int | None = None
+    """Where a shadow worker is asked for its metrics; None without one."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Consumer groups that read the frames."""
+        shadow = (shadow_settings(self.settings).worker.group,) if self.shadow_port else ()
+        return self.settings.worker.group, *shadow
 
     @property
     def broker_name(self) -> str:
@@ -88,9 +100,13 @@ class Stage:
         return self.folder / "actionwire.yaml"
 
     def metrics(self, name: str) -> str:
-        """The /metrics page of the worker or of ingest, in the text format of Prometheus."""
-        port = self.settings.http.worker_port if name == "worker" else self.settings.http.ingest_port
-        return fetch(f"http://127.0.0.1:{port}/metrics") or ""
+        """The /metrics page of the worker, the shadow worker or ingest, in the text format of Prometheus."""
+        return fetch(f"http://127.0.0.1:{self.port(name)}/metrics") or ""
+
+    def port(self, name: str) -> int | None:
+        """Where the worker, the shadow worker or ingest is asked."""
+        http = self.settings.http
+        return {"worker": http.worker_port, "shadow": self.shadow_port, "ingest": http.ingest_port}[name]
 
     def remove_cameras(self) -> None:
         """Remove the cameras from the settings file, as an operator would: ingest notices, and ends every one."""
@@ -108,11 +124,21 @@ class Stage:
 
 @contextmanager
 def set_up(
-    recording: Recording, labels: tuple[str, ...], bootstrap: str | None, bundle: str, say: Callable[[str], None]
+    recording: Recording,
+    labels: tuple[str, ...],
+    bootstrap: str | None,
+    bundle: str,
+    say: Callable[[str], None],
+    shadow: str | None = None,
 ) -> Iterator[Stage]:
-    """Start broker, RTSP server, worker and ingest; the cameras play from the moment ingest opens them."""
+    """Start broker, RTSP server, worker and ingest; the cameras play from the moment ingest opens them.
+
+    shadow: a candidate that a shadow worker runs beside.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="actionwire-demo-")))
+        if shadow is not None:
+            bundle = stack.enter_context(own_store(folder, bundle, shadow))
         node: BrokerNode | None = None
         if bootstrap is None:
             say("starting Apache Kafka ...")
@@ -125,6 +151,8 @@ def set_up(
         }
         urls = {camera: server.url(camera) for camera in mounts}
         document = _document(urls, labels, bootstrap, bundle, float(recording.truth["seconds"]))
+        if shadow is not None:
+            document["worker"]["shadow"] = CANDIDATE
         write_settings(folder / "actionwire.yaml", document)
         settings = load(folder / "actionwire.yaml")
         broker = connect(settings.kafka)
@@ -133,12 +161,17 @@ def set_up(
             stack.callback(_delete_topics, broker, settings, say)
         apply_topics(broker, settings)
         processes: dict[str, subprocess.Popen[bytes]] = {}
-        stage = Stage(settings, broker, node, mounts, processes, folder, document)
+        port = None if shadow is None else free_port()
+        stage = Stage(settings, broker, node, mounts, processes, folder, document, port)
         stack.callback(_end, processes)
         try:
             say("starting the worker ...")
             processes["worker"] = _start("worker", folder)
-            _until_ready(stage)
+            _until_ready(stage, "worker")
+            if stage.shadow_port is not None:
+                say("starting the shadow ...")
+                processes["shadow"] = _start_shadow(folder, stage.shadow_port)
+                _until_ready(stage, "shadow")
             say("starting ingest ...")
             processes["ingest"] = _start("ingest", folder)
             yield stage
@@ -176,20 +209,30 @@ def _start(name: str, folder: Path) -> subprocess.Popen[bytes]:
         return child_process.start(command(name, "--config", str(folder / "actionwire.yaml")), output=log)
 
 
-def _until_ready(stage: Stage) -> None:
+def _start_shadow(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    with (folder / "shadow.log").open("wb") as log:
+        return child_process.start(
+            command("worker", "--shadow", "--config", str(folder / "actionwire.yaml")),
+            output=log,
+            environment={**os.environ, "ACTIONWIRE_HTTP__WORKER_PORT": str(port)},
+        )
+
+
+def _until_ready(stage: Stage, name: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    url = f"http://127.0.0.1:{stage.settings.http.worker_port}/ready"
+    url = f"http://127.0.0.1:{stage.port(name)}/ready"
     while fetch(url) is None:
         stage.check_alive()
         if time.monotonic() > deadline:
-            tail = last_lines(stage.folder / "worker.log")
-            raise ActionwireError(f"the worker was not ready within {_READY_SECONDS:.0f} s; its log ends with:\n{tail}")
+            tail = last_lines(stage.folder / f"{name}.log")
+            raise ActionwireError(f"the {name} was not ready within {_READY_SECONDS:.0f} s; its log ends with:\n{tail}")
         time.sleep(0.1)
 
 
 def _delete_topics(broker: Broker, settings: Settings, say: Callable[[str], None]) -> None:
     """Leave nothing behind on the user's cluster."""
-    names = [topic.name for topic in topic_settings(settings)]
+    used = (settings, shadow_settings(settings)) if settings.worker.shadow else (settings,)
+    names = list(dict.fromkeys(topic.name for one in used for topic in topic_settings(one)))
     try:
         broker.delete_topics(names, _DELETE_SECONDS)
     except ActionwireError as error:

@@ -25,6 +25,13 @@ def free_port() -> int:
     return port
 
 
+def free_ports(count: int) -> range:
+    """So many loopback ports in a row that nobody listens on at the moment."""
+    while not all(map(is_free, ports := range(first := free_port(), first + count))):
+        pass
+    return ports
+
+
 def is_free(port: int) -> bool:
     """True when a server could listen on this loopback port now."""
     with socket.socket() as probe:

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from engines.canonical import canonical_json
 from engines.strict_json import short
 from pipeline.errors import BadRecordError
+from pipeline.records.examples import ExampleId
 from pipeline.records.fields import LABEL_ID, LONGEST_SECONDS, LONGEST_TEXT, MOST_WINDOWS
 from pipeline.records.label_report import LabelReport, decode_report, encode_report, is_report
 from pipeline.records.wire import Message, json_object, json_object_of_schema, plain, require_schema
@@ -35,6 +36,8 @@ CONFIG_KEY = "config"
 PART_PREFIX = "config/"
 MOST_PARTS = 256
 LIVE_PREFIX = "live/"
+MOST_EXAMPLES = 64
+"""Of one label, and as many of what it is not."""
 MOST_REPLACED = 256
 """Former contents of the settings' labels that are remembered: at 17 bytes each a record stays small."""
 
@@ -58,6 +61,10 @@ class Label:
     merge_seconds: float | None = None
     cooldown_seconds: float | None = None
     max_seconds: float | None = None
+    examples: tuple[ExampleId, ...] = ()
+    """Ids of what was shown of it (`records.examples`); none: the text alone decides."""
+    counterexamples: tuple[ExampleId, ...] = ()
+    """Ids of what it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +250,9 @@ def names_camera(patterns: Iterable[str], camera: str) -> bool:
 
 def label_document(label: Label) -> dict[str, Any]:
     """The JSON document of a label."""
-    kept = {name: value for name, value in plain(label).items() if value is not None}
-    return {**kept, "cameras": list(label.cameras)}
+    kept = {name: value for name, value in plain(label).items() if value is not None and value != ()}
+    lists = {name: list(value) for name, value in kept.items() if isinstance(value, tuple)}
+    return {**kept, **lists}
 
 
 def label_from(document: Mapping[str, Any]) -> Label:
@@ -270,7 +278,18 @@ def label_from(document: Mapping[str, Any]) -> Label:
         raise ValueError(f"'cameras' {whose} is empty; name ids or globs, or leave it out for all")
     if max(map(len, (document["text"], document.get("group") or "", *cameras))) > LONGEST_TEXT:
         raise ValueError(f"text, group, ids and globs {whose} have at most {LONGEST_TEXT} characters each")
-    return Label(**{**document, "cameras": tuple(cameras)})
+    named = {name: _example_ids(name, document.get(name, ()), whose) for name in ("examples", "counterexamples")}
+    if named["counterexamples"] and not named["examples"]:
+        raise ValueError(f"'counterexamples' {whose} need 'examples' beside them")
+    return Label(**{**document, "cameras": tuple(cameras), **named})
+
+
+def _example_ids(name: str, ids: Any, whose: str) -> tuple[str, ...]:
+    if not isinstance(ids, list | tuple) or not all(isinstance(one, str) and _CONTENT.fullmatch(one) for one in ids):
+        raise ValueError(f"{name!r} {whose} must be a list of ids, each 16 of 0-9 and a-f")
+    if len(ids) > MOST_EXAMPLES or len(set(ids)) < len(ids):
+        raise ValueError(f"{name!r} {whose} has at most {MOST_EXAMPLES} ids, each once")
+    return tuple(ids)
 
 
 _ID = re.compile(LABEL_ID)

@@ -56,6 +56,8 @@ class BundleSwap:
 
     def __init__(self, model: Model, history: LabelHistory) -> None:
         self.model = model
+        self.before: Bundle | None = None
+        """The bundle from which the one in use was swapped."""
         self._label_views = LabelViews(model.embed, history)
         self._embedding = threading.Lock()
 
@@ -94,6 +96,7 @@ class BundleSwap:
             unless_taken.pop_all()
         with self._embedding:  # from here on nobody embeds with the old model
             old, self.model, self._label_views = self.model, model, label_views
+            self.before = old.bundle
         old.close()
         return True
 

@@ -35,6 +35,7 @@ from pipeline.broker.contract import Broker, GroupToken
 from pipeline.config.settings import Settings
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.wire import Partition
+from pipeline.worker.after_swap.event_rate import EventRate
 from pipeline.worker.label_views import EmbeddingProgress
 from pipeline.worker.lost_cameras import Suspicion
 
@@ -58,6 +59,8 @@ class WorkerContext:
     """Labels on their way: work that is known to take long."""
     priorities: CameraPriorities = field(default_factory=CameraPriorities)
     """Which cameras are shed first."""
+    event_rate: EventRate = field(default_factory=EventRate)
+    """Whether a bundle that was taken says more than the one before it."""
     labels_ready: Callable[[], str | None] = lambda: None
     """Why not one label can be watched for; None: all is well."""
 

@@ -5,21 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from engines.backends import open_engine
+from engines.backends.shared import SharedEngine
 from engines.build.choose import choose
 from engines.bundle import files as bundles
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Window, check_deployment
 from engines.bundle.store import default_store, resolve
-from engines.contract import Embeddings, Engine, Images
+from engines.contract import Embeddings, Engine, Images, Sequences
 from engines.preprocess import prepare
+from engines.text import examples
+from engines.text.examples import ExampleRule, ExampleScorer, Prototypes
 from engines.text.similarity import proven_product
+from engines.text.text_bank import average
 from engines.text.text_memory import TextMemory
 from pipeline.analysis import scoring, thresholds
 from pipeline.analysis.camera_streams import Geometry
@@ -29,7 +36,8 @@ from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
-from pipeline.errors import BadRecordError, ConfigurationError
+from pipeline.errors import BadRecordError
+from pipeline.examples.encoding import ExampleEncoder, Find, WindowForm, none_there
 from pipeline.labels.check import LabelCheck
 from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
@@ -40,6 +48,8 @@ from pipeline.worker.overload import Relief, steps
 
 TEXTS_REST_SECONDS = 60.0
 """How long the text network stays in memory after a label that had to be embedded: people add several in a row."""
+
+_GONE = "its examples are not there any more; enrol them again, or remove the label"
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +76,15 @@ class SwapRequest:
     """Taken at the next commit. It is None again once nothing works with the old equipment."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """The labels of a set that are taught by example."""
+
+    columns: npt.NDArray[np.intp]
+    """Their places in the set."""
+    scorer: ExampleScorer
+
+
 @dataclass(frozen=True, slots=True)
 class BundleLabels:
     """A version of the label set in a bundle's embedding space; a `partition.LabelView`."""
@@ -77,11 +96,23 @@ class BundleLabels:
     calibrated: Calibration
     defaults: Mapping[str, float | None]
     """The deployment's own thresholds; None: as calibrated."""
+    taught: Taught | None = None
+    """Labels that name examples; None: there are none."""
     _rules: dict[int, CameraRules] = field(default_factory=dict)
 
-    def score(self, head: Embeddings, pooled: Embeddings) -> Scores:
-        """Probabilities from the temporal head's embeddings [m, D], float32 [m, L]."""
-        return scoring.score(self.scorer, head)
+    @property
+    def compares(self) -> bool:
+        """True where windows are compared with examples."""
+        return self.taught is not None
+
+    def score(self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None) -> Scores:
+        """Probabilities from the temporal head's embeddings [m, D], float32 [m, L]; see `partition.LabelView`."""
+        found = scoring.score(self.scorer, head)
+        if self.taught is not None and sequences is not None and len(found):
+            columns, scorer = self.taught.columns, self.taught.scorer
+            of_examples = examples.score(scorer, sequences)
+            found[:, columns] = examples.blend(found[:, columns], of_examples, scorer.rule.beta)
+        return found
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds of one camera, made once. Raises ConfigurationError if they contradict each other."""
@@ -112,32 +143,44 @@ class Model:
         *,
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
+        find: Find = none_there,
     ) -> None:
-        """Load and probe; the text network follows with the first text that is not in the cache.
+        """Load and probe. The text network is proven too, once on each host, and else opened with the first text that
+        is not in the cache.
 
-        cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
+        cache: folder for the embeddings of labels; None: no cache. progress: told of each label. find: the examples
+        that labels name.
 
-        Raises EngineError, and ConfigurationError for a bundle that carries memory from frame to frame.
+        Raises EngineError.
         """
         worker, manifest = settings.worker, bundle.manifest
         check_deployment(manifest, rate=settings.rate, rewind_seconds=worker.rewind_seconds)
         self.bundle = bundle
-        self.geometry = Geometry(manifest.window.frames, manifest.window.rate, manifest.window.stride)
         window = manifest.window
+        self.geometry = Geometry(window.frames, window.rate, window.stride, history=manifest.history)
         self.steps = steps(self.geometry, window.multiples, window.strides, manifest.kind)
         """What may be left out under overload."""
-        self.engine = _engine(bundle, worker)
-        if self.engine.info.history:
-            raise ConfigurationError(
-                f"bundle {bundle.label} carries memory from frame to frame, which this worker cannot restore; "
-                "choose a bundle without memory"
-            )
         self._texts = TextMemory(bundle, cache=cache, threads=worker.threads or None)
+        with ExitStack() as unless_loaded:
+            unless_loaded.callback(self._texts.close)
+            self._texts.prove()
+            self.engine: Engine = SharedEngine(_engine(bundle, worker))
+            unless_loaded.pop_all()
         self._product = _product(manifest.space.dimensions)
         self._rate = settings.rate
         info, form = self.engine.info, manifest.input
         self.origin = (info.space, info.kind, info.backend, info.device, info.precision, form.resize, form.crop)
         """What decides the items of this bundle. The space names the networks, and with them the size of pictures."""
+        self._examples = ExampleEncoder(
+            self.engine,
+            WindowForm(window.frames, window.rate),
+            self.prepare,
+            find,
+            folder=cache and cache / "examples" / settings.topics.namespace,
+            origin=self.origin,
+        )
+        self._gone: dict[Label, str] = {}
+        """Labels of the newest embedded set whose examples are not there."""
         self.check = LabelCheck(bundle, settings)
         """Which labels this bundle can watch for."""
         self._progress = progress or EmbeddingProgress()
@@ -161,19 +204,49 @@ class Model:
         A label that this bundle cannot use (it does not know the words, the text is too long, the thresholds contradict
         each other) is left out and logged: it must not stop the others.
         """
-        refused = self.check.problems(labels.labels)
-        log_refused(labels.labels, refused)
-        usable = tuple(label for label in labels.labels if label.id not in refused)
-        manifest = self.bundle.manifest
-        score = manifest.score
-        bank = self._texts.bank([label.text for label in usable], self._progress.over)
+        check = self.check.problems(labels.labels)
+        readable = [label for label in labels.labels if label.id not in check]
+        score = self.bundle.manifest.score
+        bank = self._texts.bank([label.text for label in readable], self._progress.over)
+        taught = ((row, label) for row, label in enumerate(readable) if label.examples)
+        texts = ((label, average(bank.embeddings[row : row + 1])) for row, label in taught)
+        prototypes = self._examples.prototypes(texts, self._progress.over)
+        self._gone = {label: _GONE for label in readable if label.examples and label.id not in prototypes}
+        log_refused(labels.labels, check | {label.id: reason for label, reason in self._gone.items()})
+        kept = [row for row, label in enumerate(readable) if label not in self._gone]
+        usable = tuple(readable[row] for row in kept)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
-        references, left_out = bank.reference_embeddings, bank.left_out
-        scorer = scoring.prepare(bank.embeddings, references, left_out, groups, rule, self._product)
-        found = BundleLabels(labels.version, usable, scorer, manifest.window, self._calibrated, self._defaults)
+        scorer = scoring.prepare(
+            bank.embeddings[kept], bank.reference_embeddings, bank.left_out[kept], groups, rule, self._product
+        )
+        found = BundleLabels(
+            labels.version,
+            usable,
+            scorer,
+            self.bundle.manifest.window,
+            self._calibrated,
+            self._defaults,
+            self._taught(usable, prototypes),
+        )
         found.at(self._rate)  # here, and not by the first frame that needs it: it takes long for many labels
         return found
+
+    def problems(self, labels: Iterable[Label]) -> dict[str, str]:
+        """The reason of every label that cannot be watched for, by id: as `check` says, or its examples are gone."""
+        labels = list(labels)
+        gone = {label.id: self._gone[label] for label in labels if label in self._gone}
+        return gone | self.check.problems(labels)
+
+    def _taught(self, labels: Sequence[Label], prototypes: Mapping[str, Prototypes]) -> Taught | None:
+        columns = [column for column, label in enumerate(labels) if label.id in prototypes]
+        if not columns:
+            return None
+        found = [prototypes[labels[column].id] for column in columns]
+        rule, form = ExampleRule(), found[0].positives.shape[1:]
+        length = form[1] if rule.matching == "alignment" else form[0] * form[1]
+        none = np.zeros((0, *form), np.float32)
+        return Taught(np.array(columns, np.intp), examples.prepare(found, none, rule, _product(length)))
 
     def rest(self) -> None:
         """Release what only new labels need, once there were none for a while. May be called from any thread."""
@@ -191,14 +264,15 @@ def load_model(
     allow_draft: bool = False,
     cache: Path | None = None,
     progress: EmbeddingProgress | None = None,
+    find: Find = none_there,
 ) -> Model:
     """Load the bundle that the settings name. Raises EngineError, ConfigurationError.
 
     cache: folder in which embeddings of labels are kept from run to run, by embedding space; None: no cache.
-    progress: told of each label that is embedded.
+    progress: told of each label that is embedded. find: the examples that labels name.
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
-    return Model(bundle, settings, cache=cache, progress=progress)
+    return Model(bundle, settings, cache=cache, progress=progress, find=find)
 
 
 def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:

@@ -248,10 +248,11 @@ class PollThread:
     def _needed(self, committed: Committed) -> Pictures | None:
         """Which pictures below P are needed. Longer windows, after a swap or under overload, reach back further."""
         pictures, windows = committed.pictures, self._equipment().geometry
-        same = pictures and (pictures.frames, pictures.rate, pictures.spread) == (
+        same = pictures and (pictures.frames, pictures.rate, pictures.spread, pictures.history) == (
             windows.frames,
             windows.rate,
             windows.spread,
+            windows.history,
         )
         return pictures if same else None
 

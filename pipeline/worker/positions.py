@@ -19,11 +19,13 @@ _LARGEST = 2**63
 def encode_position(committed: Committed) -> Position:
     """The broker form of a committed position: P, and {r, s, v, w, b} as metadata.
 
-    w: [W, frames, rate, spread]; b: bad pictures, counted from R. Raises ValueError if the metadata are too long.
+    w: [W, frames, rate, spread], and the history of a model with memory; b: bad pictures, counted from R. Raises
+    ValueError if the metadata are too long.
     """
     document: dict[str, object] = {"r": committed.rewind, "s": committed.state, "v": committed.labels}
     if (found := committed.pictures) is not None:
-        document["w"] = [found.since, found.frames, found.rate, found.spread]
+        history = [found.history] if found.history else []
+        document["w"] = [found.since, found.frames, found.rate, found.spread, *history]
         document["b"] = [offset - committed.rewind for offset in found.bad]
     metadata = canonical_json(document).decode()
     if len(metadata) > METADATA_LIMIT:
@@ -51,9 +53,9 @@ def decode_position(position: Position) -> Committed | None:
 def _pictures(found: Mapping[str, Any], rewind: int) -> Pictures | None:
     """Which pictures are needed; None where nobody says it, as older workers, or in words that make no sense."""
     window, bad = found.get("w"), found.get("b")
-    if not isinstance(window, list) or not isinstance(bad, list) or len(window) != 4 or len(bad) > MOST_BAD:
+    if not isinstance(window, list) or not isinstance(bad, list) or len(window) not in (4, 5) or len(bad) > MOST_BAD:
         return None
     if not all(type(number) is int and 0 <= number < _LARGEST for number in (*window, *bad)):
         return None
-    since, frames, rate, spread = window
-    return Pictures(since, frames, rate, spread, tuple(rewind + offset for offset in bad))
+    since, frames, rate, spread, history = (*window, 0)[:5]
+    return Pictures(since, frames, rate, spread, tuple(rewind + offset for offset in bad), history)

@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 
 from engines.bundle.files import Bundle
-from engines.bundle.store import default_store, followed, watch
+from engines.bundle.store import default_store, followed, put_back, watch
 from engines.errors import EngineError
 from engines.folders import cache_directory
 from pipeline.analysis.label_set import LabelSet
@@ -23,10 +23,13 @@ from pipeline.broker.control_topic import ControlReader
 from pipeline.broker.topics import check_topics
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
+from pipeline.examples.encoding import Find
+from pipeline.examples.topic import ExampleTopic
 from pipeline.health import HealthServer, checks
 from pipeline.labels.in_settings import LabelsInSettings
 from pipeline.labels.reporting import SHOWN_LABELS, LabelReporter, none_usable, shown
 from pipeline.metrics import EngineLabels, WorkerMetrics, new_registry
+from pipeline.worker.after_swap.put_back import judged
 from pipeline.worker.bundle_swap import BundleSwap, Outcome, follow_store
 from pipeline.worker.handover import WorkerContext
 from pipeline.worker.label_sync import LabelMarkers, follow
@@ -88,8 +91,8 @@ def run_worker(
             log.info("health and metrics served", url=health.url)
         broker.check(BROKER_SECONDS)
         check_topics(broker, settings)
-        history, embedding = LabelHistory(), EmbeddingProgress()
-        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding), history)))
+        history, embedding, find = LabelHistory(), EmbeddingProgress(), _examples(broker, settings)
+        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding, find), history)))
         metrics.engine(_engine_labels(bundle_swap.model))
         labels = LabelsInSettings(broker, settings)
         stack.callback(labels.close)
@@ -115,10 +118,10 @@ def run_worker(
         running.append(worker)
         metrics.live(worker.live)
         markers = LabelMarkers(producer, settings.topics.name("frames"), worker.labelled)
-        report = partial(_report_labels, reporter, bundle_swap)
+        report = partial(_report_labels, reporter, bundle_swap, context)
         bodies = {
             "labels": partial(follow, reader, history, bundle_swap.embed, markers, ready=report, rest=bundle_swap.rest),
-            "store": _following_store(context, bundle_swap, worker, report),
+            "store": _following_store(context, bundle_swap, worker, report, find),
             "cameras": partial(follow_priorities, broker, settings.topics.name("cameras"), context.priorities),
             "settings": reload and partial(_follow_settings, reload, settings, labels, context.priorities),
         }
@@ -130,10 +133,14 @@ def run_worker(
         worker.run(stop)
 
 
-def _load(settings: Settings, embedding: EmbeddingProgress) -> Model:
+def _examples(broker: Broker, settings: Settings) -> Find:
+    return ExampleTopic(broker, settings.topics.name("examples")).find
+
+
+def _load(settings: Settings, embedding: EmbeddingProgress, find: Find) -> Model:
     """The bundle of the settings. If it cannot be loaded, every start would fail: only a person can mend that."""
     try:
-        model = load_model(settings, cache=cache_directory(), progress=embedding)
+        model = load_model(settings, cache=cache_directory(), progress=embedding, find=find)
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
@@ -171,12 +178,14 @@ def _require_usable(model: Model, labels: LabelSet) -> None:
 
 
 def _following_store(
-    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None]
+    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None], find: Find
 ) -> Callable[[threading.Event], None] | None:
     """Follow the store where the settings name a bundle without its version; None where they do not."""
     bundle = followed(context.settings.worker.bundle)
     if bundle is None:
         return None
+    _count_events(context, *bundle_swap.in_use())
+    puts_back = context.settings.worker.doubled_events == "put_back"
 
     def outcome(what: Outcome) -> None:
         context.metrics.swap(what)
@@ -186,8 +195,16 @@ def _following_store(
             report()
 
     def body(ended: threading.Event) -> None:
-        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding)
-        follow_store(watch(default_store(), bundle), bundle_swap, worker, load, ended, outcome)
+        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding, find=find)
+        store = default_store()
+        current = judged(
+            watch(store, bundle),
+            context.event_rate,
+            lambda: (bundle_swap.model.bundle, bundle_swap.before),
+            context.metrics.doubled,
+            (lambda bad, good: put_back(store, bundle, bad=bad, good=good)) if puts_back else None,
+        )
+        follow_store(current, bundle_swap, worker, load, ended, outcome)
 
     return body
 
@@ -211,9 +228,19 @@ def _follow_settings(
         settings = changed
 
 
-def _report_labels(reporter: LabelReporter, bundle_swap: BundleSwap, _: LabelSet | None = None) -> None:
+def _report_labels(
+    reporter: LabelReporter, bundle_swap: BundleSwap, context: WorkerContext, _: LabelSet | None = None
+) -> None:
     labels, model = bundle_swap.in_use()
-    reporter.report(labels, model.check.problems(labels.labels), model.bundle.manifest)
+    reporter.report(labels, model.problems(labels.labels), model.bundle.manifest)
+    _count_events(context, labels, model)
+
+
+def _count_events(context: WorkerContext, labels: LabelSet, model: Model) -> None:
+    """Have events counted for this bundle and the labels that it watches for, so that a swap can be judged."""
+    problems = model.problems(labels.labels)
+    context.event_rate.use(model.bundle.manifest.id)
+    context.event_rate.watch(label.id for label in labels.labels if label.id not in problems)
 
 
 def _engine_labels(model: Model) -> EngineLabels:

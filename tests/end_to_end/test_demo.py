@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.bundle.files import load, seal
+from engines.bundle.store import demo_path
 from engines.testing import tiny_bundle
 
 COMMAND = [sys.executable, "-m", "pipeline.cli", "demo", "--cameras", "2", "--seconds", "12", "--seed", "20321"]
@@ -45,14 +48,30 @@ def children(environment: dict[str, str]) -> list[str]:
     return found
 
 
+def too_chatty(path: Path) -> Path:
+    """The shipped bundle with thresholds that every window reaches, sealed as a version of its own."""
+    shutil.copytree(demo_path(), path)
+    events = load(path).manifest.events
+    always = {"enter": 1e-9, "exit": 5e-10}
+    labels = {text: one.model_copy(update=always) for text, one in events.labels.items()}
+    changed = events.model_copy(update={"defaults": events.defaults.model_copy(update=always), "labels": labels})
+    seal(path, events=changed, version="0.0.1")
+    return path
+
+
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
 def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path) -> None:
-    """Kafka, RTSP, ingest and worker start, every captured tick is encoded, the report has its names, all is gone."""
+    """Kafka, RTSP, ingest and worker start, every captured tick is encoded, the report has its names, all is gone.
+
+    Beside the worker a shadow runs a candidate that calls every window an event: that shows in what it would have
+    changed, and the events topic is what it is without it.
+    """
     report = tmp_path / "report.json"
+    options = ["--shadow", str(too_chatty(tmp_path / "candidate")), "--json", str(report)]
 
     done = subprocess.run(
-        [*COMMAND, "--json", str(report)], env=surroundings, capture_output=True, text=True, check=False, timeout=280
+        [*COMMAND, *options], env=surroundings, capture_output=True, text=True, check=False, timeout=280
     )
 
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
@@ -62,6 +81,10 @@ def test_the_demo_runs_and_reports(surroundings: dict[str, str], tmp_path: Path)
     assert figures["ticks_captured"] >= 2 * 12 * 4 - 8
     assert figures["replay_equal"] is True
     assert "Kafka" in figures["broker"]
+    shadow = figures["shadow"]
+    assert shadow["new"] >= 2 * len(figures["labels_watched"]) - figures["events"]
+    assert shadow["same"] + shadow["moved"] + shadow["gone"] == figures["events"]
+    assert shadow["frames"] == figures["ticks_encoded"] and shadow["cpu_ms_per_frame"] > 0
     assert children(surroundings) == []
     assert list(Path(surroundings["TMPDIR"]).glob("actionwire-*")) == []
 

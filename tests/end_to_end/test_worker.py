@@ -152,6 +152,32 @@ def test_killed_workers_lose_and_double_nothing(tmp_path: Path, broker: Broker, 
     assert {event.camera for event in events} == set(CAMERAS) and len(events) > 20
 
 
+def test_a_killed_worker_rebuilds_the_memory_of_a_causal_model(
+    tmp_path: Path, broker: Broker, settings: Settings
+) -> None:
+    """Its items depend on the frames before a window. No state holds them, and no event tells of the kill.
+
+    produced   |------ first half ------|------ second half ------|
+    worker     |==== SIGKILL                          |===========| SIGTERM
+    """
+    remembering = tiny_bundle(tmp_path / "remembering", frames=4, history=5)
+    change(tmp_path, worker={"bundle": str(remembering)})
+    settings, log = load(tmp_path / "actionwire.yaml"), tmp_path / "worker.log"
+    process = start(tmp_path, "--no-supervise", "--slot", "a")
+    produce(broker, settings, range(30))
+    wait_until(lambda: read(broker, settings.topics.name("events")), process, log)
+    process.kill()
+    process.wait()
+    produce(broker, settings, range(30, 75))
+    process = start(tmp_path, "--no-supervise", "--slot", "a")
+    wait_until_caught_up(broker, settings, process, log)
+    process.terminate()
+    assert process.wait(20) == 0
+    found = [record.value for record in read(broker, settings.topics.name("events"))]
+    assert found == expected(broker, settings)
+    assert len(found) > 8 and {decode_event(value).camera for value in found} == set(CAMERAS)
+
+
 def test_a_published_bundle_is_taken_up_by_a_worker_that_runs(
     tmp_path: Path, broker: Broker, settings: Settings, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

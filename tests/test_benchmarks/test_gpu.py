@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 from gpu_speed import peak, per_second
+from gpu_workers import one_worker, workers
 from pycuda_wheel import NoToolkit, plan, toolkit
+
+from engines.bundle.files import load
+from engines.bundle.store import demo_path
+from pipeline.local.broker_node import BrokerNode
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +66,14 @@ def test_the_stopwatch_measures_on_any_device() -> None:
 
 def test_without_a_gpu_every_step_says_what_is_missing(tmp_path: Path) -> None:
     """Exit status 2, and the file has the reasons."""
-    command = [sys.executable, "benchmarks/gpu", "--only", "facts,tensorrt", "--json", str(tmp_path / "gpu.json")]
+    command = [
+        sys.executable,
+        "benchmarks/gpu",
+        "--only",
+        "facts,tensorrt,workers",
+        "--json",
+        str(tmp_path / "gpu.json"),
+    ]
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": "."}, capture_output=True, text=True, timeout=120)
     found = json.loads((tmp_path / "gpu.json").read_text())
     if done.returncode == 0:
@@ -69,4 +81,16 @@ def test_without_a_gpu_every_step_says_what_is_missing(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "cuda-bindings" in found["facts"]["skipped"] and "pycuda" in found["facts"]["skipped"]
     assert "let the backend be openvino" in found["tensorrt"]["skipped"]
-    assert done.stdout.count("not run: ") == 2
+    assert "let the backend be openvino" in found["workers"]["skipped"]
+    assert done.stdout.count("not run: ") == 3
+
+
+@pytest.mark.kafka
+def test_workers_are_held_against_their_engine_on_any_device(broker_node: BrokerNode) -> None:
+    """Two processes under one supervisor, on a CPU and small: each has a port, and both count."""
+    bundle, small = load(demo_path()), {"seconds": 0.3, "cameras": 64, "start_frames": 6000}
+    found = workers(bundle, "openvino", "fp32", broker_node, processes=(2,), **small)
+    assert found["engine_frames_per_second"] > 0
+    alone = one_worker(bundle, "openvino", "fp32", seconds=0.3, cameras=4)["in_process"]
+    assert alone["of_engine"] > 0 and 0 < alone["idle_share"] < 1
+    assert found["processes_2"]["frames_per_second"] > 0 and found["processes_2"]["of_engine"] > 0

@@ -30,6 +30,8 @@ STALLED = 'actionwire_cameras{condition="stalled",instance="ingest"}'
 ALL_WINDOWS = 'actionwire_windows_total{instance="worker"}'
 SHED = 'actionwire_dropped_total{reason="shed",instance="worker"}'
 
+DOUBLED = 'actionwire_swaps_total{outcome="doubled",instance="worker"}'
+
 Series = Mapping[str, str]
 
 CASES: list[tuple[str, str, Series, bool]] = [
@@ -51,6 +53,8 @@ CASES: list[tuple[str, str, Series, bool]] = [
     ("ActionwireCamerasAway", "all are online", {ONLINE: ON, STALLED: OFF}, False),
     ("ActionwireShedding", "a camera is left out", {SHED: RUNS}, True),
     ("ActionwireShedding", "none is", {SHED: STANDS}, False),
+    ("ActionwireEventsDoubled", "one worker found it once", {DOUBLED: "0x20 1x40"}, True),
+    ("ActionwireEventsDoubled", "it was days ago", {DOUBLED: "1x60"}, False),
 ]
 
 

@@ -113,6 +113,7 @@ def test_no_sum_over_workers_hides_one() -> None:
         "ActionwireStandstill",
         "ActionwireBadRecords",
         "ActionwireBundleRefused",
+        "ActionwireEventsDoubled",
         "ActionwireCamerasAway",
         "ActionwireCameraFillsNoWindow",  # by camera, whichever worker has it
         "ActionwireNoWindows",

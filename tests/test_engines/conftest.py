@@ -24,6 +24,12 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return load(tiny_bundle(tmp_path_factory.mktemp("tiny") / "clip", kind="clip"))
 
 
+@pytest.fixture(scope="session")
+def tiny_memory(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A sealed frame bundle whose items depend on the three frames before their own."""
+    return load(tiny_bundle(tmp_path_factory.mktemp("tiny") / "memory", history=3))
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Callable[[Bundle], Path]:
     """Copies a bundle to a place of its own, where a test may spoil it."""

@@ -33,6 +33,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.records.cameras import CameraStatus, decode_status, encode_status
 from pipeline.records.events import ActionEvent, Evidence, ModelReference, decode_event, encode_event
+from pipeline.records.examples import Example, ExamplePicture, decode_example, encode_example
 from pipeline.records.frames import (
     EndMarker,
     FrameRecord,
@@ -226,7 +227,11 @@ _STATE = CameraState(
     ),
 )  # fmt: skip
 _STATUS = CameraStatus("door", "online", 5, 5, 12.5, 320, 240, "h264", "rtcp", -0.02, 0, "host-1", None, None)
-_LABEL = Label("fall", "a person falls", "all", ("yard-*",), enter=0.8, confirm=3, max_seconds=30.0)
+_LABEL = Label(
+    "fall", "a person falls", "all", ("yard-*",), enter=0.8, confirm=3, max_seconds=30.0, examples=("0" * 16,)
+)
+_SHOWN = (ExamplePicture(0, 1.0, b"one"), ExamplePicture(2, 1.5, b"two"))
+_EXAMPLE = encode_example(Example("fall", 4, _SHOWN, "a clip"))
 _TRUTH = {
     "schema": 1, "seconds": 9.0, "epoch": "2026-01-01T00:00:00Z",
     "cameras": [
@@ -329,6 +334,13 @@ DECODERS: dict[str, Decoder] = {
                 )
             )
         ],
+    ),
+    "example": Decoder(
+        lambda head: decode_example(_EXAMPLE.key, head + b"\nonetwo"),
+        Example,
+        BadRecordError,
+        [json.loads((_EXAMPLE.value or b"").partition(b"\n")[0])],
+        share=2,
     ),
     "position": Decoder(
         lambda value: decode_position(Position(7, value.decode(errors="surrogateescape"))),

@@ -68,6 +68,7 @@ def test_a_worker_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) 
     metrics.lag(0.4)
     metrics.assigned(16, waiting=2)
     metrics.swap("refused")
+    metrics.doubled()
     metrics.labels(8)
     metrics.relief(3)
     metrics.engine(EngineLabels("b" * 64, "demo", "0.1.0", "openvino", "CPU", "fp32", True))
@@ -95,6 +96,7 @@ def test_a_worker_says_what_it_did(registry: CollectorRegistry, scrape: Scrape) 
         "actionwire_assigned_partitions": 16,
         "actionwire_waiting_partitions": 2,
         "actionwire_swaps_total{outcome=refused}": 1,
+        "actionwire_swaps_total{outcome=doubled}": 1,
         "actionwire_bundle_refused": 1,
         "actionwire_live": 1,
         "actionwire_labels": 8,

@@ -6,23 +6,21 @@ import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from engines.display import Display, display_of
+from engines.display import shown, shown_size, turn_of
 from trainer.errors import VideoError
 
 Pictures = npt.NDArray[np.uint8]
 
-FORM = 2
+FORM = 3
 """Version of what is yielded for the same file. It rises with every change, so that no cache keeps what was before."""
 
 _GUESSED_RATE = 25.0  # of a stream that states neither time stamps nor a rate
@@ -83,10 +81,10 @@ def read_clip(
     due = 0
     try:
         with _open(path) as container:
-            stream = _video(path, container)
+            stream, converter = _video(path, container), VideoReformatter()
             for seconds, frame in _timed(stream, _frames(stream, container, damage)):
                 if seconds + 1e-6 >= (due + phase) / rate:
-                    yield seconds, _picture(frame, stream)
+                    yield seconds, _picture(frame, stream, converter)
                     due = int(np.floor(seconds * rate - phase + 1e-6)) + 1
     except (OSError, ValueError) as error:
         if isinstance(error, VideoError) or not isinstance(error, av.error.FFmpegError | OSError):
@@ -152,21 +150,10 @@ def _timed(stream: VideoStream, frames: Iterator[VideoFrame]) -> Iterator[tuple[
         yield seconds, frame
 
 
-def _picture(frame: VideoFrame, stream: VideoStream) -> Pictures:
-    display = _display(frame, stream)
-    size = display.size(frame.width, frame.height)
-    if size == (frame.width, frame.height):
-        stored = frame.to_ndarray(format="rgb24")
-    else:
-        stored = frame.to_ndarray(format="rgb24", width=size[0], height=size[1], interpolation=Interpolation.AREA)
-    return display.upright(np.asarray(stored, np.uint8))
-
-
-def _display(frame: VideoFrame, stream: VideoStream) -> Display:
-    # A frame keeps the container that it makes itself, which keeps the frame: both then wait for the collector.
-    matrix = cast(Any, SideDataContainer)(frame).get(Type.DISPLAYMATRIX)
+def _picture(frame: VideoFrame, stream: VideoStream, converter: VideoReformatter) -> Pictures:
+    turn = turn_of(frame)
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
-    return display_of(None if matrix is None else bytes(matrix), float(ratio) if ratio else None)
+    return shown(frame, turn, *shown_size(frame.width, frame.height, ratio, turn), converter)
 
 
 def _length(stream: VideoStream, container: InputContainer) -> float | None:

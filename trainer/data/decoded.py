@@ -30,6 +30,11 @@ class Size:
     resize: Literal["area", "bicubic", "bilinear"] = "area"
     crop: Literal["squash", "centre"] = "squash"
 
+    @classmethod
+    def of(cls, form: Input, rate: int) -> Size:
+        """That of a model's input, at `rate` frames a second."""
+        return cls(rate, form.height, form.width, form.resize, form.crop)
+
 
 @dataclass(frozen=True)
 class Decoded:

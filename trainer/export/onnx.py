@@ -1,7 +1,8 @@
 """A model as ONNX files, each compared with torch as soon as it is written.
 
-`image.onnx` takes uint8 [n, H, W, 3] and normalises inside; `head.onnx` takes windows of items. A tower that looks at
-windows as a whole becomes `clip.onnx`, which takes those, uint8 [n, T, H, W, 3]. `text.onnx` takes token ids. The forms
+`image.onnx` takes uint8 [n, H, W, 3] and normalises inside, that of a causal tower also the buffers that the frame
+before left; `head.onnx` takes windows of items. A tower that looks at windows as a whole becomes `clip.onnx`, which
+takes those, uint8 [n, T, H, W, 3]. `text.onnx` takes token ids. The forms
 are in `engines.bundle.manifest`; the leading dimension is free, from 1 to 256.
 """
 
@@ -12,6 +13,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ import torch.nn.functional as F
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
+from engines.backends.network import memory_input
 from engines.bundle.arrays import Golden
 from trainer.errors import ExportError, ParityError
 from trainer.export.batch_leading import batch_leading_attention, lead_products
@@ -44,6 +47,16 @@ class _Image(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model.encode_frames(images)
+
+
+class _Step(nn.Module):
+    def __init__(self, model: VideoTextModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, memory: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        items, after = self.model.step(images, memory)
+        return items, *after
 
 
 class _Head(nn.Module):
@@ -87,46 +100,87 @@ def write_networks(
     """
     _check_sizes(model)
     differences = {}
-    for name, network, example, given, returned, expected in _networks(model, golden):
-        progress(f"writing {name}")
-        write_network(network.eval(), example, directory / name, given=given, returned=returned)
-        differences[name] = check_parity(directory / name, example.numpy(), expected)
+    for one in _networks(model, golden):
+        progress(f"writing {one.name}")
+        path, memory = directory / one.name, one.memory
+        write_network(one.network.eval(), one.example, path, given=one.given, returned=one.returned, memory=memory)
+        differences[one.name] = check_parity(path, one.example.numpy(), one.expected, memory)
     return differences
 
 
-_Written = tuple[str, nn.Module, Tensor, str, tuple[str, ...], Sequence[npt.NDArray[np.float32]]]
-"""File, network, example, the names of what it takes and gives, and what it must give for the example."""
+@dataclass(frozen=True)
+class _Written:
+    """A network on its way into a file."""
+
+    name: str
+    network: nn.Module
+    example: Tensor
+    given: str
+    returned: tuple[str, ...]
+    """Names of its input, and of what it gives."""
+    expected: Sequence[npt.NDArray[np.float32]]
+    """What it must give for the example."""
+    memory: tuple[Tensor, ...] = ()
+    """With the example, the buffers of a causal tower."""
 
 
 def _networks(model: VideoTextModel, golden: Golden) -> tuple[_Written, ...]:
     windows, answers = torch.from_numpy(golden.windows), [golden.head, golden.pooled]
-    text: _Written = (
-        "text.onnx", _Text(model), model.tokens(golden.texts), "tokens", ("embedding",), [golden.text_embeddings]
-    )  # fmt: skip
+    tokens, said = model.tokens(golden.texts), [golden.text_embeddings]
+    text = _Written("text.onnx", _Text(model), tokens, "tokens", ("embedding",), said)
     if model.kind == "clip":
-        return ("clip.onnx", _Clip(model), windows, "windows", ("head", "pooled"), answers), text
+        return _Written("clip.onnx", _Clip(model), windows, "windows", ("head", "pooled"), answers), text
+    head = _Written("head.onnx", _Head(model), windows, "windows", ("head", "pooled"), answers)
+    return (_step(model, golden) if model.history else _image(model, golden)), head, text
+
+
+def _image(model: VideoTextModel, golden: Golden) -> _Written:
     probe, items = torch.from_numpy(golden.images), [golden.items.astype(np.float32)]
-    return (
-        ("image.onnx", _Image(model), probe, "images", ("embeddings",), items),
-        ("head.onnx", _Head(model), windows, "windows", ("head", "pooled"), answers),
-        text,
-    )
+    return _Written("image.onnx", _Image(model), probe, "images", ("embeddings",), items)
 
 
-def write_network(network: nn.Module, example: Tensor, path: Path, *, given: str, returned: Sequence[str]) -> None:
-    """Write a network of one input as one ONNX file whose first dimension is free."""
+def _step(model: VideoTextModel, golden: Golden) -> _Written:
+    """The image network of a causal tower; its example is each picture of the probe with the buffers before it."""
+    pictures = torch.from_numpy(golden.images)
+    before = _buffers(model, pictures)
+    memory = tuple(torch.cat(buffers) for buffers in zip(*before, strict=True))
+    with torch.no_grad():
+        items, after = model.step(pictures, memory)
+    outputs = ("embeddings", *(f"{memory_input(index)}_after" for index in range(len(memory))))
+    expected = [items.numpy(), *(buffer.numpy() for buffer in after)]
+    return _Written("image.onnx", _Step(model), pictures, "images", outputs, expected, memory)
+
+
+@torch.no_grad()
+def _buffers(model: VideoTextModel, pictures: Tensor) -> list[tuple[Tensor, ...]]:
+    """Of pictures [k, H, W, 3] of one stream from its start, the buffers that each one meets."""
+    found = [model.memory(1)]
+    for picture in pictures[:-1]:
+        found.append(model.step(picture[None], found[-1])[1])
+    return found
+
+
+def write_network(
+    network: nn.Module, example: Tensor, path: Path, *, given: str, returned: Sequence[str],
+    memory: tuple[Tensor, ...] = (),
+) -> None:  # fmt: skip
+    """Write a network of one input, and of buffers where it takes some, as one ONNX file.
+
+    Its first dimension is free. given: the name of the input.
+    """
     batch = torch.export.Dim("n", min=1, max=LARGEST_BATCH)
     # The exporter would take a batch of one for a constant.
     example = example if len(example) > 1 else example.repeat(2, *(1 for _ in example.shape[1:]))
+    free = {0: batch}
     with _quiet(), torch.no_grad(), batch_leading_attention():
         program = torch.onnx.export(
             network,
-            (example,),
+            (example, memory) if memory else (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[given],
+            input_names=[given, *map(memory_input, range(len(memory)))],
             output_names=list(returned),
-            dynamic_shapes=({0: batch},),
+            dynamic_shapes=(free, (free,) * len(memory)) if memory else (free,),
             verbose=False,
         )
         assert program is not None  # the older exporter returns nothing
@@ -157,18 +211,25 @@ def _bytes(module: nn.Module | Clip) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
 
-def check_parity(path: Path, given: npt.NDArray[np.generic], expected: Sequence[npt.NDArray[np.float32]]) -> float:
+def check_parity(
+    path: Path, given: npt.NDArray[np.generic], expected: Sequence[npt.NDArray[np.float32]],
+    memory: Sequence[Tensor] = (),
+) -> float:  # fmt: skip
     """Run an ONNX file over a batch and over its first element, and return the greatest difference from `expected`.
 
-    Components are compared after L2 normalisation. Raises ParityError above `TOLERANCE`.
+    memory: the buffers that it takes beside its input. Components are compared after L2 normalisation. Raises
+    ParityError above `TOLERANCE`.
     """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    fed = {session.get_inputs()[0].name: given}
+    fed |= {memory_input(index): buffer.numpy() for index, buffer in enumerate(memory)}
     difference = 0.0
     for count in (len(given), 1):
-        for found, wanted in zip(session.run(None, {name: given[:count]}), expected, strict=True):
+        for found, wanted in zip(
+            session.run(None, {name: array[:count] for name, array in fed.items()}), expected, strict=True
+        ):
             gap = np.abs(_normalised(found) - _normalised(wanted[:count])).max()
             difference = max(difference, float(gap) if np.isfinite(gap) else np.inf)
     if difference > TOLERANCE:
@@ -187,7 +248,7 @@ def golden_probe(
     pictures = np.stack([_picture(rng, height, width) for _ in range(images)])
     with torch.no_grad():
         given = torch.from_numpy(pictures)
-        items = given if model.kind == "clip" else model.encode_frames(given)
+        items = given if model.kind == "clip" else _probed(model, given)
         order = np.stack([rng.permutation(np.arange(model.frames) % images) for _ in range(2)])
         windows = items[torch.from_numpy(order)]
         head, pooled = model.embed_windows(model.window_items(windows) if model.kind == "clip" else windows)
@@ -203,6 +264,14 @@ def golden_probe(
     )
 
 
+def _probed(model: VideoTextModel, pictures: Tensor) -> Tensor:
+    """The items of the probe's pictures [k, H, W, 3]; to a causal tower they are the first frames of one stream."""
+    if not model.history:
+        return model.encode_frames(pictures)
+    before = _buffers(model, pictures)
+    return torch.cat([model.step(one[None], buffers)[0] for one, buffers in zip(pictures, before, strict=True)])
+
+
 def _picture(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.uint8]:
     """A colour gradient with a rectangle and noise: smooth parts, edges and texture."""
     down, across = np.linspace(0, 1, height)[:, None, None], np.linspace(0, 1, width)[None, :, None]
@@ -213,7 +282,8 @@ def _picture(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[n
 
 
 def _normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+    # A patch may leave nothing in a buffer.
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
 
 
 @contextlib.contextmanager

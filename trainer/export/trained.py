@@ -135,6 +135,7 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
         ),
         text=bundles.Text(context_length=context_length(model.tokenizer), learned=has_learned(model)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
+        memory=_memory(model),
         opset=OPSET,
         producer=bundles.Producer(
             actionwire=importlib.metadata.version("actionwire"),
@@ -143,6 +144,13 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
         ),
         licence=recipe.licence or OUR_LICENCE,
     )  # fmt: skip
+
+
+def _memory(model: VideoTextModel) -> bundles.Memory | None:
+    """What a causal tower carries from frame to frame."""
+    if not model.history:
+        return None
+    return bundles.Memory(history=model.history, shapes=tuple(tuple(one.shape[1:]) for one in model.memory(1)))
 
 
 def _prompted(recipe: Recipe) -> str:

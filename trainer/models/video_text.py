@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from trainer.models.text.templates import TEMPLATES, fill
 if TYPE_CHECKING:
     from trainer.models.few_shot.modulation import Modulation
     from trainer.models.settings import Model
+    from trainer.models.towers.video import Memory, ShiftTower
 
 MAX_SCALE = 100.0
 """What the prompt joint adds to an image tower (`trainer.models.towers.video`)."""
@@ -132,6 +133,16 @@ class VideoTextModel(nn.Module):
         return getattr(self.clip.visual, "kind", "frame")
 
     @property
+    def history(self) -> int:
+        """Frames before its own that an item depends on, beside those of its window: a causal tower's."""
+        return getattr(self.clip.visual, "history", 0)
+
+    @property
+    def together(self) -> bool:
+        """Whether the image tower takes the frames of a window together."""
+        return self.kind == "clip" or self.history > 0
+
+    @property
     def dimensions(self) -> int:
         """D."""
         return self.blueprint.dimensions
@@ -153,9 +164,11 @@ class VideoTextModel(nn.Module):
     def window_items(self, given: Tensor) -> Tensor:
         """Windows to items float32 [b, t, D], not normalised; t is T, or 1 with the prompt joint.
 
+        A causal tower begins each window as a stream begins; `step` goes on from frame to frame.
+
         given: pictures uint8 [b, T, H, W, 3], or features float [b, T, F] of a frozen tower.
         """
-        if self.kind == "clip":
+        if self.together:
             return self._in_pieces(self._clips, given).float()
         flat = given.flatten(0, 1)
         features = flat.float() if given.is_floating_point() else self.features(flat)
@@ -180,6 +193,17 @@ class VideoTextModel(nn.Module):
     def encode_frames(self, images: Tensor) -> Tensor:
         """Pictures to items, [n, D], not normalised. Takes uint8, or float in the same range."""
         return self.items(self.features(images))
+
+    def memory(self, cameras: int) -> Memory:
+        """The buffers of a causal tower for cameras at the start of their streams."""
+        found: Memory = cast("ShiftTower", self.clip.visual).memory(cameras)
+        return found
+
+    def step(self, images: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """One picture of each of n cameras, [n, H, W, 3], to items [n, D], not normalised, and the buffers after it."""
+        pixels = (images.float().permute(0, 3, 1, 2) - self.mean) / self.std
+        found, after = cast("ShiftTower", self.clip.visual).step(pixels, memory)
+        return self.items(found), after
 
     def embed_windows(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Windows of items [m, T, D] to (head, pooled), both [m, D] and L2-normalised."""

@@ -89,7 +89,7 @@ def gathered(rows: Sequence[Tensor], clips: Sequence[Clip], labels: Sequence[str
 
 def _opened(subject: Subject, clips: Sequence[Clip], labels: Sequence[str]) -> Clips:
     form, data = subject.model.blueprint.form, subject.recipe.data
-    size = Size(data.rate, form.height, form.width, form.resize, form.crop)
+    size = Size.of(form, data.rate)
     return open_clips(
         clips, labels, subject.cache, size, subject.report, window=subject.model.frames, implied=False, max_skipped=0.0
     )

@@ -73,7 +73,7 @@ def cached(recipe: Recipe, clips: Sequence[Clip], cache: Path, report: Report) -
     foundation = recipe.start.build(())
     model = build(recipe.model, foundation).eval()
     form, data = model.blueprint.form, recipe.data
-    size = Size(data.rate, form.height, form.width, form.resize, form.crop)
+    size = Size.of(form, data.rate)
     opened = open_clips(clips, labels, cache, size, report, window=recipe.model.frames, max_skipped=data.max_skipped)
     changes = items.Changes(recipe.augment, recipe.items.copies, recipe.seed, labels)
     everything = list(range(len(opened.clips)))

@@ -49,7 +49,7 @@ def opened(recipe: Recipe, form: Input, cache: Path, report: Report, *, between:
     data = recipe.data
     return open_clips(
         clips_of(recipe), recipe.model.labels, cache,
-        Size(data.rate, form.height, form.width, form.resize, form.crop), report,
+        Size.of(form, data.rate), report,
         window=recipe.model.frames, implied=between, max_skipped=data.max_skipped,
     )  # fmt: skip
 

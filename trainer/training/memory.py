@@ -59,7 +59,7 @@ def needed(model: VideoTextModel, recipe: Recipe, device: str) -> Needed:
 
 def _activations(model: VideoTextModel, recipe: Recipe, device: str) -> int:
     form = model.blueprint.form
-    frames = recipe.model.frames if model.kind == "clip" else 1  # what passes the tower together
+    frames = recipe.model.frames if model.together else 1  # what passes the tower together
     window = torch.zeros((1, frames, form.height, form.width, 3), dtype=torch.uint8, device=model.device)
     at_once = -(-_pictures(recipe) // frames // recipe.optimiser.accumulate)
     captions = 0 if recipe.text_frozen else max(stage.chunks for stage in recipe.stages)

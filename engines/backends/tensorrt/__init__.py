@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engines.backends.network import SIGNATURES, NetworkEngine, Precision, engine_info
+from engines.backends.network import NetworkEngine, Precision, engine_info, signature
 from engines.backends.tensorrt.builder import PlanSettings, collecting_log
 from engines.backends.tensorrt.cuda import Cuda, device_index, open_cuda
 from engines.backends.tensorrt.library import Library, load_library
@@ -89,7 +89,8 @@ def open_with(
         independent = []
         for name in bundle.manifest.network_names:
             plans = _plans(library, cuda, bundle, name, precision, buckets, told)
-            networks[name] = runner = Runner(library.module, cuda, plans, *SIGNATURES[name])
+            (source,), targets = signature(bundle.manifest, name)
+            networks[name] = runner = Runner(library.module, cuda, plans, source, targets)
             unless_open.callback(runner.close)
             independent.append(_prove(runner, bundle, name))
         unless_open.pop_all()
@@ -134,7 +135,7 @@ def _plans(
 
 
 def _check_names(bundle: Bundle, name: str, plan: Any) -> None:
-    source, targets = SIGNATURES[name]
+    (source,), targets = signature(bundle.manifest, name)
     found = {plan.get_tensor_name(index) for index in range(plan.num_io_tensors)}
     if not found.issuperset((source, *targets)):
         raise BundleError(

@@ -27,8 +27,14 @@ NO_DEVICE = "no device"
 def network_file(bundle: Bundle, name: str, precision: Precision) -> bytes:
     """Return the ONNX file of a network in the given precision.
 
-    Raises BackendUnavailable for a precision that the bundle lacks or nobody knows, TamperedBundle.
+    Raises BackendUnavailable for a precision that the bundle lacks or nobody knows and for a bundle with memory,
+    TamperedBundle.
     """
+    if bundle.manifest.memory is not None:
+        raise BackendUnavailable(
+            f"the TensorRT backend carries no memory from frame to frame, and bundle {bundle.label} has one; choose "
+            "openvino or onnxruntime"
+        )
     if precision not in PRECISIONS:
         raise BackendUnavailable(f"the TensorRT backend does not run {precision}; choose {', '.join(PRECISIONS)}")
     if precision != "int8":

@@ -42,7 +42,7 @@ class Conclusion:
             topics.name("events"), topics.name("state"), topics.name("dead"), worker.group, settings.source
         )
         self.committer = Committer(analyser, epochs, to)
-        self.progress = Progress(context.metrics, context.now_ns)
+        self.progress = Progress(context.metrics, context.event_rate, context.now_ns)
         self.committed_at = context.monotonic()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the inference threads tell the metrics: batches, and what was committed."""
+"""What the inference threads tell the metrics and the judge of swaps: batches, and what was committed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pipeline.analysis.partition import Fired
 from pipeline.analysis.ticks import SECOND
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.wire import Partition
+from pipeline.worker.after_swap.event_rate import EventRate
 
 log = structlog.get_logger(__name__)
 
@@ -20,8 +21,8 @@ log = structlog.get_logger(__name__)
 class Progress:
     """Reports batches, as differences of running totals, and commits. Each of the two may have a thread of its own."""
 
-    def __init__(self, metrics: WorkerMetrics, now_ns: Callable[[], int]) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: WorkerMetrics, event_rate: EventRate, now_ns: Callable[[], int]) -> None:
+        self._metrics, self._event_rate = metrics, event_rate
         self._now_ns = now_ns
         self._dropped: Counter[str] = Counter()
         self._live = 0.0
@@ -32,6 +33,7 @@ class Progress:
         if tally is not self._of:  # another analyser, which counts from zero
             self._of, self._dropped, self._live = tally, Counter(), 0.0
         self._metrics.batch(outcome.frames, outcome.scored)
+        self._event_rate.covered(outcome.scored, outcome.seconds)
         self._metrics.covered(tally.live_seconds - self._live, outcome.seconds)
         if outcome.captured_ns:
             self._metrics.lag(_lag(outcome.captured_ns, self._now_ns()))
@@ -46,6 +48,8 @@ class Progress:
             event = one.event
             latency = None if one.capture_ns is None else (now - one.capture_ns) / SECOND
             self._metrics.event(event.phase, event.camera, latency)
+            if event.phase == "started":
+                self._event_rate.started(event.started_by.bundle, event.label_id)
             log.info("event", phase=event.phase, camera=event.camera, label=event.label, id=event.id)
         for _ in range(dead):
             self._metrics.dead_letter()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from typing import Literal
 
 from engines.bundle.store import followed
 from pipeline.config.settings import Settings
-from pipeline.config.topics import TopicsSettings
+from pipeline.config.topics import Topic, TopicsSettings
 from pipeline.errors import ConfigurationError
-
-Topic = Literal["frames", "events", "cameras", "control", "state", "dead"]
 
 _SUFFIX = "-shadow"
 _OWN = ("events", "state", "dead")
@@ -39,6 +36,7 @@ def shadow_settings(settings: Settings) -> Settings:
         "bundle": f"{name.partition(':')[0]}:{worker.shadow}",
         "group": worker.group + _SUFFIX,
         "slot": worker.slot and worker.slot + _SUFFIX,
+        "doubled_events": "alarm",  # the channel of candidates is a person's to move
     }
     topics = ShadowTopics(**settings.topics.model_dump())
     made = settings.model_copy(update={"worker": worker.model_copy(update=changed), "topics": topics})

@@ -358,3 +358,29 @@ def _serialise(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def test_sequences_are_what_windows_are_compared_with_and_change_no_embedding(engine: Engine) -> None:
+    """The head's output, where it orders the items or they are pixels; the embeddings bit for bit."""
+    windows = np.stack([engine.encode(np.stack([solid(name)] * FRAMES))[0] for name in ("red", "cyan", "grey")])
+    head, pooled, found = engine.embed_sequences(windows)
+    plain = engine.embed(windows)
+    assert (head.tobytes(), pooled.tobytes()) == (plain[0].tobytes(), plain[1].tobytes())
+    assert engine.info.compared == "head" and found.tobytes() == head.tobytes()
+    assert found.shape == (3, 1, engine.info.dimensions)
+    examples = engine.prototypes(windows[:2], np.zeros((1, engine.info.dimensions), np.float32))
+    assert examples.tobytes() == found[:2].tobytes()
+    with pytest.raises(ValueError, match="text must be float32"):
+        engine.prototypes(windows, np.zeros((1, 3), np.float32))
+
+
+def test_where_the_head_averages_the_items_are_compared(tiny: Bundle, tmp_path: Path) -> None:
+    """A zero-shot CLIP: its head forgets the order of the frames, so they are compared place by place."""
+    path = tiny_bundle(tmp_path / "averaging", head="meanp")
+    engine = open_engine(load(path), "onnxruntime", threads=1)
+    windows = engine.encode(np.stack([solid(name) for name in ("red", "cyan") * (FRAMES // 2)]))[0][None]
+    found = engine.embed_sequences(windows)[2]
+    assert engine.info.compared == "items" and found.shape == (1, FRAMES, engine.info.dimensions)
+    assert np.linalg.norm(found, axis=-1) == pytest.approx(np.ones((1, FRAMES)), abs=1e-5)
+    assert found[0, 0] @ windows[0, 0] == pytest.approx(np.linalg.norm(windows[0, 0]), abs=1e-5)
+    engine.close()

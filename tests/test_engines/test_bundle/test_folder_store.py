@@ -1,12 +1,26 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
+from engines.bundle import channels
 from engines.bundle.files import Bundle, load
-from engines.bundle.store import DEMO, add, demo_path, entries, followed, prune, publish, resolve, rollback, watch
+from engines.bundle.store import (
+    DEMO,
+    add,
+    demo_path,
+    entries,
+    followed,
+    prune,
+    publish,
+    put_back,
+    resolve,
+    rollback,
+    watch,
+)
 from engines.errors import BundleError, BundleNotFound, IncompatibleBundle, TamperedBundle
 from engines.testing import tiny_bundle
 
@@ -62,6 +76,44 @@ def test_a_damaged_version_is_not_rolled_back_to(tiny: Bundle, later: Bundle, tm
     with pytest.raises(TamperedBundle):
         rollback(store, "tiny")
     assert ("tiny@0.2.0", True) in listed(store)
+
+
+def test_a_channel_is_put_back_once_however_many_ask(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:
+    """Every worker of a fleet finds the same bundle bad, within the same second; one of them moves the channel.
+
+    stable    0.1.0 -> 0.2.0 -> 0.1.0 and no further
+    """
+    store = tmp_path / "store"
+    publish(store, tiny.path)
+    publish(store, later.path)
+    moved, together = list[bool](), threading.Barrier(8)
+
+    def ask() -> None:
+        together.wait(20)
+        moved.append(put_back(store, "tiny", bad="0.2.0", good="0.1.0"))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(moved) == [False] * 7 + [True]
+    assert channels.read(store, "tiny") == channels.Pointer("0.1.0")
+
+
+def test_a_channel_that_a_person_moved_meanwhile_stays(tiny: Bundle, later: Bundle, tmp_path: Path) -> None:
+    """And so does one that never stood on the version to go back to, or whose version is damaged, or that is none."""
+    store = tmp_path / "store"
+    first = publish(store, tiny.path)
+    publish(store, later.path)
+    assert not put_back(store, "tiny", bad="0.3.0", good="0.1.0")
+    assert not put_back(store, "tiny:stable", bad="0.2.0", good="0.0.9")
+    (first.path / "head.onnx").write_bytes(b"")
+    with pytest.raises(TamperedBundle):
+        put_back(store, "tiny", bad="0.2.0", good="0.1.0")
+    with pytest.raises(BundleNotFound, match="no channel candidate of tiny"):
+        put_back(store, "tiny:candidate", bad="0.2.0", good="0.1.0")
+    assert channels.read(store, "tiny") == channels.Pointer("0.2.0", ("0.1.0",))
 
 
 def test_publishing_twice_changes_nothing(tiny: Bundle, tmp_path: Path) -> None:

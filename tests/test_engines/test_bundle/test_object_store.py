@@ -21,6 +21,7 @@ from engines.bundle.store import (
     open_store,
     prune,
     publish,
+    put_back,
     resolve,
     rollback,
     watch,
@@ -74,6 +75,18 @@ def test_channels_move_and_go_back(store: Objects, tiny: Bundle, later: Bundle) 
     with pytest.raises(BundleNotFound, match="no earlier version of tiny on the channel stable"):
         rollback(store, "tiny")
     assert load(resolve("tiny:candidate", store)).manifest == later.manifest
+
+
+def test_a_channel_is_put_back_once(store: Objects, tiny: Bundle, later: Bundle) -> None:
+    """By whoever is first; a channel that moved meanwhile stays."""
+    publish(store, tiny.path)
+    publish(store, later.path)
+    assert not put_back(store, "tiny", bad="0.3.0", good="0.1.0")
+    assert put_back(store, "tiny", bad="0.2.0", good="0.1.0")
+    assert not put_back(store, "tiny", bad="0.2.0", good="0.1.0")
+    assert resolve("tiny", store).name == "0.1.0"
+    with pytest.raises(BundleNotFound, match="no channel candidate of tiny"):
+        put_back(store, "tiny:candidate", bad="0.2.0", good="0.1.0")
 
 
 def test_a_version_never_changes(store: Objects, tiny: Bundle, tmp_path: Path) -> None:

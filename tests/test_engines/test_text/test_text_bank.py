@@ -193,6 +193,39 @@ def test_other_answers_than_the_golden_ones_stop_the_encoder(tiny: Bundle, copy:
         assert not encoder.opened, "it is not used by a second attempt either"
 
 
+def test_a_text_network_is_proven_once_on_a_host(
+    tiny: Bundle, copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any text needs it: the first process opens it for that, the next ones need not.
+
+    encoder      first     second    of another probe    the same again
+    prove        opens     -         refuses             refuses
+    """
+    monkeypatch.setenv("ACTIONWIRE_CACHE", str(tmp_path / "host"))
+    first, second = TextEncoder(tiny), TextEncoder(tiny)
+    first.prove()
+    second.prove()
+    assert first.opened and not second.opened
+    first.close()
+    path, golden = copy(tiny), tiny.golden()
+    write_golden(path, replace(golden, text_embeddings=golden.text_embeddings[::-1]))
+    write_draft(path, tiny.manifest)
+    other = TextEncoder(load(path, allow_draft=True))
+    for _ in range(2):
+        with pytest.raises(ProbeFailed, match="text is"):
+            other.prove()
+        assert not other.opened
+
+
+def test_a_text_network_that_is_none_is_noticed_when_it_is_proven(tiny: Bundle, copy: Copy) -> None:
+    """Not by the first label that somebody adds, weeks later."""
+    path = copy(tiny)
+    (path / "text.onnx").write_bytes(b"no network")
+    write_draft(path, tiny.manifest)
+    with pytest.raises(BundleError, match=r"text\.onnx does not load"):
+        TextEncoder(load(path, allow_draft=True)).prove()
+
+
 @pytest.mark.parametrize("content", ["{}", "garbage"])
 def test_a_tokenizer_that_does_not_load_is_a_bundle_error(tiny: Bundle, copy: Copy, content: str) -> None:
     """The library's own error is translated, and the file named."""

@@ -17,6 +17,7 @@ from pipeline.analysis.label_set import (
     apply,
     collect,
     content_of,
+    enrolled,
     from_settings,
     in_force,
     make,
@@ -26,7 +27,15 @@ from pipeline.analysis.label_set import (
 from pipeline.config.labels import LabelSettings
 from pipeline.errors import ConfigurationError
 from pipeline.records.label_report import LabelReport
-from pipeline.records.labels import MOST_REPLACED, ConfigLabels, Label, LabelPart, LiveLabel, PartedLabels
+from pipeline.records.labels import (
+    MOST_EXAMPLES,
+    MOST_REPLACED,
+    ConfigLabels,
+    Label,
+    LabelPart,
+    LiveLabel,
+    PartedLabels,
+)
 
 FALL = make({"text": "a person falls"})
 RUN = make({"text": "a person runs"})
@@ -264,3 +273,25 @@ def test_waiting_parts_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert apply(sets, LabelPart(0, 1, (make({"text": "x"}),)), 1) == sets
     assert apply(sets, LabelPart(0, 0, (RUN,)), 1).parts == {(0, 0): (RUN,)}
+
+
+def test_examples_are_added_to_the_label_that_is_in_force() -> None:
+    """A label of the settings keeps what it has; a new one begins with them; what it is not comes on top."""
+    one, two = "0" * 16, "1" * 16
+    strict = replace(FALL, enter=0.9)
+    first = enrolled(apply(LabelSets(), ConfigLabels((strict,)), 0), FALL, [one])
+    assert first == LiveLabel(FALL.id, replace(strict, examples=(one,)))
+    sets = apply(LabelSets(), first, 1)
+    assert enrolled(sets, FALL, [], [two]).label == replace(strict, examples=(one,), counterexamples=(two,))
+    assert enrolled(LabelSets(), RUN, [one]).label == replace(RUN, examples=(one,))
+    with pytest.raises(ConfigurationError, match="would have the id"):
+        enrolled(sets, Label(FALL.id, "something else"), [two])
+    with pytest.raises(ConfigurationError, match=f"at most {MOST_EXAMPLES} are kept"):
+        enrolled(sets, FALL, [f"{number:016x}" for number in range(MOST_EXAMPLES)])
+
+
+def test_other_settings_for_a_label_do_not_forget_what_was_shown() -> None:
+    """`labels add` with the same text again changes thresholds and cameras, and keeps the examples."""
+    taught = replace(RUN, examples=("0" * 16,), counterexamples=("1" * 16,))
+    sets = apply(LabelSets(), LiveLabel(RUN.id, taught), 0)
+    assert added(sets, replace(RUN, enter=0.8)).label == replace(taught, enter=0.8)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engines.testing import tiny_bundle
-from pipeline.bench.live_worker import latencies, live_cameras, live_worker, processed, restless
+from pipeline.bench.live_cameras import live_cameras
+from pipeline.bench.live_worker import latencies, live_worker, processed, restless
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.topics import apply_topics
 from pipeline.config.settings import Settings
@@ -55,7 +56,7 @@ def test_every_frame_after_the_first_windows_ends_one(
     """
     model, other = (model_of(settings, bundle, tmp_path) for _ in range(2))
     with live_worker(model, settings, broker, (restless("red", 0.5),)) as live:
-        with live_cameras(model, settings, broker, 6) as published:
+        with live_cameras(model.bundle.golden().images, settings, broker, 6) as published:
             assert all(0 < latency < 20 for latency in latencies(broker, settings, 2.0))
             swapped = threading.Event()
             swapping = threading.Thread(target=lambda: (live.swap(other), swapped.set()))

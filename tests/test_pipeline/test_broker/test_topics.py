@@ -36,6 +36,7 @@ def test_every_topic_is_kept_as_the_design_says() -> None:
         "a.state": 3,
         "a.cameras": 1,
         "a.control": 1,
+        "a.examples": 1,
         "a.dead": 1,
     }
     assert topics["a.frames"].settings["message.timestamp.type"] == "LogAppendTime"
@@ -46,11 +47,13 @@ def test_every_topic_is_kept_as_the_design_says() -> None:
     assert topics["a.state"].settings["segment.ms"] == "60000"
     assert topics["a.cameras"].settings["cleanup.policy"] == "compact"
     assert topics["a.control"].settings["cleanup.policy"] == "compact"
+    assert topics["a.examples"].settings["cleanup.policy"] == "compact"
+    assert topics["a.examples"].settings["min.cleanable.dirty.ratio"] == "0.0"
     assert topics["a.dead"].settings["cleanup.policy"] == "delete"
 
 
 def test_topics_are_created_once(broker: Broker, name: str) -> None:
-    """The first call creates all six, the second none; the check then gives the shared partition count."""
+    """The first call creates all seven, the second none; the check then gives the shared partition count."""
     wanted = settings(name)
 
     assert sorted(apply_topics(broker, wanted)) == sorted(topic.name for topic in topic_settings(wanted))

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.camera.check import check
-from pipeline.camera.picture import Turn, shown_size, turn_by
 from pipeline.camera.sampling import sample_file
 from pipeline.camera.source_settings import SourceSettings
 from pipeline.local.rtsp import RtspServer, load_media
 from pipeline.testing import first_pictures
+from trainer.data.decode import read_clip
 
 CORNERS = {"red": (250, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 250), "grey": (128, 128, 128)}
 UPRIGHT = ("red", "green", "blue", "grey")
@@ -107,50 +107,6 @@ def test_a_turned_clip_looks_like_the_same_film_stored_upright(
     assert np.abs(images[0] - images[1]).mean() < (0.5 if rotation in (-90.0, 90.0) else 0.001)
 
 
-@pytest.mark.parametrize(
-    ("matrix", "turn", "shown"),
-    [
-        ((1, 0, 0, 1), Turn(), UPRIGHT),
-        ((0, 1, -1, 0), Turn(True, left_right=True), ("blue", "red", "grey", "green")),
-        ((0, -1, 1, 0), Turn(True, up_down=True), ("green", "grey", "red", "blue")),
-        ((-1, 0, 0, -1), Turn(False, True, True), ("grey", "blue", "green", "red")),
-        ((-1, 0, 0, 1), Turn(False, True, False), ("green", "red", "grey", "blue")),
-        ((1, 0, 0, -1), Turn(False, False, True), ("blue", "grey", "red", "green")),
-        ((0, 1, 1, 0), Turn(True), ("red", "blue", "green", "grey")),
-        ((0, -1, -1, 0), Turn(True, True, True), ("grey", "green", "blue", "red")),
-        ((65000, 8000, -8000, 65000), Turn(), UPRIGHT),
-    ],
-)
-def test_every_display_matrix_is_followed(matrix: tuple[int, ...], turn: Turn, shown: tuple[str, ...]) -> None:
-    """Quarter turns, mirrored or not; a few degrees between them are left as they are.
-
-    stored  red  green      turned by 90 degrees clockwise   blue red
-            blue grey                                        grey green
-    """
-    assert turn_by(matrix) == turn
-    assert corners(turn.apply(scene(64, 64))) == shown
-
-
-@pytest.mark.parametrize(
-    ("stored", "ratio", "turn", "shown"),
-    [
-        ((352, 576), Fraction(2), Turn(), (704, 576)),
-        ((704, 288), Fraction(1, 2), Turn(), (704, 576)),
-        ((720, 576), Fraction(16, 15), Turn(), (768, 576)),
-        ((720, 480), Fraction(8, 9), Turn(), (720, 540)),
-        ((352, 576), Fraction(2), Turn(True), (576, 704)),
-        ((320, 240), None, Turn(), (320, 240)),
-        ((320, 240), Fraction(0), Turn(), (320, 240)),
-        ((320, 240), Fraction(500), Turn(), (320, 240)),
-    ],
-)
-def test_pixels_that_are_not_square_keep_the_shape_of_the_scene(
-    stored: tuple[int, int], ratio: Fraction | None, turn: Turn, shown: tuple[int, int]
-) -> None:
-    """The narrower side of a pixel is stretched, before a turn; a ratio of nothing, or beyond reason, is none."""
-    assert shown_size(*stored, ratio, turn) == shown
-
-
 @pytest.mark.parametrize(("name", "codec"), [("cif.mp4", "libx264"), ("cif.avi", "mpeg4"), ("cif.mkv", "libx264")])
 def test_a_recorders_half_pictures_get_their_width_back(tmp_path: Path, name: str, codec: str) -> None:
     """352 x 576 with pixels twice as wide as high is a scene of 1.22 : 1, whatever container holds it."""
@@ -196,3 +152,19 @@ def test_a_live_camera_tells_the_shape_of_its_pixels_in_its_stream(server: RtspS
 
     assert (picture.width, picture.height) == (352, 288)
     assert corners(picture.rgb(256)) == UPRIGHT
+
+
+@pytest.mark.parametrize(("rotation", "stored"), TURNED)
+@pytest.mark.parametrize("ratio", [None, Fraction(2), Fraction(1, 12)])
+def test_training_decodes_the_pixels_that_serving_sees(
+    tmp_path: Path, rotation: float, stored: Stored, ratio: Fraction | None
+) -> None:
+    """Turned or not, with pixels of any shape: one function, so that a model is served what it was trained on."""
+    waves = np.add.outer(np.arange(240), np.arange(320)).astype(np.uint8)
+    drawn = np.ascontiguousarray(stored(np.stack([waves, waves.T.reshape(240, 320), waves], axis=2)))
+    clip = write(tmp_path / "clip.mp4", drawn, rotation=rotation, ratio=ratio)
+
+    [picture] = first_pictures(SourceSettings(str(clip)), 1)
+    _, trained = next(read_clip(clip, 25))
+
+    assert np.array_equal(picture.rgb(min(picture.width, picture.height)), trained)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner
@@ -58,3 +59,21 @@ def test_one_side_may_come_from_a_pipe(files: tuple[str, str]) -> None:
     assert isinstance(CliRunner().invoke(app, ["diff", "-", "-"]).exception, ConfigurationError)
     result = CliRunner().invoke(app, ["diff", files[0], "-"], input="{}\n")
     assert isinstance(result.exception, ConfigurationError) and "-, line 1" in str(result.exception)
+
+
+def test_a_candidate_that_says_too_much_fails_the_check(tmp_path: Path) -> None:
+    """For a script that publishes only what passes: exit status 1 and the reason, by the rule of workers.
+
+    in use     2    2
+    candidate  4   30
+    check      -    refused
+    """
+    paths = {}
+    for name, count in (("before", 2), ("four", 4), ("thirty", 30)):
+        told = (sample_event("started", camera=f"camera-{number}", id=str(UUID(int=number))) for number in range(count))
+        paths[name] = tmp_path / f"{name}.jsonl"
+        paths[name].write_text("\n".join(json.dumps(event_document(event)) for event in told))
+    passed = CliRunner().invoke(app, ["diff", str(paths["before"]), str(paths["four"]), "--check"])
+    refused = CliRunner().invoke(app, ["diff", str(paths["before"]), str(paths["thirty"]), "--check"])
+    assert (passed.exit_code, refused.exit_code) == (0, 1)
+    assert "30 events where the bundle in use says 2: more than twice as many" in refused.stderr

@@ -123,7 +123,7 @@ def test_adding_and_removing_change_the_version(broker: Broker) -> None:
 
     assert [add_label(broker, TOPIC, run), add_label(broker, TOPIC, strict)] == [0, 1]
     assert control_topic.read(broker, TOPIC, 5).live == (strict,)
-    assert remove_label(broker, TOPIC, "a-person-runs") == (2, False)
+    assert remove_label(broker, TOPIC, "a-person-runs", Settings()) == (2, False)
     assert listing(control_topic.read(broker, TOPIC, 5), {}) == {"version": 2, "labels": []}
 
 
@@ -132,7 +132,7 @@ def test_removing_what_hides_a_label_of_the_settings_says_so(broker: Broker) -> 
     control_topic.apply_config(broker, TOPIC, (make({"text": "a person runs"}),), 5)
     add_label(broker, TOPIC, make({"text": "a person runs", "enter": 0.9}))
 
-    assert remove_label(broker, TOPIC, "a person runs") == (2, True)
+    assert remove_label(broker, TOPIC, "a person runs", Settings()) == (2, True)
     assert [label["source"] for label in listing(control_topic.read(broker, TOPIC, 5), {})["labels"]] == ["config"]
 
 

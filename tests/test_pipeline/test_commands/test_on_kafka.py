@@ -85,7 +85,7 @@ def test_topics_are_shown_as_they_are(run: Callable[..., str]) -> None:
 
 def test_topics_that_differ_are_named(run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The check fails and says which setting of which topic; a listing says how many copies protect a topic."""
-    assert run("topics", "--check").count("one copy") == 6
+    assert run("topics", "--check").count("one copy") == 7
 
     monkeypatch.setenv("ACTIONWIRE_TOPICS__FRAMES_REPLICATION", "3")
     monkeypatch.setenv("ACTIONWIRE_TOPICS__EVENTS_RETENTION_DAYS", "8")

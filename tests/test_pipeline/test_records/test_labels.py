@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from pipeline.records.labels import (
 
 FALL = Label("fall", "a person falls", "all", ("yard-*", "door"), enter=0.8, confirm=3, max_seconds=30.0)
 RUN = Label("run", "a person runs")
+TAUGHT = replace(RUN, examples=("0123456789abcdef", "f" * 16), counterexamples=("0" * 16,))
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,7 @@ RUN = Label("run", "a person runs")
         PartedLabels(1, 256, "0123456789abcdef"),
         PartedLabels(0, 2, "f" * 16, ("0" * 16,)),
         LiveLabel("fall", FALL),
+        LiveLabel("run", TAUGHT),
         LiveLabel("fall", None),
     ],
 )
@@ -173,3 +176,25 @@ def test_what_was_removed_has_an_id() -> None:
     """An empty value under the key of no label is refused: no record can be removed by it."""
     with pytest.raises(BadRecordError, match="names no label"):
         decode_control(b"live/Not An Id!", b"")
+
+
+def test_a_label_without_examples_has_the_bytes_that_it_always_had() -> None:
+    """Settings that were in force before there were examples are still the same content."""
+    assert b"examples" not in (encode_control(LiveLabel("run", RUN)).value or b"")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"examples": ["0123"]}, "list of ids"),
+        ({"examples": "0123456789abcdef"}, "list of ids"),
+        ({"examples": ["f" * 16] * 2}, "each once"),
+        ({"examples": [f"{number:016x}" for number in range(65)]}, "at most 64 ids"),
+        ({"counterexamples": ["f" * 16]}, "need 'examples' beside them"),
+    ],
+)
+def test_examples_that_name_nothing_are_refused(fields: dict[str, Any], words: str) -> None:
+    """Ids are what the examples topic names them by."""
+    document = {"schema": 1, "label": {"id": "run", "text": "a person runs", **fields}}
+    with pytest.raises(BadRecordError, match=words):
+        decode_control(b"live/run", json.dumps(document).encode())

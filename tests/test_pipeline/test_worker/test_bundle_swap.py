@@ -264,6 +264,33 @@ def test_a_bundle_that_would_do_harm_is_refused(
     assert "an enter threshold of 0 for the defaults" in shown and "off the golden probe" in shown
 
 
+def test_a_bundle_whose_text_network_is_broken_is_refused_although_no_text_needs_it(
+    store: Path, made: Callable[..., Path], following: Following, tmp_path: Path
+) -> None:
+    """Every label in force is in the cache of embeddings; the next one that is added would be the first to notice.
+
+    0.2.0  its texts say something else than its probe      refused
+    0.3.0  its probe is whole                               taken
+    """
+    models: list[Model] = []
+
+    def load(bundle: Bundle) -> Model:
+        models.append(Model(bundle, SETTINGS, cache=tmp_path / "texts"))
+        return models[-1]
+
+    embedded = load(following.bundle_swap.model.bundle)
+    embedded.embed(following.bundle_swap.in_use()[0])
+    with following.running(load):
+        publish(store, with_other_texts(made("0.2.0")))
+        following.wait()
+        publish(store, made("0.3.0"))
+        following.worker.commit()
+        following.wait()
+    for model in models:
+        model.close()
+    assert following.reported == ["refused", "0.3.0"]
+
+
 def without_words(path: Path, *words: str) -> Path:
     """A bundle that does not know these words any more, sealed again."""
     tokenizer = json.loads((path / "tokenizer.json").read_text())
@@ -277,6 +304,13 @@ def with_other_probe(path: Path) -> Path:
     """A bundle whose golden probe says something else than its networks, sealed again."""
     golden = load(path).golden()
     write_golden(path, replace(golden, head=-golden.head))
+    return sealed_again(path)
+
+
+def with_other_texts(path: Path) -> Path:
+    """A bundle whose golden probe has other embeddings of its texts, sealed again."""
+    golden = load(path).golden()
+    write_golden(path, replace(golden, text_embeddings=-golden.text_embeddings))
     return sealed_again(path)
 
 

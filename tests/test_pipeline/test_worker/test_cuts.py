@@ -121,15 +121,24 @@ class Broker:
 
 
 def run(
-    log: Log, broker: Broker, stop: int, sizes: Sequence[int], multiple: int = 1, stride: int = 1, ahead: int = 0
+    log: Log,
+    broker: Broker,
+    stop: int,
+    sizes: Sequence[int],
+    multiple: int = 1,
+    stride: int = 1,
+    history: int = 0,
+    ahead: int = 0,
 ) -> Analyser:
     """A worker's life: restore, rewind to R, then batches of these sizes, each committed, up to offset `stop`.
 
-    ahead: so many batches are prepared before an older one is concluded; those are lost where a life is cut short.
+    history: of the model's memory. ahead: so many batches are prepared before an older one is concluded; those are lost
+    where a life is cut short.
     """
     label_views = {version: replace(one, multiple=multiple, stride=stride) for version, one in LABEL_VIEWS.items()}
-    geometry, begun = Geometry(4, RATE // multiple, stride), broker.restored()
-    analyser = Analyser(ColourEngine(), geometry, label_views.__getitem__, rewind_seconds=REWIND, batch=8, prepare=seen)
+    geometry, begun = Geometry(4, RATE // multiple, stride, history=history), broker.restored()
+    engine = ColourEngine(history=history)
+    analyser = Analyser(engine, geometry, label_views.__getitem__, rewind_seconds=REWIND, batch=8, prepare=seen)
     analyser.open(begun)
     offset, turn = broker.position.rewind, 0
     prepared: deque[Prepared] = deque()
@@ -230,15 +239,19 @@ def test_a_log_that_lost_its_end_sends_no_message_twice(end: int, again: bool) -
     assert (again or len(started) == 2) and 58 <= started[-1] <= 66
 
 
-GRIDS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])
+GRIDS = st.sampled_from([(1, 1, 0), (2, 1, 0), (1, 2, 0), (2, 2, 0), (1, 1, 3), (2, 1, 1), (1, 2, 6), (2, 2, 2)])
+"""Every n-th tick an item, every n-th item a window, and how far back a model with memory sees: also further than
+the worker rewinds."""
 
 
 @settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(logs(), st.data(), st.lists(st.integers(1, 9), min_size=1, max_size=5), GRIDS, st.integers(0, 2))
 def test_any_cuts_yield_the_bytes_of_the_uncut_run(
-    log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int], ahead: int
+    log: Log, data: st.DataObject, sizes: list[int], grid: tuple[int, int, int], ahead: int
 ) -> None:
     """Killed at any offsets, however often, a partition ends with the same events, dead letters, states and R.
+
+    So it does with a model that remembers the frames before a window: its buffers are no state, they are rebuilt.
 
     However many batches are prepared before the one in front of them is concluded.
     """

@@ -7,11 +7,12 @@ from fake_tensorrt import FakeCuda, fake_tensorrt
 
 from engines.backends.tensorrt.library import Library
 from engines.errors import BackendUnavailable, BundleNotFound, IncompatibleBundle
-from engines.testing import COLOURS, tiny_bundle
+from engines.testing import COLOURS, solid, tiny_bundle
 from engines.text.text_bank import TextEncoder
 from pipeline.analysis.label_set import LabelSet
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
+from pipeline.records.examples import Example, ExamplePicture
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label
 from pipeline.worker.model import BundleLabels, Model, load_model
@@ -182,3 +183,56 @@ def test_a_worker_says_what_it_builds(
     model.close()
     shown = capsys.readouterr().out
     assert "an engine is built" in shown and "head.onnx, batches of 64: parsing" in shown and cuda.alive == []
+
+
+def test_a_label_that_is_taught_changes_no_other_score(bundle: Path) -> None:
+    """Windows of yellow: words that mean nothing, once yellow was shown, score; the others keep theirs to the bit."""
+    yellow = _shown("fence", "yellow")
+    taught = Label("fence", "over the fence", examples=(yellow.id,))
+    model = load_model(settings(bundle), find=lambda keys: [yellow])
+    plain = model.embed(LabelSet((Label("cyan", "cyan"), Label("fence", "over the fence")), 1))
+    label_view = model.embed(LabelSet((Label("cyan", "cyan"), taught), 2))
+    assert label_view.compares and not plain.compares
+    items = model.engine.encode(np.stack([solid(name) for name in ("yellow", "cyan")]))[0]
+    head, pooled, sequences = model.engine.embed_sequences(np.stack([np.stack([item] * 8) for item in items]))
+    before, after = plain.score(head, pooled), label_view.score(head, pooled, sequences)
+    assert before[:, 0].tobytes() == after[:, 0].tobytes()
+    assert before[0, 1] < 0.1 and after[0, 1] > 0.9 and after[1, 1] < 0.1
+    model.close()
+
+
+def test_a_label_whose_examples_are_gone_stops_no_other(bundle: Path) -> None:
+    """It is left out, and whoever asks is told why; once they are there again, so is the label."""
+    there: list[Example] = []
+    yellow = _shown("fence", "yellow")
+    model = load_model(settings(bundle), find=lambda keys: there)
+    taught, cyan = Label("fence", "over the fence", examples=(yellow.id,)), Label("cyan", "cyan")
+    assert [label.id for label in model.embed(LabelSet((cyan, taught), 1)).labels] == ["cyan"]
+    assert "examples are not there any more; enrol them again" in model.problems([cyan, taught])["fence"]
+    there.append(yellow)
+    assert [label.id for label in model.embed(LabelSet((cyan, taught), 2)).labels] == ["cyan", "fence"]
+    assert model.problems([cyan, taught]) == {}
+    model.close()
+
+
+def test_an_example_is_encoded_as_a_stream_would_be_by_a_model_with_memory(tmp_path: Path) -> None:
+    """Red before the window shows in the first items of a blue one, as it would in a camera's."""
+    jpegs = [encode_jpeg(solid("red"))] * 4 + [encode_jpeg(solid("blue"))] * 12
+    late = Example("fence", 4, tuple(ExamplePicture(tick, 1.0, jpeg) for tick, jpeg in enumerate(jpegs)))
+    model = load_model(settings(tiny_bundle(tmp_path / "shift", history=2, head="meanp")), find=lambda keys: [late])
+    model.embed(LabelSet((Label("fence", "over the fence", examples=(late.id,)),), 1))
+    (found,) = model._examples._made.values()
+    items, memory = [], None
+    for jpeg in jpegs:
+        item, memory = model.engine.encode(model.prepare(jpeg)[None], memory)
+        items.append(item[0])
+    # The middle eight of sixteen.
+    assert found.positives[0] == pytest.approx(
+        np.stack(items[4:12]) / np.linalg.norm(np.stack(items[4:12]), axis=1, keepdims=True), abs=1e-6
+    )
+    model.close()
+
+
+def _shown(label: str, colour: str) -> Example:
+    jpeg = encode_jpeg(solid(colour))
+    return Example(label, 4, tuple(ExamplePicture(tick, 1.0, jpeg) for tick in range(8)))

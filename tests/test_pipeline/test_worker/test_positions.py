@@ -41,6 +41,13 @@ def test_a_position_that_does_not_say_which_pictures_are_needed_is_one_all_the_s
     assert decode_position(Position(7, f'{{"r":3,"s":0,"v":0{said}}}')) == Committed(7, 3, 0, 0)
 
 
+def test_a_model_with_memory_says_how_far_back_it_sees() -> None:
+    """Workers of an older version read a longer `w` as unknown; others must not take these frames for enough."""
+    committed = Committed(9, 4, 2, 1, Pictures(5, 8, 4, 1, (6,), history=12))
+    position = encode_position(committed)
+    assert '"w":[5,8,4,1,12]' in position.metadata and decode_position(position) == committed
+
+
 @pytest.mark.parametrize("ending", ["\0", "\0\0"])
 def test_a_position_that_another_client_has_copied_is_read(ending: str) -> None:
     """Clients in C count the NUL at the end of a text among its bytes."""

@@ -462,7 +462,7 @@ def test_a_worker_answers_probes_and_counts(broker: InProcessBroker, settings: S
 def test_unequal_topics_are_refused(settings: Settings) -> None:
     """A worker does not start on topics that do not belong together."""
     broker = InProcessBroker()
-    names = {"frames": 2, "events": 3, "state": 2, "control": 1, "dead": 1, "cameras": 1}
+    names = {"frames": 2, "events": 3, "state": 2, "control": 1, "dead": 1, "cameras": 1, "examples": 1}
     broker.ensure_topics([TopicSettings(f"test.{name}", count) for name, count in names.items()], 1.0)
     with pytest.raises(ConfigurationError, match="partition counts differ"):
         run_worker(settings, broker, stop=threading.Event())

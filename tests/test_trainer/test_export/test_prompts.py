@@ -20,6 +20,7 @@ from trainer.export.onnx import check_parity, write_network
 from trainer.export.trained import export
 from trainer.models.heads import Concat, Conv1D, Experts, Head, Lstm, MeanP, Transf, TransfCls
 from trainer.models.heads.experts import merged
+from trainer.models.video_text import windows_of
 from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop
 from trainer.training.clips import CLIPS
@@ -101,6 +102,46 @@ def test_a_prompt_is_trained_exported_and_watched_through(
             streamed = engine.embed(np.stack([items[at : at + 4] for at in range(3)]))[0]
         finally:
             engine.close()
+        assert np.allclose(streamed, expected, atol=1e-4)
+    replay(
+        tmp_path / "draft", 4, ["gets brighter"], {"cam": listed / "up.mp4"}, tmp_path / "e.jsonl", tmp_path / "s.npz"
+    )
+    table = read_scores(tmp_path / "s.npz")
+    assert len(table.cameras["cam"].ticks) >= 8 and np.isfinite(table.cameras["cam"].probabilities).all()
+
+
+def test_a_causal_shift_is_served_frame_by_frame(
+    prompted: Callable[..., Recipe], listed: Path, exporter: None, tmp_path: Path
+) -> None:
+    """A frame bundle with memory: each frame is encoded once, and windows in a stream are those of the whole stream.
+
+    Probed on two backends; two cameras share every call; a recording is replayed.
+    """
+    recipe = prompted(prompt={"kind": "shift", "placement": "residual", "causal": True})
+    loop.train(recipe, CLIPS, tmp_path / "run")
+    manifest, differences = export(tmp_path / "run", tmp_path / "draft", CLIPS.texts)
+    assert differences.keys() == {"image.onnx", "head.onnx", "text.onnx"} and max(differences.values()) < 1e-4
+    trained, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
+    layers, fold = trained.clip.visual.layers, trained.clip.visual.width // 8  # type: ignore[operator]
+    assert manifest.kind == "frame" and manifest.memory is not None and manifest.history == layers
+    assert {shape[1] for shape in manifest.memory.shapes} == {fold} and len(manifest.memory.shapes) == layers
+    streams = np.random.default_rng(0).integers(0, 256, (2, 9, 64, 64, 3), np.uint8)
+    with torch.no_grad():
+        items = trained.window_items(torch.from_numpy(streams))  # the whole stream at once
+        expected = trained.embed_windows(windows_of(items, 4).flatten(0, 1))[0].numpy()
+    for backend in ("onnxruntime", "openvino"):
+        engine = open_engine(bundles.load(tmp_path / "draft", allow_draft=True), backend, "CPU")
+        try:
+            memory, found = None, []
+            for pictures in streams.swapaxes(0, 1):
+                item, memory = engine.encode(np.ascontiguousarray(pictures), memory)
+                found.append(item)
+            encoded = np.stack(found, axis=1)
+            windows = np.stack([one[at : at + 4] for one in encoded for at in range(6)])
+            streamed = engine.embed(windows)[0]
+        finally:
+            engine.close()
+        assert np.allclose(encoded, items.numpy(), atol=1e-4)
         assert np.allclose(streamed, expected, atol=1e-4)
     replay(
         tmp_path / "draft", 4, ["gets brighter"], {"cam": listed / "up.mp4"}, tmp_path / "e.jsonl", tmp_path / "s.npz"

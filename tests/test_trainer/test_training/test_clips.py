@@ -133,15 +133,16 @@ def test_a_run_that_is_killed_ends_like_an_uncut_one(
     """
     tree = clip_recipe(listed).model_dump(mode="json")
     tree["model"]["head"] = {"architecture": "transf_cls", "layers": 1}
-    tree |= {"stages": [{"steps": 20, "chunks": 2, "ticks": 4}], "checkpoint_every": 1}
+    kills, rng = int(os.environ.get("KILLS", "1")), random.Random(1)
+    last = max(18, 2 * kills)  # a step of its own for each of them
+    tree |= {"stages": [{"steps": last + 2, "chunks": 2, "ticks": 4}], "checkpoint_every": 1}
     recipe = Recipe.model_validate(tree)
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     uncut = loop.train(recipe, CLIPS, tmp_path / "uncut")
     command = [sys.executable, "-c", RUNNER, str(tmp_path / "recipe.json"), str(tmp_path / "cut")]
-    kills, rng = int(os.environ.get("KILLS", "1")), random.Random(1)
     written = tmp_path / "cut" / checkpoint.NAME
     for number in range(kills):
-        at = rng.randint(18 * number // kills + 1, 18 * (number + 1) // kills)
+        at = rng.randint(last * number // kills + 1, last * (number + 1) // kills)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None and _steps(written) < at:
                 time.sleep(0.005)

@@ -41,7 +41,7 @@ class Shift(Part):
     placement: Literal["in_place", "residual"] = "in_place"
     """As released, or on the attention branch alone, which leaves the pictures themselves whole."""
     causal: bool = False
-    """Whether a frame takes nothing from the next one."""
+    """Whether a frame takes nothing from the next one: served frame by frame, each encoded once."""
 
     def build(self, visual: nn.Module, frames: int) -> nn.Module:
         """The tower over windows. Raises RecipeError for a tower that is no vision transformer."""

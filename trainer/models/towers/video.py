@@ -28,7 +28,7 @@ class VideoTower(nn.Module):
     kind: Literal["frame", "clip"] = "frame"
     """Whether an item is what one frame alone, or with those before it, decides."""
     history = 0
-    """Past frames that an item depends on."""
+    """Past frames that an item depends on; where there are some, `step` encodes frame by frame."""
 
     def __init__(self, visual: nn.Module):
         super().__init__()
@@ -134,7 +134,7 @@ class ShiftTower(VideoTower):
         super().__init__(visual)
         self.placement = placement
         self.causal = causal
-        self.kind = "clip"
+        self.kind = "frame" if causal else "clip"
         self.history = self.layers if causal else 0
 
     def block(self, layer: int, states: Tensor) -> Tensor:
@@ -165,9 +165,10 @@ class ShiftTower(VideoTower):
         states, kept = self.tokens(images[:, None]), []
         group = _groups(self.width)[1]
         for layer, before in enumerate(memory):
-            kept.append(states[:, 0, 1:, group])
-            moved = states.clone()
-            moved[:, 0, 1:, group] = before
+            patches = states[:, :, 1:]
+            kept.append(patches[:, 0, :, group])
+            parts = (patches[..., : group.start], before[:, None], patches[..., group.stop :])
+            moved = torch.cat((states[:, :, :1], torch.cat(parts, dim=-1)), dim=2)
             states = self._block(layer, states, moved)
         return self.pooled(states)[:, 0], tuple(kept)
 

@@ -12,7 +12,7 @@ from fake_tensorrt import FakeCuda, fake_tensorrt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.backends.network import SIGNATURES
+from engines.backends.network import signature
 from engines.backends.ort import open_network
 from engines.backends.tensorrt.runner import Runner, cut
 from engines.backends.tiles import Tile
@@ -25,7 +25,8 @@ def runner(tiny: Bundle, cuda: FakeCuda, sizes: Sequence[int] = (1, 4, 16), name
     trt = fake_tensorrt(cuda)
     content = tiny.read(name)
     plans = {size: trt.Runtime(None).deserialize_cuda_engine(size.to_bytes(4, "little") + content) for size in sizes}
-    return Runner(trt, cuda, plans, *SIGNATURES[name])
+    (source,), targets = signature(tiny.manifest, name)
+    return Runner(trt, cuda, plans, source, targets)
 
 
 def pictures(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from pipeline.analysis.camera_streams import Tally
 from pipeline.analysis.ticks import SECOND
 from pipeline.metrics import WorkerMetrics
 from pipeline.records.wire import Partition
+from pipeline.worker.after_swap.event_rate import EventRate
 from pipeline.worker.inference.progress import Progress
 
 
@@ -27,7 +28,7 @@ from pipeline.worker.inference.progress import Progress
 def test_the_lag_is_that_of_the_partition_that_is_furthest_behind(ages: list[tuple[int, float]], lag: float) -> None:
     """Neither fresh frames of the others nor a camera whose clock runs ahead hide a partition that is late."""
     registry = CollectorRegistry()
-    progress = Progress(WorkerMetrics(registry), lambda: 1000 * SECOND)
+    progress = Progress(WorkerMetrics(registry), EventRate(), lambda: 1000 * SECOND)
     captured = [(Partition("frames", number), round((1000 - age) * SECOND)) for number, age in ages]
 
     progress.batch(Outcome(captured_ns=captured), Tally())

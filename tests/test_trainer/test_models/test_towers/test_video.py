@@ -127,7 +127,7 @@ def test_shift_comes_before_every_block(placement: Any, visual: Any) -> None:
 def test_a_causal_shift_frame_by_frame_is_the_shift_of_the_window(placement: Any, visual: Any) -> None:
     """Two cameras, buffers from one call to the next; the item of a frame depends on two frames before it, no more."""
     tower = ShiftTower(visual, placement, causal=True)
-    assert (tower.kind, tower.history) == ("clip", 2)
+    assert (tower.kind, tower.history) == ("frame", 2)
     long = torch.cat((WINDOWS, WINDOWS.flip(1)), dim=1)
     memory, items = tower.memory(2), []
     assert [part.shape for part in memory] == [(2, 4, 8)] * 2
