@@ -71,7 +71,8 @@ class ExampleScorer:
     rule: ExampleRule
     shape: tuple[int, int, int]
     """Prototypes, T', D."""
-    product: Product
+    products: tuple[Product, ...]
+    """Frame-wise: for each place of a sequence, with the vectors there. Alignment: one, with all vectors."""
     positives: npt.NDArray[np.intp]
     """[L, most]: which prototypes are a label's own; the first again where it has fewer."""
     negatives: npt.NDArray[np.intp]
@@ -101,7 +102,7 @@ def prepare(
     return ExampleScorer(
         rule=rule,
         shape=(len(together), *form),
-        product=product(_rows(together, rule)),
+        products=_products(together, rule, product),
         positives=_table(own, None),
         negatives=_table(other, -1),
         references=np.arange(len(references)),
@@ -116,11 +117,14 @@ def distances(scorer: ExampleScorer, sequences: Floats) -> Doubles:
     count, *form = scorer.shape
     if sequences.ndim != 3 or list(sequences.shape[1:]) != form:
         raise ValueError(f"windows of shape {sequences.shape} do not fit prototypes of {form[0]} x {form[1]}")
-    cosines = scorer.product(_rows(sequences, scorer.rule))
+    length, dimensions = form
     if scorer.rule.matching == "frame-wise":
-        return 1.0 - cosines.astype(np.float64)
-    length = form[0]
-    pairs = 1.0 - cosines.astype(np.float64).reshape(len(sequences), length, count, length).transpose(0, 2, 1, 3)
+        total = np.zeros((len(sequences), count))
+        for place, product in enumerate(scorer.products):
+            total += product(np.ascontiguousarray(sequences[:, place]))
+        return 1.0 - total / length
+    cosines = scorer.products[0](np.ascontiguousarray(sequences).reshape(-1, dimensions)).astype(np.float64)
+    pairs = 1.0 - cosines.reshape(len(sequences), length, count, length).transpose(0, 2, 1, 3)
     smoothing = scorer.rule.smoothing
     return aligned(pairs, smoothing) + aligned(np.swapaxes(pairs, -1, -2), smoothing)
 
@@ -148,12 +152,10 @@ def blend(text: npt.NDArray[np.floating[Any]], examples: Doubles, beta: float) -
     return np.asarray(1.0 / (1.0 + np.exp(-logit)), np.float32)
 
 
-def _rows(sequences: Floats, rule: ExampleRule) -> Floats:
-    """Unit vectors whose products are what the rule needs: one for each sequence, or one for each place in it."""
-    count, length, dimensions = sequences.shape
+def _products(sequences: Floats, rule: ExampleRule, product: Callable[[Floats], Product]) -> tuple[Product, ...]:
     if rule.matching == "alignment":
-        return np.ascontiguousarray(sequences, np.float32).reshape(count * length, dimensions)
-    return np.asarray(sequences.reshape(count, length * dimensions) / np.float32(np.sqrt(length)), np.float32)
+        return (product(np.ascontiguousarray(sequences).reshape(-1, sequences.shape[2])),)
+    return tuple(product(np.ascontiguousarray(sequences[:, place])) for place in range(sequences.shape[1]))
 
 
 def _table(rows: Sequence[Sequence[int]], filler: int | None) -> npt.NDArray[np.intp]:

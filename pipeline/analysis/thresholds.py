@@ -4,7 +4,9 @@ Each setting comes from the first of these that gives it:
 
     the label itself  >  `events:` of the settings  >  the bundle, for this text  >  the bundle's defaults
 
-Calibration measured the last two. Seconds become ticks of the deployment's grid here, rounded up.
+Calibration measured the last two, for scores of texts. A label that is taught by example scores on a scale of its own,
+whose middle is where an example is as far as everything else: there `TAUGHT` wins over them. Seconds become ticks of
+the deployment's grid here, rounded up.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from pipeline.records.labels import THRESHOLDS, Label, names_camera
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ticks: TypeAlias = npt.NDArray[np.int64]
+
+TAUGHT: Mapping[str, float] = {"enter": 0.5, "exit": 0.25, "confirm": 2}
+"""Of labels that name examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +161,8 @@ class CameraRules:
 def _settings_of(label: Label, calibrated: Calibration, settings: Mapping[str, float | None]) -> dict[str, float]:
     given = {name: getattr(label, name) for name in THRESHOLDS}
     given = {name: settings.get(name) if value is None else value for name, value in given.items()}
-    measured = {**calibrated.defaults, **calibrated.labels.get(folded(label.text), {})}
+    taught = TAUGHT if label.examples else {}
+    measured = {**calibrated.defaults, **calibrated.labels.get(folded(label.text), {}), **taught}
     values = {name: measured[name] if value is None else value for name, value in given.items()}
     if values["exit"] > values["enter"]:
         if given["exit"] is not None and given["enter"] is not None:

@@ -28,6 +28,7 @@ from pipeline.records.wire import nanoseconds
 ENROL_COMMANDS = {
     "add": LazyCommand("pipeline.commands.enrol", "add", "Teach an action by showing it; `add` may be left out."),
     "list": LazyCommand("pipeline.commands.enrol", "list_enrolled", "Show what was enrolled."),
+    "export": LazyCommand("pipeline.commands.enrol", "export", "Write what was enrolled as labelled clips."),
     "remove": LazyCommand("pipeline.commands.enrol", "remove", "Forget an action and erase what was shown of it."),
 }
 
@@ -101,6 +102,24 @@ def list_enrolled(as_json: Json = False, config: ConfigFile = None, bootstrap: B
             state = f"{example['pictures']} pictures, {example['seconds']:g} s" if "pictures" in example else "gone"
             shows = "" if example["shows"] else "not"
             typer.echo(f"  {shows:3} {example['id']}  {state}  {example.get('source', '')}".rstrip())
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="New folder for the clips and `labels.csv`.", file_okay=False)],
+    config: ConfigFile = None,
+    bootstrap: Bootstrap = None,
+) -> None:
+    """Write what was enrolled as labelled clips, for `data.clips` of a recipe; what a label is not, as background."""
+    from pipeline.examples.export import export as export_clips
+    from pipeline.examples.topic import examples_of
+
+    with open_control(config, bootstrap) as (broker, topic, settings):
+        labels = [label for label in in_force(control_topic.read(broker, topic, SECONDS)).labels if label.examples]
+        found = {(one.label, one.id): one for one in examples_of(broker, settings).find(_names(labels))}
+    if not found:
+        raise ConfigurationError("nothing was enrolled; show an action first: actionwire enrol TEXT --clip FILE")
+    actions, background = export_clips(labels, found, folder)
+    typer.echo(f"{actions} clips of {len(labels)} actions and {background} of background in {folder / 'labels.csv'}")
 
 
 def remove(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
@@ -25,6 +25,9 @@ from pipeline.records.events import ActionEvent, event_document
 from pipeline.records.labels import Label
 from pipeline.records.wire import Partition, iso, nanoseconds
 from pipeline.replay.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from pipeline.broker.contract import Broker
 
 _CAMERA = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
 
@@ -65,7 +68,6 @@ def replay(
     It runs as fast as it can, sheds nothing, and yields the events that a worker would have produced.
     """
     from pipeline.labels.check import check_of
-    from pipeline.worker.model import load_model
 
     settings = settings_from(config, bootstrap, worker={"bundle": bundle})
     sources = _sources(files or [], camera or [])
@@ -78,13 +80,14 @@ def replay(
         check_of(settings, allow_draft=draft).require(wanted)
     begun = perf_counter()
     with ExitStack() as stack:
-        model = load_model(settings, allow_draft=draft, cache=cache_directory())
+        broker = _cluster(stack, settings) if topic else None
+        model = _model(settings, broker, allow_draft=draft)
         stack.callback(model.close)
         table = ScoreTable() if scores else None
         observe = table.note if table else None
-        if topic:
+        if broker:
             given = wanted if label or labels else None
-            running, events = _topic(stack, model, settings, given, observe, _ms(since, 0), _ms(until, 2**62))
+            running, events = _topic(broker, model, settings, given, observe, _ms(since, 0), _ms(until, 2**62))
         else:
             running, events = _recordings(model, settings, wanted, observe, sources, epoch)
         _write(events, output)
@@ -118,8 +121,26 @@ def _recordings(
     return running, replay_files(running, model, settings, sources, epoch_ns=epoch_ns)
 
 
+def _cluster(stack: ExitStack, settings: Settings) -> Broker:
+    from pipeline.broker import connect
+
+    broker = connect(settings.kafka)
+    stack.callback(broker.close)
+    broker.check(10.0)
+    return broker
+
+
+def _model(settings: Settings, broker: Broker | None, *, allow_draft: bool) -> Any:
+    from pipeline.examples.encoding import NO_EXAMPLES
+    from pipeline.examples.topic import examples_of
+    from pipeline.worker.model import load_model
+
+    examples = examples_of(broker, settings) if broker else NO_EXAMPLES
+    return load_model(settings, allow_draft=allow_draft, cache=cache_directory(), examples=examples)
+
+
 def _topic(
-    stack: ExitStack,
+    broker: Broker,
     model: Any,
     settings: Settings,
     given: tuple[Label, ...] | None,
@@ -127,14 +148,10 @@ def _topic(
     since_ms: int,
     until_ms: int,
 ) -> tuple[Any, Iterator[ActionEvent]]:
-    from pipeline.broker import connect
     from pipeline.broker.reading import read_all
     from pipeline.replay.replay import Replay, fixed, label_history, replay_topic
     from pipeline.worker.label_views import LabelViews
 
-    broker = connect(settings.kafka)
-    stack.callback(broker.close)
-    broker.check(10.0)
     if given is not None:
         running = Replay(model, fixed(model, LabelSet(given, 0)), settings, observe)
         return running, replay_topic(running, model, broker, settings, None, since_ms=since_ms, until_ms=until_ms)

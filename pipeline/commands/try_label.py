@@ -1,6 +1,7 @@
 """`actionwire labels try TEXT --camera ID`: how a text would score, and what each threshold would have raised.
 
-Analyses the newest frames of one camera in this process, as a worker would. Changes nothing.
+Analyses the newest frames of one camera in this process, as a worker would. Changes nothing. An action that was
+enrolled scores with its examples, and each of these as if it had not been shown (`pipeline.examples.left_out`).
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from engines.canonical import folded
 from engines.contract import EngineInfo
 from engines.folders import cache_directory
 from pipeline.analysis.event_machine import EventContext, WindowScores, advance, finish
-from pipeline.analysis.label_set import LabelSet, make
+from pipeline.analysis.label_set import LabelSet, in_force, make
 from pipeline.analysis.thresholds import EventRules
 from pipeline.analysis.ticks import SECOND, tick_ns
-from pipeline.broker import connect
+from pipeline.broker import connect, control_topic
 from pipeline.broker.contract import Broker, Reader
 from pipeline.broker.partitioning import partition_of
 from pipeline.broker.reading import partitions_of, read_to_end
@@ -32,7 +34,11 @@ from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, ConfigurationError
 from pipeline.records.events import ActionEvent, Evidence, ModelReference
 from pipeline.records.frames import FrameRecord, decode_stream_record
+from pipeline.records.labels import Label
 from pipeline.records.wire import Partition, Record, iso
+
+if TYPE_CHECKING:
+    from pipeline.worker.model import Model
 
 THRESHOLDS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BAR = 40
@@ -53,6 +59,25 @@ class Raised:
     enter: float
     events: tuple[tuple[int, int], ...]
     """Start and end of each, in ticks; an event that was still open ends with the last window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a text would have done on a camera."""
+
+    raised: tuple[Raised, ...]
+    seconds: float
+    """How much of the stream was scored."""
+    left_out: tuple[float, ...] = ()
+    """Score of each example by the label without it; none where fewer than two were enrolled."""
+
+    def found(self, enter: float) -> int:
+        """How many of the examples would reach a threshold."""
+        return sum(score >= enter for score in self.left_out)
+
+    def per_day(self, raised: Raised) -> float:
+        """Events a day, if it goes on like this. Where nobody did it meanwhile, they are false alarms."""
+        return len(raised.events) * 86_400 / self.seconds if self.seconds else 0.0
 
 
 def try_label(
@@ -77,11 +102,13 @@ def try_label(
             console.print(f"{instant}  {score.score:.3f}  {'#' * round(score.score * _BAR)}", highlight=False)
 
     with closing(connect(settings.kafka)) as broker:
-        raised = run(broker, settings, text, camera, past, live, show)
+        tried = run(broker, settings, text, camera, past, live, show)
     if as_json:
-        typer.echo(json.dumps({"thresholds": [_document(one, settings.rate, camera) for one in raised]}))
+        thresholds = [_document(one, tried, settings.rate, camera) for one in tried.raised]
+        left_out = {"left_out": [round(score, 6) for score in tried.left_out]} if tried.left_out else {}
+        typer.echo(json.dumps({"thresholds": thresholds, **left_out}))
     else:
-        console.print(_table(raised, settings.rate, camera))
+        console.print(_table(tried, settings.rate, camera))
 
 
 def run(
@@ -92,29 +119,38 @@ def run(
     past: float,
     live: float,
     show: Callable[[Score], None],
-) -> list[Raised]:
+) -> Tried:
     """Score a camera's newest frames against a text, show each score, and return what each threshold would have raised.
 
     Raises ConfigurationError for a camera without frames or a text that the bundle cannot take, EngineError.
     """
     from pipeline.analysis.analyser import ScoredWindow
+    from pipeline.examples.encoding import ExampleSource
+    from pipeline.examples.left_out import as_of_one
+    from pipeline.examples.topic import examples_of
     from pipeline.labels.check import check_of
     from pipeline.replay.replay import NO_MARKERS, Replay
     from pipeline.worker.decoding import decode
     from pipeline.worker.model import load_model
 
-    label = make({"text": text})
+    label = _with_examples(broker, settings, make({"text": text}))
     check_of(settings).require([label])  # before the networks are loaded
+    examples = ExampleSource(as_of_one(examples_of(broker, settings).find))
     partitions = partitions_of(broker, settings.topics.name("frames"))
     partition = partitions[partition_of(camera.encode(), len(partitions))]
     cache = cache_directory()
-    with closing(broker.reader([partition])) as reader, closing(load_model(settings, cache=cache)) as model:
+    with (
+        closing(broker.reader([partition])) as reader,
+        closing(load_model(settings, cache=cache, examples=examples)) as model,
+    ):
         recent = tail(reader, partition, camera, round(past * settings.rate))
         if not recent:
             raise ConfigurationError(
                 f"camera {camera!r} has no frames in {partition.topic}; `actionwire status` lists the cameras"
             )
         view = model.embed(LabelSet((label,), 0))
+        if label not in view.labels:
+            raise ConfigurationError(f"{label.text!r}: {model.problems([label])[label.id]}")
         rules = view.rules(camera, settings.rate)
         scores: list[Score] = []
 
@@ -127,7 +163,27 @@ def run(
         chunks = ([decode(record, model.prepare)] for record in _going_on(reader, camera, recent, live))
         for _ in replay.run(partition, chunks):
             pass  # these are the events of the thresholds in force; `raised_by` goes through all thresholds
-        return raised_by(scores, rules, _context(camera, settings, model.engine.info))
+        seconds = len(scores) * model.geometry.stride / model.geometry.rate
+        raised = raised_by(scores, rules, _context(camera, settings, model.engine.info))
+        return Tried(tuple(raised), seconds, _left_out(model, label))
+
+
+def _with_examples(broker: Broker, settings: Settings, label: Label) -> Label:
+    """The same text with what was shown of it, where it is in force and was enrolled."""
+    sets = control_topic.read(broker, settings.topics.name("control"), 10.0)
+    known = next((one for one in in_force(sets).labels if folded(one.text) == folded(label.text)), label)
+    return replace(label, id=known.id, examples=known.examples, counterexamples=known.counterexamples)
+
+
+def _left_out(model: Model, label: Label) -> tuple[float, ...]:
+    """The score of each example by the label without it."""
+    from pipeline.examples.left_out import without_each
+
+    others = without_each(label)
+    if not others or (windows := model.example_windows(label)) is None:
+        return ()
+    scores = model.embed(LabelSet(others, 0)).score(*model.engine.embed_sequences(windows))
+    return tuple(float(scores[place, place]) for place in range(len(others)))
 
 
 def tail(reader: Reader, partition: Partition, camera: str, ticks: int, seconds: float = 10.0) -> list[Record]:
@@ -196,18 +252,24 @@ def _context(camera: str, settings: Settings, info: EngineInfo) -> EventContext:
     return EventContext(camera, 0, settings.rate, model, 0, info.frames, float(settings.rate))
 
 
-def _document(raised: Raised, rate: int, camera: str) -> dict[str, Any]:
+def _document(raised: Raised, tried: Tried, rate: int, camera: str) -> dict[str, Any]:
     spans = [{"start": _iso(start, rate, camera), "end": _iso(end, rate, camera)} for start, end in raised.events]
-    return {"enter": raised.enter, "events": len(spans), "spans": spans}
+    found = {"examples_found": tried.found(raised.enter)} if tried.left_out else {}
+    per_day = round(tried.per_day(raised), 1)
+    return {"enter": raised.enter, "events": len(spans), "per_day": per_day, "spans": spans, **found}
 
 
-def _table(raised: Sequence[Raised], rate: int, camera: str) -> Table:
-    shown = Table("enter", "events", "seconds", "when", title="what each threshold would have raised")
-    for one in raised:
+def _table(tried: Tried, rate: int, camera: str) -> Table:
+    title = f"what each threshold would have raised in {tried.seconds:.0f} s; a day like that"
+    columns = ["enter", "events", "a day", "seconds", "when"]
+    shown = Table(*columns, *(["examples found"] if tried.left_out else []), title=title)
+    for one in tried.raised:
         lengths = sum(tick_ns(end, rate, camera) - tick_ns(start, rate, camera) for start, end in one.events)
         when = ", ".join(_iso(start, rate, camera)[11:19] for start, _ in one.events[:5])
         more = f" and {len(one.events) - 5} more" if len(one.events) > 5 else ""
-        shown.add_row(f"{one.enter:g}", str(len(one.events)), f"{lengths / SECOND:.1f}", when + more)
+        found = [f"{tried.found(one.enter)} of {len(tried.left_out)}"] if tried.left_out else []
+        cells = [f"{one.enter:g}", str(len(one.events)), f"{tried.per_day(one):.0f}", f"{lengths / SECOND:.1f}"]
+        shown.add_row(*cells, when + more, *found)
     return shown
 
 

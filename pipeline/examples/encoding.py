@@ -45,6 +45,16 @@ class WindowForm:
     rate: int
 
 
+@dataclass(frozen=True, slots=True)
+class ExampleSource:
+    """Where the examples of a deployment are found, and where their items are kept."""
+
+    find: Find
+    folder: Path | None = None
+    """Of this deployment alone, created when missing; what the labels in use do not name is erased in it. None keeps
+    nothing on disk, as for whoever only looks."""
+
+
 class ExampleEncoder:
     """Prototypes of labels in one engine's space. One call at a time."""
 
@@ -53,18 +63,15 @@ class ExampleEncoder:
         engine: Engine,
         form: WindowForm,
         prepare: Callable[[bytes, float], Images],
-        find: Find,
-        *,
-        folder: Path | None = None,
+        source: ExampleSource,
         origin: Sequence[Any] = (),
     ) -> None:
         """prepare: JPEG and the shape of its pixels to the engine's input.
 
-        folder: of the deployment's examples, created when missing; None keeps nothing on disk. origin: what decides
-        the items of this engine.
+        origin: what decides the items of this engine.
         """
-        self._engine, self._form, self._prepare, self._find = engine, form, prepare, find
-        self._folder = folder
+        self._engine, self._form, self._prepare, self._find = engine, form, prepare, source.find
+        self._folder = folder = source.folder
         made_by = hashlib.sha256(canonical_json([*origin, form.frames, form.rate])).hexdigest()[:16]
         self._files = folder / made_by if folder and engine.info.kind == "frame" else None
         self._made: dict[Label, Prototypes] = {}
@@ -92,6 +99,12 @@ class ExampleEncoder:
                 made[label] = self._of(label, windows, taught[label])
         self._made = made
         return {label.id: found for label, found in made.items()}
+
+    def windows(self, label: Label) -> Items | None:
+        """A window of items for each example of a label, [k, T, ...]; None where one is not there."""
+        keys = [(label.id, one) for one in label.examples]
+        found = self._windows(keys, iter)
+        return np.stack([found[key] for key in keys]) if all(key in found for key in keys) else None
 
     def _of(self, label: Label, windows: Mapping[tuple[str, str], Items], text: Embeddings) -> Prototypes:
         shown, others = ([windows[label.id, one] for one in ids] for ids in (label.examples, label.counterexamples))
@@ -179,6 +192,5 @@ def _files(folder: Path | None) -> Iterator[Path]:
     return folder.glob("*/*") if folder is not None and folder.is_dir() else iter(())
 
 
-def none_there(keys: Collection[tuple[str, str]]) -> Iterable[Example]:
-    """A `Find` for whoever has no topic of examples."""
-    return ()
+NO_EXAMPLES = ExampleSource(lambda keys: ())
+"""For whoever has no topic of examples."""

@@ -6,6 +6,7 @@ Pictures are sampled on the tick grid of the deployment, as those of a camera ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.analysis.ticks import REPLAY_EPOCH_NS
@@ -64,6 +65,7 @@ def example_of_frames(label: str, frames: Sequence[FrameRecord], source: str, se
     """
     _require_length([frame.tick for frame in frames], frames[0].rate if frames else settings.rate, source)
     example = _example(label, frames[0].rate, [(one.tick, one.pixel, one.jpeg) for one in frames], source)
+    example = replace(example, camera=frames[0].camera)
     if (size := _size(example)) > (most := _room(settings)):
         raise ConfigurationError(f"{source} takes {size} bytes, {most} are taken; name a shorter stretch")
     return example

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import TypeAlias
 
 import structlog
@@ -22,7 +23,9 @@ from pipeline.broker.contract import Broker, Reader
 from pipeline.broker.reading import read_to_end
 from pipeline.broker.topics import EXAMPLES_SEGMENT_BYTES
 from pipeline.broker.writing import write_messages
+from pipeline.config.settings import Settings
 from pipeline.errors import BadRecordError, BrokerTimeout
+from pipeline.examples.encoding import ExampleSource
 from pipeline.records.examples import (
     MOST_BYTES,
     Example,
@@ -104,6 +107,13 @@ class ExampleTopic:
         raise BrokerTimeout(
             f"{self._partition.topic}: the broker sent no example for {READ_SECONDS:g} s; see that it runs"
         )
+
+
+def examples_of(broker: Broker, settings: Settings, cache: Path | None = None) -> ExampleSource:
+    """The examples of a deployment. cache: folder in which a worker keeps what it makes of them; None: nowhere."""
+    topics = settings.topics
+    folder = cache and cache / "examples" / topics.namespace
+    return ExampleSource(ExampleTopic(broker, topics.name("examples")).find, folder)
 
 
 def _example(record: Record) -> Example | None:

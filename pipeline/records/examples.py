@@ -21,7 +21,7 @@ from pydantic import Field
 from engines.canonical import canonical_json
 from engines.strict_json import short
 from pipeline.errors import BadRecordError
-from pipeline.records.fields import LABEL_ID, LabelId, Rate, Text, checked
+from pipeline.records.fields import LABEL_ID, MAX_CAMERA_ID, LabelId, Rate, Text, checked
 from pipeline.records.wire import Message, json_object_of_schema
 
 EXAMPLES_SCHEMA = 1
@@ -61,6 +61,8 @@ class Example:
     """In order of time."""
     source: Annotated[Text, Field(max_length=500)] = ""
     """Where it comes from, in words for people."""
+    camera: Annotated[Text, Field(max_length=MAX_CAMERA_ID)] = ""
+    """The camera that saw it; empty for a clip."""
 
     @cached_property
     def id(self) -> str:
@@ -94,6 +96,7 @@ def encode_example(example: Example) -> Message:
         "rate": example.rate,
         "source": example.source,
         "pictures": [{"tick": one.tick, "pixel": one.pixel, "bytes": len(one.jpeg)} for one in example.pictures],
+        **({"camera": example.camera} if example.camera else {}),
     }
     value = b"".join([canonical_json(document), b"\n", *(one.jpeg for one in example.pictures)])
     return Message(example_key(example.label, example.id), value, partition=0)
@@ -137,6 +140,7 @@ def decode_example(key: bytes | None, value: bytes | None) -> Example:
         "label": label,
         "rate": document.get("rate"),
         "source": document.get("source", ""),
+        "camera": document.get("camera", ""),
         "pictures": tuple(_cut(listed, pictures, what)),
     }
     example: Example = checked(Example, fields, what)

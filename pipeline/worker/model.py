@@ -21,9 +21,9 @@ from engines.bundle import files as bundles
 from engines.bundle.files import Bundle
 from engines.bundle.manifest import Window, check_deployment
 from engines.bundle.store import default_store, resolve
-from engines.contract import Embeddings, Engine, Images, Sequences
+from engines.contract import Embeddings, Engine, Images, Items, Sequences
 from engines.preprocess import prepare
-from engines.text import examples
+from engines.text import examples as matching
 from engines.text.examples import ExampleRule, ExampleScorer, Prototypes
 from engines.text.similarity import proven_product
 from engines.text.text_bank import average
@@ -37,7 +37,7 @@ from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
 from pipeline.errors import BadRecordError
-from pipeline.examples.encoding import ExampleEncoder, Find, WindowForm, none_there
+from pipeline.examples.encoding import NO_EXAMPLES, ExampleEncoder, ExampleSource, WindowForm
 from pipeline.labels.check import LabelCheck
 from pipeline.labels.reporting import log_refused
 from pipeline.records.jpeg import decode_jpeg
@@ -110,8 +110,8 @@ class BundleLabels:
         found = scoring.score(self.scorer, head)
         if self.taught is not None and sequences is not None and len(found):
             columns, scorer = self.taught.columns, self.taught.scorer
-            of_examples = examples.score(scorer, sequences)
-            found[:, columns] = examples.blend(found[:, columns], of_examples, scorer.rule.beta)
+            of_examples = matching.score(scorer, sequences)
+            found[:, columns] = matching.blend(found[:, columns], of_examples, scorer.rule.beta)
         return found
 
     def rules(self, camera: str, rate: int) -> EventRules:
@@ -143,13 +143,13 @@ class Model:
         *,
         cache: Path | None = None,
         progress: EmbeddingProgress | None = None,
-        find: Find = none_there,
+        examples: ExampleSource = NO_EXAMPLES,
     ) -> None:
         """Load and probe. The text network is proven too, once on each host, and else opened with the first text that
         is not in the cache.
 
-        cache: folder for the embeddings of labels; None: no cache. progress: told of each label. find: the examples
-        that labels name.
+        cache: folder for the embeddings of labels; None: no cache. progress: told of each label.
+        examples: those that labels name.
 
         Raises EngineError.
         """
@@ -175,9 +175,8 @@ class Model:
             self.engine,
             WindowForm(window.frames, window.rate),
             self.prepare,
-            find,
-            folder=cache and cache / "examples" / settings.topics.namespace,
-            origin=self.origin,
+            examples,
+            self.origin,
         )
         self._gone: dict[Label, str] = {}
         """Labels of the newest embedded set whose examples are not there."""
@@ -238,15 +237,17 @@ class Model:
         gone = {label.id: self._gone[label] for label in labels if label in self._gone}
         return gone | self.check.problems(labels)
 
+    def example_windows(self, label: Label) -> Items | None:
+        """A window of items for each example of a label, [k, T, ...]; None where one is not there."""
+        return self._examples.windows(label)
+
     def _taught(self, labels: Sequence[Label], prototypes: Mapping[str, Prototypes]) -> Taught | None:
         columns = [column for column, label in enumerate(labels) if label.id in prototypes]
         if not columns:
             return None
         found = [prototypes[labels[column].id] for column in columns]
-        rule, form = ExampleRule(), found[0].positives.shape[1:]
-        length = form[1] if rule.matching == "alignment" else form[0] * form[1]
-        none = np.zeros((0, *form), np.float32)
-        return Taught(np.array(columns, np.intp), examples.prepare(found, none, rule, _product(length)))
+        none = np.zeros((0, *found[0].positives.shape[1:]), np.float32)
+        return Taught(np.array(columns, np.intp), matching.prepare(found, none, ExampleRule(), self._product))
 
     def rest(self) -> None:
         """Release what only new labels need, once there were none for a while. May be called from any thread."""
@@ -264,15 +265,15 @@ def load_model(
     allow_draft: bool = False,
     cache: Path | None = None,
     progress: EmbeddingProgress | None = None,
-    find: Find = none_there,
+    examples: ExampleSource = NO_EXAMPLES,
 ) -> Model:
     """Load the bundle that the settings name. Raises EngineError, ConfigurationError.
 
     cache: folder in which embeddings of labels are kept from run to run, by embedding space; None: no cache.
-    progress: told of each label that is embedded. find: the examples that labels name.
+    progress: told of each label that is embedded. examples: those that labels name.
     """
     bundle = bundles.load(resolve(settings.worker.bundle, default_store()), allow_draft=allow_draft)
-    return Model(bundle, settings, cache=cache, progress=progress, find=find)
+    return Model(bundle, settings, cache=cache, progress=progress, examples=examples)
 
 
 def _product(dimensions: int) -> Callable[[Embeddings], scoring.Product]:

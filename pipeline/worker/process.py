@@ -23,8 +23,7 @@ from pipeline.broker.control_topic import ControlReader
 from pipeline.broker.topics import check_topics
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.examples.encoding import Find
-from pipeline.examples.topic import ExampleTopic
+from pipeline.examples.topic import examples_of
 from pipeline.health import HealthServer, checks
 from pipeline.labels.in_settings import LabelsInSettings
 from pipeline.labels.reporting import SHOWN_LABELS, LabelReporter, none_usable, shown
@@ -91,8 +90,8 @@ def run_worker(
             log.info("health and metrics served", url=health.url)
         broker.check(BROKER_SECONDS)
         check_topics(broker, settings)
-        history, embedding, find = LabelHistory(), EmbeddingProgress(), _examples(broker, settings)
-        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding, find), history)))
+        history, embedding = LabelHistory(), EmbeddingProgress()
+        bundle_swap = stack.enter_context(closing(BundleSwap(_load(settings, embedding, broker), history)))
         metrics.engine(_engine_labels(bundle_swap.model))
         labels = LabelsInSettings(broker, settings)
         stack.callback(labels.close)
@@ -121,7 +120,7 @@ def run_worker(
         report = partial(_report_labels, reporter, bundle_swap, context)
         bodies = {
             "labels": partial(follow, reader, history, bundle_swap.embed, markers, ready=report, rest=bundle_swap.rest),
-            "store": _following_store(context, bundle_swap, worker, report, find),
+            "store": _following_store(context, bundle_swap, worker, report),
             "cameras": partial(follow_priorities, broker, settings.topics.name("cameras"), context.priorities),
             "settings": reload and partial(_follow_settings, reload, settings, labels, context.priorities),
         }
@@ -133,14 +132,12 @@ def run_worker(
         worker.run(stop)
 
 
-def _examples(broker: Broker, settings: Settings) -> Find:
-    return ExampleTopic(broker, settings.topics.name("examples")).find
-
-
-def _load(settings: Settings, embedding: EmbeddingProgress, find: Find) -> Model:
+def _load(settings: Settings, embedding: EmbeddingProgress, broker: Broker) -> Model:
     """The bundle of the settings. If it cannot be loaded, every start would fail: only a person can mend that."""
     try:
-        model = load_model(settings, cache=cache_directory(), progress=embedding, find=find)
+        cache = cache_directory()
+        examples = examples_of(broker, settings, cache)
+        model = load_model(settings, cache=cache, progress=embedding, examples=examples)
     except EngineError as error:
         named = settings.worker.bundle
         raise ConfigurationError(f"the bundle {named} (worker.bundle) cannot be loaded: {error}") from error
@@ -178,13 +175,14 @@ def _require_usable(model: Model, labels: LabelSet) -> None:
 
 
 def _following_store(
-    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None], find: Find
+    context: WorkerContext, bundle_swap: BundleSwap, worker: Worker, report: Callable[[], None]
 ) -> Callable[[threading.Event], None] | None:
     """Follow the store where the settings name a bundle without its version; None where they do not."""
     bundle = followed(context.settings.worker.bundle)
     if bundle is None:
         return None
     _count_events(context, *bundle_swap.in_use())
+    cache = cache_directory()
     puts_back = context.settings.worker.doubled_events == "put_back"
 
     def outcome(what: Outcome) -> None:
@@ -195,7 +193,8 @@ def _following_store(
             report()
 
     def body(ended: threading.Event) -> None:
-        load = partial(Model, settings=context.settings, cache=cache_directory(), progress=context.embedding, find=find)
+        examples = examples_of(context.broker, context.settings, cache)
+        load = partial(Model, settings=context.settings, cache=cache, progress=context.embedding, examples=examples)
         store = default_store()
         current = judged(
             watch(store, bundle),

@@ -28,7 +28,7 @@ from pipeline.broker.reading import partitions_of, read_all
 from pipeline.config.reading import load
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerTimeout
-from pipeline.examples.topic import ExampleTopic
+from pipeline.examples.topic import examples_of
 from pipeline.local.broker_node import BrokerNode
 from pipeline.records.events import ActionEvent, decode_event, encode_event
 from pipeline.records.examples import is_filler
@@ -155,8 +155,7 @@ class Deployment:
     @contextmanager
     def model(self) -> Iterator[Model]:
         """The bundle of the settings, with the examples of this deployment."""
-        find = ExampleTopic(self.broker, self.settings.topics.name("examples")).find
-        model = load_model(self.settings, find=find)
+        model = load_model(self.settings, examples=examples_of(self.broker, self.settings))
         yield model
         model.close()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.analysis.thresholds import CameraRules, calibration, resolve
+from pipeline.analysis.thresholds import TAUGHT, CameraRules, calibration, resolve
 from pipeline.errors import ConfigurationError
 from pipeline.records.labels import Label, names_camera
 
@@ -40,6 +42,16 @@ def test_the_nearest_source_decides() -> None:
 
     np.testing.assert_array_equal(rules.enter, [0.55, 0.7, 0.7])
     np.testing.assert_array_equal(rules.exit, [0.3, 0.3, 0.1])
+
+
+def test_a_label_that_is_taught_has_thresholds_of_its_own() -> None:
+    """What calibration measured is for scores of texts; what a person says wins as ever."""
+    taught = replace(FALL, examples=("0" * 16,))
+    rules = resolve([taught, replace(taught, id="strict", enter=0.9)], calibration(DOCUMENT), {"confirm": 4}, rate=4)
+
+    np.testing.assert_array_equal(rules.enter, [TAUGHT["enter"], 0.9])
+    np.testing.assert_array_equal(rules.exit, [TAUGHT["exit"]] * 2)
+    np.testing.assert_array_equal(rules.confirm, [4, 4])
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -14,14 +17,20 @@ from pipeline.analysis.label_set import in_force, make
 from pipeline.broker import control_topic
 from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
+from pipeline.broker.partitioning import partition_of
 from pipeline.broker.topics import apply_topics
+from pipeline.broker.writing import write_messages
 from pipeline.commands.enrol import enrol, teach
 from pipeline.commands.labels import remove_label
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.examples.topic import ExampleTopic
+from pipeline.records.events import Evidence, encode_event
 from pipeline.records.examples import Example, ExamplePicture
+from pipeline.records.frames import encode_stream_record
+from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label
+from pipeline.testing import frame, sample_event
 
 SETTINGS = Settings()
 CONTROL, EXAMPLES = SETTINGS.topics.name("control"), SETTINGS.topics.name("examples")
@@ -118,3 +127,43 @@ def test_arguments_that_do_not_fit_are_refused_before_the_broker_is_asked(argume
     for given in (arguments, ["add", *arguments], [*arguments[1:], arguments[0]]):
         found = CliRunner().invoke(app, ["enrol", *given])
         assert isinstance(found.exception, ConfigurationError) and words in str(found.exception), found.output
+
+
+def test_events_teach_what_it_was_and_what_it_was_not(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As people type it: an event that was it, another that was not; then what is enrolled, and its removal."""
+    monkeypatch.setattr("pipeline.commands.labels.connect", lambda _: broker)
+    monkeypatch.setattr(broker, "close", lambda: None)
+    frames = SETTINGS.topics.name("frames")
+    partition = partition_of(b"gate", SETTINGS.topics.partitions)
+    jpegs = [encode_jpeg(np.full((8, 8, 3), number * 20, np.uint8)) for number in range(12)]
+    shown = [encode_stream_record(frame("gate", 100 + tick, jpeg=jpeg)) for tick, jpeg in enumerate(jpegs)]
+    write_messages(broker, frames, shown, 5)
+    event = sample_event(
+        camera="gate", session=1, label="a person waves", label_id="a-person-waves",
+        evidence=Evidence(frames, partition, 0, 4),
+    )  # fmt: skip
+    other = replace(event, id=event.id[:-1] + "1", evidence=Evidence(frames, partition, 6, 11))
+    write_messages(broker, SETTINGS.topics.name("events"), [encode_event(one, "/a") for one in (event, other)], 5)
+
+    def run(*arguments: str) -> str:
+        app = typer.Typer()
+        app.add_typer(enrol, name="enrol")
+        app.command()(lambda: None)
+        found = CliRunner().invoke(app, ["enrol", *arguments], catch_exceptions=False)
+        return found.stdout
+
+    assert "1 examples more, label set 0" in run("a person waves", "--event", event.id)
+    assert "1 counterexamples more, label set 1" in run("--not", other.id)
+    label = labels(broker)["a-person-waves"]
+    names = [("a-person-waves", one) for one in (*label.examples, *label.counterexamples)]
+    it, not_it = ExampleTopic(broker, EXAMPLES).find(names)
+    assert [one.jpeg for one in it.pictures] == jpegs[:5] and [one.jpeg for one in not_it.pictures] == jpegs[6:]
+    listed = json.loads(run("list", "--json"))["labels"]
+    assert [(one["shows"], one["pictures"]) for one in listed[0]["examples"]] == [(True, 5), (False, 6)]
+    assert f"not {label.counterexamples[0]}" in run("list")
+    assert "1 clips of 1 actions and 1 of background" in run("export", str(tmp_path / "taught"))
+    assert len((tmp_path / "taught" / "labels.csv").read_text().splitlines()) == 3
+    assert "no longer watching" in run("remove", "a person waves")
+    assert ExampleTopic(broker, EXAMPLES).names() == frozenset() and labels(broker) == {}

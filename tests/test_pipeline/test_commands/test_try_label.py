@@ -9,16 +9,19 @@ import pytest
 
 from engines.testing import solid, tiny_bundle
 from pipeline.analysis.event_machine import EventContext
+from pipeline.analysis.label_set import make
 from pipeline.analysis.thresholds import Calibration, EventRules, resolve
 from pipeline.analysis.ticks import tick_ns
 from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.reading import partitions_of
 from pipeline.broker.topics import apply_topics
+from pipeline.commands.enrol import teach
 from pipeline.commands.try_label import Raised, Score, raised_by, run, tail
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.records.events import ModelReference
+from pipeline.records.examples import Example, ExamplePicture
 from pipeline.records.frames import FrameRecord, LabelsMarker, encode_stream_record
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label
@@ -72,7 +75,7 @@ def test_scores_follow_what_the_camera_shows(broker: Broker, settings: Settings)
     """The text scores high while its action is shown, and middling thresholds would have raised it once."""
     shown: list[Score] = []
 
-    raised = run(broker, settings, "red", "door", past=60, live=0, show=shown.append)
+    raised = run(broker, settings, "red", "door", past=60, live=0, show=shown.append).raised
 
     by_tick = {score.tick - FIRST: score.score for score in shown}
     assert sorted(by_tick) == list(range(3, 60))
@@ -81,6 +84,24 @@ def test_scores_follow_what_the_camera_shows(broker: Broker, settings: Settings)
     ((start, end),) = middle.events
     assert abs(start - FIRST - 22) <= 3
     assert abs(end - FIRST - 44) <= 3
+
+
+def test_what_was_enrolled_is_tried_with_what_was_shown(broker: Broker, settings: Settings) -> None:
+    """Words that mean nothing find red once red was shown; each example would have been found by the others."""
+    fence = make({"text": "over the fence"})
+    jpeg = {name: encode_jpeg(solid(name)) for name in ("red", "yellow")}
+
+    def shown(length: int, colour: str = "red") -> Example:
+        return Example(fence.id, 4, tuple(ExamplePicture(tick, 1.0, jpeg[colour]) for tick in range(length)))
+
+    before = run(broker, settings, "over the fence", "door", past=60, live=0, show=lambda _: None)
+    teach(broker, settings, fence, [shown(4), shown(5), shown(6, "yellow")], [])
+    tried = run(broker, settings, "over the fence", "door", past=60, live=0, show=lambda _: None)
+
+    assert all(not one.events for one in before.raised if one.enter >= 0.5) and before.left_out == ()
+    (half,) = [one for one in tried.raised if one.enter == 0.5]
+    assert len(half.events) == 1 and tried.per_day(half) == pytest.approx(86_400 / (57 / 4))
+    assert min(tried.left_out[:2]) > 0.9 > 0.5 > tried.left_out[2] and tried.found(0.5) == 2
 
 
 def test_what_comes_in_is_scored_too(broker: Broker, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.examples.encoding import ExampleEncoder, WindowForm
+from pipeline.examples.encoding import ExampleEncoder, ExampleSource, WindowForm
 from pipeline.records.examples import Example, ExamplePicture
 from pipeline.records.jpeg import decode_jpeg, encode_jpeg
 from pipeline.records.labels import Label
@@ -40,7 +40,7 @@ class Source:
 def encoder(source: Source, folder: Path | None = None, origin: str = "a") -> ExampleEncoder:
     """An encoder for windows of four frames."""
     return ExampleEncoder(
-        ColourEngine(), WindowForm(4, 4), lambda jpeg, _: decode_jpeg(jpeg), source, folder=folder, origin=[origin]
+        ColourEngine(), WindowForm(4, 4), lambda jpeg, _: decode_jpeg(jpeg), ExampleSource(source, folder), [origin]
     )
 
 

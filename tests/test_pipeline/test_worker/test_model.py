@@ -12,6 +12,7 @@ from engines.text.text_bank import TextEncoder
 from pipeline.analysis.label_set import LabelSet
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
+from pipeline.examples.encoding import ExampleSource
 from pipeline.records.examples import Example, ExamplePicture
 from pipeline.records.jpeg import encode_jpeg
 from pipeline.records.labels import Label
@@ -189,7 +190,7 @@ def test_a_label_that_is_taught_changes_no_other_score(bundle: Path) -> None:
     """Windows of yellow: words that mean nothing, once yellow was shown, score; the others keep theirs to the bit."""
     yellow = _shown("fence", "yellow")
     taught = Label("fence", "over the fence", examples=(yellow.id,))
-    model = load_model(settings(bundle), find=lambda keys: [yellow])
+    model = load_model(settings(bundle), examples=ExampleSource(lambda keys: [yellow]))
     plain = model.embed(LabelSet((Label("cyan", "cyan"), Label("fence", "over the fence")), 1))
     label_view = model.embed(LabelSet((Label("cyan", "cyan"), taught), 2))
     assert label_view.compares and not plain.compares
@@ -205,7 +206,7 @@ def test_a_label_whose_examples_are_gone_stops_no_other(bundle: Path) -> None:
     """It is left out, and whoever asks is told why; once they are there again, so is the label."""
     there: list[Example] = []
     yellow = _shown("fence", "yellow")
-    model = load_model(settings(bundle), find=lambda keys: there)
+    model = load_model(settings(bundle), examples=ExampleSource(lambda keys: there))
     taught, cyan = Label("fence", "over the fence", examples=(yellow.id,)), Label("cyan", "cyan")
     assert [label.id for label in model.embed(LabelSet((cyan, taught), 1)).labels] == ["cyan"]
     assert "examples are not there any more; enrol them again" in model.problems([cyan, taught])["fence"]
@@ -219,7 +220,8 @@ def test_an_example_is_encoded_as_a_stream_would_be_by_a_model_with_memory(tmp_p
     """Red before the window shows in the first items of a blue one, as it would in a camera's."""
     jpegs = [encode_jpeg(solid("red"))] * 4 + [encode_jpeg(solid("blue"))] * 12
     late = Example("fence", 4, tuple(ExamplePicture(tick, 1.0, jpeg) for tick, jpeg in enumerate(jpegs)))
-    model = load_model(settings(tiny_bundle(tmp_path / "shift", history=2, head="meanp")), find=lambda keys: [late])
+    bundle = tiny_bundle(tmp_path / "shift", history=2, head="meanp")
+    model = load_model(settings(bundle), examples=ExampleSource(lambda keys: [late]))
     model.embed(LabelSet((Label("fence", "over the fence", examples=(late.id,)),), 1))
     (found,) = model._examples._made.values()
     items, memory = [], None
