@@ -20,6 +20,7 @@ import structlog
 from broker import broker
 from cameras import cameras
 from engine import engine
+from kinds import kinds
 from labels import labels
 from live import latency, swap
 from memory import memory
@@ -36,6 +37,7 @@ SECTIONS = {
     "engine": engine,
     "worker": worker,
     "paper": paper,
+    "kinds": kinds,
     "labels": labels,
     "cameras": cameras,
     "memory": memory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,26 @@ from pipeline.worker.model import Model
 TOWERS = {"vit_b32": ("ViT-B-32", "laion2b_s34b_b79k"), "vit_b16": ("ViT-B-16", "laion2b_s34b_b88k")}
 """Name in the figures -> open_clip's name, and a tag whose preprocessing the weights share."""
 
+PROMPTS = {
+    "frame": {"kind": "none"},
+    "causal_shift": {"kind": "shift", "placement": "residual", "causal": True},
+    "shift": {"kind": "shift", "placement": "residual"},
+    "joint": {"kind": "joint"},
+}
+"""Ways of a tower to look at the frames of a window: the first two encode each frame once, the others whole windows."""
+
+_PROMPTED = """
+import json, sys, torch
+from pathlib import Path
+from pydantic import TypeAdapter
+from trainer.export.zero_shot import Plan, write_bundle
+from trainer.models.towers.pretrained import load
+from trainer.models.towers.prompts import Prompt
+model, weights, like, out, prompt = sys.argv[1:]
+torch.manual_seed(0)
+plan = Plan("prompted", prompt=TypeAdapter(Prompt).validate_python(json.loads(prompt)))
+write_bundle(load(model, weights, like=like), plan, Path(out))
+"""
 _WEIGHTS = (
     "import open_clip, sys, torch; torch.manual_seed(0);"
     "torch.save(open_clip.create_model(sys.argv[1]).state_dict(), sys.argv[2])"
@@ -62,15 +83,33 @@ def int8(bundle: Bundle) -> Bundle:
 
 def tower(name: str) -> Bundle:
     """Return the bundle of a tower with random weights; it is exported once and kept in the cache."""
+    model, like = TOWERS[name]
+
+    def export(weights: Path, path: Path) -> list[str]:
+        arguments = ["--model", model, "--pretrained", str(weights), "--like", like, "--out", str(path)]
+        return ["-m", "trainer.cli", "bundle", *arguments]
+
+    return _exported(name, model, export)
+
+
+def prompted(name: str, prompt: str) -> Bundle:
+    """Return the bundle of a tower with random weights under one of `PROMPTS`, exported once."""
+    model, like = TOWERS[name]
+
+    def export(weights: Path, path: Path) -> list[str]:
+        return ["-c", _PROMPTED, model, str(weights), like, str(path), json.dumps(PROMPTS[prompt])]
+
+    return tower(name) if prompt == "frame" else _exported(f"{name}-{prompt}", model, export)
+
+
+def _exported(name: str, model: str, export: Callable[[Path, Path], Sequence[str]]) -> Bundle:
     path = cache_directory() / "bench" / name
     if not path.exists():
-        model, like = TOWERS[name]
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / "weights.pt"
-            subprocess.run([sys.executable, "-c", _WEIGHTS, model, str(weights)], check=True, capture_output=True)
-            arguments = ["--model", model, "--pretrained", str(weights), "--like", like, "--out", str(path)]
-            subprocess.run([sys.executable, "-m", "trainer.cli", "bundle", *arguments], check=True, capture_output=True)
+            for arguments in (["-c", _WEIGHTS, model, str(weights)], export(weights, path)):
+                subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
     return load(path)
 
 

@@ -64,6 +64,7 @@ def tiny_bundle(
     templates: tuple[str, ...] = ("{}", "video of {}"),
     events: parts.Events | None = None,
     window: dict[str, Any] | None = None,
+    rule: Literal["window", "saliency"] = "window",
     head: Literal["weighted-mean", "meanp"] = "weighted-mean",
     sealed: bool = True,
 ) -> Path:
@@ -101,6 +102,9 @@ def tiny_bundle(
     write_golden(path, _golden(kind, projection, weights, words, size, history, random))
     write_references(path, _references(words, templates))
     manifest = _manifest(kind, frames, rate, dimensions, size, seed, name, version, templates, events, window, head)
+    if rule == "saliency":
+        (path / parts.WORDS_FILE).write_bytes(_word_states(words))
+        manifest = manifest.model_copy(update={"score": manifest.score.model_copy(update={"rule": rule})})
     if history:
         memory = parts.Memory(history=history, shapes=((dimensions // 8,),) * history)
         manifest = manifest.model_copy(update={"memory": memory})
@@ -111,19 +115,9 @@ def tiny_bundle(
 
 
 def _manifest(
-    kind: Literal["frame", "clip"],
-    frames: int,
-    rate: int,
-    dimensions: int,
-    size: int,
-    seed: int,
-    name: str,
-    version: str,
-    templates: tuple[str, ...],
-    events: parts.Events | None,
-    window: dict[str, Any] | None,
-    head: str,
-) -> parts.Manifest:
+    kind: Literal["frame", "clip"], frames: int, rate: int, dimensions: int, size: int, seed: int, name: str,
+    version: str, templates: tuple[str, ...], events: parts.Events | None, window: dict[str, Any] | None, head: str,
+) -> parts.Manifest:  # fmt: skip
     defaults = parts.EventSettings(
         enter=0.6, exit=0.4, confirm=2, min_seconds=0.5, merge_seconds=0.5, cooldown_seconds=1.0, max_seconds=60.0
     )
@@ -195,14 +189,9 @@ def _shifted(states: Floats, history: int) -> Floats:
 
 
 def _golden(
-    kind: str,
-    projection: Floats,
-    weights: Floats,
-    words: Floats,
-    size: int,
-    history: int,
+    kind: str, projection: Floats, weights: Floats, words: Floats, size: int, history: int,
     random: np.random.Generator,
-) -> Golden:
+) -> Golden:  # fmt: skip
     frames = len(weights)
     images = random.integers(0, 256, (frames + 2, size, size, 3), np.uint8)
     images[::2] = images[::2] // 4 + np.array(COLOURS["red"], np.uint8) // 2
@@ -366,6 +355,18 @@ def _text(words: Floats) -> bytes:
     _normalise_node(nodes, "summed", "embedding")
     weights: dict[str, npt.NDArray[Any]] = {"words": words, "axis": np.array([1])}
     return _model(nodes, weights, [("tokens", np.int64, ["n", _CONTEXT])], [("embedding", ["n", words.shape[1]])])
+
+
+def _word_states(words: Floats) -> bytes:
+    """At each token what was said up to there, as a text tower that reads forward: at the last one, the text."""
+    from onnx import helper
+
+    nodes: list[Any] = [
+        helper.make_node("Gather", ["table", "tokens"], ["vectors"], axis=0),
+        helper.make_node("CumSum", ["vectors", "axis"], ["words"]),
+    ]
+    weights: dict[str, npt.NDArray[Any]] = {"table": words, "axis": np.array(1)}
+    return _model(nodes, weights, [("tokens", np.int64, ["n", _CONTEXT])], [("words", ["n", _CONTEXT, words.shape[1]])])
 
 
 def _model(

@@ -224,10 +224,17 @@ class ColourLabels:
         """False: colours need no example."""
         return False
 
-    def score(self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None) -> Embeddings:
+    def score(
+        self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None, items: Items | None = None
+    ) -> Embeddings:
         """Share of each label's colour in each window, float32 [m, L]."""
         channel = [list(COLOURS).index(label.id) for label in self.labels]
         return head[:, channel]
+
+    @property
+    def by_items(self) -> bool:
+        """The embedding of a window decides."""
+        return False
 
     def rules(self, camera: str, rate: int) -> EventRules:
         """Thresholds as given to `of`."""

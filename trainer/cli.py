@@ -35,6 +35,13 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+class ScoreRule(StrEnum):
+    """What texts are compared with."""
+
+    WINDOW = "window"
+    SALIENCY = "saliency"
+
+
 app = typer.Typer(
     name="actionwire-trainer",
     help="From labelled clips to a sealed bundle: render scenes, train, export, calibrate.",
@@ -160,13 +167,19 @@ def export(
     alpha: Annotated[
         float | None, typer.Option(help="Share of the start's weights in the towers, for labels never trained: 0 to 1.")
     ] = None,
+    rule: Annotated[
+        ScoreRule, typer.Option(help="What texts are compared with: the window, or its frames pooled by their words.")
+    ] = ScoreRule.WINDOW,
 ) -> None:
     """Write a trained model as a draft bundle: ONNX files compared with torch, tokenizer, reference texts, manifest."""
     from trainer.export.trained import export as write
     from trainer.progress import steps
 
     with steps() as say:
-        manifest, differences = write(run, out, lambda recipe: _source(recipe).texts(recipe), alpha=alpha, progress=say)
+        manifest, differences = write(
+            run, out, lambda recipe: _source(recipe).texts(recipe), alpha=alpha,
+            rule="saliency" if rule is ScoreRule.SALIENCY else "window", progress=say,
+        )  # fmt: skip
     worst = max(differences, key=lambda part: differences[part])
     typer.echo(
         f"{out}: {manifest.name}@{manifest.version}, draft, {_mebibytes(out):.1f} MiB, torch and ONNX agree to "

@@ -30,6 +30,7 @@ _SIGNATURES: Mapping[str, Signature] = {
     "head.onnx": (("windows",), ("head", "pooled")),
     "clip.onnx": (("windows",), ("head", "pooled")),
     "text.onnx": (("tokens",), ("embedding",)),
+    "words.onnx": (("tokens",), ("words",)),
 }
 
 

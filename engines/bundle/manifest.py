@@ -21,6 +21,9 @@ MANIFEST_FILE = "bundle.json"
 NETWORKS = {"frame": ("image.onnx", "head.onnx"), "clip": ("clip.onnx",)}
 SHARED_FILES = ("text.onnx", "tokenizer.json", "golden.npz", "references.npz")
 LEARNED_FILE = "learned.npz"
+WORDS_FILE = "words.onnx"
+"""What the text tower says at each token, where `score.rule` is saliency: "tokens" int64 [n, context_length] -> "words"
+float32 [n, context_length, D], not normalised."""
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -106,6 +109,8 @@ class Score(Part):
     """From cosine to probability: softmax(logit_scale * cosine / temperature), or a sigmoid with `logit_bias`."""
 
     function: Literal["softmax", "sigmoid"] = "softmax"
+    rule: Literal["window", "saliency"] = "window"
+    """What a text is compared with: the window's embedding, or its frames pooled by the words of that text (BIKE)."""
     logit_scale: float = Field(gt=0)
     logit_bias: float | None = None
     temperature: float = Field(default=1.0, gt=0)
@@ -285,9 +290,12 @@ class Manifest(Part):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True)
 
     @model_validator(mode="after")
-    def _remembers_frames(self) -> Manifest:
+    def _has_frames(self) -> Manifest:
+        """What is said of single frames needs a bundle that encodes them."""
         if self.memory is not None and self.kind != "frame":
-            raise ValueError(f"memory: a {self.kind} bundle encodes whole windows and carries nothing between frames")
+            raise ValueError("memory: a clip bundle encodes whole windows and carries nothing between frames")
+        if self.score.rule == "saliency" and (self.kind != "frame" or self.text.learned):
+            raise ValueError("score.rule: saliency pools frames by words; a clip bundle has none, nor do learned names")
         return self
 
     @property
@@ -300,7 +308,8 @@ class Manifest(Part):
         """Names of the files this kind of bundle consists of, `bundle.json` apart."""
         variants = tuple(variant_file(name) for _ in self.variants for name in self.network_names)
         learned = (LEARNED_FILE,) if self.text.learned else ()
-        return NETWORKS[self.kind] + SHARED_FILES + learned + variants
+        words = (WORDS_FILE,) if self.score.rule == "saliency" else ()
+        return NETWORKS[self.kind] + SHARED_FILES + learned + words + variants
 
     @property
     def network_names(self) -> tuple[str, ...]:

@@ -97,13 +97,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class ScoredWindow:
-    """One scored window, as an observer sees it. Arrays: head and pooled [D], scores [L]."""
+    """One scored window, as an observer sees it. Arrays: head and pooled [D], scores [L], items [T, D]."""
 
     camera: str
     tick: int
     head: Embeddings
     pooled: Embeddings
     scores: Scores
+    items: Items | None = None
+    """Where they decided in place of the embeddings."""
 
 
 class Analyser:
@@ -312,13 +314,24 @@ class Analyser:
             for label_view in {one.label_view.version: one.label_view for one, _ in windows}.values():
                 rows = [row for row, (one, _) in enumerate(windows) if one.label_view.version == label_view.version]
                 compared = sequences[rows] if sequences is not None and label_view.compares else None
-                for row, scores in zip(rows, label_view.score(head[rows], pooled[rows], compared), strict=True):
-                    self._hand(*windows[row], head[row], pooled[row], scores)
+                items = _stacked([windows[row][1] for row in rows]) if label_view.by_items else None
+                scored = label_view.score(head[rows], pooled[rows], compared, items)
+                for place, (row, scores) in enumerate(zip(rows, scored, strict=True)):
+                    seen = None if items is None else items[place]
+                    self._hand(*windows[row], head[row], pooled[row], scores, seen)
 
-    def _hand(self, one: Taken, window: Window[Frame], head: Embeddings, pooled: Embeddings, scores: Scores) -> None:
+    def _hand(
+        self,
+        one: Taken,
+        window: Window[Frame],
+        head: Embeddings,
+        pooled: Embeddings,
+        scores: Scores,
+        items: Items | None,
+    ) -> None:
         one.scored.append(scores)
         if self._observe is not None and isinstance(one.step, Arrived):
-            self._observe(ScoredWindow(one.step.camera, window.tick, head, pooled, scores))
+            self._observe(ScoredWindow(one.step.camera, window.tick, head, pooled, scores, items))
 
 
 def _without_item(frames: Iterable[Frame]) -> list[Frame]:

@@ -296,10 +296,11 @@ class CameraStreams:
         frame = Frame(record, image, item) if used else None
         if frame is not None and self.committed is not None and not self.geometry.history:
             self._remember(offset, frame, self.committed)
+        before = found.ring.run if frame and self.geometry.history else ()
         due = found.ring.push(record.tick, offset, frame) if frame else found.ring.lapse(record.tick)
         if frame is None and not due:
             return None
-        run = found.ring.run if frame and self.geometry.history else ()
+        run = _run(before, frame, found.ring) if frame and self.geometry.history else ()
         return Arrived(record.camera, record.session, record.rate, record.capture_ns, frame, tuple(due), run)
 
     def _remember(self, offset: int, frame: Frame, committed: int) -> None:
@@ -326,3 +327,11 @@ class CameraStreams:
             return []
         self.labels = marker.version
         return [Relabelled(marker.version, dict(self.streams()))]
+
+
+def _run(before: tuple[Frame, ...], frame: Frame, ring: Ring[Frame]) -> tuple[Frame, ...]:
+    """The frames up to this one without a break, from those that the ring had before it was pushed.
+
+    Several windows may fall due with it, and the first of them begins where the ring did before.
+    """
+    return (*before, frame) if len(ring.run) > 1 else (frame,)

@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from engines.contract import Embeddings, Sequences
+from engines.contract import Embeddings, Items, Sequences
 from pipeline.analysis import event_machine as machine
 from pipeline.analysis.camera_streams import (
     Arrived,
@@ -78,8 +78,18 @@ class LabelView(Protocol):
         """True where some label is taught by example, so that `score` needs the windows' sequences."""
         ...
 
-    def score(self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None) -> Scores:
-        """Probability of every label in every window, [m, L]; head and pooled are [m, D], sequences [m, T', D]."""
+    @property
+    def by_items(self) -> bool:
+        """True where the items of a window decide in place of its embedding, so that `score` needs them."""
+        ...
+
+    def score(
+        self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None, items: Items | None = None
+    ) -> Scores:
+        """Probability of every label in every window, [m, L].
+
+        head and pooled are [m, D], sequences [m, T', D], items [m, T, D].
+        """
         ...
 
     def rules(self, camera: str, rate: int) -> EventRules:

@@ -109,7 +109,12 @@ def score(scorer: Scorer, windows: Array) -> Array:
     if not len(windows) or not scorer.shape[0]:
         _check(scorer, windows)
         return np.zeros((len(windows), scorer.shape[0]), np.float32)
-    label, reference = (_logits(scorer.rule, part) for part in cosines(scorer, windows))
+    return from_cosines(scorer, *cosines(scorer, windows))
+
+
+def from_cosines(scorer: Scorer, labels: Array, references: Array) -> Array:
+    """Probabilities, float32 [n, L], from cosines of windows with the labels [n, L, P] and references [n, R, P]."""
+    label, reference = (_logits(scorer.rule, part) for part in (labels, references))
     if scorer.rule.function == "sigmoid":
         probability = 1.0 / (1.0 + _exponential(np.negative(label, out=label)))
     else:

@@ -28,10 +28,12 @@ from engines.text.examples import ExampleRule, ExampleScorer, Prototypes
 from engines.text.similarity import proven_product
 from engines.text.text_bank import average
 from engines.text.text_memory import TextMemory
-from pipeline.analysis import scoring, thresholds
+from engines.text.words import WordEncoder
+from pipeline.analysis import saliency, scoring, thresholds
 from pipeline.analysis.camera_streams import Geometry
 from pipeline.analysis.label_set import LabelSet
 from pipeline.analysis.partition import Scores
+from pipeline.analysis.saliency import Salient
 from pipeline.analysis.scoring import Scorer, ScoreRule
 from pipeline.analysis.thresholds import Calibration, CameraRules, EventRules
 from pipeline.config.settings import Settings
@@ -98,6 +100,8 @@ class BundleLabels:
     """The deployment's own thresholds; None: as calibrated."""
     taught: Taught | None = None
     """Labels that name examples; None: there are none."""
+    salient: Salient | None = None
+    """Where the manifest's rule is saliency."""
     _rules: dict[int, CameraRules] = field(default_factory=dict)
 
     @property
@@ -105,9 +109,20 @@ class BundleLabels:
         """True where windows are compared with examples."""
         return self.taught is not None
 
-    def score(self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None) -> Scores:
+    @property
+    def by_items(self) -> bool:
+        """True where texts pool the items of a window by their words."""
+        return self.salient is not None
+
+    def score(
+        self, head: Embeddings, pooled: Embeddings, sequences: Sequences | None = None, items: Items | None = None
+    ) -> Scores:
         """Probabilities from the temporal head's embeddings [m, D], float32 [m, L]; see `partition.LabelView`."""
-        found = scoring.score(self.scorer, head)
+        if self.salient is None:
+            found = scoring.score(self.scorer, head)
+        else:
+            assert items is not None  # `by_items` asks for them
+            found = saliency.score(self.salient, items)
         if self.taught is not None and sequences is not None and len(found):
             columns, scorer = self.taught.columns, self.taught.scorer
             of_examples = matching.score(scorer, sequences)
@@ -164,6 +179,8 @@ class Model:
         with ExitStack() as unless_loaded:
             unless_loaded.callback(self._texts.close)
             self._texts.prove()
+            words, threads = manifest.score.rule == "saliency", worker.threads or None
+            self._words = WordEncoder(bundle, threads=threads) if words else None
             self.engine: Engine = SharedEngine(_engine(bundle, worker))
             unless_loaded.pop_all()
         self._product = _product(manifest.space.dimensions)
@@ -216,9 +233,10 @@ class Model:
         usable = tuple(readable[row] for row in kept)
         rule = ScoreRule(score.function, score.logit_scale, score.logit_bias, score.temperature)
         groups = [label.group for label in usable]
-        scorer = scoring.prepare(
-            bank.embeddings[kept], bank.reference_embeddings, bank.left_out[kept], groups, rule, self._product
-        )
+        known, references = bank.embeddings[kept], bank.reference_embeddings
+        if self._words is not None:
+            known, references = average(known)[:, None], average(references)[:, None]
+        scorer = scoring.prepare(known, references, bank.left_out[kept], groups, rule, self._product)
         found = BundleLabels(
             labels.version,
             usable,
@@ -227,6 +245,7 @@ class Model:
             self._calibrated,
             self._defaults,
             self._taught(usable, prototypes),
+            None if self._words is None else self._salient(scorer, usable, self._words),
         )
         found.at(self._rate)  # here, and not by the first frame that needs it: it takes long for many labels
         return found
@@ -248,6 +267,11 @@ class Model:
         found = [prototypes[labels[column].id] for column in columns]
         none = np.zeros((0, *found[0].positives.shape[1:]), np.float32)
         return Taught(np.array(columns, np.intp), matching.prepare(found, none, ExampleRule(), self._product))
+
+    def _salient(self, scorer: Scorer, labels: Sequence[Label], words: WordEncoder) -> Salient:
+        found = words.words([*(label.text for label in labels), *self.bundle.references().texts])
+        words.close()
+        return saliency.prepare_words(scorer, found, self._product)
 
     def rest(self) -> None:
         """Release what only new labels need, once there were none for a while. May be called from any thread."""

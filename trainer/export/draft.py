@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
 from engines.bundle.arrays import Learned, References, write_golden, write_learned, write_references
-from engines.bundle.manifest import Version
+from engines.bundle.manifest import Memory, Version
 from trainer.errors import ExportError
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import fill
@@ -96,6 +96,13 @@ def write_parts(
         texts = tuple(embedded.texts[place] for place in names)
         write_learned(directory, Learned(texts, embedded.embeddings[names]))
     return embedded, differences
+
+
+def memory_of(model: VideoTextModel) -> Memory | None:
+    """What a causal tower carries from frame to frame, as the manifest says it."""
+    if not model.history:
+        return None
+    return Memory(history=model.history, shapes=tuple(tuple(one.shape[1:]) for one in model.memory(1)))
 
 
 def has_learned(model: VideoTextModel) -> bool:

@@ -26,9 +26,11 @@ from torch import Tensor, nn
 
 from engines.backends.network import memory_input
 from engines.bundle.arrays import Golden
+from engines.bundle.manifest import WORDS_FILE
 from trainer.errors import ExportError, ParityError
 from trainer.export.batch_leading import batch_leading_attention, lead_products
 from trainer.models.text.context import ClassContext
+from trainer.models.text.words import Words
 from trainer.models.video_text import Clip, VideoTextModel
 
 OPSET = 20
@@ -158,6 +160,18 @@ def _buffers(model: VideoTextModel, pictures: Tensor) -> list[tuple[Tensor, ...]
     for picture in pictures[:-1]:
         found.append(model.step(picture[None], found[-1])[1])
     return found
+
+
+def write_words(model: VideoTextModel, texts: Sequence[str], directory: Path) -> float:
+    """Write words.onnx, and return its greatest difference from torch for these texts.
+
+    Raises RecipeError for a text tower that has no words, ParityError.
+    """
+    network, tokens, path = Words(model).eval(), model.tokens(texts), directory / WORDS_FILE
+    with torch.no_grad():
+        expected = network(tokens).numpy()
+    write_network(network, tokens, path, given="tokens", returned=("words",))
+    return check_parity(path, tokens.numpy(), [expected])
 
 
 def write_network(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,15 @@ import numpy.typing as npt
 from engines.bundle import files as bundles
 from engines.bundle.arrays import References
 from trainer.errors import CheckpointError, ExportError
-from trainer.export.draft import Probe, Progress, embed_references, has_learned, new_directory, write_parts
+from trainer.export.draft import (
+    Probe,
+    Progress,
+    embed_references,
+    has_learned,
+    memory_of,
+    new_directory,
+    write_parts,
+)
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import BARE, TEMPLATES
 from trainer.models.text.texts import Texts
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 TextsOf = Callable[["Recipe"], Texts]
 """From a recipe to the texts of its source (`Source.texts`)."""
 Floats = npt.NDArray[np.float32]
+Rule = Literal["window", "saliency"]
 
 OUR_LICENCE = "Apache-2.0"
 """Of what is trained on our own rendered scenes alone."""
@@ -37,16 +46,25 @@ UNCALIBRATED = bundles.EventSettings(
 
 
 def export(
-    run: Path, out: Path, texts: TextsOf, *, alpha: float | None = None, progress: Progress = lambda step: None
+    run: Path,
+    out: Path,
+    texts: TextsOf,
+    *,
+    alpha: float | None = None,
+    rule: Rule = "window",
+    progress: Progress = lambda step: None,
 ) -> tuple[bundles.Manifest, dict[str, float]]:
     """Write the averaged model of a run folder, or of a checkpoint file, as a draft bundle to the new directory `out`.
 
     texts: of the source that the model was trained on. alpha: the share of the start's weights in the towers, for
-    labels that were never trained (`trainer.training.blending`); the manifest says it. Returns the manifest and each
+    labels that were never trained (`trainer.training.blending`); the manifest says it. rule: what texts are compared
+    with (`engines.bundle.manifest.Score`). Returns the manifest and each
     network's greatest difference from torch. Nothing is left at `out` when it fails.
-    Raises CheckpointError, ExportError when `out` exists and for a model that reads no text, ParityError when an ONNX
+    Raises CheckpointError, ExportError when `out` exists and for a model that reads no text, RecipeError for one that
+    cannot be scored by that rule, ParityError when an ONNX
     file does not compute what torch does.
     """
+    from trainer.export.onnx import write_words
     from trainer.models.heads.experts import merged
     from trainer.models.towers.pretrained import fused
     from trainer.training import checkpoint
@@ -59,6 +77,8 @@ def export(
             f"{path} is a unimodal model (model.bank is learned): it reads no text, so no bundle can watch with it; "
             "train with model.bank texts"
         )
+    if rule == "saliency" and model.kind == "clip":
+        raise ExportError("pooling by words needs an embedding per frame; leave out --rule, or train another prompt")
     if alpha is not None:
         blended(model, recipe, alpha)
     known, form = texts(recipe), model.blueprint.form
@@ -66,8 +86,11 @@ def export(
     with new_directory(out) as building:
         probe = Probe(form.height, form.width, PROBE_TEXTS, recipe.seed)
         references, differences = write_parts(model, building, probe, known.references, model.templates, progress)
+        if rule == "saliency":
+            progress("writing words.onnx")
+            differences["words.onnx"] = write_words(model, PROBE_TEXTS, building)
         synonym = synonym_threshold(model, references, known.wordings)
-        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym, alpha))
+        manifest = bundles.write_draft(building, _manifest(model, recipe, synonym, alpha, rule))
     return manifest, differences
 
 
@@ -108,7 +131,9 @@ def _averaged(references: References) -> Floats:
     return np.asarray(total / np.linalg.norm(total, axis=-1, keepdims=True))
 
 
-def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: float | None) -> bundles.Manifest:
+def _manifest(
+    model: VideoTextModel, recipe: Recipe, synonym: float, alpha: float | None, rule: Rule
+) -> bundles.Manifest:
     from trainer.export.onnx import OPSET
     from trainer.models.video_text import context_length
 
@@ -129,13 +154,14 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
         window=bundles.Window(frames=settings.frames, rate=recipe.data.rate, multiples=(1,)),
         space=bundles.Space(dimensions=model.dimensions),
         score=bundles.Score(
+            rule=rule,
             logit_scale=float(model.scale.detach()),
             synonym=synonym,
             templates=model.templates,
         ),
         text=bundles.Text(context_length=context_length(model.tokenizer), learned=has_learned(model)),
         events=bundles.Events(defaults=UNCALIBRATED, onset_lag_ticks=lag, offset_lag_ticks=lag),
-        memory=_memory(model),
+        memory=memory_of(model),
         opset=OPSET,
         producer=bundles.Producer(
             actionwire=importlib.metadata.version("actionwire"),
@@ -144,13 +170,6 @@ def _manifest(model: VideoTextModel, recipe: Recipe, synonym: float, alpha: floa
         ),
         licence=recipe.licence or OUR_LICENCE,
     )  # fmt: skip
-
-
-def _memory(model: VideoTextModel) -> bundles.Memory | None:
-    """What a causal tower carries from frame to frame."""
-    if not model.history:
-        return None
-    return bundles.Memory(history=model.history, shapes=tuple(tuple(one.shape[1:]) for one in model.memory(1)))
 
 
 def _prompted(recipe: Recipe) -> str:

@@ -27,10 +27,11 @@ from engines.bundle.files import (
 )
 from engines.errors import EngineError
 from trainer.errors import TrainerError
-from trainer.export.draft import Probe, Progress, check_new, check_version, new_directory, write_parts
+from trainer.export.draft import Probe, Progress, check_new, check_version, memory_of, new_directory, write_parts
 from trainer.models.text import backgrounds
 from trainer.models.text.backgrounds import ReferenceText
 from trainer.models.text.templates import TEMPLATES
+from trainer.models.towers.prompts import Prompt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +54,8 @@ class Plan:
     version: str = "1.0.0"
     frames: int = 8
     rate: int = 4
+    prompt: Prompt | None = None
+    """How the tower looks at the frames of a window; untrained it tells of the cost alone. None: one by one."""
     templates: Sequence[str] = TEMPLATES
     references: Sequence[ReferenceText] = backgrounds.DEFAULTS
     licence: str = UNKNOWN_LICENCE
@@ -72,26 +75,31 @@ def write_bundle(
     """
     with new_directory(out) as building:
         progress("converting the tokenizer")
-        model = video_model(source, plan.frames)
+        model = video_model(source, plan.frames, plan.prompt)
         probe = Probe(source.form.height, source.form.width, PROBE_TEXTS, plan.seed)
         _, differences = write_parts(model, building, probe, plan.references, plan.templates, progress)
         progress("sealing")
-        write_draft(building, _manifest(source, plan))
+        write_draft(building, _manifest(source, plan, model))
         manifest = seal(building)
     return manifest, differences
 
 
-def video_model(source: Pretrained, frames: int) -> VideoTextModel:
-    """The pretrained towers with MeanP, in eval mode. Raises PretrainedError if the tokenizer cannot be converted."""
+def video_model(source: Pretrained, frames: int, prompt: Prompt | None = None) -> VideoTextModel:
+    """The pretrained towers with MeanP, in eval mode.
+
+    Raises PretrainedError if the tokenizer cannot be converted, RecipeError for a prompt that the tower cannot have.
+    """
     from trainer.models.heads.mean_pool import MeanPool
     from trainer.models.text.clip_tokenizer import convert
     from trainer.models.video_text import VideoTextModel
 
     tokenizer = convert(source.tokenizer)
+    if prompt is not None:
+        source.clip.visual = prompt.build(source.clip.visual, frames)
     return VideoTextModel(source.clip, MeanPool(), tokenizer, frames=frames, blueprint=source.blueprint).eval()
 
 
-def _manifest(source: Pretrained, plan: Plan) -> Manifest:
+def _manifest(source: Pretrained, plan: Plan, model: VideoTextModel) -> Manifest:
     from trainer.export.onnx import OPSET
 
     function: Literal["softmax", "sigmoid"] = "softmax" if source.logit_bias is None else "sigmoid"
@@ -99,6 +107,8 @@ def _manifest(source: Pretrained, plan: Plan) -> Manifest:
     return Manifest(
         name=plan.name,
         version=plan.version,
+        kind=model.kind,
+        memory=memory_of(model),
         encoder=Encoder(
             architecture=source.architecture,
             pretrained=source.source,

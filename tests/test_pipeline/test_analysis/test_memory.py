@@ -13,6 +13,7 @@ from pipeline.analysis.camera_streams import Decoded, Frame, Geometry
 from pipeline.analysis.memory import Turn, in_waves, turns
 from pipeline.analysis.partition import Restored
 from pipeline.analysis.rewind import NO_STATE, Committed
+from pipeline.records.frames import FrameRecord
 from pipeline.records.state import CameraState
 from pipeline.records.wire import Partition
 from pipeline.testing import ColourEngine, ColourLabels, frame, picture
@@ -184,18 +185,33 @@ def test_a_gap_that_empties_the_window_ends_the_memory() -> None:
     assert {tick: found for (_, tick), found in windows.items() if tick >= 40} == streamed(list(range(40, 46)), 3)
 
 
+@pytest.mark.parametrize("position", range(5, 14))
+def test_a_restart_between_missing_frames_changes_no_window(position: int) -> None:
+    """Several windows fall due with one frame, the first of which begins where the ring began before it.
+
+    tick     0 1 2 3 4 . . 7 . . 10 . 12 13 14 15 . 17 18 . 20        holds: 2
+    """
+    ticks = [0, 1, 2, 3, 4, 7, 10, 12, 13, 14, 15, 17, 18, 20]
+    whole, _ = analysed([shown("door", ticks)])
+    records = [carried(one) if one.offset < position else one for one in shown("door", ticks)]
+    windows, _ = analysed([records[:position], records[position:]], position=position)
+    assert windows == {place: found for place, found in whole.items() if place[1] > ticks[position - 1]}
+
+
+def carried(one: Decoded) -> Decoded:
+    """As a restart reads it again: its JPEG waits until it is needed."""
+    assert isinstance(one.content, FrameRecord)
+    jpeg = COLOURS[one.content.tick % len(COLOURS)].encode()
+    return replace(one, image=None, content=replace(one.content, jpeg=jpeg))
+
+
 def test_a_restart_encodes_window_and_memory_again_and_nothing_else() -> None:
     """From P on the windows are those of an uncut run. T + L - 1 frames before the new one are encoded, older ones not.
 
     offset   0 ...  12 13 14  15 16 17 18  19 ...       P = 19, T = 4, L = 3, rewind of one second
     """
     whole, _ = analysed([shown("door", range(24))])
-    records = [
-        replace(one, image=None, content=replace(one.content, jpeg=COLOURS[one.content.tick % len(COLOURS)].encode()))  # type: ignore[type-var, union-attr]
-        if one.offset < 19
-        else one
-        for one in shown("door", range(24))
-    ]
+    records = [carried(one) if one.offset < 19 else one for one in shown("door", range(24))]
     windows, engine = analysed([records[:19], records[19:20], records[20:]], position=19)
     assert windows == {place: found for place, found in whole.items() if place[1] >= 19}
     assert engine.seen.total() == (4 + 3 - 1) + 5

@@ -235,6 +235,29 @@ def test_an_example_is_encoded_as_a_stream_would_be_by_a_model_with_memory(tmp_p
     model.close()
 
 
+def test_a_bundle_of_that_rule_pools_frames_by_the_words_of_each_label(bundle: Path, tmp_path: Path) -> None:
+    """One of eight frames shows red: by its own words the label sees it, in the mean of the window it does not.
+
+    A label that is taught by nothing but its text changes no other's score here either.
+    """
+    salient = tiny_bundle(tmp_path / "salient", rule="saliency")
+    pictures = np.stack([solid("red" if place == 0 else "grey") for place in range(8)])
+    scores = {}
+    for name, path in (("window", bundle), ("saliency", salient)):
+        model = load_model(settings(path))
+        items = model.engine.encode(pictures)[0][None]
+        both, alone = (
+            model.embed(LabelSet(tuple(Label(one, one) for one in labels), 0)) for labels in (("cyan", "red"), ("red",))
+        )
+        head, pooled = model.engine.embed(items)
+        found = both.score(head, pooled, None, items)[0]
+        assert both.by_items == (name == "saliency") and found[1] == alone.score(head, pooled, None, items)[0, 0]
+        scores[name] = dict(zip(("cyan", "red"), found, strict=True))
+        model.close()
+    assert scores["saliency"]["red"] > 0.5 > 0.25 > scores["window"]["red"]  # grey, a reference, is seen as well
+    assert scores["saliency"]["cyan"] < 0.1
+
+
 def _shown(label: str, colour: str) -> Example:
     jpeg = encode_jpeg(solid(colour))
     return Example(label, 4, tuple(ExamplePicture(tick, 1.0, jpeg) for tick in range(8)))

@@ -14,12 +14,21 @@ from torch import nn
 from engines.backends import open_engine
 from engines.bundle import files as bundles
 from engines.text.text_bank import TextEncoder
+from pipeline.analysis import saliency
+from pipeline.analysis.label_set import LabelSet, collect
+from pipeline.config.settings import Settings
+from pipeline.config.worker import WorkerSettings
+from pipeline.records.labels import Label
+from pipeline.worker.model import load_model
 from trainer.calibration.serving_commands import read_scores, replay
 from trainer.errors import RecipeError
+from trainer.evaluation.protocols import label_bank
 from trainer.export.onnx import check_parity, write_network
 from trainer.export.trained import export
 from trainer.models.heads import Concat, Conv1D, Experts, Head, Lstm, MeanP, Transf, TransfCls
 from trainer.models.heads.experts import merged
+from trainer.models.heads.saliency import salient_cosines
+from trainer.models.text.words import word_embeddings
 from trainer.models.video_text import windows_of
 from trainer.recipe import Recipe
 from trainer.training import checkpoint, loop
@@ -148,6 +157,36 @@ def test_a_causal_shift_is_served_frame_by_frame(
     )
     table = read_scores(tmp_path / "s.npz")
     assert len(table.cameras["cam"].ticks) >= 8 and np.isfinite(table.cameras["cam"].probabilities).all()
+
+
+def test_frames_are_pooled_by_words_as_in_training(
+    prompted: Callable[..., Recipe], listed: Path, exporter: None, tmp_path: Path
+) -> None:
+    """Saliency: what a worker compares labels with is what torch does, and a replay tells the same cosines."""
+    labels = ["gets brighter", "something else"]
+    loop.train(prompted(), CLIPS, tmp_path / "run")
+    manifest, differences = export(tmp_path / "run", tmp_path / "draft", CLIPS.texts, rule="saliency")
+    assert manifest.score.rule == "saliency" and differences["words.onnx"] < 1e-4
+    trained, _ = checkpoint.load_model(tmp_path / "run" / checkpoint.NAME)
+    windows = np.random.default_rng(0).integers(0, 256, (3, 4, 64, 64, 3), np.uint8)
+    bank = label_bank(trained, labels).sum(dim=0)
+    with torch.no_grad():
+        items = trained.window_items(torch.from_numpy(windows))
+        expected = salient_cosines(items, *word_embeddings(trained, labels), bank).numpy()
+    settings = Settings(worker=WorkerSettings(bundle=str(tmp_path / "draft"), backend="onnxruntime"))
+    model = load_model(settings, allow_draft=True)
+    try:
+        embedded = model.embed(LabelSet(collect([Label(id=text[:4], text=text) for text in labels]), 0))
+        encoded = np.stack([model.engine.encode(window)[0] for window in windows])
+        assert embedded.salient is not None
+        found = saliency.cosines(embedded.salient, encoded)[0][..., 0]
+    finally:
+        model.close()
+    order = [labels.index(one.text) for one in embedded.labels]
+    assert np.allclose(found, expected[:, order], atol=1e-4)
+    replay(tmp_path / "draft", 4, labels, {"cam": listed / "up.mp4"}, tmp_path / "e.jsonl", tmp_path / "s.npz")
+    table = read_scores(tmp_path / "s.npz").cameras["cam"]
+    assert table.label_cosines.shape[1:] == (2, 1) and np.isfinite(table.probabilities).all()
 
 
 def test_names_of_training_travel_with_their_own_context(
