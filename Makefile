@@ -71,7 +71,7 @@ soak: $(VENV)/dev.stamp  ## Twelve minutes of cameras and labels that come and g
 demo-model: $(VENV)/dev.stamp  ## Retrain the demo model and replace it (84 minutes on two cores with AVX-512)
 	@$(BIN)/actionwire-trainer demo-model $(ARGS)
 
-real: $(VENV)/dev.stamp  ## Measure on real footage: make real [JSON=FILE] [ONLY=ut,heads,fight,stream,speed,scratch,tuned]
+real: $(VENV)/dev.stamp  ## Measure on real footage: make real [JSON=FILE] [ONLY=ut,heads,fight,regressions,stream,speed,scratch,tuned,vit]
 	@$(BIN)/actionwire-trainer real $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON)) $(ARGS)
 
 clean:  ## Remove the environment and what was built

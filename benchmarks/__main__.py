@@ -20,6 +20,7 @@ import structlog
 from broker import broker
 from cameras import cameras
 from engine import engine
+from examples import examples
 from kinds import kinds
 from labels import labels
 from live import latency, swap
@@ -39,6 +40,7 @@ SECTIONS = {
     "paper": paper,
     "kinds": kinds,
     "labels": labels,
+    "examples": examples,
     "cameras": cameras,
     "memory": memory,
     "latency": latency,

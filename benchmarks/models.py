@@ -19,6 +19,7 @@ from engines.bundle.store import demo_path
 from engines.folders import cache_directory
 from pipeline.config.settings import Settings
 from pipeline.config.worker import WorkerSettings
+from pipeline.examples.encoding import NO_EXAMPLES, ExampleSource
 from pipeline.worker.model import Model
 
 TOWERS = {"vit_b32": ("ViT-B-32", "laion2b_s34b_b79k"), "vit_b16": ("ViT-B-16", "laion2b_s34b_b88k")}
@@ -113,9 +114,14 @@ def _exported(name: str, model: str, export: Callable[[Path, Path], Sequence[str
     return load(path)
 
 
-def served(bundle: Bundle, cache: Path | None = None, precision: Precision = "int8") -> Model:
+def served(
+    bundle: Bundle,
+    cache: Path | None = None,
+    precision: Precision = "int8",
+    examples: ExampleSource = NO_EXAMPLES,
+) -> Model:
     """Return the bundle as a worker loads it. cache: folder of embeddings of labels; None: the user's."""
-    return Model(bundle, served_settings(bundle, precision), cache=cache or cache_directory())
+    return Model(bundle, served_settings(bundle, precision), cache=cache or cache_directory(), examples=examples)
 
 
 def served_settings(bundle: Bundle, precision: Precision = "int8") -> Settings:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from engines.errors import EngineError
 from pipeline.analysis.label_set import LabelSets, enrolled, in_force, make
 from pipeline.broker import control_topic
 from pipeline.broker.contract import Broker
@@ -81,6 +82,8 @@ def add(
             shown.append(_of_camera(broker, settings, label.id, camera, *stretch))
         others = [_of_event(broker, settings, label.id, one) for one in rejected]
         version = teach(broker, settings, label, shown, others)
+        for line in too_short(settings, sets, [*shown, *others]):
+            typer.echo(line, err=True)
     what = [f"{len(some)} {word}" for some, word in ((shown, "examples"), (others, "counterexamples")) if some]
     typer.echo(f"{label.text!r} as {label.id}: {' and '.join(what)} more, label set {version}")
 
@@ -155,6 +158,24 @@ def teach(broker: Broker, settings: Settings, label: Label, shown: Sequence[Exam
     record = enrolled(sets, label, [one.id for one in shown], [one.id for one in others])
     write_examples(broker, settings.topics.name("examples"), [*shown, *others], SECONDS)
     return control_topic.write(broker, topic, [record], SECONDS)
+
+
+def too_short(settings: Settings, sets: LabelSets, examples: Sequence[Example]) -> list[str]:
+    """What to say of examples that do not fill a window of the workers' bundle; nothing where that is not here."""
+    from pipeline.labels.check import check_in_force
+
+    try:
+        bundle = check_in_force(settings, sets).bundle
+    except EngineError:
+        return []
+    window = bundle.manifest.window
+    needed = window.frames / window.rate
+    return [
+        f"{one.source} lasts {one.seconds:g} s and a window of {bundle.label} {needed:g} s: its last picture is held "
+        "for the rest, as if everybody stood still; an example with some seconds around the action teaches more"
+        for one in examples
+        if one.seconds < needed
+    ]
 
 
 def _label(sets: LabelSets, text: str | None, label_id: str | None, rejected: Sequence[ActionEvent]) -> Label:

@@ -130,7 +130,7 @@ class ExampleEncoder:
                 log.warning("an example cannot be used", label=example.label, example=example.id, reason=str(error))
                 continue
             found[example.label, example.id] = items
-            self._keep(example.id, items)
+            self.keep(example.id, items)
         return found
 
     def _encode(self, example: Example) -> Items:
@@ -167,7 +167,8 @@ class ExampleEncoder:
         fits = found.shape == (self._form.frames, self._engine.info.dimensions) and found.dtype == np.float32
         return found if fits and bool(np.isfinite(found).all()) else None
 
-    def _keep(self, example: str, items: Items) -> None:
+    def keep(self, example: str, items: Items) -> None:
+        """Keep the items of an example on disk, where there is a folder for them."""
         if self._files is None:
             return
         temporary = self._files / f"{example}.{os.getpid()}.tmp"

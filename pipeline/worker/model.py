@@ -189,13 +189,14 @@ class Model:
         info, form = self.engine.info, manifest.input
         self.origin = (info.space, info.kind, info.backend, info.device, info.precision, form.resize, form.crop)
         """What decides the items of this bundle. The space names the networks, and with them the size of pictures."""
-        self._examples = ExampleEncoder(
+        self.examples = ExampleEncoder(
             self.engine,
             WindowForm(window.frames, window.rate),
             self.prepare,
             examples,
             self.origin,
         )
+        """What was shown of labels, in the space of this bundle."""
         self._classes = bundle.class_prototypes()
         self._gone: dict[Label, str] = {}
         """Labels of the newest embedded set whose examples are not there."""
@@ -228,7 +229,7 @@ class Model:
         bank = self._texts.bank([label.text for label in readable], self._progress.over)
         taught = ((row, label) for row, label in enumerate(readable) if label.examples)
         texts = ((label, self._text_of(label, bank.embeddings[row])) for row, label in taught)
-        prototypes = self._examples.prototypes(texts, self._progress.over)
+        prototypes = self.examples.prototypes(texts, self._progress.over)
         self._gone = {label: _GONE for label in readable if label.examples and label.id not in prototypes}
         log_refused(labels.labels, check | {label.id: reason for label, reason in self._gone.items()})
         kept = [row for row, label in enumerate(readable) if label not in self._gone]
@@ -260,7 +261,7 @@ class Model:
 
     def example_windows(self, label: Label) -> Items | None:
         """A window of items for each example of a label, [k, T, ...]; None where one is not there."""
-        return self._examples.windows(label)
+        return self.examples.windows(label)
 
     def _text_of(self, label: Label, embeddings: Embeddings) -> Embeddings:
         """The text of a label as `Engine.prototypes` takes it."""

@@ -31,6 +31,8 @@ class Blueprint(Part):
     """Hugging Face's configuration of the text tower, where it is one of theirs."""
     features: Positive | None = None
     """Width of the image tower's output where a projection of our own brings it to D; None where the tower does."""
+    channels_stay: bool = False
+    """Whether that is no projection: features become items one by one, and are only centred and scaled."""
 
     def build(self) -> Clip:
         """The towers with random weights; torch's random state decides them. Raises what timm and open_clip raise."""

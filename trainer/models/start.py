@@ -106,6 +106,11 @@ class Parts(Part):
     kind: Literal["parts"] = "parts"
     image: ImageTower
     text: TextTower
+    space: Literal["text", "image"] = "text"
+    """Whose space the joint one is: the text encoder's, into which features are projected as training learns to; or the
+    image tower's. There every feature stays a channel of its own, for heads that look at channels, and texts are
+    rotated into that wider space, which keeps their cosines.
+    """
     logit_scale: float = Field(default=1 / 0.07, gt=0, le=100)
     """The scale of the similarities at the start, which is learned."""
 

@@ -316,10 +316,12 @@ def _take(model: VideoTextModel, rest: Mapping[str, Tensor], wanted: Collection[
 
 
 def _projection(blueprint: Blueprint) -> nn.Module:
-    """Nothing where the tower already ends in the joint space; else a linear map of centred features."""
+    """Nothing where the tower already ends in the joint space; else centred features, most often mapped linearly."""
     if blueprint.features is None:
         return nn.Identity()
     # Pooled activations are positive: uncentred, all embeddings would point the same way, with nothing to tell apart.
+    if blueprint.channels_stay:
+        return nn.BatchNorm1d(blueprint.features, affine=False)
     linear = nn.Linear(blueprint.features, blueprint.dimensions, bias=False)
     nn.init.normal_(linear.weight, std=blueprint.features**-0.5)
     return nn.Sequential(nn.BatchNorm1d(blueprint.features, affine=False), linear)

@@ -23,8 +23,10 @@ from trainer.progress import Report
 from trainer.real import footage, heads
 from trainer.real import stream as streams
 from trainer.real import taught as teaching
+from trainer.real import vit as transformers
 from trainer.real.ablations import ablations
 from trainer.real.heads import Cached
+from trainer.real.regression import held
 from trainer.recipe import Recipe, load
 from trainer.training import loop
 from trainer.training.clips import CLIPS
@@ -143,17 +145,26 @@ def _scorer(given: Cached, seed: int, banks: list[torch.Tensor]) -> Callable[[pr
 
 def fight(place: Place) -> Figures:
     """surv_fight, ten folds grouped by source video."""
-    recipe = load(RECIPES / "surv-fight.yaml")
-    given = heads.cached(recipe, footage.clips(place.footage, footage.FIGHT), place.cache, place.report)
+    given, folds = _fights(place)
     labels = given.labels.tolist()
     banks = [heads.bank(given, given.recipe.model.labels)]
     total = np.zeros((len(labels), 2))
     for done, seed in enumerate(SEEDS):
-        folds = protocols.stratified_folds(labels, given.groups, _FIGHT_FOLDS, seed=1)
         total += protocols.out_of_fold(len(labels), folds, _scorer(given, seed, banks))
         place.report("folds, fight", done + 1, len(SEEDS), "")
     found = protocols.classified(total, labels)
     return {"fight_balanced": round(found["balanced"], 4), "fight_auc": round(found["auc"], 4)}
+
+
+def regressions(place: Place) -> Figures:
+    """The same folds by ridge regressions on statistics of the items: what the tower's features hold at all."""
+    return held(*_fights(place))
+
+
+def _fights(place: Place) -> tuple[Cached, list[protocols.Fold]]:
+    recipe = load(RECIPES / "surv-fight.yaml")
+    given = heads.cached(recipe, footage.clips(place.footage, footage.FIGHT), place.cache, place.report)
+    return given, protocols.stratified_folds(given.labels.tolist(), given.groups, _FIGHT_FOLDS, seed=1)
 
 
 def speed(place: Place) -> Figures:
@@ -291,10 +302,12 @@ EXPERIMENTS: Mapping[str, Callable[[Place], Figures]] = {
     "ut": ut,
     "heads": other_heads,
     "fight": fight,
+    "regressions": regressions,
     "stream": stream,
     "ablations": lambda place: ablations(place.footage, place.cache, place.report),
     "speed": speed,
     "scratch": scratch,
     "tuned": tuned,
     "taught": taught,
+    "vit": lambda place: transformers.road(place.footage, place.cache, place.report),
 }

@@ -24,6 +24,7 @@ from trainer.models.text.templates import TEMPLATES
 from trainer.models.video_text import Foundation, VideoTextModel, build
 from trainer.progress import Report, counted
 from trainer.recipe import Recipe
+from trainer.training import allocator
 from trainer.training.averaging import Average
 from trainer.training.freezing import freeze, frozen_names
 from trainer.training.optimiser import build_optimiser
@@ -99,6 +100,7 @@ def learned(
     batches_of: Callable[[Recipe, EncodedClips, Tokenizer], Batches],
 ) -> tuple[VideoTextModel, Cached]:
     """A model that learned from the clips for which `learn_from` [n] holds, and the clips with that split."""
+    allocator.keep()
     recipe = given.recipe.model_copy(update={"seed": seed})
     torch.manual_seed(seed)
     model = build(recipe.model, given.foundation)

@@ -16,8 +16,8 @@ _SCENES = (
 _SCENE_STAGES = ("texts", "balanced", "items")
 _CLIPS = (
     "data.sampling", "data.validate_share", "data.max_skipped", "data.background", "data.between", "loss.background",
-    "loss.distil", "loss.second_pass", "loss.objective", "loss.smoothing", "loss.merged", "loss.anchor", "model.bank",
-    "model.templates", "items.copies", "validate_on.keep",
+    "loss.distil", "loss.second_pass", "loss.objective", "loss.smoothing", "loss.ridge", "loss.merged", "loss.anchor",
+    "model.bank", "model.templates", "items.copies", "validate_on.keep",
 )  # fmt: skip
 
 
@@ -43,6 +43,8 @@ def _inert(recipe: Any) -> Iterator[tuple[str, str]]:
             yield f"{place}.frozen", "the image tower is frozen from the first step on"
     if recipe.data.clips is not None and recipe.model.head.architecture != "experts":
         yield from ((name, "the head has no experts") for name in ("loss.merged", "loss.anchor"))
+    if recipe.model.head.architecture == "meanp":
+        yield "loss.ridge", "the head meanp has no weights"
     if recipe.data.clips is not None:
         yield from _of_the_start(recipe)
     yield (
@@ -70,6 +72,7 @@ def _of_episodes(recipe: Any) -> Iterator[tuple[str, str]]:
     reason = "episodes show no background"
     yield from ((name, reason) for name in ("data.background", "loss.background"))
     yield "loss.leak", "the targets of episodes are classes"
+    yield "loss.ridge", "episodes teach no head"
 
 
 def _of_the_start(recipe: Any) -> Iterator[tuple[str, str]]:
@@ -97,7 +100,8 @@ def _of_freezing(recipe: Any) -> Iterator[tuple[str, str]]:
         yield "items.copies", "no step draws from items: the image tower learns in all stages"
     if recipe.freeze in ("V1", "V3"):
         yield "optimiser.text_ratio", f"the text tower is frozen (freeze {recipe.freeze})"
-    if recipe.model.head.architecture == "meanp" and recipe.start.kind != "parts" and not recipe.text_frozen:
+    projects = recipe.start.kind == "parts" and recipe.start.space == "text"
+    if recipe.model.head.architecture == "meanp" and not projects and not recipe.text_frozen:
         yield "optimiser.head_ratio", "the head meanp has nothing to learn"
     if recipe.image_frozen and recipe.text_frozen:
         yield "optimiser.recompute", "both towers are frozen"

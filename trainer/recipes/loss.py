@@ -34,6 +34,9 @@ class Loss(Part):
     second_pass: float = Field(default=0.0, ge=0)
     """Of clips: weight of the gradient of a second pass, at weights between the start's and the present ones;
     Open-VCLIP has 0.5. A step costs twice as much."""
+    ridge: float = Field(default=0.0, ge=0)
+    """Of clips: weight of the sum of the squares of the head's matrices. Where few clips meet many features it holds
+    back those that say little; `optimiser.weight_decay` draws all weights to zero at one pace."""
     leak: bool = True
     """Softened targets as released; exact ones otherwise."""
     merged: float = Field(default=0.5, ge=0)

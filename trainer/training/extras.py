@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.models.heads.experts import ExpertTransformer
 from trainer.models.video_text import VideoTextModel
@@ -42,7 +43,15 @@ def extras_of(model: VideoTextModel, weights: Loss, teacher: Distillation | None
         found.append(functools.partial(merged_experts, model.head, weights))
     if teacher is not None:
         found.append(functools.partial(held_to_start, teacher, weights))
+    if weights.ridge:
+        found.append(functools.partial(ridge, model.head, weights))
     return tuple(found)
+
+
+def ridge(head: nn.Module, weights: Loss, outputs: Outputs) -> dict[str, Tensor]:
+    """The sum of the squares of the head's matrices; vectors such as biases and positions of norms are free."""
+    matrices = [parameter for parameter in head.parameters() if parameter.ndim > 1 and parameter.requires_grad]
+    return {"ridge": weights.ridge * torch.stack([matrix.square().sum() for matrix in matrices]).sum()}
 
 
 def held_to_start(teacher: Distillation, weights: Loss, outputs: Outputs) -> dict[str, Tensor]:

@@ -13,14 +13,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.analysis.label_set import in_force, make
+from engines.testing import tiny_bundle
+from pipeline.analysis.label_set import LabelSets, in_force, make
 from pipeline.broker import control_topic
 from pipeline.broker.contract import Broker
 from pipeline.broker.in_process import InProcessBroker
 from pipeline.broker.partitioning import partition_of
 from pipeline.broker.topics import apply_topics
 from pipeline.broker.writing import write_messages
-from pipeline.commands.enrol import enrol, teach
+from pipeline.commands.enrol import enrol, teach, too_short
 from pipeline.commands.labels import remove_label
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
@@ -167,3 +168,14 @@ def test_events_teach_what_it_was_and_what_it_was_not(
     assert len((tmp_path / "taught" / "labels.csv").read_text().splitlines()) == 3
     assert "no longer watching" in run("remove", "a person waves")
     assert ExampleTopic(broker, EXAMPLES).names() == frozenset() and labels(broker) == {}
+
+
+def test_an_example_that_does_not_fill_a_window_is_said(tmp_path: Path) -> None:
+    """The bundle's window is three seconds; where the bundle is not on this machine nothing is known, nor said."""
+    bundle = tiny_bundle(tmp_path / "tiny", frames=12)
+    here = Settings.model_validate({"worker": {"bundle": str(bundle)}})
+    long = Example(FENCE.id, 4, tuple(ExamplePicture(tick, 1.0, b"x") for tick in range(12)), "long.mp4")
+    (line,) = too_short(here, LabelSets(), [replace(ONE, source="short.mp4"), long])
+    assert "short.mp4 lasts 0.75 s and a window of tiny@0.1.0 3 s: its last picture is held" in line
+    away = Settings.model_validate({"worker": {"bundle": "nobody-has-this"}})
+    assert too_short(away, LabelSets(), [ONE]) == []

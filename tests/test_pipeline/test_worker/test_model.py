@@ -223,7 +223,7 @@ def test_an_example_is_encoded_as_a_stream_would_be_by_a_model_with_memory(tmp_p
     bundle = tiny_bundle(tmp_path / "shift", history=2, head="meanp")
     model = load_model(settings(bundle), examples=ExampleSource(lambda keys: [late]))
     model.embed(LabelSet((Label("fence", "over the fence", examples=(late.id,)),), 1))
-    (found,) = model._examples._made.values()
+    (found,) = model.examples._made.values()
     items, memory = [], None
     for jpeg in jpegs:
         item, memory = model.engine.encode(model.prepare(jpeg)[None], memory)

@@ -131,21 +131,27 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path, tiny_run: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("space", "head", "width"), [("text", "transf", 64), ("image", "change", 512)])
 def test_a_tower_and_a_sentence_encoder_are_served(
-    halves: dict[str, Any], listed: Path, clip_recipe: Callable[[Path], Recipe], exporter: None, tmp_path: Path
-) -> None:
+    space: str, head: str, width: int,
+    halves: dict[str, Any], listed: Path, clip_recipe: Callable[[Path], Recipe], exporter: None, tmp_path: Path,
+) -> None:  # fmt: skip
     """Trained on items, exported with BERT and its projection inside, and replayed by the serving side.
 
-    The bundle says whose weights it began with; its text network gives what BERT's own tokens give.
+    The bundle says whose weights it began with; its text network gives what BERT's own tokens give. The space is that
+    of the texts, or that of the pictures: then items are features one by one, which the head can watch.
     """
-    tree = clip_recipe(listed).model_dump(mode="json") | {"start": halves, "freeze": "V3"}
+    tree = clip_recipe(listed).model_dump(mode="json") | {"start": halves | {"space": space}, "freeze": "V3"}
     tree["optimiser"] |= {"orthogonal": 0}
+    if head == "change":
+        tree["model"] |= {"head": {"architecture": head, "spans": [1, 2]}}
+        tree["loss"] |= {"ridge": 0.1}
     loop.train(Recipe.model_validate(tree), CLIPS, tmp_path / "run")
     manifest, differences = export(tmp_path / "run", tmp_path / "draft", CLIPS.texts)
     assert max(differences.values()) < 1e-4 and differences.keys() == {"image.onnx", "head.onnx", "text.onnx"}
     assert (manifest.encoder.architecture, manifest.encoder.pretrained) == ("resnet10t", "tower.pth + encoder")
     assert (manifest.space.dimensions, manifest.text.context_length, manifest.licence) == (
-        64,
+        width,
         12,
         "that of the footage",
     )
@@ -157,8 +163,9 @@ def test_a_tower_and_a_sentence_encoder_are_served(
         encoder.close()
     filled = [templates.fill(template, "a person runs") for template in templates.TEMPLATES]
     with torch.no_grad():
-        assert np.allclose(said.reshape(-1, 64), model.encode_text(model.tokens(filled)).numpy(), atol=1e-4)
+        assert np.allclose(said.reshape(-1, width), model.encode_text(model.tokens(filled)).numpy(), atol=1e-4)
     scores = tmp_path / "scores.npz"
     replay(tmp_path / "draft", 4, ["a person runs"], {"cam": listed / "up.mp4"}, tmp_path / "events.jsonl", scores)
     table = read_scores(scores)
+    assert manifest.head.architecture == head and table.cameras["cam"].embeddings.shape[1] == width
     assert len(table.cameras["cam"].ticks) >= 8 and np.isfinite(table.cameras["cam"].probabilities).all()

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from trainer.errors import RecipeError
-from trainer.models.heads import Concat, Conv1D, Experts, Head, Lstm, MeanP, Transf, TransfCls
+from trainer.models.heads import Change, Concat, Conv1D, Experts, Head, Lstm, MeanP, Transf, TransfCls
 from trainer.models.heads.experts import TEMPERATURES, merged
 from trainer.models.heads.saliency import saliency, salient_cosines
 
@@ -91,6 +91,42 @@ def test_the_mean_and_the_concatenation_are_sums_over_the_window() -> None:
     maps = head.map.weight.view(128, 8, 128)
     expected = mean + sum(ITEMS[:, place] @ maps[:, place].t() for place in range(8))
     assert torch.allclose(head(ITEMS), expected, atol=1e-5)
+
+
+def test_change_is_a_sum_of_distances_per_channel() -> None:
+    """`c + W norm(...)`, written out: per channel and span the mean |x[t+s] - x[t]|, which a batch centres."""
+    head = built(Change(spans=(1, 3)))
+    rows = [sum((ITEMS[:, at + span] - ITEMS[:, at]).abs() for at in range(8 - span)) / (8 - span) for span in (1, 3)]
+    stats = torch.cat([torch.as_tensor(row) for row in rows], dim=-1)
+    centre, spread = 0.3 * torch.ones(256), 2.0 * torch.ones(256)
+    head.norm.running_mean.copy_(centre)
+    head.norm.running_var.copy_(spread)
+    expected = head.map.bias + ((stats - centre) / (spread + 1e-5).sqrt()) @ head.map.weight.t()
+    assert torch.allclose(head(ITEMS), expected, atol=1e-5)
+    head.train()
+    assert torch.allclose(head(ITEMS).mean(dim=0), head.map.bias, atol=1e-5)
+
+
+def test_change_sees_neither_the_place_nor_the_direction_of_time() -> None:
+    """A constant added to all items, and the items in reverse, change nothing; standing still is not moving."""
+    head = built(Change())
+    place = torch.randn(128, generator=torch.Generator().manual_seed(5))
+    assert torch.allclose(head(ITEMS + place), head(ITEMS), atol=1e-5)
+    assert torch.allclose(head(ITEMS.flip(1)), head(ITEMS), atol=1e-5)
+    still = head(ITEMS[:, :1].expand(-1, 8, -1))
+    assert torch.allclose(still, still[:1].expand(5, -1), atol=1e-6) and not torch.allclose(
+        head(ITEMS), still, atol=1e-2
+    )
+
+
+def test_change_starts_as_one_direction_and_learns() -> None:
+    """Untrained, every window is the same vector, of length about one; the map has a gradient all the same."""
+    torch.manual_seed(0)
+    head: Any = Change().build(128, 8)
+    out = head(ITEMS)
+    assert torch.equal(out, out[:1].expand(5, -1)) and float(out[0].detach().norm()) == pytest.approx(1.0, abs=0.3)
+    (F.normalize(out, dim=-1) * torch.randn(5, 128)).sum().backward()
+    assert bool(head.map.weight.grad.any())
 
 
 def test_the_convolution_is_three_taps_per_channel() -> None:
@@ -225,9 +261,12 @@ def test_what_cannot_be_built_is_refused() -> None:
     """An unknown head, a setting that a head has not, and widths that the attention heads do not divide."""
     known = TypeAdapter(Head)
     assert known.validate_python({"layers": 2}) == Transf(layers=2)
+    with pytest.raises(RecipeError, match=r"items 8 apart, and a window has 8; lower head\.spans"):
+        Change(spans=(1, 8)).build(128, 8)
     for wrong in ({"architecture": "lstm2"}, {"architecture": "meanp", "layers": 2},
-                  {"architecture": "experts", "experts": 1}):  # fmt: skip
-        with pytest.raises(ValidationError, match=r"lstm2|layers|experts"):
+                  {"architecture": "experts", "experts": 1}, {"architecture": "change", "spans": []},
+                  {"architecture": "change", "spans": [0]}):  # fmt: skip
+        with pytest.raises(ValidationError, match=r"lstm2|layers|experts|spans"):
             known.validate_python(wrong)
     for part in (Transf(), Experts()):
         with pytest.raises(RecipeError, match="64 divides"):

@@ -78,6 +78,31 @@ def test_two_towers_that_never_met_share_the_space_of_the_texts(halves: dict[str
         assert torch.allclose(model.encode_text(tokens), expected, atol=1e-5)
 
 
+def test_in_the_space_of_the_pictures_every_feature_stays(halves: dict[str, Any]) -> None:
+    """Items are the tower's features, each centred and scaled by itself; texts lose no angle on their way up."""
+    plain = build(Model(frames=4, head=MeanP()), started(**halves)).eval()
+    model = build(Model(frames=4, head=MeanP()), started(**halves, space="image")).eval()
+    assert model.dimensions == 512 and not list(model.project.parameters())
+    texts = ["a person runs", "a person", "nothing happens"]
+    with torch.no_grad():
+        features = model.features(PICTURES)
+        model.project.train()
+        centred = (features - features.mean(dim=0)) / (features.var(dim=0, unbiased=False) + 1e-5).sqrt()
+        assert torch.allclose(model.items(features), centred, atol=1e-4)
+        narrow, wide = (one.encode_text(one.tokens(texts)) for one in (plain, model))
+        assert wide.shape == (3, 512) and torch.allclose(wide @ wide.t(), narrow @ narrow.t(), atol=1e-5)
+        again = build(Model(frames=4, head=MeanP()), started(**halves, space="image")).eval()
+        assert torch.equal(again.encode_text(again.tokens(texts)), wide)
+
+
+def test_texts_are_rotated_into_no_narrower_space(halves: dict[str, Any]) -> None:
+    """An encoder that is wider than the tower: both widths are named, before any weight is read."""
+    path = Path(halves["text"]["folder"]) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_size": 768}))
+    with pytest.raises(PretrainedError, match=r"512 features, and texts of .* are 768 wide.*leave start.space at text"):
+        started(**halves, space="image")
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

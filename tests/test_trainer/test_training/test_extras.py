@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trainer.models.heads import Experts
+from trainer.models.heads import Change, Concat, Experts
 from trainer.models.heads.experts import ExpertTransformer
 from trainer.recipes.loss import Loss
-from trainer.training.extras import Outputs, merged_experts
+from trainer.training.extras import Outputs, merged_experts, ridge
 
 ITEMS = torch.randn(6, 4, 64, generator=torch.Generator().manual_seed(0))
 
@@ -52,3 +52,18 @@ def test_merged_experts_learn_beside_the_drawn_path(head: ExpertTransformer) -> 
 def test_single_frames_pass_no_head_and_have_no_experts(head: ExpertTransformer) -> None:
     """A stage of single frames adds nothing."""
     assert merged_experts(head, Loss(), outputs(ITEMS[:, :1], torch.sum)) == {}
+
+
+def test_the_ridge_is_the_squares_of_the_matrices() -> None:
+    """Every entry of every matrix, weighted; a constant is free. Its gradient draws each weight back by its size."""
+    for part, count in ((Change(spans=(1, 2)), 64 * 128), (Concat(), 64 * 256)):
+        head = part.build(64, 4)
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter.fill_(0.5)
+        found = ridge(head, Loss(ridge=3.0), outputs(ITEMS, torch.sum))
+        assert list(found) == ["ridge"] and found["ridge"].item() == pytest.approx(3 * count * 0.25)
+        found["ridge"].backward()
+        gradients = {name: parameter.grad for name, parameter in head.named_parameters()}
+        assert all(torch.allclose(gradients[name], torch.tensor(3.0)) for name in gradients if name == "map.weight")
+        assert gradients.get("map.bias") is None

@@ -58,6 +58,24 @@ class Concat(Part):
         return Concatenation(dimensions, frames)
 
 
+class Change(Part):
+    """How much each channel of the items changes over the window, from one item to those `spans` later, alone."""
+
+    architecture: Literal["change"] = "change"
+    spans: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 4)
+
+    def build(self, dimensions: int, frames: int) -> nn.Module:
+        """The network for windows [m, frames, dimensions]. Raises RecipeError for a span that no window holds."""
+        from trainer.models.heads.change import Change as Network
+
+        if max(self.spans) >= frames:
+            raise RecipeError(
+                f"the head change compares items {max(self.spans)} apart, and a window has {frames}; lower head.spans, "
+                "or raise model.frames"
+            )
+        return Network(dimensions, self.spans)
+
+
 class Lstm(Part):
     """One recurrent layer, whose output is added to the items. `identity` starts as the mean."""
 
@@ -120,6 +138,7 @@ Head = Annotated[
     Annotated[MeanP, Tag("meanp")]
     | Annotated[Conv1D, Tag("conv1d")]
     | Annotated[Concat, Tag("concat")]
+    | Annotated[Change, Tag("change")]
     | Annotated[Lstm, Tag("lstm")]
     | Annotated[Transf, Tag("transf")]
     | Annotated[TransfCls, Tag("transf_cls")]

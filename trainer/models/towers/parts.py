@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import timm
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.bundle.manifest import Input
 from trainer.errors import PretrainedError
@@ -24,6 +24,7 @@ from trainer.models.video_text import Foundation
 if TYPE_CHECKING:
     from trainer.models.start import ImageTower, Parts, TextTower
 
+_SEED = 1  # of the rotation of texts
 _WIDTHS = ("hidden_size", "d_model", "dim")
 
 
@@ -43,6 +44,8 @@ def build(settings: Parts) -> Foundation:
     _fill_image(clip.visual.trunk, image, image_file)
     _fill_text(clip.text.transformer, folder)
     with torch.no_grad():
+        if blueprint.channels_stay:
+            _rotate(clip.text.proj)
         clip.logit_scale.fill_(math.log(settings.logit_scale))
     return Foundation(clip, _tokenizer(folder, text, clip.text.config.pad_token_id), blueprint)
 
@@ -69,9 +72,16 @@ def _blueprint(settings: Parts, text_config: dict[str, Any]) -> Blueprint:
     published: Any = timm.get_pretrained_cfg(image.name)
     if published is None:
         raise PretrainedError(f"timm says nothing of the pictures that {image.name} takes; choose one that it does")
-    dimensions = next((int(text_config[name]) for name in _WIDTHS if name in text_config), None)
-    if dimensions is None:
+    width_of_texts = next((int(text_config[name]) for name in _WIDTHS if name in text_config), None)
+    if width_of_texts is None:
         raise PretrainedError(f"{text.folder}: config.json names no width of the states ({', '.join(_WIDTHS)})")
+    features, stays = _features(image), settings.space == "image"
+    if stays and features < width_of_texts:
+        raise PretrainedError(
+            f"{image.name} has {features} features, and texts of {text.folder} are {width_of_texts} wide: they cannot "
+            "be rotated into a narrower space; leave start.space at text"
+        )
+    dimensions = features if stays else width_of_texts
     longest = int(text_config.get("max_position_embeddings", text.context))
     if text.context > longest:
         raise PretrainedError(f"{text.folder} reads {longest} tokens at most; lower start.text.context")
@@ -98,12 +108,19 @@ def _blueprint(settings: Parts, text_config: dict[str, Any]) -> Blueprint:
                 "image_size": (height, width),
             },
             "text_cfg": {
-                "hf_proj_type": None, "hf_pooler_type": f"{text.pooling}_pooler", "context_length": text.context,
+                "hf_proj_type": "linear" if stays else None, "hf_pooler_type": f"{text.pooling}_pooler",
+                "context_length": text.context,
             },
         },
         text_config=text_config,
-        features=_features(image),
+        features=features,
+        channels_stay=stays,
     )  # fmt: skip
+
+
+def _rotate(projection: nn.Linear) -> None:
+    """Make a map into a wider space one that keeps lengths and angles; always the same."""
+    nn.init.orthogonal_(projection.weight, generator=torch.Generator().manual_seed(_SEED))
 
 
 def _features(image: ImageTower) -> int:
