@@ -24,9 +24,7 @@ PAGES = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "deploy/README.md",
-    "docs/engines-and-store.md",
-    "docs/foreign-publishers.md",
-    "docs/several-hosts.md",
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
 )
 PLACES = ("pipeline", "engines", "trainer", "deploy", "docs", "tests", ".ci", "prometheus", "..")
 PROGRAMS = {
@@ -109,8 +107,8 @@ def test_the_readme_has_commands_to_check() -> None:
 
 def _check(line: str, command: Any, arguments: list[str]) -> None:
     while arguments and hasattr(command, "commands"):
-        if arguments[0] not in command.commands and "list" in command.commands:
-            arguments.insert(0, "list")  # `data FOLDER` is short for `data list FOLDER`
+        if arguments[0] not in command.commands and getattr(command, "unnamed", None):
+            arguments.insert(0, command.unnamed)  # `data FOLDER` is short for `data list FOLDER`
         name, *arguments = arguments
         assert name in command.commands, line
         command = command.commands[name]

@@ -48,6 +48,17 @@ def parameters(function: Function) -> int:
     return sum(one is not None and one.arg not in ("self", "cls") for one in named)
 
 
+def test_no_file_holds_two_versions_of_itself() -> None:
+    """A merge that was committed before it was done leaves its marks, which most kinds of file allow."""
+    kinds = {".md", ".py", ".toml", ".yaml", ".yml", ".json", ".sh", ".txt", ""}
+    places = [path for path in ROOT.iterdir() if not path.name.startswith(".")]
+    files = [path for place in places for path in ([place] if place.is_file() else place.rglob("*"))]
+    marks = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [
+        str(path) for path in files if path.is_file() and path.suffix in kinds and marks.search(path.read_bytes())
+    ] == []
+
+
 def test_a_module_fits_into_a_head() -> None:
     """No module has more than 400 lines, and half of them have at most 150."""
     sizes = {str(path): lines(path) for path in CONTENT}

@@ -67,13 +67,16 @@ def group_of(table: Mapping[str, LazyCommand], default: str | None = None) -> ty
     class LazyGroup(typer.core.TyperGroup):
         """Shows its commands without importing them."""
 
+        unnamed = default
+        """The command that is meant where none is named."""
+
         def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
             self.commands: Any = _Loading(table)
 
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-            if default is not None and args and args[0] not in table and args[0] not in ctx.help_option_names:
-                args = [default, *args]
+            if self.unnamed and args and args[0] not in table and args[0] not in ctx.help_option_names:
+                args = [self.unnamed, *args]
             return super().parse_args(ctx, args)
 
         def list_commands(self, ctx: Any) -> list[str]:

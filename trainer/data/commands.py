@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 class _FolderFirst(TyperGroup):
     """`data FOLDER` is short for `data list FOLDER`."""
 
+    unnamed = "list"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            args = ["list", *args]
+            args = [self.unnamed, *args]
         return super().parse_args(ctx, args)
 
 
