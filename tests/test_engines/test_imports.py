@@ -29,7 +29,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_no_module_of_engines_pulls_in_torch() -> None:
-    """All of engines imports without torch, open_clip or onnx, and without either sibling; pictures alone need FFmpeg."""
+    """All of engines imports without torch, open_clip, onnx or either sibling; pictures alone need FFmpeg."""
     others = [name for name in MODULES if name != "engines.display"]
     assert not loaded_after(f"import {', '.join(others)}") & (FOREIGN | GPU)
     assert loaded_after("import engines.display") & (FOREIGN | GPU) == {"av"}
